@@ -1,0 +1,59 @@
+# Two commands do everything on a machine with Python 3.11, make and apt: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export NEUTRO_DEMO_AS_OF := 2026-11-22T02:00:00
+
+.PHONY: demo test check bench bench-large docs lock clean
+
+demo: $(VENV)/.core
+	@$(BIN)/neutro-screen run --labs sample_data/labs.csv --medications sample_data/medications.csv \
+	  --patients sample_data/patients.csv --diagnoses sample_data/diagnoses.csv --events sample_data/events.csv \
+	  --store reports/demo/screen.duckdb --reports reports/demo --as-of $(NEUTRO_DEMO_AS_OF)
+
+test: $(VENV)/.dev $(VENV)/.browser
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pip check
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+bench-large: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --large
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/build.py
+
+# Each stamp is made again when what it was made from changes.
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@test -f $(VENV)/.dev || $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.core
+
+# The browser tests drive Debian's Chromium; where it cannot be installed the command says what to do.
+$(VENV)/.browser: | $(VENV)/bin/python
+	@command -v chromium >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null) \
+	  || { echo "The browser tests need Chromium: run 'sudo apt-get install chromium' and repeat."; exit 1; }
+	@touch $@
+
+# The locks name versions and hashes, no registry.
+lock:
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra build pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) reports/demo

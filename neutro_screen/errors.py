@@ -1,0 +1,52 @@
+"""What a user gets when something is wrong: one short message and an exit code (CONTRACT.md).
+
+A message says what is wrong, where, and what to do. It never holds a patient's value.
+"""
+
+from typing import ClassVar
+
+
+class NeutroScreenError(Exception):
+    """Base of every error the program expects. ``exit_code`` is the process's exit code."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(". ".join(part for part in (f"{where}: {what}" if where else what, remedy) if part))
+
+
+class ConfigurationError(NeutroScreenError):
+    """A profile, a policy or an option cannot be used."""
+
+    exit_code = 10
+
+
+class UnreadableInputError(NeutroScreenError):
+    """An input file cannot be read."""
+
+    exit_code = 11
+
+
+class RefusedInputError(NeutroScreenError):
+    """An input was read and must not be used: columns missing, wrong types, too many rows refused."""
+
+    exit_code = 12
+
+
+class ReferenceDataError(NeutroScreenError):
+    """The reference data that came with the program contradict themselves."""
+
+    exit_code = 13
+
+
+class StoreError(NeutroScreenError):
+    """The store is busy, damaged or from a newer version."""
+
+    exit_code = 14
+
+
+class PublishError(NeutroScreenError):
+    """The results could not be published; the previous ones stand."""
+
+    exit_code = 15

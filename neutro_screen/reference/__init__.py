@@ -1,0 +1,147 @@
+"""The reference data of the screen, loaded and checked once.
+
+Clinical numbers, code lists, units and drugs are rows of the files beside this module; nothing of them is in code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas import SEVERITIES
+from neutro_schemas import reference as contract
+from neutro_screen.errors import ConfigurationError, ReferenceDataError
+from neutro_screen.reference.policy import Policy, load_policy
+from neutro_screen.text import match_key
+from neutro_screen.validate import conform, dtypes
+
+__all__ = ["FOLDER", "Policy", "Reference", "load_policy", "load_reference"]
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The reference tables, each as described by its model in ``neutro_schemas.reference``."""
+
+    analytes: pl.DataFrame
+    lab_codes: pl.DataFrame
+    unit_factors: pl.DataFrame
+    no_result_words: pl.DataFrame
+    status_words: pl.DataFrame
+    other_specimens: pl.DataFrame
+    anc_bands: pl.DataFrame
+    grade_bands: pl.DataFrame
+    reasons: pl.DataFrame
+
+    def extended_by(self, analytes: Mapping[str, str], statuses: Mapping[str, str]) -> "Reference":
+        """This reference with a source's own test names (-> analyte) and status words (-> status) on top.
+
+        Raises:
+            ConfigurationError: an analyte or status does not exist.
+        """
+        known = {row["analyte"]: (row["cell"], row["dimension"]) for row in self.analytes.iter_rows(named=True)}
+        if unknown := sorted(set(analytes.values()) - known.keys()):
+            raise ConfigurationError(f"unknown analytes {unknown}", where="profile [analytes]")
+        meanings = set(self.status_words["status"])
+        if unknown := sorted(set(statuses.values()) - meanings):
+            raise ConfigurationError(f"unknown statuses {unknown}", where="profile [statuses]")
+        codes = pl.DataFrame(
+            [
+                {"system": "local_name", "code": name, "cell": known[analyte][0], "dimension": known[analyte][1],
+                 "method": "any", "excluded": None, "source": "profile"}
+                for name, analyte in analytes.items()
+            ],
+            schema=self.lab_codes.schema,
+        ).with_columns(code=match_key(pl.col("code")))  # fmt: skip
+        words = pl.DataFrame(
+            [
+                {"match_key": word, "system": "profile", "status": status, "source": "profile"}
+                for word, status in statuses.items()
+            ],
+            schema=self.status_words.schema,
+        ).with_columns(match_key=match_key(pl.col("match_key")))
+        return replace(
+            self,
+            lab_codes=pl.concat([codes, self.lab_codes.join(codes, on=["system", "code"], how="anti")]),
+            status_words=pl.concat(
+                [words, self.status_words.join(words, on="match_key", how="anti", nulls_equal=True)]
+            ),
+        )
+
+
+@cache
+def load_reference() -> Reference:
+    """Read and check every reference table.
+
+    Raises:
+        ReferenceDataError: a table does not fit its contract, limits leave a gap or overlap, or a LOINC code is
+            mistyped (its check digit is wrong).
+    """
+    reference = Reference(
+        analytes=_table("analytes.csv", contract.Analyte),
+        lab_codes=_table("lab_codes.csv", contract.LabCode),
+        unit_factors=_table("unit_factors.csv", contract.UnitFactor),
+        no_result_words=_table("no_result_words.csv", contract.NoResultWord),
+        status_words=_table("status_words.csv", contract.StatusWord),
+        other_specimens=_table("other_specimens.csv", contract.OtherSpecimen),
+        anc_bands=_table("anc_bands.csv", contract.AncBand).sort("lower"),
+        grade_bands=_table("grade_bands.csv", contract.GradeBand),
+        reasons=_table("reasons.csv", contract.Reason),
+    )
+    check_ladder(reference.anc_bands.rename({"severity": "step"}), "anc_bands.csv")
+    if tuple(reference.anc_bands["severity"]) != SEVERITIES[::-1]:
+        raise ReferenceDataError("bands are not in the order of severity", where="anc_bands.csv")
+    for (system, age), ladder in reference.grade_bands.group_by("system", "age_from_days", maintain_order=True):
+        check_ladder(
+            ladder.sort("grade", descending=True).rename({"grade": "step"}), f"grade_bands.csv {system} from day {age}"
+        )
+    _check_loinc(reference.lab_codes)
+    unknown = reference.lab_codes.filter(pl.col("cell").is_not_null()).join(reference.analytes, on="cell", how="anti")
+    if unknown.height:
+        raise ReferenceDataError(f"codes of unknown cells: {unknown['cell'].to_list()}", where="lab_codes.csv")
+    return reference
+
+
+def check_ladder(bands: pl.DataFrame, where: str) -> None:
+    """Check that bands, lowest first, cover zero to infinity without gap or overlap.
+
+    Needs columns ``lower`` and ``upper``; limits that are the row's own LLN (``uses_lln``) may be open.
+
+    Raises:
+        ReferenceDataError: naming the place.
+    """
+    rows = bands.to_dicts()
+    if rows[0]["lower"] != 0 or (rows[-1]["upper"] is not None):
+        raise ReferenceDataError("the bands do not reach from zero upwards without end", where=where)
+    for below, above in pairwise(rows):
+        meets_at_lln = below.get("uses_lln") == "upper" and above.get("uses_lln") == "lower"
+        if below["upper"] != above["lower"] or (below["upper"] is None and not meets_at_lln):
+            raise ReferenceDataError(f"gap or overlap between {below['step']} and {above['step']}", where=where)
+        if below.get("upper_inclusive", False) == above.get("lower_inclusive", True):
+            raise ReferenceDataError(
+                f"{below['step']} and {above['step']} both claim their limit, or none", where=where
+            )
+
+
+def loinc_check_digit(number: str) -> int:
+    """The mod-10 check digit of a LOINC number's leading part (LOINC Users' Guide, appendix C)."""
+    doubled = str(int(number[::-1][0::2][::-1]) * 2)
+    kept = number[::-1][1::2][::-1]
+    return -sum(int(digit) for digit in doubled + kept) % 10
+
+
+def _check_loinc(codes: pl.DataFrame) -> None:
+    for code in codes.filter(pl.col("system") == "loinc")["code"]:
+        number, _, digit = code.partition("-")
+        if not digit.isdigit() or int(digit) != loinc_check_digit(number):
+            raise ReferenceDataError(f"LOINC {code} has a wrong check digit", where="lab_codes.csv")
+
+
+def _table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
+    table = pl.read_csv(FOLDER / name, schema_overrides=dtypes(model))
+    return conform(table, model, ReferenceDataError, where=name)

@@ -1,0 +1,168 @@
+"""The numbers of the clinical rules, typed. They come from ``policy.toml``; a user's file may override single values."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+
+from neutro_screen.errors import ConfigurationError, ReferenceDataError
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpecimenRule(_Rule):
+    """Times and identity of a specimen (ANC-1, ANC-9, ANC-12)."""
+
+    future_tolerance_h: PositiveFloat
+    reused_id_h: PositiveFloat
+    aged_specimen_h: PositiveFloat
+
+
+class AncRule(_Rule):
+    """From results to one ANC (ANC-4 ... ANC-10)."""
+
+    differential_sum_low_pct: PositiveFloat
+    differential_sum_high_pct: PositiveFloat
+    discordant_cells_per_ul: PositiveFloat
+    discordant_fraction: PositiveFloat
+    highest_fraction_of_wbc: PositiveFloat
+    wbc_bound_below_cells_per_ul: PositiveFloat
+    wbc_low_below_cells_per_ul: PositiveFloat
+    manual_cells_counted: PositiveInt
+    confidence: PositiveFloat
+    significant_digits: PositiveInt
+
+
+class UnitCheckRule(_Rule):
+    """Does the unit fit the values (ANC-9, FORMATS.md C.2)."""
+
+    batch_median_low: PositiveFloat
+    batch_median_high: PositiveFloat
+    batch_minimum_n: PositiveInt
+    range_ratio: PositiveFloat
+    product_ratio: PositiveFloat
+    history_ratio: PositiveFloat
+
+
+class RapidDeclineRule(_Rule):
+    """One threshold rule of rapid decline (RPD-1, RPD-2)."""
+
+    window_d: PositiveInt
+    highest_fraction: PositiveFloat
+    below_cells_per_ul: PositiveFloat
+    carry_d: PositiveInt
+
+
+class NeutrophiliaRule(_Rule):
+    """A fall from neutrophilia back to normal is no rapid decline (RPD-4)."""
+
+    neutrophilia_above_cells_per_ul: PositiveFloat
+    normal_from_cells_per_ul: PositiveFloat
+
+
+class EpisodeRule(_Rule):
+    """Episodes and their course (EPI-1 ... EPI-5)."""
+
+    carry_d: PositiveInt
+    persistent_d: PositiveInt
+    persistent_minimum_n: PositiveInt
+    severe_chronic_n: PositiveInt
+    severe_chronic_d: PositiveInt
+    recurrent_n: PositiveInt
+    recurrent_d: PositiveInt
+    prolonged_profound_d: PositiveInt
+    isolated_low_d: PositiveInt
+    stale_d: PositiveInt
+
+
+class WorklistRule(_Rule):
+    """Priority and due dates (RULES.md section 7, WRK-2)."""
+
+    new_d: PositiveInt
+    repeat_severe_h: PositiveInt
+    repeat_moderate_h: PositiveInt
+    repeat_mild_h: PositiveInt
+    repeat_rapid_decline_h: PositiveInt
+
+
+class DrugRule(_Rule):
+    """Exposure and its relation to an episode (DRG-1, DRG-3)."""
+
+    lag_d: PositiveInt
+    recovery_d: PositiveInt
+
+
+class Policy(_Rule):
+    """All numbers of one policy. ``sha256`` names the values, wherever they came from."""
+
+    version: str
+    specimen: SpecimenRule
+    anc: AncRule
+    unit_check: UnitCheckRule
+    rpd_1: RapidDeclineRule
+    rpd_2: RapidDeclineRule
+    rpd_4: NeutrophiliaRule
+    episode: EpisodeRule
+    worklist: WorklistRule
+    drug: DrugRule
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the values in canonical JSON."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def load_policy(overrides: Path | None = None) -> Policy:
+    """Read the built-in policy and a user's overrides on top of it.
+
+    An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
+
+    Raises:
+        ReferenceDataError: a built-in entry has no value, unit or source.
+        ConfigurationError: the user's file cannot be read, names an unknown entry or gives an impossible value.
+    """
+    builtin = tomllib.loads(Path(__file__).with_name("policy.toml").read_text("utf-8"))
+    for section, name, entry in _entries(builtin):
+        if not (isinstance(entry, dict) and {"value", "unit", "source"} <= entry.keys()):
+            raise ReferenceDataError("entry without value, unit and source", where=f"policy.toml [{section}] {name}")
+    chosen = _values(builtin)
+    if overrides is not None:
+        try:
+            own = _values(tomllib.loads(overrides.read_text("utf-8")))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigurationError(f"policy cannot be read: {error}", where=overrides.name) from None
+        for section, value in own.items():
+            chosen[section] = {**chosen.get(section, {}), **value} if isinstance(value, dict) else value
+    try:
+        return Policy.model_validate(chosen)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ConfigurationError(
+            f"policy entry {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            where=overrides.name if overrides else "policy.toml",
+            remedy="Compare with the names in the built-in policy.toml.",
+        ) from None
+
+
+def _entries(policy: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    return [
+        (section, name, entry)
+        for section, entries in policy.items()
+        if isinstance(entries, dict)
+        for name, entry in entries.items()
+    ]
+
+
+def _values(policy: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {section: entry for section, entry in policy.items() if not isinstance(entry, dict)}
+    for section, name, entry in _entries(policy):
+        values.setdefault(section, {})[name] = entry["value"] if isinstance(entry, dict) and "value" in entry else entry
+    return values

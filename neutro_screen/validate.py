@@ -1,0 +1,105 @@
+"""The only caller of pandera: frames are checked here, eagerly, and split into accepted and rejected rows.
+
+pandera skips value checks on a LazyFrame without a word, and the text of its errors quotes cell values; so only
+DataFrames are validated, and only column, check and count leave this module.
+"""
+
+from typing import NamedTuple
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from neutro_screen.errors import NeutroScreenError, RefusedInputError
+
+
+class Split(NamedTuple):
+    """``accepted`` has the frame's columns; ``rejected`` has them and ``reason`` and ``column`` (String) besides."""
+
+    accepted: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+def split_valid(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> Split:
+    """Split the rows of a frame by a pandera model; a row is rejected for the first check of the model that it fails.
+
+    The reason is the name of the failed check, ``missing_<column>`` for a null that may not be.
+
+    Raises:
+        RefusedInputError: a column is missing or has the wrong type, so that no row can be judged.
+    """
+    failures = _failures(frame, model)
+    if failures is None:
+        return Split(frame, frame.clear().with_columns(reason=pl.lit(None, pl.String), column=pl.lit(None, pl.String)))
+    unjudged = failures.filter(pl.col("index").is_null())
+    if unjudged.height:
+        named = ", ".join(sorted(set(unjudged["column"].drop_nulls().to_list())))
+        raise RefusedInputError(f"columns missing or of the wrong type: {named}", where=model.__name__)
+    order = {name: position for position, name in enumerate(_checks_in_order(model))}
+    first = (
+        failures.select(
+            row=pl.col("index").cast(pl.UInt32),
+            column="column",
+            reason=pl.when(pl.col("check") == "not_nullable")
+            .then(pl.concat_str(pl.lit("missing_"), "column"))
+            .otherwise("check"),
+        )
+        .sort("row", pl.col("reason").replace_strict(order, default=-1), "reason")
+        .unique("row", keep="first", maintain_order=True)
+    )
+    numbered = frame.with_row_index("row")
+    return Split(
+        numbered.join(first, on="row", how="anti", maintain_order="left").drop("row"),
+        numbered.join(first, on="row", how="inner", maintain_order="left")
+        .drop("row")
+        .select(*frame.columns, "reason", "column"),
+    )
+
+
+def conform(
+    frame: pl.DataFrame, model: type[pa.DataFrameModel], error: type[NeutroScreenError], where: str
+) -> pl.DataFrame:
+    """Return the frame unchanged if it fits the model.
+
+    Raises:
+        error: it does not; the message names column, check and number of rows, never a value.
+    """
+    failures = _failures(frame, model)
+    if failures is None:
+        return frame
+    counted = failures.group_by("column", "check").len().sort("column", "check").head(5).iter_rows()
+    raise error("; ".join(f"{column}: {check} ({rows} rows)" for column, check, rows in counted), where=where)
+
+
+def no_rows(model: type[pa.DataFrameModel]) -> pl.DataFrame:
+    """An empty frame with the columns and types of a model."""
+    return pl.DataFrame(schema=dtypes(model))
+
+
+def in_shape(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> pl.DataFrame:
+    """The frame with exactly the columns and types of a model, in its order."""
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in dtypes(model).items())
+
+
+def dtypes(model: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
+    """Column -> polars type of a model, in order."""
+    return {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+
+
+def _failures(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> pl.DataFrame | None:
+    try:
+        model.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        if not isinstance(cases, pl.DataFrame):  # pandera's type says so too; the backend is polars
+            raise TypeError("pandera did not report failure cases as a polars frame") from None
+        return cases
+    return None
+
+
+def _checks_in_order(model: type[pa.DataFrameModel]) -> list[str]:
+    return [
+        name
+        for column, contract in model.to_schema().columns.items()
+        for name in (f"missing_{column}", *(str(check.name) for check in contract.checks))
+    ]

@@ -1,0 +1,111 @@
+"""The contracts of the tables of causes and work-up under ``neutro_screen/reference``."""
+
+from typing import ClassVar
+
+import pandera.polars as pa
+import polars as pl
+
+STRENGTHS = ("strong", "moderate", "weak", "context")
+CATEGORIES = (
+    "medication", "haematologic malignancy", "infection", "marrow production", "peripheral destruction", "cyclic",
+    "benign context", "fever", "masking",
+)  # fmt: skip
+MARKER_KINDS = ("viral", "parasitic", "bacterial", "nutrition", "autoimmune", "constitutional", "smear", "marrow")
+MARKER_TESTS = ("qualitative", "at_least", "below", "text", "done")
+CODE_SYSTEMS = ("icd10", "icd9", "snomed", "other")
+UNTIL = ("start", "last_low")
+_LIMITS = r"^[^:;]+:[0-9.]+(;[^:;]+:[0-9.]+)*$"
+
+
+class Marker(pa.DataFrameModel):
+    """One laboratory test beside the blood count, and what of it counts as a finding."""
+
+    marker: str = pa.Field(unique=True, str_length={"min_value": 1}, description="Name; lab_result.analyte.")
+    label: str = pa.Field(str_length={"min_value": 1}, description="Name in plain words.")
+    kind: str = pa.Field(isin=MARKER_KINDS, description="Kind of test.")
+    test: str = pa.Field(
+        isin=MARKER_TESTS,
+        description="qualitative: positive words, or a value at or above a limit or the row's own upper reference "
+        "limit; at_least: a value or titre from the limit on; below: under the row's own lower reference limit, "
+        "without one under the limit; text: words_found in the text; done: having been done at all.",
+    )
+    limits: str = pa.Field(
+        nullable=True, str_matches=_LIMITS, description="unit:number pairs, ';' between; * = whatever the unit."
+    )
+    words_found: str = pa.Field(nullable=True, description="Regular expression of the texts that count.")
+    rule_id: str = pa.Field(description="Rule of RULES.md.")
+    category: str = pa.Field(nullable=True, isin=CATEGORIES, description="Category of evidence; null = none.")
+    days_before: pl.Int64 = pa.Field(nullable=True, ge=0, description="Days before the first low count; null = ever.")
+    days_after: pl.Int64 = pa.Field(ge=0, description="Days after the day named by until.")
+    until: str = pa.Field(isin=UNTIL, description="days_after counts from the first (start) or the last low count.")
+    strength: str = pa.Field(isin=STRENGTHS, description="How much a finding weighs.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class MarkerCode(pa.DataFrameModel):
+    """One code or name and the marker it stands for."""
+
+    system: str = pa.Field(description="loinc, local_name, mimic_itemid, ...")
+    code: str = pa.Field(description="Code; names are match keys (NFKC, lower case, single spaces).")
+    marker: str = pa.Field(description="Marker.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["system", "code"]
+
+
+class DiagnosisCode(pa.DataFrameModel):
+    """One diagnosis (or procedure) code prefix; of several that fit a code the longest counts."""
+
+    system: str = pa.Field(isin=CODE_SYSTEMS, description="Coding system.")
+    prefix: str = pa.Field(str_matches=r"^[A-Z0-9-]+$", description="Leading part of the code, without dots.")
+    finding: str = pa.Field(str_length={"min_value": 1}, description="In plain words.")
+    rule_id: str = pa.Field(description="Rule of RULES.md; WRK-1 marks a procedure of the work-up.")
+    category: str = pa.Field(isin=(*CATEGORIES, "bone_marrow"), description="Category of evidence, or work-up step.")
+    strength: str = pa.Field(isin=STRENGTHS, description="How much it weighs.")
+    days_before: pl.Int64 = pa.Field(nullable=True, ge=0, description="Days before the first low count; null = ever.")
+    days_after: pl.Int64 = pa.Field(ge=0, description="Days after the day named by until.")
+    until: str = pa.Field(isin=UNTIL, description="days_after counts from the first (start) or the last low count.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["system", "prefix"]
+
+
+class Literature(pa.DataFrameModel):
+    """One population figure, shown as literature and never as this patient's risk."""
+
+    rule_id: str = pa.Field(description="Rule of RULES.md it stands beside.")
+    category: str = pa.Field(isin=CATEGORIES, description="Category of evidence.")
+    from_cells_per_ul: float = pa.Field(ge=0, description="Shown for a nadir from here on, cells/uL.")
+    below_cells_per_ul: float = pa.Field(gt=0, description="Shown for a nadir below this, cells/uL.")
+    statement: str = pa.Field(str_length={"min_value": 1}, description="The figure, with what it was measured in.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the figure.")
+
+    class Config:
+        strict = True
+
+
+class WorkupRule(pa.DataFrameModel):
+    """One step of the work-up (WRK-1)."""
+
+    step: str = pa.Field(unique=True, description="repeat_cbc, smear, medication_review, travel_history, bone_marrow.")
+    label: str = pa.Field(description="In plain words.")
+    event: str = pa.Field(nullable=True, description="Kind of event that records it.")
+    marker_kind: str = pa.Field(nullable=True, isin=MARKER_KINDS, description="Kind of marker that records it.")
+    only_if_severe_or_persistent: bool = pa.Field(description="Else not applicable.")
+    counts_from_days_before: pl.Int64 = pa.Field(
+        nullable=True, ge=0, description="Done so many days before the first low count still counts; null = ever."
+    )
+    due_severe_h: float = pa.Field(nullable=True, gt=0, description="Hours from the first low count; null = policy.")
+    due_moderate_h: float = pa.Field(nullable=True, gt=0, description="As due_severe_h, for moderate.")
+    due_mild_h: float = pa.Field(nullable=True, gt=0, description="As due_severe_h, for mild.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True

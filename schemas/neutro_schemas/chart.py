@@ -1,0 +1,79 @@
+"""What is known of the patient beside the counts: medication, person, diagnoses, events."""
+
+from typing import Annotated
+
+import pandera.polars as pa
+import polars as pl
+
+Microseconds = Annotated[pl.Datetime, "us", None]
+
+
+class Medication(pa.DataFrameModel):
+    """One line of a medication list: ordered, dispensed, taken or administered."""
+
+    patient_id: str = pa.Field(nullable=False, description="Patient identifier, text.")
+    drug_name: str = pa.Field(nullable=True, description="The drug as written by the source.")
+    atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
+    rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
+    start_date: pl.Date = pa.Field(nullable=False, description="First day; the earliest a partial date allows.")
+    start_date_latest: pl.Date = pa.Field(nullable=False, description="Latest day a partial start date allows.")
+    end_date: pl.Date = pa.Field(nullable=True, description="Last day; the latest a partial date allows; null = open.")
+    route: str = pa.Field(nullable=True, description="Route as sent.")
+    dose: str = pa.Field(nullable=True, description="Dose as sent.")
+    dose_unit: str = pa.Field(nullable=True, description="Unit of the dose as sent.")
+    status: str = pa.Field(nullable=True, description="Status as sent.")
+    source_file: str = pa.Field(description="Name of the input file.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+
+    class Config:
+        strict = True
+
+
+class Patient(pa.DataFrameModel):
+    """One person."""
+
+    patient_id: str = pa.Field(nullable=False, description="Patient identifier, text.")
+    birth_date: pl.Date = pa.Field(nullable=True, description="Date of birth; the earliest a partial date allows.")
+    sex: str = pa.Field(nullable=True, description="Sex as sent.")
+    duffy_null: bool = pa.Field(nullable=True, description="Recorded Duffy-null phenotype or genotype; never inferred.")
+    ethnicity: str = pa.Field(nullable=True, description="As sent; never moves a threshold.")
+    source_file: str = pa.Field(description="Name of the input file.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+
+    class Config:
+        strict = True
+
+
+class Diagnosis(pa.DataFrameModel):
+    """One coded diagnosis."""
+
+    patient_id: str = pa.Field(nullable=False, description="Patient identifier, text.")
+    code: str = pa.Field(nullable=False, description="Code without dots, upper case.")
+    system: str = pa.Field(nullable=False, isin=("icd10", "icd9", "snomed", "other"), description="Coding system.")
+    date: pl.Date = pa.Field(nullable=True, description="Date of the diagnosis, null where not known.")
+    source_file: str = pa.Field(description="Name of the input file.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+
+    class Config:
+        strict = True
+
+
+class Event(pa.DataFrameModel):
+    """One event of the chart that the rules can use."""
+
+    patient_id: str = pa.Field(nullable=False, description="Patient identifier, text.")
+    event: str = pa.Field(
+        nullable=False,
+        isin=(
+            "travel", "smear_review", "bone_marrow", "medication_review",
+            "splenectomy", "transfusion", "growth_factor", "temperature",
+        ),
+        description="Kind of event.",
+    )  # fmt: skip
+    occurred_at: Microseconds = pa.Field(nullable=False, description="When, UTC; midnight where only a date is known.")
+    detail: str = pa.Field(nullable=True, description="Region, result, degrees Celsius, as the kind of event asks.")
+    source_file: str = pa.Field(description="Name of the input file.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+
+    class Config:
+        strict = True

@@ -1,0 +1,199 @@
+"""The contracts of the drug tables under ``neutro_screen/reference``: causes, names, classes, masks, routes, words.
+
+List columns hold their items separated by ``;``. Every row names its source; ``drug_sources.csv`` says what was read.
+"""
+
+from typing import ClassVar
+
+import pandera.polars as pa
+import polars as pl
+
+DRUG_CLASSES = (
+    "acid_suppressant", "antiarrhythmic_cardiovascular", "antibiotic_beta_lactam", "antibiotic_other", "anticonvulsant",
+    "antidepressant", "antifungal", "antimalarial_antiparasitic", "antineoplastic_cytotoxic",
+    "antineoplastic_targeted", "antiplatelet", "antipsychotic", "antirheumatic", "antithyroid", "antiviral",
+    "biologic", "immunosuppressant", "iron_chelator", "nsaid_analgesic", "other",
+)  # fmt: skip
+NOT_A_CAUSE_CLASSES = ("none_protective", "not_systemic")
+MECHANISMS = ("direct_toxicity", "dose_dependent_marrow_suppression", "immune_mediated", "mixed", "unknown")
+EVIDENCE_LEVELS = ("definite", "probable", "possible")
+EVIDENCE_CHECKS = ("source_read", "class_source_read", "label_term_checked", "label_term_weak", "not_checked")
+WINDOW_CHECKS = ("source_read", "class_source_read", "general_knowledge", "class_default")
+WINDOW_ANCHORS = ("first_exposure", "each_dose", "last_dose")
+EFFECTS = ("raises_anc", "may_raise_anc", "protects")
+SYNONYM_KINDS = ("brand", "spelling", "abbreviation", "combination", "salt", "regimen", "other_drug")
+ROUTES = (
+    "buccal", "dialysis", "epidural", "implant", "inhaled", "injection", "intraarticular", "intradermal",
+    "intralesional", "intramuscular", "intraperitoneal", "intrathecal", "intravenous", "intravesical", "irrigation",
+    "lock", "nasal", "ophthalmic", "oral", "oromucosal", "otic", "rectal", "subcutaneous", "sublingual", "topical",
+    "transdermal", "vaginal",
+)  # fmt: skip
+TEXT_RULES = (
+    "not_an_exposure", "unknown_exposure", "ended", "risky_needs", "not_a_name", "fuzzy_limit", "fuzzy_margin",
+)  # fmt: skip
+
+_ATC_CODES = r"^[A-Z]\d{2}[A-Z]{2}\d{2}(;[A-Z]\d{2}[A-Z]{2}\d{2})*$"
+_NUMBERS = r"^\d+(;\d+)*$"
+_ROUTE_LIST = rf"^({'|'.join(ROUTES)})(;({'|'.join(ROUTES)}))*$"
+_ROUTES_ALSO = "Routes that count for this drug though they do not as a rule."
+_ROUTES_NOT = "Routes that do not count for this drug though they do as a rule (oral vancomycin)."
+
+
+class DrugCause(pa.DataFrameModel):
+    """One ingredient that can cause neutropenia."""
+
+    ingredient: str = pa.Field(unique=True, str_length={"min_value": 1}, description="INN, lower case.")
+    atc_codes: str = pa.Field(nullable=True, str_matches=_ATC_CODES, description="ATC codes of systemic products.")
+    atc_codes_combination: str = pa.Field(
+        nullable=True, str_matches=_ATC_CODES, description="ATC codes of combinations that hold the ingredient."
+    )
+    atc_codes_nonsystemic: str = pa.Field(
+        nullable=True,
+        str_matches=_ATC_CODES,
+        description="ATC codes of eye, ear, skin, nose, vaginal and gut products.",
+    )
+    atc_codes_former: str = pa.Field(
+        nullable=True, str_matches=_ATC_CODES, description="ATC codes the WHO has since replaced; still sent by feeds."
+    )
+    rxcui_ingredient: str = pa.Field(nullable=True, str_matches=_NUMBERS, description="RxNorm ingredient numbers.")
+    drug_class: str = pa.Field(isin=DRUG_CLASSES, description="Class.")
+    mechanism: str = pa.Field(isin=MECHANISMS, description="How it lowers the ANC.")
+    evidence: str = pa.Field(isin=EVIDENCE_LEVELS, description="Level of evidence (DRUGS.md section 2).")
+    evidence_basis: str = pa.Field(description="Why that level; tags ending in _recalled are memory, not a reading.")
+    evidence_check: str = pa.Field(isin=EVIDENCE_CHECKS, description="What was really read for it.")
+    typical_onset_days_min: pl.Int64 = pa.Field(ge=0, description="First day of typical onset from window_anchor.")
+    typical_onset_days_max: pl.Int64 = pa.Field(ge=0, description="Last day of typical onset, inclusive.")
+    window_check: str = pa.Field(isin=WINDOW_CHECKS, description="What was really read for the windows.")
+    nadir_days_min: pl.Int64 = pa.Field(nullable=True, ge=0, description="First day of the nadir after a dose.")
+    nadir_days_max: pl.Int64 = pa.Field(nullable=True, ge=0, description="Last day of the nadir, inclusive.")
+    recovery_days_typical: pl.Int64 = pa.Field(ge=0, description="Days to recovery after stopping (or after a dose).")
+    max_lag_after_last_dose_days: pl.Int64 = pa.Field(ge=0, description="Days after the last dose a new fall may come.")
+    window_anchor: str = pa.Field(isin=WINDOW_ANCHORS, description="What the onset days count from.")
+    incidence_note: str = pa.Field(nullable=True, description="How often.")
+    expected_effect: bool = pa.Field(description="Neutropenia is an expected effect of normal use.")
+    monitoring_note: str = pa.Field(nullable=True, description="What the label asks for.")
+    routes_that_also_count: str = pa.Field(nullable=True, str_matches=_ROUTE_LIST, description=_ROUTES_ALSO)
+    routes_that_do_not_count: str = pa.Field(nullable=True, str_matches=_ROUTE_LIST, description=_ROUTES_NOT)
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+    rxcui_source: str = pa.Field(nullable=True, description="Source of rxcui_ingredient.")
+    notes: str = pa.Field(nullable=True, description="What to know.")
+
+    class Config:
+        strict = True
+
+    @pa.dataframe_check(name="typical_onset_ordered")
+    def _onset_ordered(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("typical_onset_days_min") <= pl.col("typical_onset_days_max"))
+
+    @pa.dataframe_check(name="nadir_ordered")
+    def _nadir_ordered(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        first, last = pl.col("nadir_days_min"), pl.col("nadir_days_max")
+        both_or_none = first.is_null() == last.is_null()
+        return table.lazyframe.select(both_or_none & (first <= last).fill_null(value=True))
+
+    @pa.dataframe_check(name="rxcui_has_a_source")
+    def _rxcui_has_a_source(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("rxcui_ingredient").is_null() | pl.col("rxcui_source").is_not_null())
+
+
+class DrugConfounder(pa.DataFrameModel):
+    """One drug that raises the ANC, hides its fall or protects from it (MASK-1)."""
+
+    ingredient: str = pa.Field(unique=True, str_length={"min_value": 1}, description="INN, lower case.")
+    atc_codes: str = pa.Field(nullable=True, str_matches=_ATC_CODES, description="ATC codes of systemic products.")
+    atc_codes_nonsystemic: str = pa.Field(nullable=True, str_matches=_ATC_CODES, description="ATC codes of local ones.")
+    rxcui_ingredient: str = pa.Field(nullable=True, str_matches=_NUMBERS, description="RxNorm ingredient numbers.")
+    effect: str = pa.Field(isin=EFFECTS, description="What it does to the ANC.")
+    mechanism: str = pa.Field(description="How.")
+    onset: str = pa.Field(description="When the effect begins.")
+    duration_after_last_dose: str = pa.Field(nullable=True, description="How long it lasts.")
+    confounding_window_days: pl.Int64 = pa.Field(gt=0, description="Days after the last dose in which it still counts.")
+    interpretation_note: str = pa.Field(nullable=True, description="What to know.")
+    routes_that_also_count: str = pa.Field(nullable=True, str_matches=_ROUTE_LIST, description=_ROUTES_ALSO)
+    routes_that_do_not_count: str = pa.Field(nullable=True, str_matches=_ROUTE_LIST, description=_ROUTES_NOT)
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class DrugSynonym(pa.DataFrameModel):
+    """One name of one ingredient; a combination or a regimen has a row for each of its ingredients."""
+
+    alias: str = pa.Field(str_length={"min_value": 1}, description="Name, lower case, as written.")
+    ingredient: str = pa.Field(description="ingredient of drug_causes or drug_confounders, or none: known, no cause.")
+    kind: str = pa.Field(isin=SYNONYM_KINDS, description="Kind of name; other_drug is a drug the tables do not list.")
+    risky: bool = pa.Field(description="Means other things too: does not count alone, is left for review.")
+    implied_route: str = pa.Field(nullable=True, isin=ROUTES, description="The brand exists for this route only.")
+    region: str = pa.Field(nullable=True, description="Where the brand is sold.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+    note: str = pa.Field(nullable=True, description="What to know.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["alias", "ingredient"]
+
+
+class AtcPrefixCause(pa.DataFrameModel):
+    """One ATC class as a fall-back for codes without a row of their own; never above a named ingredient."""
+
+    atc_prefix: str = pa.Field(
+        unique=True, str_matches=r"^[A-Z]\d{2}([A-Z]([A-Z](\d{2})?)?)?$", description="ATC code of the class."
+    )
+    drug_class_name: str = pa.Field(description="The class in our own words.")
+    default_class: str = pa.Field(
+        isin=(*DRUG_CLASSES, *NOT_A_CAUSE_CLASSES), description="Class; none_protective and not_systemic are no causes."
+    )
+    mechanism: str = pa.Field(nullable=True, isin=MECHANISMS, description="How the class lowers the ANC.")
+    evidence: str = pa.Field(nullable=True, isin=EVIDENCE_LEVELS, description="Level of evidence of the class.")
+    expected_effect: bool = pa.Field(description="Neutropenia is an expected effect of normal use.")
+    recovery_days: pl.Int64 = pa.Field(nullable=True, ge=0, description="Days to recovery after stopping.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+    @pa.dataframe_check(name="only_causes_have_evidence")
+    def _only_causes_have_evidence(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        is_cause = ~pl.col("default_class").is_in(NOT_A_CAUSE_CLASSES)
+        return table.lazyframe.select(
+            pl.all_horizontal(pl.col("mechanism", "evidence", "recovery_days").is_not_null() == is_cause)
+        )
+
+
+class DrugRoute(pa.DataFrameModel):
+    """One spelling of a route: a code of the route field, or words in the drug's name."""
+
+    kind: str = pa.Field(
+        isin=("route_code", "words"), description="route_code: the whole route field; words: anywhere."
+    )
+    text: str = pa.Field(str_length={"min_value": 1}, description="Spelling, lower case.")
+    route: str = pa.Field(isin=ROUTES, description="Route.")
+    is_systemic: bool = pa.Field(description="Acts on the body as a whole, unless the drug's own row says otherwise.")
+    priority: pl.Int64 = pa.Field(ge=1, description="Where words name several routes the lowest number wins.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["kind", "text"]
+
+
+class DrugTextRule(pa.DataFrameModel):
+    """One phrase in a drug's name that changes what the line means, or one limit of the fuzzy match."""
+
+    rule: str = pa.Field(isin=TEXT_RULES, description="What the phrase does.")
+    phrase: str = pa.Field(description="Words, lower case; for limits a name.")
+    scope: str = pa.Field(
+        nullable=True,
+        isin=("clause", "text"),
+        description="clause: its clause only; text: the whole text where its clause names no drug.",
+    )
+    unless: str = pa.Field(nullable=True, description="Phrases that lift the rule in the same text.")
+    min_letters: pl.Int64 = pa.Field(nullable=True, ge=8, description="Letters from which a fuzzy limit holds.")
+    max_distance: pl.Int64 = pa.Field(nullable=True, ge=1, le=2, description="Edits allowed.")
+    note: str = pa.Field(nullable=True, description="What to know.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["rule", "phrase"]

@@ -1,0 +1,144 @@
+"""The contracts of the reference tables under ``neutro_screen/reference``: every row has its unit and its source."""
+
+from typing import ClassVar
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas.vocabulary import PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
+
+DIMENSIONS = ("count", "percent", "mass", "volume", "temperature", "per100wbc")
+
+
+class Analyte(pa.DataFrameModel):
+    """One analyte that the screen reads."""
+
+    analyte: str = pa.Field(unique=True, description="Name used in every table.")
+    cell: str = pa.Field(description="What is counted or measured.")
+    dimension: str = pa.Field(isin=DIMENSIONS, description="Kind of quantity; decides which unit table applies.")
+    canonical_unit: str = pa.Field(description="Unit of lab_result.value.")
+    feeds_anc: bool = pa.Field(description="Used to compute the ANC; its refusal makes a patient unassessable.")
+    in_differential: bool = pa.Field(description="A class of the differential that sums to 100 %.")
+    highest_plausible: float = pa.Field(gt=0, description="Above this, in canonical_unit, a value is refused (ANC-9).")
+    usual_high: float = pa.Field(nullable=True, description="Ten times above this the unit is the likely culprit.")
+    typical_reference_high: float = pa.Field(nullable=True, description="Usual upper reference limit, to check units.")
+    label: str = pa.Field(description="Name in plain words.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["cell", "dimension"]
+
+
+class LabCode(pa.DataFrameModel):
+    """One code or name and the analyte it stands for."""
+
+    system: str = pa.Field(description="loinc, local_name, mimic_itemid, ...")
+    code: str = pa.Field(description="Code; names are match keys (NFKC, lower case, single spaces).")
+    cell: str = pa.Field(nullable=True, description="What is counted; null where excluded.")
+    dimension: str = pa.Field(nullable=True, isin=DIMENSIONS, description="Null = the unit decides.")
+    method: str = pa.Field(isin=("auto", "manual", "any"), description="How the cells are counted.")
+    excluded: str = pa.Field(nullable=True, description="Why this code must never feed the screen.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["system", "code"]
+
+
+class UnitFactor(pa.DataFrameModel):
+    """One spelling of a unit within one dimension: canonical = (raw - offset) x factor."""
+
+    dimension: str = pa.Field(isin=DIMENSIONS, description="Kind of quantity.")
+    match_key: str = pa.Field(description="Spelling: NFKC, micro signs as u, lower case, single spaces.")
+    factor: float = pa.Field(nullable=True, gt=0, description="Factor to the canonical unit.")
+    offset: float = pa.Field(description="Subtracted first (Fahrenheit).")
+    decision: str = pa.Field(isin=("accept", "accept_fraction", "refuse"), description="accept_fraction: 0-1 only.")
+    smallest_raw_value: float = pa.Field(nullable=True, description="Accepted only from this raw value on.")
+    evidence: str = pa.Field(description="seen in a source, or a generated variant.")
+    note: str = pa.Field(nullable=True, description="What to know.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["dimension", "match_key"]
+
+
+class NoResultWord(pa.DataFrameModel):
+    """One text that stands where a value should be (ANC-11)."""
+
+    match_key: str = pa.Field(unique=True, nullable=True, description="Text, lower case; null = blank.")
+    match: str = pa.Field(isin=("whole", "phrase"), description="The whole text, or a phrase somewhere in it.")
+    kind: str = pa.Field(description="Kind of non-result.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class StatusWord(pa.DataFrameModel):
+    """One status word of a source."""
+
+    match_key: str = pa.Field(unique=True, nullable=True, description="Word, lower case; null = blank.")
+    system: str = pa.Field(description="hl7, fhir or word.")
+    status: str = pa.Field(isin=(*STATUSES, *RETRACTED_STATUSES, "pending"), description="What it means here.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class OtherSpecimen(pa.DataFrameModel):
+    """One word in a specimen type that says that the specimen is not peripheral blood."""
+
+    word: str = pa.Field(unique=True, description="Part of the specimen type, lower case.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class Reason(pa.DataFrameModel):
+    """One reason of the worklist in plain words, most urgent first."""
+
+    code: str = pa.Field(unique=True, description="Reason code.")
+    priority: str = pa.Field(nullable=True, isin=PRIORITIES, description="Priority that it gives; null = none.")
+    words: str = pa.Field(description="The reason in plain words.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class AncBand(pa.DataFrameModel):
+    """One severity band (SEV-1): lower <= ANC < upper."""
+
+    severity: str = pa.Field(isin=SEVERITIES, unique=True, description="Severity.")
+    lower: float = pa.Field(ge=0, description="Lower limit, inclusive, cells/uL.")
+    upper: float = pa.Field(nullable=True, description="Upper limit, exclusive, cells/uL; null = none.")
+    unit: str = pa.Field(eq="cells/uL", description="Unit of the limits.")
+    version: str = pa.Field(description="Version of the bands.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class GradeBand(pa.DataFrameModel):
+    """One grade of one grading system, for one range of age (SEV-2)."""
+
+    system: str = pa.Field(description="ctcae_v4, ctcae_v5, ctcae_v6 or daids.")
+    version: str = pa.Field(description="Version of the grading table.")
+    age_from_days: float = pa.Field(nullable=True, description="First whole day of age; null = any age.")
+    age_to_days: float = pa.Field(nullable=True, description="Last whole day of age; null = no end.")
+    grade: pl.Int64 = pa.Field(isin=(0, 1, 2, 3, 4), description="Grade.")
+    lower: float = pa.Field(nullable=True, description="Lower limit; null where the row's own LLN is the limit.")
+    lower_inclusive: bool = pa.Field(description="The lower limit belongs to the grade.")
+    upper: float = pa.Field(nullable=True, description="Upper limit; null = none, or the row's own LLN.")
+    upper_inclusive: bool = pa.Field(description="The upper limit belongs to the grade.")
+    uses_lln: str = pa.Field(nullable=True, isin=("lower", "upper"), description="The limit that is the row's own LLN.")
+    unit: str = pa.Field(eq="cells/uL", description="Unit of the limits.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True

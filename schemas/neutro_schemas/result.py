@@ -1,0 +1,200 @@
+"""What the rules conclude: ANC per specimen, episodes, flags, suspects, evidence, work-up, status per patient."""
+
+from typing import Annotated
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas.vocabulary import ANC_METHODS, COMPARATORS, PRIORITIES, SEVERITIES
+
+Microseconds = Annotated[pl.Datetime, "us", None]
+SeverityType = Annotated[pl.Enum, SEVERITIES]
+PriorityType = Annotated[pl.Enum, PRIORITIES]
+
+
+class Anc(pa.DataFrameModel):
+    """One specimen and the absolute neutrophil count that was chosen for it (RULES.md sections 1, 2 and 4)."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    specimen_id: str = pa.Field(description="The source's specimen id; '@' and the collection time where it has none.")
+    collected_at: Microseconds = pa.Field(description="Collection time, UTC.")
+    anc_cells_per_ul: float = pa.Field(ge=0, description="ANC in cells/uL; with a comparator, the bound.")
+    anc_comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of a censored ANC.")
+    anc_method: str = pa.Field(isin=ANC_METHODS, description="Route by which the ANC was obtained (ANC-3, ANC-10).")
+    anc_low: float = pa.Field(nullable=True, description="Lower end of the 95 % interval, cells/uL (ANC-8).")
+    anc_high: float = pa.Field(nullable=True, description="Upper end of the 95 % interval, cells/uL (ANC-8).")
+    severity: SeverityType = pa.Field(nullable=True, description="Context-free severity (SEV-1); null = cannot tell.")
+    severity_in_context: str = pa.Field(nullable=True, description="Severity with the patient's context (SEV-3).")
+    ctcae_v4_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v4.03 grade 0-4; null = not graded.")
+    ctcae_v5_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v5.0 grade 0-4; null = not graded.")
+    ctcae_v6_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v6.0 grade 0-4; null = not graded.")
+    daids_grade: pl.Int8 = pa.Field(nullable=True, description="DAIDS v2.1 grade 0-4 by age; null = not graded.")
+    baseline_cells_per_ul: float = pa.Field(nullable=True, description="Personal baseline, cells/uL (TRD-1).")
+    trend: str = pa.Field(nullable=True, description="falling, stable, rising or insufficient (TRD-3).")
+    slope_log2_per_week: float = pa.Field(nullable=True, description="Robust slope of log2 ANC per week (TRD-3).")
+    rapid_decline: bool = pa.Field(description="RPD-1, RPD-2 or RPD-4 fired on this specimen.")
+    notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
+    anc_reported: float = pa.Field(nullable=True, description="Reported absolute count, cells/uL.")
+    anc_segs_and_bands: float = pa.Field(nullable=True, description="Segmented plus band count, cells/uL.")
+    anc_from_percent: float = pa.Field(nullable=True, description="WBC x percent / 100, cells/uL.")
+    anc_manual: float = pa.Field(nullable=True, description="Count from the manual differential, cells/uL.")
+    wbc_cells_per_ul: float = pa.Field(nullable=True, description="White cells used, cells/uL.")
+    reference_low: float = pa.Field(nullable=True, description="The row's own lower limit of normal, cells/uL.")
+    resulted_at: Microseconds = pa.Field(nullable=True, description="Time of the latest result used, UTC.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
+
+    class Config:
+        strict = True
+
+
+class Episode(pa.DataFrameModel):
+    """One episode of neutropenia (EPI-1 ... EPI-5)."""
+
+    episode_id: str = pa.Field(description="Patient and start of the episode.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    started_at: Microseconds = pa.Field(description="First ANC < 1500, UTC.")
+    ended_at: Microseconds = pa.Field(nullable=True, description="First later ANC >= 1500; null while open.")
+    last_low_at: Microseconds = pa.Field(description="Last ANC < 1500 of the episode, UTC.")
+    nadir_cells_per_ul: float = pa.Field(description="Lowest ANC, cells/uL.")
+    nadir_comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of the nadir.")
+    nadir_at: Microseconds = pa.Field(description="Time of the nadir, UTC.")
+    worst_severity: SeverityType = pa.Field(description="Worst severity within the episode.")
+    current_severity: SeverityType = pa.Field(nullable=True, description="Severity of the episode's last result.")
+    duration_days: float = pa.Field(description="First low to the end, or to the last low while open, days.")
+    n_results: int = pa.Field(ge=1, description="Number of low results.")
+    days_mild: float = pa.Field(description="Days at mild, each value carried to the next, at most 30 d.")
+    days_moderate: float = pa.Field(description="Days at moderate.")
+    days_severe: float = pa.Field(description="Days at severe.")
+    days_profound: float = pa.Field(description="Days at profound.")
+    last_normal_at: Microseconds = pa.Field(nullable=True, description="Last ANC >= 1500 before the episode, UTC.")
+    last_normal_cells_per_ul: float = pa.Field(nullable=True, description="That value, cells/uL.")
+    recovery_days: float = pa.Field(nullable=True, description="Days from the nadir to >= 1500; null while open.")
+    is_persistent: bool = pa.Field(description="At least 90 days low (EPI-2).")
+    is_severe_chronic: bool = pa.Field(description="< 500 at least 3 times over 3 months (EPI-2).")
+    is_recurrent: bool = pa.Field(description="At least 3 episodes in 12 months (EPI-2).")
+    is_prolonged_profound: bool = pa.Field(description="< 500 for at least 7 days (EPI-2).")
+    is_cyclic: bool = pa.Field(description="Cyclic pattern (EPI-3).")
+    cycle_days: float = pa.Field(nullable=True, description="Period of the cycle, days (EPI-3).")
+    is_isolated_low: bool = pa.Field(description="One low value between normals (EPI-4).")
+    status: str = pa.Field(
+        isin=("new", "worsening", "ongoing", "recovering", "resolved", "stale"),
+        description="Status at the run's index time (EPI-5).",
+    )
+    priority: PriorityType = pa.Field(nullable=True, description="Highest priority of this episode (section 7).")
+    reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
+    reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
+    notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
+
+    class Config:
+        strict = True
+
+
+class Flag(pa.DataFrameModel):
+    """One rule that fired, with the results it was raised from."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    specimen_id: str = pa.Field(nullable=True, description="The specimen that raised it, where one did.")
+    episode_id: str = pa.Field(nullable=True, description="The episode it belongs to, where it does.")
+    rule_id: str = pa.Field(description="Rule of RULES.md.")
+    raised_at: Microseconds = pa.Field(description="Collection time of the result that raised it, UTC.")
+    reason: str = pa.Field(description="The rule in plain words, with this patient's numbers.")
+    evidence: str = pa.Field(description="JSON: the results it was raised from: specimen ids, times, values.")
+
+    class Config:
+        strict = True
+
+
+class DrugSuspect(pa.DataFrameModel):
+    """One drug and one episode (DRG-1 ... DRG-4)."""
+
+    episode_id: str = pa.Field(description="Episode.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    ingredient: str = pa.Field(description="Ingredient (INN); for a class fall-back the class.")
+    drug_class: str = pa.Field(nullable=True, description="Class of the drug.")
+    category: str = pa.Field(
+        isin=("likely", "possible", "unlikely", "expected", "excluded"),
+        description="Category (DRG-4); expected = cytotoxic; excluded = started after the fall.",
+    )
+    score: pl.Int16 = pa.Field(nullable=True, description="Causality score; null where excluded.")
+    rank: pl.Int16 = pa.Field(nullable=True, description="1 = strongest suspect of the episode; null where excluded.")
+    first_exposure: pl.Date = pa.Field(description="First day of the exposure that counts.")
+    last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    reason: str = pa.Field(description="Why, in one sentence.")
+    items: str = pa.Field(description="JSON: points per component; Naranjo and WHO-UMC items, unknown ones as null.")
+
+    class Config:
+        strict = True
+
+
+class Evidence(pa.DataFrameModel):
+    """One line of evidence for a cause (RULES.md section 5)."""
+
+    episode_id: str = pa.Field(description="Episode.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    category: str = pa.Field(description="medication, haematologic malignancy, infection, marrow production, ...")
+    rule_id: str = pa.Field(description="Rule of RULES.md.")
+    finding: str = pa.Field(description="What was found, with its date and number.")
+    strength: str = pa.Field(isin=("strong", "moderate", "weak", "context"), description="How much it weighs.")
+    source: str = pa.Field(description="Where the finding came from and the source of the rule.")
+
+    class Config:
+        strict = True
+
+
+class WorkupStep(pa.DataFrameModel):
+    """One step of the work-up of one open episode (WRK-1, WRK-2)."""
+
+    episode_id: str = pa.Field(description="Episode.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    step: str = pa.Field(description="repeat_cbc, smear, medication_review, travel_history or bone_marrow.")
+    state: str = pa.Field(
+        isin=("done", "due", "overdue", "not_applicable", "unknown"),
+        description="unknown = no such data in the extract; never shown as overdue.",
+    )
+    done_on: pl.Date = pa.Field(nullable=True, description="Day it was done.")
+    due_on: Microseconds = pa.Field(nullable=True, description="When it is due, UTC.")
+
+    class Config:
+        strict = True
+
+
+class PatientStatus(pa.DataFrameModel):
+    """One patient at the index time of the run."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    worst_severity: SeverityType = pa.Field(nullable=True, description="Worst severity ever; null = never assessable.")
+    current_severity: SeverityType = pa.Field(nullable=True, description="Severity of the latest ANC; null = unknown.")
+    last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Latest ANC, cells/uL.")
+    last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of the latest ANC.")
+    last_collected_at: Microseconds = pa.Field(nullable=True, description="Collection time of the latest ANC, UTC.")
+    nadir_cells_per_ul: float = pa.Field(nullable=True, description="Lowest ANC ever, cells/uL.")
+    nadir_comparator: str = pa.Field(nullable=True, description="Comparator of the lowest ANC.")
+    has_rapid_decline: bool = pa.Field(description="A rapid decline was flagged at any time.")
+    is_persistent: bool = pa.Field(description="Any episode is persistent.")
+    is_cyclic: bool = pa.Field(description="The pattern is cyclic.")
+    top_suspect: str = pa.Field(
+        nullable=True, description="First-ranked ingredient of the latest episode, if possible."
+    )
+    priority: PriorityType = pa.Field(nullable=True, description="Highest priority of any episode; null = none.")
+    reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
+    reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
+    episode_id: str = pa.Field(nullable=True, description="The latest episode.")
+    episode_status: str = pa.Field(nullable=True, description="Its status (EPI-5).")
+    next_step: str = pa.Field(nullable=True, description="Next step due.")
+    next_step_due: Microseconds = pa.Field(nullable=True, description="When the next step is due, UTC.")
+    fall_pct: float = pa.Field(nullable=True, description="Steepest flagged fall, percent (ties on the worklist).")
+
+    class Config:
+        strict = True
+
+
+class CannotAssess(pa.DataFrameModel):
+    """One patient and one reason why the count cannot be told (ANC-9b)."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    reason: str = pa.Field(description="Reason of the refusal, kind of non-result, or what is missing.")
+    since: Microseconds = pa.Field(description="Collection time of the result that could not be used, UTC.")
+    specimen_id: str = pa.Field(nullable=True, description="Specimen that could not be used.")
+
+    class Config:
+        strict = True

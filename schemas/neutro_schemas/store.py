@@ -1,0 +1,107 @@
+"""Tables that exist only in the store: runs, files, the worklist of every run, reviews, data quality."""
+
+from typing import Annotated, Final
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas.vocabulary import PRIORITIES, SEVERITIES
+
+Microseconds = Annotated[pl.Datetime, "us", None]
+SeverityType = Annotated[pl.Enum, SEVERITIES]
+PriorityType = Annotated[pl.Enum, PRIORITIES]
+
+
+class RunTable(pa.DataFrameModel):
+    """One run."""
+
+    run_id: str = pa.Field(description="Index time of the run, with a number behind it where there are several.")
+    started_at: Microseconds = pa.Field(description="When the run started by the machine's clock, UTC.")
+    as_of: Microseconds = pa.Field(description="Index time: the only clock of the rules, UTC.")
+    policy_version: str = pa.Field(description="Version of the policy.")
+    policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
+    software_version: str = pa.Field(description="Version of neutro_screen.")
+    rows_in: int = pa.Field(description="Laboratory rows read.")
+    rows_accepted: int = pa.Field(description="Laboratory rows accepted and new.")
+    rows_rejected: int = pa.Field(description="Laboratory rows refused.")
+    rows_no_result: int = pa.Field(description="Laboratory rows that say that there is no result.")
+    rows_duplicate: int = pa.Field(description="Laboratory rows that were there already.")
+    rows_not_screened: int = pa.Field(description="Laboratory rows that are no business of the screen.")
+    patients_touched: int = pa.Field(description="Patients screened in this run.")
+    counts: str = pa.Field(description="JSON: the account, flags by severity and priorities.")
+    newest_result_at: Microseconds = pa.Field(nullable=True, description="Newest collection time received, UTC.")
+    status: str = pa.Field(description="done.")
+
+
+class SourceFileTable(pa.DataFrameModel):
+    """One input file of one run."""
+
+    run_id: str = pa.Field(description="Run that read the file.")
+    name: str = pa.Field(description="Name of the file.")
+    kind: str = pa.Field(description="lab, medication, patient, diagnosis or event.")
+    format: str = pa.Field(description="Format it was read as.")
+    sha256: str = pa.Field(description="SHA-256 of its bytes.")
+    rows: int = pa.Field(description="Rows read.")
+    notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
+    first_collected_at: Microseconds = pa.Field(nullable=True, description="First collection time, UTC.")
+    last_collected_at: Microseconds = pa.Field(nullable=True, description="Last collection time, UTC.")
+
+
+class WorklistRow(pa.DataFrameModel):
+    """One patient on the worklist of one run."""
+
+    run_id: str = pa.Field(description="Run.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    priority: PriorityType = pa.Field(description="Priority of what is open, or was seen for the first time.")
+    previous_priority: PriorityType = pa.Field(nullable=True, description="Priority in the run before.")
+    change: str = pa.Field(
+        isin=("new", "escalated", "unchanged", "improved", "resolved"), description="Against the run before."
+    )
+    reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
+    reason_codes: str = pa.Field(nullable=True, description="Reason codes, most urgent first.")
+    current_severity: SeverityType = pa.Field(nullable=True, description="Severity of the latest ANC.")
+    worst_severity: SeverityType = pa.Field(nullable=True, description="Worst severity of the episode.")
+    last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Latest ANC, cells/uL.")
+    last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of the latest ANC.")
+    last_collected_at: Microseconds = pa.Field(nullable=True, description="Collection time of the latest ANC, UTC.")
+    nadir_cells_per_ul: float = pa.Field(nullable=True, description="Lowest ANC of the episode, cells/uL.")
+    fall_pct: float = pa.Field(nullable=True, description="Steepest flagged fall, percent.")
+    top_suspect: str = pa.Field(nullable=True, description="First-ranked ingredient.")
+    next_step: str = pa.Field(nullable=True, description="Next step due.")
+    next_step_due: Microseconds = pa.Field(nullable=True, description="When it is due, UTC.")
+    episode_id: str = pa.Field(nullable=True, description="The episode that decides the priority.")
+    episode_status: str = pa.Field(nullable=True, description="Its status.")
+
+
+class QualityCount(pa.DataFrameModel):
+    """Rows of one run by file, laboratory, analyte and what became of them."""
+
+    run_id: str = pa.Field(description="Run.")
+    source_file: str = pa.Field(description="Name of the file.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
+    analyte: str = pa.Field(nullable=True, description="Analyte, or the source's own code and name where unmapped.")
+    disposition: str = pa.Field(description="accepted, rejected, no_result, duplicate or not_screened.")
+    reason: str = pa.Field(nullable=True, description="Why, for rows that were not accepted.")
+    rows: int = pa.Field(description="Number of rows.")
+
+
+class ReviewTable(pa.DataFrameModel):
+    """One decision of a reviewer."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    status: str = pa.Field(isin=("acknowledged", "snoozed", "dismissed"), description="Decision.")
+    until: pl.Date = pa.Field(nullable=True, description="Last day of a snooze.")
+    note: str = pa.Field(nullable=True, description="Reason given.")
+    by: str = pa.Field(nullable=True, description="Who decided.")
+    at: Microseconds = pa.Field(description="When, UTC.")
+    priority: PriorityType = pa.Field(
+        nullable=True, description="Priority when it was reviewed; a higher one wakes it."
+    )
+    nadir_cells_per_ul: float = pa.Field(nullable=True, description="Nadir when it was reviewed; a lower one wakes it.")
+
+
+INTERNAL_COMMENTS: Final = {
+    "contradicted_result": "Results refused because the rest of their specimen refutes them; judged anew every time.",
+    "patient_summary": "What the view patient_status shows.",
+    "unassessable": "What the view cannot_assess shows.",
+}

@@ -1,0 +1,130 @@
+"""Readers: one per format, found in ``READERS``. Each yields the canonical frames; none knows a clinical rule."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.ingest import delimited, mimic, parquet
+from neutro_screen.ingest.files import find_files, sha256_of, unchanged
+from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.profile import Profile, load_profile
+from neutro_screen.ingest.tabular import TYPED, Table, native
+
+__all__ = ["KINDS", "READERS", "Extract", "Kind", "Profile", "Refused", "SourceFile", "ingest", "load_profile"]
+
+
+class Reader(NamedTuple):
+    """One format. ``read`` gets a file (or, for a folder format, the folder) and says which kinds it found."""
+
+    description: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Kind, Profile], dict[Kind, Table]]
+    is_folder: bool = False
+
+
+def _one_kind(read: Callable[[Path, Kind, Profile], Table]) -> Callable[[Path, Kind, Profile], dict[Kind, Table]]:
+    return lambda path, kind, profile: {kind: read(path, kind, profile)}
+
+
+READERS: dict[str, Reader] = {
+    "mimic": Reader("MIMIC-III folder of CSV files", mimic.recognises, mimic.read_mimic, is_folder=True),
+    "parquet": Reader("Parquet", lambda path: path.suffix == ".parquet", _one_kind(parquet.read_parquet)),
+    "delimited": Reader(
+        "CSV, TSV or other delimited text, plain, .gz or .zst",
+        lambda path: Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in delimited.SUFFIXES,
+        _one_kind(delimited.read_delimited),
+    ),
+}
+
+
+def ingest(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+) -> Extract:
+    """Read all inputs of one run into the canonical frames.
+
+    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
+
+    Raises:
+        ConfigurationError: the named format does not exist.
+        UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
+        RefusedInputError: a file lacks required columns.
+    """
+    profile = profile or Profile()
+    if format_name is not None and format_name not in READERS:
+        raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
+    parts: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
+    refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
+    files: list[SourceFile] = []
+    for asked in KINDS:
+        for path, name, reader in _sources(paths.get(asked, ()), format_name):
+            with unchanged(path):
+                for kind, table in reader.read(path, asked, profile).items():
+                    rows, notes = native(table.rows, kind, profile, table.path.name)
+                    typed = TYPED[kind](rows, profile)
+                    parts[kind].append(typed)
+                    refused[kind].extend(table.refused)
+                    files.append(_source_file(kind, name, typed, table, notes))
+    frames = {kind: pl.concat(parts[kind]) if parts[kind] else _no_rows(kind, profile) for kind in KINDS}
+    return Extract(
+        labs=frames["lab"],
+        medications=frames["medication"],
+        patients=frames["patient"],
+        diagnoses=frames["diagnosis"],
+        events=frames["event"],
+        files=tuple(files),
+        refused=refused,
+    )
+
+
+def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
+    sources: list[tuple[Path, str, Reader]] = []
+    remaining: list[str] = []
+    for pattern in patterns:
+        folder = Path(pattern)
+        as_folder = next(
+            (
+                (name, reader)
+                for name, reader in READERS.items()
+                if reader.is_folder and folder.is_dir() and (name == format_name or reader.recognises(folder))
+            ),
+            None,
+        )
+        if as_folder:
+            sources.append((folder, *as_folder))
+        else:
+            remaining.append(pattern)
+    for path in find_files(remaining):
+        if format_name is not None:
+            sources.append((path, format_name, READERS[format_name]))
+            continue
+        known = next(((name, r) for name, r in READERS.items() if not r.is_folder and r.recognises(path)), None)
+        if known is None:
+            raise UnreadableInputError(
+                "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
+            )
+        sources.append((path, *known))
+    return sources
+
+
+def _source_file(kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...]) -> SourceFile:
+    described = SourceFile(
+        name=table.path.name,
+        kind=kind,
+        format=format_name,
+        sha256=sha256_of(table.path),
+        rows=typed.height + len(table.refused),
+        notes=(*table.notes, *notes),
+    )
+    if kind != "lab" or not typed.height:
+        return described
+    first, last = typed.select(first=pl.col("collected_at").min(), last=pl.col("collected_at").max()).row(0)
+    return replace(described, first_collected_at=first, last_collected_at=last)
+
+
+def _no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:
+    columns = dict.fromkeys((*NATIVE_COLUMNS[kind], "source_file"), pl.String)
+    return TYPED[kind](pl.DataFrame(schema={**columns, "source_row": pl.Int64}), profile)

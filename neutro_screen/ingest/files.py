@@ -1,0 +1,146 @@
+"""Input files: finding them, watching that they do not change, making them UTF-8."""
+
+import codecs
+import glob
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from neutro_screen.errors import UnreadableInputError
+
+_CHUNK = 1 << 20
+#: A file that grows beyond both limits when unpacked is a decompression bomb, not a laboratory extract.
+_LARGEST_EXPANSION = 200
+_ALWAYS_ALLOWED_BYTES = 1 << 30
+
+
+def find_files(patterns: Sequence[str]) -> list[Path]:
+    """Files and folders named by paths, globs or folders; a folder stands for the regular files in it, sorted.
+
+    Raises:
+        UnreadableInputError: a path does not exist, a glob matches nothing, a folder holds no file.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = [Path(pattern)] if Path(pattern).exists() else sorted(Path(match) for match in glob.glob(pattern))
+        if not matches:
+            raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
+        for match in matches:
+            if not match.is_dir():
+                found.append(match)
+                continue
+            inside = sorted(path for path in match.iterdir() if path.is_file() and not path.name.startswith("."))
+            if not inside:
+                raise UnreadableInputError("the folder holds no files", where=str(match))
+            found.extend(inside)
+    return found
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Guard the reading of a file, or of the files of a folder.
+
+    Raises:
+        UnreadableInputError: it cannot be opened, or it changed (size, time or identity) while it was read.
+    """
+    before = _identity(path)
+    yield
+    if _identity(path) != before:
+        raise UnreadableInputError(
+            "the file changed while it was read", where=path.name, remedy="Run again when the export has finished."
+        )
+
+
+def _identity(path: Path) -> list[tuple[str, int, int, int]]:
+    files = sorted(inside for inside in path.iterdir() if inside.is_file()) if path.is_dir() else [path]
+    identity = []
+    for file in files:
+        try:
+            status = file.stat()
+            with file.open("rb"):
+                identity.append((file.name, status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError as error:
+            raise UnreadableInputError(f"cannot be read ({error.strerror})", where=file.name) from None
+    return identity
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def encoding_by_mark(head: bytes) -> str | None:
+    """The encoding that a byte-order mark, or the zeros of UTF-16 text, give away; None where neither is there."""
+    for mark, encoding in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if head.startswith(mark):
+            return encoding
+    if b"\0" in head[1:64:2] and b"\0" not in head[0:64:2]:
+        return "utf-16-le"
+    if b"\0" in head[0:64:2] and b"\0" not in head[1:64:2]:
+        return "utf-16-be"
+    return None
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A temporary folder (0700) that is gone afterwards, whatever happens."""
+    folder = Path(tempfile.mkdtemp(prefix="neutro-screen-"))
+    os.chmod(folder, 0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The file itself, or an unpacked copy of a ``.gz`` or ``.zst`` file in ``folder``.
+
+    Raises:
+        UnreadableInputError: the archive is damaged, or grows beyond any extract.
+    """
+    compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    if compression is None:
+        return path
+    copy = folder / path.stem
+    largest = max(_ALWAYS_ALLOWED_BYTES, path.stat().st_size * _LARGEST_EXPANSION)
+    written = 0
+    try:
+        with pa.input_stream(str(path), compression=compression) as source, copy.open("wb") as target:
+            while chunk := source.read(_CHUNK):
+                written += target.write(chunk)
+                if written > largest:
+                    raise UnreadableInputError("unpacks to far more than a laboratory extract", where=path.name)
+    except (OSError, pa.ArrowException):
+        raise UnreadableInputError(
+            f"is not a readable {compression} archive", where=path.name, remedy="Copy the file again."
+        ) from None
+    return copy
+
+
+def transcoded(path: Path, encoding: str, folder: Path) -> Path:
+    """A UTF-8 copy of a text file in ``folder``.
+
+    Raises:
+        UnreadableInputError: the bytes are not text in that encoding.
+    """
+    copy = folder / f"{len(list(folder.iterdir()))}-{path.stem}"
+    try:
+        with path.open(encoding=encoding, newline="") as source, copy.open("w", encoding="utf-8", newline="") as target:
+            while chunk := source.read(_CHUNK):
+                target.write(chunk)
+    except (UnicodeError, LookupError):
+        raise UnreadableInputError(
+            f"is not text in {encoding}", where=path.name, remedy="Name the file's encoding in the profile."
+        ) from None
+    return copy

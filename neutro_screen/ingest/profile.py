@@ -1,0 +1,97 @@
+"""A source profile: how one laboratory writes its extracts, in TOML."""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.ingest.frames import NATIVE_COLUMNS
+
+
+class WideColumn(BaseModel):
+    """One measured column of a wide file (one row a blood count)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    analyte: str
+    unit: str
+
+
+class KindProfile(BaseModel):
+    """How one kind of file (lab, medication, patient, diagnosis, event) is laid out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: native column -> the file's own column
+    columns: dict[str, str] = Field(default_factory=dict)
+    #: native column -> a value that holds for the whole file
+    constants: dict[str, str] = Field(default_factory=dict)
+    #: only for lab: the measured columns of a wide file
+    wide: tuple[WideColumn, ...] = ()
+
+    @field_validator("columns", "constants")
+    @classmethod
+    def _names_native_columns(cls, named: dict[str, str]) -> dict[str, str]:
+        known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
+        if unknown := sorted(named.keys() - known):
+            raise ValueError(f"unknown column names {unknown}; the native ones are {sorted(known)}")
+        return named
+
+
+class Profile(BaseModel):
+    """One source. The default profile is the native layout of CONTRACT.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "native"
+    encoding: str | None = None
+    delimiter: str | None = None
+    time_zone: str = "UTC"
+    datetime_formats: tuple[str, ...] = ()
+    decimal_mark: Literal[".", ","] | None = None
+    lab: KindProfile = KindProfile()
+    medication: KindProfile = KindProfile()
+    patient: KindProfile = KindProfile()
+    diagnosis: KindProfile = KindProfile()
+    event: KindProfile = KindProfile()
+    #: the source's test code or name -> analyte (reference/analytes.csv)
+    analytes: dict[str, str] = Field(default_factory=dict)
+    #: the source's test code, name or LOINC -> unit of every value that comes without one
+    units: dict[str, str] = Field(default_factory=dict)
+    #: the source's status word -> final, corrected, preliminary, cancelled, entered_in_error or pending
+    statuses: dict[str, str] = Field(default_factory=dict)
+    #: values that stand for "no number here", for example 9999999
+    sentinels: tuple[str, ...] = ()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name!r} is not an IANA time zone")
+        return name
+
+
+def load_profile(path: Path | None) -> Profile:
+    """Read a profile; ``None`` is the native layout.
+
+    Raises:
+        ConfigurationError: the file cannot be read, is not TOML, or an entry is unknown or impossible.
+    """
+    if path is None:
+        return Profile()
+    try:
+        return Profile.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(f"profile cannot be read: {reason}", where=path.name) from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise ConfigurationError(
+            f"profile entry {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
+            where=path.name,
+            remedy="docs/formats.md lists the entries of a profile.",
+        ) from None

@@ -1,0 +1,331 @@
+"""One absolute neutrophil count per specimen, with the route it was obtained by (RULES.md section 1)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules.severity import severity
+from neutro_screen.rules.specimens import SPECIMEN, keep_counting_versions
+
+#: Analytes that the count is computed from; every other class of the differential only enters its sum.
+_INGREDIENTS: Final = (
+    "wbc", "wbc_nrbc_corrected", "neut_abs", "seg_abs", "band_abs", "gran_abs", "neut_pct", "seg_pct", "band_pct",
+)  # fmt: skip
+_NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """``anc``: one row per specimen that a count could be told of; ``not_counted``: the other specimens with any
+    result that feeds the ANC, and why not; ``contradicted``: results that the rest of their specimen refutes
+    (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count."""
+
+    anc: pl.DataFrame
+    not_counted: pl.DataFrame
+    contradicted: pl.DataFrame
+
+
+def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:
+    """Compute the ANC in cells/uL of every specimen of the accepted results (``LabResult``), ANC-1 ... ANC-11."""
+    feeding = reference.analytes.filter(pl.col("feeds_anc") | pl.col("in_differential"))["analyte"]
+    counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(feeding.implode())), policy)
+    wide = with_specimen_columns(counting, reference).pipe(_with_routes, policy)
+    contradicted = _contradicted(wide)
+    chosen = (
+        wide.pipe(_without_contradicted)
+        .pipe(_with_choice, reference)
+        .pipe(_with_bounds, policy)
+        .pipe(_with_notes, policy)
+    )
+    has_count = pl.col("anc_cells_per_ul").is_not_null()
+    return Counted(
+        anc=chosen.filter(has_count).sort(*SPECIMEN),
+        not_counted=chosen.filter(~has_count & pl.col("has_feeding"))
+        .select(
+            *SPECIMEN,
+            "collected_at",
+            reason=pl.when(pl.col("is_all_zero"))
+            .then(pl.lit("differential_all_zero"))
+            .when(pl.col("wbc") < policy.anc.wbc_low_below_cells_per_ul)
+            .then(pl.lit("wbc_low_no_differential"))
+            .when(pl.col("wbc").is_not_null())
+            .then(pl.lit("no_differential"))
+            .otherwise(pl.lit("no_white_cell_count")),
+        )
+        .sort(*SPECIMEN),
+        contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
+    )
+
+
+def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """One row per specimen: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
+
+    ``others`` and ``others_manual`` are the sums of the remaining classes of the differential in percent, with
+    ``n_others``; ``<analyte>_comparator`` is there for every ingredient.
+    """
+    others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
+    feeding = reference.analytes.filter("feeds_anc")["analyte"]
+    scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
+    cells = counting.lazy().with_columns(value=(pl.col("value") * scale).round_sig_figs(15))
+    is_other = pl.col("analyte").is_in(others.implode())
+    wide = cells.group_by(SPECIMEN).agg(
+        *(_only(analyte, manual).max().alias(_column(analyte, manual)) for analyte, manual in _pairs()),
+        *(
+            pl.col("value").filter(is_other & (pl.col("is_manual") == manual)).sum().alias(f"others{_suffix(manual)}")
+            for manual in (False, True)
+        ),
+        *(
+            (is_other & (pl.col("is_manual") == manual)).sum().alias(f"n_others{_suffix(manual)}")
+            for manual in (False, True)
+        ),
+        collected_at=pl.col("collected_at").min(),
+        resulted_at=pl.col("resulted_at").max(),
+        lab=pl.col("lab").min(),
+        reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0).max(),
+        has_feeding=pl.col("analyte").is_in(feeding.implode()).any(),
+        has_conflict=pl.col("conflict").any(),
+        is_preliminary=(pl.col("status") == "preliminary").any(),
+    )
+    censored = (
+        cells.filter(pl.col("comparator").is_not_null())
+        .group_by(SPECIMEN)
+        .agg(
+            pl.when((pl.col("analyte") == analyte) & (pl.col("is_manual") == manual))
+            .then("comparator")
+            .max()
+            .alias(f"{_column(analyte, manual)}_comparator")
+            for analyte, manual in _pairs()
+        )
+    )
+    notes = (
+        cells.filter(pl.col("notes").is_not_null())
+        .group_by(SPECIMEN)
+        .agg(row_notes=pl.col("notes").str.split(", ").explode().unique().sort().str.join(", "))
+    )
+    return wide.join(censored, on=SPECIMEN, how="left").join(notes, on=SPECIMEN, how="left").collect()
+
+
+def _pairs() -> Iterable[tuple[str, bool]]:
+    return [
+        (analyte, manual) for analyte in _INGREDIENTS for manual in (False, True) if _can_be_manual(analyte, manual)
+    ]
+
+
+def _can_be_manual(analyte: str, manual: bool) -> bool:
+    return not manual or analyte in _NEUTROPHILS
+
+
+def _suffix(manual: bool) -> str:
+    return "_manual" if manual else ""
+
+
+def _column(analyte: str, manual: bool) -> str:
+    return f"{analyte}{_suffix(manual)}"
+
+
+def _only(analyte: str, manual: bool) -> pl.Expr:
+    is_wanted = pl.col("analyte") == analyte
+    if _can_be_manual(analyte, True):
+        is_wanted &= pl.col("is_manual") == manual
+    return pl.when(is_wanted).then("value")
+
+
+def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Add every route of ANC-3 that can be computed, for the automated and the manual differential."""
+    wide = wide.with_columns(
+        wbc=pl.coalesce("wbc_nrbc_corrected", "wbc"),
+        wbc_comparator=pl.when(pl.col("wbc_nrbc_corrected").is_not_null())
+        .then("wbc_nrbc_corrected_comparator")
+        .otherwise("wbc_comparator"),
+        # Bands are often counted by hand beside an automated differential.
+        band_pct=pl.coalesce("band_pct", "band_pct_manual"),
+        band_pct_comparator=pl.coalesce("band_pct_comparator", "band_pct_manual_comparator"),
+        others=pl.when(pl.col("n_others") > 0).then("others").otherwise("others_manual"),
+        n_others=pl.when(pl.col("n_others") > 0).then("n_others").otherwise("n_others_manual"),
+    )
+    for manual in (False, True):
+        end = _suffix(manual)
+        percent, incomplete = _neutrophil_percent(end, policy)
+        wide = wide.with_columns(
+            percent.alias(f"percent{end}"),
+            incomplete.alias(f"is_incomplete{end}"),
+            (pl.col(f"seg_abs{end}") + pl.col(f"band_abs{end}").fill_null(0))
+            .round_sig_figs(policy.anc.significant_digits)
+            .alias(f"segs_and_bands{end}"),
+            _sum_comparator(f"seg_abs{end}", f"band_abs{end}").alias(f"segs_and_bands{end}_comparator"),
+        )
+        wide = wide.with_columns(
+            (pl.col("wbc") * pl.col(f"percent{end}") / 100)
+            .round_sig_figs(policy.anc.significant_digits)
+            .alias(f"from_percent{end}"),
+            _product_comparator(end).alias(f"from_percent{end}_comparator"),
+        ).with_columns(
+            pl.when(pl.col(f"from_percent{end}_comparator").ne_missing("?")).then(f"from_percent{end}").name.keep()
+        )
+    computed = pl.coalesce("from_percent", "segs_and_bands", "from_percent_manual")
+    ratio = pl.col("neut_abs") / computed
+    exact = pl.col("neut_abs_comparator").is_null() & pl.col("wbc_comparator").is_null()
+    return wide.with_columns(
+        is_all_zero=_is_all_zero(),
+        contradiction=pl.when(
+            exact & (computed > 0) & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
+            & (pl.col("neut_abs") > 0)
+        ).then(pl.lit("unit_suspect"))
+        .when(exact & (pl.col("neut_abs") > pl.col("wbc") * policy.anc.highest_fraction_of_wbc))
+        .then(pl.lit("anc_exceeds_wbc")),
+        contradiction_manual=pl.when(
+            pl.col("neut_abs_manual_comparator").is_null() & pl.col("wbc_comparator").is_null()
+            & (pl.col("neut_abs_manual") > pl.col("wbc") * policy.anc.highest_fraction_of_wbc)
+        ).then(pl.lit("anc_exceeds_wbc")),
+    )  # fmt: skip
+
+
+def _neutrophil_percent(end: str, policy: Policy) -> tuple[pl.Expr, pl.Expr]:
+    """Percent of neutrophils with the bands where they belong (ANC-4); and whether that could not be told."""
+    neut, seg, band, others = (pl.col(f"{name}{end}") for name in ("neut_pct", "seg_pct", "band_pct", "others"))
+    low, high = policy.anc.differential_sum_low_pct, policy.anc.differential_sum_high_pct
+    without, with_bands = neut + others, neut + band + others
+    sums_without, sums_with = without.is_between(low, high), with_bands.is_between(low, high)
+    closer_with = (with_bands - 100).abs() < (without - 100).abs()
+    add_bands = sums_with & (~sums_without | closer_with)
+    percent = (
+        pl.when(add_bands.fill_null(False))
+        .then(neut + band)
+        .when(neut.is_not_null())
+        .then(neut)
+        .otherwise(seg + band.fill_null(0))
+    )
+    undecided = neut.is_not_null() & (band > 0) & ~sums_with & ~sums_without
+    return pl.when(~_is_all_zero(end)).then(percent), undecided.fill_null(False)
+
+
+def _is_all_zero(end: str = "") -> pl.Expr:
+    """Zero neutrophils beside a differential of nothing but zeros are a missing count, not an agranulocytosis."""
+    own = [pl.col(f"{name}{end}") for name in ("neut_pct", "seg_pct", "band_pct")]
+    nothing_counted = pl.sum_horizontal(*own, pl.col(f"others{end}")) == 0
+    return nothing_counted & (pl.col(f"n_others{end}") > 0)
+
+
+def _sum_comparator(first: str, second: str) -> pl.Expr:
+    """Comparator of a sum: that of its censored part; where the parts contradict, the upper bound is what is known."""
+    return pl.coalesce(f"{first}_comparator", f"{second}_comparator")
+
+
+def _product_comparator(end: str) -> pl.Expr:
+    """Comparator of WBC x percent; "?" where an upper bound meets a lower bound, which bounds nothing."""
+    parts = [pl.col(f"{name}_comparator") for name in ("wbc", f"neut_pct{end}", f"seg_pct{end}", f"band_pct{end}")]
+    is_upper = pl.any_horizontal(part.str.starts_with("<").fill_null(False) for part in parts)
+    is_lower = pl.any_horizontal(part.str.starts_with(">").fill_null(False) for part in parts)
+    return (
+        pl.when(is_upper & is_lower).then(pl.lit("?")).when(is_upper).then(pl.lit("<")).when(is_lower).then(pl.lit(">"))
+    )
+
+
+def _contradicted(wide: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat(
+        wide.filter(pl.col(f"contradiction{end}").is_not_null()).select(
+            *SPECIMEN,
+            analyte=pl.lit("neut_abs"),
+            is_manual=pl.lit(end == "_manual"),
+            reason=pl.col(f"contradiction{end}"),
+        )
+        for end in ("", "_manual")
+    )
+
+
+def _without_contradicted(wide: pl.DataFrame) -> pl.DataFrame:
+    return wide.with_columns(
+        pl.when(pl.col(f"contradiction{end}").is_null() & ~(pl.col("is_all_zero") & (pl.col(f"neut_abs{end}") == 0)))
+        .then(f"neut_abs{end}")
+        .alias(f"neut_abs{end}")
+        for end in ("", "_manual")
+    )
+
+
+def _with_choice(wide: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Choose by ANC-3: reported, then segmented + bands, then WBC x percent; manual before automated."""
+    routes = (("neut_abs", "reported"), ("segs_and_bands", "segs_and_bands"), ("from_percent", "wbc_percent"))
+    for end in ("", "_manual"):
+        value, comparator, method = (pl.lit(None, dtype) for dtype in (pl.Float64, pl.String, pl.String))
+        for column, route in reversed(routes):
+            has = pl.col(f"{column}{end}").is_not_null()
+            value = pl.when(has).then(f"{column}{end}").otherwise(value)
+            comparator = pl.when(has).then(f"{column}{end}_comparator").otherwise(comparator)
+            method = pl.when(has).then(pl.lit(f"{route}{end}")).otherwise(method)
+        wide = wide.with_columns(
+            value.alias(f"chosen{end}"),
+            comparator.alias(f"chosen{end}_comparator"),
+            method.alias(f"chosen{end}_method"),
+        )
+    by_machine, by_hand = (
+        severity(pl.col(f"chosen{end}"), pl.col(f"chosen{end}_comparator"), reference.anc_bands)
+        for end in ("", "_manual")
+    )
+    discordant = pl.col("chosen").is_not_null() & pl.col("chosen_manual").is_not_null() & by_machine.ne_missing(by_hand)
+    take_manual = pl.col("chosen_manual").is_not_null() & (
+        ~discordant | (pl.col("chosen_manual") <= pl.col("chosen")).fill_null(True)
+    )
+    return wide.with_columns(is_discordant=discordant, take_manual=take_manual).with_columns(
+        anc_cells_per_ul=pl.when("take_manual").then("chosen_manual").otherwise("chosen"),
+        anc_comparator=pl.when("take_manual").then("chosen_manual_comparator").otherwise("chosen_comparator"),
+        anc_method=pl.when("take_manual").then("chosen_manual_method").otherwise("chosen_method"),
+    )
+
+
+def _with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Where no neutrophils were told, granulocytes or white cells bound them from above (ANC-10)."""
+    none = pl.col("anc_cells_per_ul").is_null()
+    wbc_bounds = none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul)
+    gran_bounds = none & pl.col("gran_abs").is_not_null() & ~(wbc_bounds & (pl.col("wbc") < pl.col("gran_abs")))
+    bound = pl.when(gran_bounds).then("gran_abs").when(wbc_bounds).then("wbc")
+    source = pl.when(gran_bounds).then("gran_abs_comparator").when(wbc_bounds).then("wbc_comparator")
+    return wide.with_columns(
+        anc_method=pl.when(gran_bounds)
+        .then(pl.lit("granulocyte_upper_bound"))
+        .when(wbc_bounds)
+        .then(pl.lit("wbc_upper_bound"))
+        .otherwise("anc_method"),
+        anc_comparator=pl.when(bound.is_not_null())
+        .then(pl.when(source == "<").then(pl.lit("<")).otherwise(pl.lit("<=")))
+        .otherwise("anc_comparator"),
+        anc_cells_per_ul=pl.coalesce("anc_cells_per_ul", bound),
+    )
+
+
+def _with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Add ``notes``: what was unusual on the way to this count."""
+    rule = policy.anc
+    computed = pl.coalesce("segs_and_bands", "from_percent")
+    by_hand = pl.coalesce("segs_and_bands_manual", "from_percent_manual")
+
+    def differs(reported: pl.Expr, other: pl.Expr) -> pl.Expr:
+        allowed = pl.max_horizontal(pl.lit(rule.discordant_cells_per_ul), reported * rule.discordant_fraction)
+        return ((reported - other).abs() > allowed).fill_null(False)
+
+    uses_percent = pl.col("anc_method").str.starts_with("wbc_percent")
+    noted = {
+        "conflicting_results": pl.col("has_conflict"),
+        "preliminary": pl.col("is_preliminary"),
+        "differential_discordant": pl.col("is_discordant"),
+        "anc_discordant": differs(pl.col("neut_abs"), computed) | differs(pl.col("neut_abs_manual"), by_hand),
+        "differential_incomplete": uses_percent
+        & pl.when(pl.col("take_manual")).then("is_incomplete_manual").otherwise("is_incomplete"),
+        "wbc_low_no_differential": (pl.col("anc_method") == "wbc_upper_bound")
+        | ((pl.col("anc_method") == "granulocyte_upper_bound") & (pl.col("wbc") < rule.wbc_low_below_cells_per_ul)),
+        "censored_above_limit": pl.col("anc_comparator").is_in(["<", "<="])
+        & (pl.col("anc_cells_per_ul") > rule.wbc_bound_below_cells_per_ul),
+        "aged_specimen": pl.col("resulted_at") - pl.col("collected_at")
+        > timedelta(hours=policy.specimen.aged_specimen_h),
+    }
+    return wide.with_columns(
+        notes=pl.concat_str(
+            *(pl.when(fired.fill_null(False)).then(pl.lit(note)) for note, fired in noted.items()),
+            "row_notes",
+            separator=", ",
+            ignore_nulls=True,
+        ).replace("", None)
+    )

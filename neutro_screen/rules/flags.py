@@ -1,0 +1,156 @@
+"""Every rule that fired becomes a flag with the results it was raised from."""
+
+from typing import Final
+
+import polars as pl
+
+from neutro_schemas import Flag
+from neutro_screen.reference import Policy
+
+COLUMNS: Final = tuple(Flag.to_schema().columns)
+
+
+def count_text(anc: pl.Expr, comparator: pl.Expr) -> pl.Expr:
+    """A count as it is read aloud: ``< 100``, ``1230``; one decimal only where there is one."""
+    whole = anc.round(1).cast(pl.String).str.strip_suffix(".0")
+    return pl.concat_str(comparator, whole, separator=" ", ignore_nulls=True)
+
+
+def evidence_json(*results: pl.Expr) -> pl.Expr:
+    """The results that a flag was raised from, as a JSON list in order of time."""
+    return (
+        pl.concat_list(*results)
+        .list.eval(pl.element().struct.json_encode())
+        .list.join(", ")
+        .pipe(lambda listed: pl.concat_str(pl.lit("["), listed, pl.lit("]")))
+    )
+
+
+def result_struct(specimen_id: str, collected_at: str, anc: str, comparator: str) -> pl.Expr:
+    """One result as evidence: specimen, time, count and comparator."""
+    return pl.struct(
+        specimen_id=pl.col(specimen_id),
+        collected_at=pl.col(collected_at).dt.strftime("%Y-%m-%dT%H:%M:%S"),
+        anc_cells_per_ul=pl.col(anc),
+        comparator=pl.col(comparator),
+    )
+
+
+def severity_flags(numbered: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """SEV-1 for every low result; ANC-10 where only an upper bound is known.
+
+    ``numbered`` comes from ``episodes.with_episode_numbers``.
+    """
+    low = numbered.filter("is_low").join(
+        episodes.select("patient_id", "episode_id", "started_at", "last_low_at"), on="patient_id", how="left"
+    )
+    low = low.filter(pl.col("collected_at").is_between("started_at", "last_low_at"))
+    this = evidence_json(result_struct("specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator"))
+    count = count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"))
+    graded = low.select(
+        "patient_id", "specimen_id", "episode_id",
+        rule_id=pl.lit("SEV-1"),
+        raised_at="collected_at",
+        reason=pl.format("ANC {} cells/uL: {}", count, pl.col("severity").cast(pl.String)),
+        evidence=this,
+    )  # fmt: skip
+    bounded = low.filter(pl.col("anc_method").str.ends_with("upper_bound")).select(
+        "patient_id", "specimen_id", "episode_id",
+        rule_id=pl.lit("ANC-10"),
+        raised_at="collected_at",
+        reason=pl.format("no neutrophil count; the {} bounds the ANC at {} cells/uL",
+                         pl.when(pl.col("anc_method") == "wbc_upper_bound").then(pl.lit("white cell count"))
+                         .otherwise(pl.lit("granulocyte count")), count),
+        evidence=this,
+    )  # fmt: skip
+    return pl.concat([graded, bounded])
+
+
+def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """RPD-1 and RPD-2 with the height that was fallen from; ``anc`` comes from ``with_rapid_decline``."""
+    heights = anc.select(
+        "patient_id", from_id="specimen_id", from_at="collected_at", from_anc="anc_cells_per_ul",
+        from_comparator="anc_comparator",
+    )  # fmt: skip
+    fired = []
+    for name, rule_id, rule in (("rpd_1", "RPD-1", policy.rpd_1), ("rpd_2", "RPD-2", policy.rpd_2)):
+        fell = anc.filter(name).join(heights, on="patient_id")
+        age = pl.col("collected_at") - pl.col("from_at")
+        fell = (
+            fell.filter(
+                (pl.col("from_anc") == pl.col(f"{name}_highest"))
+                & (age > pl.duration())
+                & (age <= pl.duration(days=rule.window_d + rule.carry_d))
+            )
+            .sort("patient_id", "collected_at", "specimen_id", "from_at", "from_id")
+            .unique(["patient_id", "specimen_id"], keep="last", maintain_order=True)
+        )
+        fall = (1 - pl.col("anc_cells_per_ul") / pl.col("from_anc")) * 100
+        fired.append(
+            fell.select(
+                "patient_id", "specimen_id",
+                episode_id=pl.lit(None, pl.String),
+                rule_id=pl.lit(rule_id),
+                raised_at="collected_at",
+                reason=pl.format(
+                    "ANC fell by {} % in {} days, from {} to {} cells/uL",
+                    fall.round(0).cast(pl.Int64),
+                    (age.dt.total_hours() / 24).round(1).cast(pl.String).str.strip_suffix(".0"),
+                    count_text(pl.col("from_anc"), pl.col("from_comparator")),
+                    count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator")),
+                ),
+                evidence=evidence_json(
+                    result_struct("from_id", "from_at", "from_anc", "from_comparator"),
+                    result_struct("specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator"),
+                ),
+                fall_pct=fall,
+            )
+        )  # fmt: skip
+    return pl.concat(fired)
+
+
+def episode_flags(episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """EPI-2, EPI-3 and EPI-4, one flag per episode and pattern."""
+    patterns = (
+        ("is_persistent", "EPI-2", pl.format("persistent: low for {} days", pl.col("duration_days").round(0).cast(pl.Int64))),
+        ("is_severe_chronic", "EPI-2", pl.lit("severe chronic: below 500 cells/uL on three or more occasions over three months")),
+        ("is_recurrent", "EPI-2", pl.lit("recurrent: three or more episodes in twelve months")),
+        ("is_prolonged_profound", "EPI-2", pl.format("prolonged: below 500 cells/uL for {} days",
+                                                    (pl.col("days_severe") + pl.col("days_profound")).round(1))),
+        ("is_cyclic", "EPI-3", pl.format("cyclic: period of {} days", pl.col("cycle_days").round(1))),
+        ("is_isolated_low", "EPI-4", pl.lit("one low value between normal ones within a week: possible artefact")),
+    )  # fmt: skip
+    return pl.concat(
+        episodes.filter(pattern).select(
+            "patient_id",
+            specimen_id=pl.lit(None, pl.String),
+            episode_id="episode_id",
+            rule_id=pl.lit(rule_id),
+            raised_at="last_low_at",
+            reason=reason,
+            evidence=pl.struct(
+                started_at=pl.col("started_at").dt.strftime("%Y-%m-%dT%H:%M:%S"),
+                last_low_at=pl.col("last_low_at").dt.strftime("%Y-%m-%dT%H:%M:%S"),
+                nadir_cells_per_ul=pl.col("nadir_cells_per_ul"),
+                n_results=pl.col("n_results"),
+            ).struct.json_encode(),
+        )
+        for pattern, rule_id, reason in patterns
+    )
+
+
+def with_episode(flags: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """Name the episode of every flag that has none: the one whose fall or course includes the flag's time."""
+    spans = episodes.select("patient_id", "started_at", "last_low_at", found="episode_id")
+    without = flags.filter(pl.col("episode_id").is_null())
+    found = (
+        without.join(spans, on="patient_id")
+        .filter(pl.col("raised_at").is_between("started_at", "last_low_at"))
+        .select("patient_id", "specimen_id", "rule_id", "raised_at", "found")
+        .unique(["patient_id", "specimen_id", "rule_id", "raised_at"], keep="first", maintain_order=True)
+    )
+    return (
+        flags.join(found, on=["patient_id", "specimen_id", "rule_id", "raised_at"], how="left", nulls_equal=True)
+        .with_columns(episode_id=pl.coalesce("episode_id", "found"))
+        .drop("found")
+    )

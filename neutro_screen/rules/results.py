@@ -1,0 +1,224 @@
+"""From rows as read to judged results: analyte, value, unit, time and status of every laboratory row (ANC-1, ANC-9).
+
+Nothing is dropped here: every row comes out as a result to be validated, a non-result or a row that is not screened.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from neutro_schemas import RETRACTED_STATUSES
+from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules import analytes, values
+from neutro_screen.text import match_key
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """All rows of an extract, each in exactly one frame.
+
+    ``results``: the columns of ``LabResult`` and the verdicts of ``ScreenedResult``; ``no_results``: with ``kind``;
+    ``not_screened``: with ``not_screened``, why. The three keep the columns of ``LabRow``.
+    """
+
+    results: pl.DataFrame
+    no_results: pl.DataFrame
+    not_screened: pl.DataFrame
+
+
+def judge_rows(
+    rows: pl.DataFrame,
+    reference: Reference,
+    policy: Policy,
+    *,
+    as_of: datetime,
+    patients: pl.DataFrame | None = None,
+    decimal_mark: str | None = None,
+) -> JudgedRows:
+    """Judge the rows of an extract (``LabRow``).
+
+    ``patients`` (patient_id, birth_date) lets results from before birth be found. ``as_of`` bounds the future.
+    """
+    judged = with_analyte(rows, reference)
+    is_screened = pl.col("not_screened").is_null()
+    not_screened = judged.filter(~is_screened)
+    screened = (
+        judged.filter(is_screened)
+        .pipe(with_status, reference)
+        .pipe(with_value, reference, decimal_mark)
+        .pipe(with_unit, policy)
+        .pipe(with_time, policy, as_of, patients)
+        .pipe(with_reference_range)
+        .pipe(with_unit_suspicion, policy)
+    )
+    is_retraction = pl.col("status").is_in(RETRACTED_STATUSES) | (
+        # A correction that says "no result" takes the earlier value back.
+        pl.col("no_result").is_not_null() & (pl.col("status") == "corrected")
+    )
+    screened = screened.with_columns(is_retraction=is_retraction)
+    is_no_result = ~pl.col("is_retraction") & pl.col("no_result").is_not_null()
+    return JudgedRows(
+        results=screened.filter(~is_no_result).pipe(_with_retractions),
+        no_results=screened.filter(is_no_result).with_columns(kind="no_result"),
+        not_screened=not_screened,
+    )
+
+
+def with_analyte(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Add what ``resolve_analytes`` finds for the row's codes, name, specimen and unit."""
+    keys = list(analytes.KEYS)
+    distinct = rows.select(keys).unique().sort(keys)
+    return rows.join(
+        analytes.resolve_analytes(distinct, reference), on=keys, how="left", nulls_equal=True, maintain_order="left"
+    )
+
+
+def with_status(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Add ``status`` from the source's word; an unknown word counts as preliminary and is noted."""
+    known = dict(reference.status_words.select("match_key", "status").iter_rows())
+    words = rows.select("status_text").unique().with_columns(key=match_key(pl.col("status_text")))
+    words = words.select(
+        "status_text",
+        status=pl.col("key").replace_strict(known, default="preliminary", return_dtype=pl.String),
+        status_note=pl.when(~pl.col("key").is_in(list(known), nulls_equal=True)).then(pl.lit("status_unknown")),
+    )
+    return rows.join(words, on="status_text", how="left", nulls_equal=True, maintain_order="left")
+
+
+def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | None) -> pl.DataFrame:
+    """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed."""
+    rows = rows.with_columns(
+        number=values.number(pl.col("value_text")), is_small_unit=(pl.col("factor") < 1).fill_null(False)
+    )
+    is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
+    keys = list(values.KEYS)
+    odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, decimal_mark)
+    pending = pl.col("status") == "pending"
+    return (
+        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        .with_columns(
+            number=pl.when(is_plain).then("number").otherwise("number_read"),
+            value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
+            no_result=pl.when(pending).then(pl.lit("pending")).otherwise("no_result"),
+        )
+        .drop("number_read")
+    )
+
+
+def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Add ``value`` in the canonical unit, ``unit`` and ``unit_status`` (ok, missing, unknown, suspect).
+
+    Rounded to 15 significant digits against floating-point noise and no further (ANC-7).
+    """
+    factor, raw = pl.col("factor"), pl.col("number")
+    known = factor.is_not_null() & (pl.col("unit_decision") != "refuse")
+    canonical = ((raw - pl.col("offset")) * factor).round_sig_figs(policy.anc.significant_digits)
+    return rows.with_columns(
+        value=pl.when(known).then(canonical),
+        unit=pl.when(known).then("canonical_unit"),
+        unit_status=pl.when(pl.col("unit_key").is_null()).then(pl.lit("missing"))
+        .when(~known.fill_null(False)).then(pl.lit("unknown"))
+        .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1)).then(pl.lit("suspect"))
+        .when(raw.abs() < pl.col("smallest_raw_value")).then(pl.lit("suspect"))
+        .otherwise(pl.lit("ok")),
+    )  # fmt: skip
+
+
+def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.DataFrame | None) -> pl.DataFrame:
+    """Settle ``collected_at`` and ``specimen_id`` (ANC-1), add ``time_status`` and the times' notes."""
+    latest = as_of + timedelta(hours=policy.specimen.future_tolerance_h)
+    if patients is not None and patients.height:
+        born = patients.group_by("patient_id").agg(pl.col("birth_date").min()).sort("patient_id")
+        rows = rows.join(born, on="patient_id", how="left", maintain_order="left")
+    else:
+        rows = rows.with_columns(birth_date=pl.lit(None, pl.Date))
+    counted = pl.coalesce("collected_at", "resulted_at")
+    return rows.with_columns(
+        collected_at=counted,
+        specimen_id=pl.coalesce("specimen_id", counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
+        time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time")).then(pl.lit("unreadable"))
+        .when(counted.is_null()).then(pl.lit("missing"))
+        .when(counted > latest).then(pl.lit("future"))
+        .when(counted.dt.date() < pl.col("birth_date")).then(pl.lit("before_birth"))
+        .otherwise(pl.lit("ok")),
+        time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null())
+        .then(pl.lit("collected_from_result_time")),
+        order_note=pl.when(pl.col("collected_at") > pl.col("resulted_at")).then(pl.lit("collected_after_resulted")),
+    )  # fmt: skip
+
+
+def with_reference_range(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add ``reference_low`` and ``reference_high`` in the canonical unit, by the row's own factor; unreadable = null."""
+    return rows.with_columns(
+        ((values.number(pl.col(f"reference_{end}_text")) - pl.col("offset")) * pl.col("factor"))
+        .round_sig_figs(15)
+        .alias(f"reference_{end}")
+        for end in ("low", "high")
+    )
+
+
+def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Mark values whose unit is the likely culprit, in the order of ANC-9.
+
+    First the median of the batch per laboratory, code and unit; then the row's own reference range; last the value's
+    limit. (The reported count against WBC x percent needs the whole specimen: see ``rules.specimens``.)
+    """
+    check = policy.unit_check
+    is_checked = pl.col("typical_reference_high").is_not_null() & (pl.col("unit_status") == "ok")
+    source = ["lab", *analytes.KEYS]
+    medians = (
+        rows.filter(is_checked & pl.col("value").is_not_null())
+        .group_by(source)
+        .agg(median=pl.col("value").median(), n=pl.len())
+        .filter(
+            (pl.col("n") >= check.batch_minimum_n)
+            & ~pl.col("median").is_between(check.batch_median_low, check.batch_median_high)
+        )
+        .select(*source, batch_is_suspect=pl.lit(True))
+    )
+    if medians.height:
+        rows = rows.join(medians, on=source, how="left", nulls_equal=True, maintain_order="left")
+    else:
+        rows = rows.with_columns(batch_is_suspect=pl.lit(None, pl.Boolean))
+    range_ratio = pl.col("reference_high") / pl.col("typical_reference_high")
+    return rows.with_columns(
+        unit_status=pl.when(
+            is_checked
+            & (
+                pl.col("batch_is_suspect").fill_null(False)
+                | (range_ratio >= check.range_ratio).fill_null(False)
+                | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0)).fill_null(False)
+                | (pl.col("value") >= 10 * pl.col("usual_high")).fill_null(False)
+            )
+        )
+        .then(pl.lit("suspect"))
+        .otherwise("unit_status")
+    )
+
+
+def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
+    """A retraction needs no value: what it takes back is found by specimen and analyte."""
+    takes_back = pl.col("is_retraction")
+    without_value = takes_back & (pl.col("value").is_null() | pl.col("no_result").is_not_null())
+    return results.with_columns(
+        status=pl.when(takes_back & ~pl.col("status").is_in(RETRACTED_STATUSES))
+        .then(pl.lit("cancelled"))
+        .otherwise("status"),
+        value=pl.when(~without_value).then("value"),
+        comparator=pl.when(~without_value).then("comparator"),
+        value_status=pl.when(takes_back).then(pl.lit("ok")).otherwise("value_status"),
+        unit_status=pl.when(takes_back).then(pl.lit("ok")).otherwise("unit_status"),
+        notes=pl.concat_str(
+            pl.when("is_unit_stated").then(pl.lit("unit_from_profile")),
+            "code_note",
+            "status_note",
+            "time_note",
+            "order_note",
+            pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
+                pl.lit("possible_pseudoneutropenia")
+            ),
+            separator=", ",
+            ignore_nulls=True,
+        ).replace("", None),
+    )

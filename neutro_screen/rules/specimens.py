@@ -1,0 +1,93 @@
+"""Which version of a result counts: corrections, cancellations, repeats, re-used numbers (ANC-1, ANC-2)."""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from neutro_schemas import RETRACTED_STATUSES, STATUSES
+from neutro_screen.reference import Policy
+
+SPECIMEN: Final = ("patient_id", "specimen_id")
+_RESULT: Final = (*SPECIMEN, "analyte", "is_manual")
+
+
+def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Keep one value per specimen, analyte and kind of differential.
+
+    Needs the columns of ``LabResult``; adds ``is_manual`` and ``conflict`` (two different values with equal claim).
+    A cancelled, deleted or wrong result takes back what was resulted before it, and an equal value of the same time.
+    Of the rest a correction goes before a final, a final before a preliminary, then the latest resulted counts; of two
+    with the same claim the lower. A specimen number found again on draws further apart than the policy allows is a
+    re-used number: each collection time is then a specimen of its own.
+
+    Only the few specimens with a repeat, a retraction or a re-used number are looked at row by row.
+    """
+    results = results.with_columns(is_manual=pl.col("method") == "manual")
+    # One bit per analyte and kind: the sum of the bits of a specimen equals their union only if none is repeated.
+    kinds = results.select("analyte", "is_manual").unique().sort("analyte", "is_manual").with_row_index("kind")
+    bits = kinds.select("analyte", "is_manual", bit=2 ** pl.col("kind").cast(pl.Int64))
+    numbered = results.join(bits, on=["analyte", "is_manual"], how="left", maintain_order="left")
+    irregular = (
+        numbered.lazy()
+        .group_by(SPECIMEN)
+        .agg(
+            is_repeated=pl.col("bit").sum() != pl.col("bit").bitwise_or(),
+            is_retracted=pl.col("status").is_in(RETRACTED_STATUSES).any(),
+            is_reused=pl.col("collected_at").max() - pl.col("collected_at").min()
+            > timedelta(hours=policy.specimen.reused_id_h),
+        )
+        .filter(pl.col("is_repeated") | pl.col("is_retracted") | pl.col("is_reused"))
+        .collect()
+    )
+    if not irregular.height:
+        return results.with_columns(conflict=pl.lit(False))
+    regular = results.join(irregular, on=SPECIMEN, how="anti").with_columns(conflict=pl.lit(False))
+    sorted_out = (
+        results.join(irregular.select(*SPECIMEN, "is_reused"), on=SPECIMEN, how="inner")
+        .pipe(_with_own_specimen_when_reused)
+        .pipe(_drop_retracted)
+        .pipe(_keep_strongest)
+    )
+    return pl.concat([regular, sorted_out.select(regular.columns)])
+
+
+def _with_own_specimen_when_reused(results: pl.DataFrame) -> pl.DataFrame:
+    reused = pl.col("is_reused")
+    return results.with_columns(
+        specimen_id=pl.when(reused)
+        .then(pl.concat_str("specimen_id", pl.col("collected_at").dt.strftime("@%Y-%m-%dT%H:%M:%S")))
+        .otherwise("specimen_id"),
+        notes=pl.when(reused)
+        .then(pl.concat_str("notes", pl.lit("specimen_id_reused"), separator=", ", ignore_nulls=True))
+        .otherwise("notes"),
+    ).drop("is_reused")
+
+
+def _drop_retracted(results: pl.DataFrame) -> pl.DataFrame:
+    takes_back = pl.col("status").is_in(RETRACTED_STATUSES)
+    reported = results.filter(~takes_back).with_row_index("version")
+    retractions = results.filter(takes_back).select(*_RESULT, back_at="resulted_at", back_value="value")
+    same_time = pl.col("back_at").eq_missing(pl.col("resulted_at")) | pl.col("back_at").is_null()
+    taken_back = reported.join(retractions, on=_RESULT).filter(
+        (pl.col("back_at") > pl.col("resulted_at"))
+        | (pl.col("back_at").is_not_null() & pl.col("resulted_at").is_null())
+        | (same_time & (pl.col("back_value") == pl.col("value")))
+    )
+    return reported.join(taken_back, on="version", how="anti").drop("version")
+
+
+def _keep_strongest(results: pl.DataFrame) -> pl.DataFrame:
+    strength = pl.col("status").replace_strict({status: rank for rank, status in enumerate(STATUSES)})
+    claim = ("strength", "resulted_at")
+    ranked = results.with_columns(
+        strength=strength, below=pl.col("comparator").is_in(["<", "<="]).fill_null(False).not_()
+    ).sort(
+        *_RESULT, *claim, "value", "below", "source_file", "source_row",
+        descending=[False] * len(_RESULT) + [True, True] + [False] * 4,
+        nulls_last=True,
+    )  # fmt: skip
+    strongest = ranked.unique(_RESULT, keep="first", maintain_order=True)
+    rivals = ranked.join(strongest.select(*_RESULT, *claim), on=[*_RESULT, *claim], how="semi", nulls_equal=True)
+    conflicts = rivals.group_by(_RESULT).agg(conflict=pl.struct("value", "comparator").n_unique() > 1).sort(_RESULT)
+    return strongest.join(conflicts, on=_RESULT, how="left", maintain_order="left").drop("strength", "below")

@@ -1,0 +1,100 @@
+"""One row per patient at the index time, and the patients whose count cannot be told (ANC-9b, EPI-5)."""
+
+from typing import Final
+
+import polars as pl
+
+from neutro_schemas import CannotAssess, PatientStatus
+
+_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+
+
+def patient_status(
+    anc: pl.LazyFrame,
+    episodes: pl.LazyFrame,
+    flags: pl.LazyFrame,
+    suspects: pl.LazyFrame,
+    steps: pl.LazyFrame,
+    patients: pl.LazyFrame,
+) -> pl.LazyFrame:
+    """One row for every patient of ``patients`` (patient_id), with the columns of ``PatientStatus``.
+
+    A patient without a usable count has null severities: never "normal". ``top_suspect`` is the first-ranked suspect
+    of the latest episode that has one and is at least possible.
+    """
+    usable = anc.filter(pl.col("severity").is_not_null()).sort(_ORDER)
+    depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
+    counts = usable.with_columns(depth=depth).group_by("patient_id").agg(
+        worst_severity=pl.col("severity").max(),
+        current_severity=pl.col("severity").sort_by(_ORDER).last(),
+        last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(_ORDER).last(),
+        last_anc_comparator=pl.col("anc_comparator").sort_by(_ORDER).last(),
+        last_collected_at=pl.col("collected_at").max(),
+        nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("depth").first(),
+        nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
+    )  # fmt: skip
+    by_time = pl.col("started_at")
+    per_patient = episodes.group_by("patient_id").agg(
+        is_persistent=pl.col("is_persistent").any(),
+        is_cyclic=pl.col("is_cyclic").any(),
+        episode_id=pl.col("episode_id").sort_by(by_time).last(),
+        episode_status=pl.col("status").sort_by(by_time).last(),
+        priority=pl.col("priority").max(),
+        # The reasons of the most urgent episode, the latest of several.
+        reasons=pl.col("reasons").sort_by("priority", "started_at", nulls_last=False).last(),
+        reason_codes=pl.col("reason_codes").sort_by("priority", "started_at", nulls_last=False).last(),
+    )
+    declines = (
+        flags.filter(pl.col("rule_id").str.starts_with("RPD-"))
+        .group_by("patient_id")
+        .agg(has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max())
+    )
+    top = (
+        suspects.filter(pl.col("category").is_in(["likely", "possible", "expected"]) & (pl.col("rank") == 1))
+        .join(episodes.select("episode_id", "started_at"), on="episode_id")
+        .sort(
+            "patient_id",
+            "started_at",
+            pl.col("category") == "expected",
+            "ingredient",
+            descending=[False, True, False, False],
+        )
+        .unique("patient_id", keep="first", maintain_order=True)
+        .select("patient_id", top_suspect="ingredient")
+    )
+    next_step = (
+        steps.filter(pl.col("state").is_in(["due", "overdue"]))
+        .sort("patient_id", "due_on", "step", nulls_last=True)
+        .unique("patient_id", keep="first", maintain_order=True)
+        .select("patient_id", next_step="step", next_step_due="due_on")
+    )
+    status = patients.select("patient_id").unique()
+    for part in (counts, per_patient, declines, top, next_step):
+        status = status.join(part, on="patient_id", how="left")
+    return (
+        status.with_columns(pl.col("has_rapid_decline", "is_persistent", "is_cyclic").fill_null(False))
+        .select(list(PatientStatus.to_schema().columns))
+        .sort("patient_id")
+    )
+
+
+def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
+    """Patients with an unusable result that no usable count has followed (ANC-9b).
+
+    ``unusable``: patient_id, specimen_id, reason, since (times of collection). A count of the same specimen, or one
+    collected later, makes the patient assessable again; a count whose severity cannot be told does not. White cells
+    of 2000 or more without a differential say nothing against an earlier count: nobody asked for neutrophils.
+    """
+    usable = anc.filter(pl.col("severity").is_not_null())
+    latest = usable.group_by("patient_id").agg(usable_at=pl.col("collected_at").max())
+    return (
+        unusable.filter(pl.col("patient_id").is_not_null())
+        .join(latest, on="patient_id", how="left")
+        .join(usable.select("patient_id", "specimen_id").unique(), on=["patient_id", "specimen_id"], how="anti")
+        .filter((pl.col("usable_at") < pl.col("since")).fill_null(True))
+        .filter((pl.col("reason") != "no_differential") | pl.col("usable_at").is_null())
+        .sort("patient_id", "since", "specimen_id", "reason", descending=[False, True, True, False])
+        .unique(["patient_id", "reason"], keep="first", maintain_order=True)
+        .select(list(CannotAssess.to_schema().columns))
+        .sort("patient_id", "since", "reason")
+    )

@@ -1,0 +1,381 @@
+"""The command line. Thin: every command calls one function of the library and shows what it returns."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter
+
+from neutro_screen.errors import ConfigurationError, NeutroScreenError
+
+app = App(
+    name="neutro-screen",
+    help="Nightly screening of blood-count extracts for neutropenia. A screening aid: it diagnoses nothing.",
+    version_flags=["--version"],
+    default_parameter=Parameter(negative=(), consume_multiple=True),
+)
+_INPUT, _CONTROL = Group("Input", sort_key=0), Group("Control", sort_key=1)
+
+Paths = Annotated[list[str] | None, Parameter(group=_INPUT)]
+AsJson = Annotated[bool, Parameter(name="--json", group=_CONTROL)]
+Priority = Literal["critical", "high", "medium", "low", "info"]
+
+
+def main() -> None:
+    """Entry point: errors become one message on stderr and the exit code of their kind."""
+    os.umask(0o077)
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([word for word in arguments if word != "--debug"])
+    except NeutroScreenError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"neutro-screen: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("neutro-screen: stopped; nothing was published\n")
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        # The text of an unexpected error may quote a patient's value; its type does not.
+        sys.stderr.write(
+            f"neutro-screen: unexpected {type(error).__name__}; nothing was published. "
+            "Repeat with --debug where patient data may be shown, and report it.\n"
+        )
+        sys.exit(1)
+
+
+@app.command
+def run(
+    *,
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    store: Path,
+    reports: Path | None = None,
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    json_: AsJson = False,
+) -> None:
+    """Screen one night's extracts: read, validate, screen, publish, report.
+
+    Example: neutro-screen run --labs night/*.csv --medications meds.csv --store screen.duckdb --reports reports
+
+    Parameters
+    ----------
+    labs
+        Laboratory files, folders or globs; a folder format (mimic) brings medications and patients with it.
+    medications
+        Medication files.
+    patients
+        Patient files (birth date, recorded Duffy-null).
+    diagnoses
+        Diagnosis files.
+    events
+        Event files (smear review, bone marrow, travel, temperature ...).
+    store
+        The DuckDB file; made when it is not there.
+    reports
+        Folder for report.html, flagged.csv and flags.csv.
+    format
+        Format of the files, where name and content do not tell.
+    profile
+        TOML file that describes the source's own columns, units, times and words.
+    policy
+        TOML file with clinical numbers that differ from the built-in policy.
+    as_of
+        Index time, ISO 8601, UTC where no offset is given; default now. The only clock of the rules.
+    max_rejected
+        Publish nothing when more than this share of the screened rows is refused.
+    rescreen_all
+        Screen every patient of the store again, not only those with new rows.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the summary as JSON.
+    """
+    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.pipeline import run as run_pipeline
+
+    settings = RunSettings(
+        store=store,
+        labs=tuple(labs),
+        medications=tuple(medications or ()),
+        patients=tuple(patients or ()),
+        diagnoses=tuple(diagnoses or ()),
+        events=tuple(events or ()),
+        reports=reports,
+        format=format,
+        profile=profile,
+        policy=policy,
+        max_rejected=max_rejected,
+        rescreen_all=rescreen_all,
+        as_of=_as_of(as_of),
+    )
+    with _progress(quiet or json_) as show:
+        summary = run_pipeline(settings, show)
+    if json_:
+        _write(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        from neutro_screen.show import summary_text
+
+        _write(summary_text(summary))
+
+
+@app.command
+def check(
+    *,
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    json_: AsJson = False,
+) -> None:
+    """Read and validate only: a dry run that shows what would be refused and why, and writes nothing.
+
+    Example: neutro-screen check --labs night/labs.csv --profile hospital.toml
+
+    Parameters
+    ----------
+    labs
+        Laboratory files, folders or globs.
+    medications
+        Medication files.
+    patients
+        Patient files.
+    diagnoses
+        Diagnosis files.
+    events
+        Event files.
+    format
+        Format of the files, where name and content do not tell.
+    profile
+        TOML file that describes the source.
+    as_of
+        Index time; results more than a day after it are refused.
+    json_
+        Print the counts as JSON.
+    """
+    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.pipeline import check as check_pipeline
+    from neutro_screen.show import quality_text
+
+    settings = RunSettings(
+        store=Path(),
+        labs=tuple(labs),
+        medications=tuple(medications or ()),
+        patients=tuple(patients or ()),
+        diagnoses=tuple(diagnoses or ()),
+        events=tuple(events or ()),
+        format=format,
+        profile=profile,
+        max_rejected=1.0,
+        as_of=_as_of(as_of),
+    )
+    quality = check_pipeline(settings)
+    _write(json.dumps(quality, indent=2) if json_ else quality_text(quality))
+
+
+@app.command
+def worklist(
+    *,
+    store: Path,
+    priority: Priority | None = None,
+    new: bool = False,
+    csv: bool = False,
+    json_: AsJson = False,
+) -> None:
+    """Show the current worklist, most urgent first.
+
+    Example: neutro-screen worklist --store screen.duckdb --priority high
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    priority
+        Only this priority and more urgent ones.
+    new
+        Only patients that are new since the run before.
+    csv
+        Print CSV.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.show import worklist_text
+    from neutro_screen.store import current_worklist, reading
+
+    with reading(store) as connection:
+        rows = current_worklist(connection, at_least=priority, only_new=new)
+    if csv:
+        from neutro_screen.report.csv import harmless
+
+        sys.stdout.write(harmless(rows).write_csv())
+    else:
+        _write(rows.write_json() if json_ else worklist_text(rows))
+
+
+@app.command
+def explain(patient_id: str, *, store: Path, json_: AsJson = False) -> None:
+    """Show one patient: source rows, choices made, ANC, rules fired with their numbers, suspects, evidence.
+
+    Example: neutro-screen explain P-001 --store screen.duckdb
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier as in the extract.
+    store
+        The DuckDB file.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.explain import explain_patient
+    from neutro_screen.show import explanation_text
+    from neutro_screen.store import reading
+
+    with reading(store) as connection:
+        told = explain_patient(connection, patient_id)
+    _write(json.dumps(told, indent=2, default=str) if json_ else explanation_text(told))
+
+
+@app.command
+def review(
+    patient_id: str,
+    *,
+    store: Path,
+    status: Literal["acknowledged", "snoozed", "dismissed"],
+    until: str | None = None,
+    note: str | None = None,
+    by: str | None = None,
+) -> None:
+    """Record a reviewer's decision. A higher priority or a lower nadir wakes the patient again.
+
+    Example: neutro-screen review P-001 --store screen.duckdb --status snoozed --until 2026-12-01 --note "repeat booked"
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier.
+    store
+        The DuckDB file.
+    status
+        acknowledged stays on the worklist; snoozed comes back after --until; dismissed leaves it.
+    until
+        Last day of the snooze, ISO date.
+    note
+        Why.
+    by
+        Who decided.
+    """
+    from neutro_screen.pipeline import now
+    from neutro_screen.store import lock, record_review
+
+    if (status == "snoozed") != (until is not None):
+        raise ConfigurationError("--until goes with --status snoozed, and only with it")
+    last_day = _day(until) if until else None
+    with lock(store):
+        record_review(store, patient_id, status, until=last_day, note=note, by=by, at=now())
+    _write(f"recorded: {status}")
+
+
+@app.command
+def report(*, store: Path, reports: Path, run: str | None = None) -> None:
+    """Write the reports of a run again.
+
+    Example: neutro-screen report --store screen.duckdb --reports reports
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    reports
+        Folder for report.html, flagged.csv and flags.csv.
+    run
+        Which run; default the latest.
+    """
+    from neutro_screen.report import write_reports
+
+    _write(str(write_reports(store, reports, run)))
+
+
+@app.command
+def simulate(*, patients: int, seed: int = 1, out: Path, as_of: str | None = None, dirt: float = 0.02) -> None:
+    """Write a synthetic hospital with known truth, in the native layout.
+
+    Example: neutro-screen simulate --patients 500 --seed 7 --out hospital
+
+    Parameters
+    ----------
+    patients
+        Number of patients.
+    seed
+        The same seed gives the same bytes.
+    out
+        Folder for labs.csv, medications.csv, patients.csv, diagnoses.csv, events.csv and truth/.
+    as_of
+        Night of the extract; default now.
+    dirt
+        Share of the laboratory rows that carry one of the faults of real extracts.
+    """
+    from neutro_screen.simulate import simulate_hospital, write_native
+
+    write_native(simulate_hospital(patients, seed, as_of=_as_of(as_of), dirt=dirt), out)
+    _write(str(out))
+
+
+def _as_of(text: str | None) -> datetime:
+    """The named index time, or the machine's clock."""
+    from neutro_screen.pipeline import now
+
+    return moment(text) if text else now()
+
+
+def moment(text: str) -> datetime:
+    """An ISO time or date as UTC without zone.
+
+    Raises:
+        ConfigurationError: not ISO 8601.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is not an ISO 8601 time", remedy="Example: 2026-11-22T02:00") from None
+    return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
+
+
+def _day(text: str) -> date:
+    return moment(text).date()
+
+
+@contextmanager
+def _progress(silent: bool) -> Iterator[Any]:
+    if silent or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield status.update
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text.rstrip("\n") + "\n")

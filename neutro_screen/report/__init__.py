@@ -1,0 +1,44 @@
+"""Reports of one run: CSV for spreadsheets and one HTML page. They show what the store holds and decide nothing."""
+
+import os
+from pathlib import Path
+
+from neutro_screen.errors import PublishError
+from neutro_screen.report.contents import RunContents, run_contents
+from neutro_screen.report.csv import flag_csv, flagged_csv
+from neutro_screen.report.html import page
+from neutro_screen.store import reading
+from neutro_screen.workspace import private_file
+
+__all__ = ["RunContents", "run_contents", "write_reports"]
+
+
+def write_reports(store: Path, folder: Path, run_id: str | None = None) -> Path:
+    """Write ``flagged.csv``, ``flags.csv`` and ``report.html`` of a run (default: the latest) and return the page.
+
+    Every file replaces its predecessor at once and is readable by its owner only.
+
+    Raises:
+        StoreError: the store cannot be read, or holds no such run.
+        PublishError: the folder cannot be written.
+    """
+    with reading(store) as connection:
+        contents = run_contents(connection, run_id)
+    texts = {
+        "flagged.csv": flagged_csv(contents),
+        "flags.csv": flag_csv(contents),
+        "report.html": page(contents),
+    }
+    try:
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, parents=True)
+        for name, text in texts.items():
+            aside = folder / f".{name}.next"
+            with private_file(aside, "w") as file:
+                file.write(text)
+            os.replace(aside, folder / name)
+    except OSError as error:
+        raise PublishError(
+            f"reports could not be written ({error.strerror})", where=str(folder), remedy="The store is up to date."
+        ) from None
+    return folder / "report.html"

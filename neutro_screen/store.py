@@ -1,0 +1,407 @@
+"""The DuckDB file: its tables, comments and views, and how a run is published into it.
+
+DuckDB keeps every other process out of a file that has a writer. So nobody ever writes into the published file: a run
+changes a copy beside it and puts it in place with one ``os.replace``. Readers keep the old file open as long as they
+like and see the new one with their next connection.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+
+import neutro_schemas as contract
+from neutro_schemas import PRIORITIES, SEVERITIES
+from neutro_schemas.store import INTERNAL_COMMENTS, QualityCount, ReviewTable, RunTable, SourceFileTable, WorklistRow
+from neutro_screen.errors import ConfigurationError, PublishError, StoreError
+
+SCHEMA_VERSION: Final = 1
+#: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
+STORAGE_VERSION: Final = "v1.2.0"
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+#: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
+TABLES: Final[Mapping[str, Any]] = {
+    "run": RunTable,
+    "source_file": SourceFileTable,
+    "lab_result": contract.LabResult,
+    "contradicted_result": contract.LabResult,
+    "rejected_row": contract.RejectedRow,
+    "no_result": contract.NoResult,
+    "medication": contract.Medication,
+    "patient": contract.Patient,
+    "diagnosis": contract.Diagnosis,
+    "event": contract.Event,
+    "anc": contract.Anc,
+    "episode": contract.Episode,
+    "flag": contract.Flag,
+    "drug_suspect": contract.DrugSuspect,
+    "evidence": contract.Evidence,
+    "workup_step": contract.WorkupStep,
+    "patient_summary": contract.PatientStatus,
+    "unassessable": contract.CannotAssess,
+    "worklist_row": WorklistRow,
+    "quality_count": QualityCount,
+    "review": ReviewTable,
+}
+RECEIVED: Final = (
+    "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
+    "flag",
+)  # fmt: skip
+#: Tables that are rewritten for every patient that is screened again.
+SCREENED: Final = (
+    "anc", "episode", "flag", "drug_suspect", "evidence", "workup_step", "patient_summary", "unassessable",
+)  # fmt: skip
+
+
+def columns_of(table: str) -> dict[str, str]:
+    """Column -> SQL type of a table, in order."""
+    columns = {name: _sql_type(column.dtype.type) for name, column in TABLES[table].to_schema().columns.items()}
+    return columns | ({"run_id": "VARCHAR"} if table in RECEIVED else {})
+
+
+def _sql_type(dtype: Any) -> str:
+    if isinstance(dtype, pl.Enum):
+        return "severity" if tuple(dtype.categories) == SEVERITIES else "priority"
+    if isinstance(dtype, pl.Datetime):
+        return "TIMESTAMP"
+    return _SQL_TYPES[str(dtype)]
+
+
+_SQL_TYPES: Final = {
+    "String": "VARCHAR", "Float64": "DOUBLE", "Boolean": "BOOLEAN", "Date": "DATE", "Int64": "BIGINT",
+    "Int8": "TINYINT", "Int16": "SMALLINT",
+}  # fmt: skip
+
+
+@contextmanager
+def lock(store: Path) -> Iterator[None]:
+    """Hold the store for one run; a second run ends at once instead of waiting in line.
+
+    Raises:
+        StoreError: another run holds it, or the folder cannot be written.
+    """
+    try:
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(store.with_name(f".{store.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"the store's folder cannot be used ({error.strerror})", where=str(store.parent)) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError(
+                "another run is using the store", where=store.name, remedy="Wait until it has ended."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to a published store.
+
+    Raises:
+        StoreError: no such file, not a store, damaged, held by a writer, or from a newer version of the program.
+    """
+    if not store.is_file():
+        raise StoreError("no such store", where=str(store), remedy="`neutro-screen run` makes one.")
+    try:
+        connection = duckdb.connect(str(store), read_only=True, config=_CONFIG)
+    except duckdb.Error as error:
+        raise _why_not_open(error, store) from None
+    with connection:
+        _check_version(connection, store)
+        yield connection
+
+
+def read_table(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
+    """The rows of a query with bound parameters, severities and priorities as ordered Enums."""
+    relation = connection.sql(query, params=dict(parameters) if parameters else None)
+    frame: pl.DataFrame = relation.pl()
+    return frame.with_columns(
+        pl.col(name).cast(pl.String).cast(contract.Severity if kind == "severity" else contract.Priority)
+        for name, kind in (
+            (name, _enum_kind(type_)) for name, type_ in zip(relation.columns, relation.types, strict=True)
+        )
+        if kind
+    )
+
+
+def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...] | None:
+    """The first row of a query, or None. (A result that is not read to its end would block the connection.)"""
+    rows = connection.execute(query).fetchall()
+    return rows[0] if rows else None
+
+
+def _enum_kind(type_: Any) -> str | None:
+    text = str(type_)
+    if not text.startswith("ENUM"):
+        return None
+    return "severity" if "'profound'" in text else "priority"
+
+
+@contextmanager
+def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
+
+    Whatever happens before that moment leaves the published file as it was.
+
+    Raises:
+        PublishError: the copy could not be written or put in place.
+        StoreError: the present store is damaged or from a newer version.
+    """
+    folder = store.with_name(f".{store.name}.next")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        copy = folder / store.name
+        if store.exists():
+            _copy_file(store, copy)
+            connection = _attached(copy, store)
+            _check_version(connection, store)
+        else:
+            connection = _attached(copy, store)
+            _create(connection)
+        with connection:
+            connection.execute("BEGIN TRANSACTION")
+            yield connection
+            connection.execute("COMMIT")
+            connection.execute("USE memory")
+            connection.execute("CHECKPOINT store")
+            connection.execute("DETACH store")
+        os.chmod(copy, 0o600)
+        _synchronise(copy)
+        os.replace(copy, store)
+        _synchronise(store.parent)
+    except (OSError, duckdb.IOException) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
+        raise PublishError(
+            f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
+        ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(config=_CONFIG)
+    try:
+        name = str(copy).replace("'", "''")
+        connection.execute(f"ATTACH '{name}' AS store (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute("USE store")
+    except duckdb.Error as error:
+        connection.close()
+        raise _why_not_open(error, store) from None
+    return connection
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy with the file system's own cloning where it has it (a few milliseconds whatever the size)."""
+    with source.open("rb") as read, target.open("wb") as written:
+        os.chmod(target, 0o600)
+        try:
+            fcntl.ioctl(written.fileno(), 0x40049409, read.fileno())  # FICLONE
+        except OSError:
+            shutil.copyfileobj(read, written, 16 << 20)
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_version(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+    try:
+        row = first_row(connection, "SELECT max(version) FROM schema_version")
+    except duckdb.Error:
+        raise StoreError(
+            "is a DuckDB file, but no store of neutro_screen",
+            where=store.name,
+            remedy="Name another file with --store.",
+        ) from None
+    version = row[0] if row else None
+    if version is None or version > SCHEMA_VERSION:
+        raise StoreError(
+            f"was written by a newer version (schema {version}, this program knows {SCHEMA_VERSION})",
+            where=store.name,
+            remedy="Update neutro-screen.",
+        )
+
+
+def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
+    text = str(error)
+    if "lock" in text.lower():
+        return StoreError("another program is writing to the store", where=store.name, remedy="Close it and try again.")
+    return StoreError(
+        "is damaged, or no DuckDB file", where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup."
+    )
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
+    """Append a frame; its columns are the table's, or some of them."""
+    if not frame.height:
+        return
+    known = columns_of(table)
+    names = [name for name in frame.columns if name in known]
+    listed = ", ".join(f'"{name}"' for name in names)
+    values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
+    connection.register("incoming", frame.select(names))
+    try:
+        connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
+    finally:
+        connection.unregister("incoming")
+
+
+def delete_patients(
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[str], patients: pl.DataFrame, only: str = "TRUE"
+) -> None:
+    """Delete the rows of some patients (patient_id) from some tables; ``only`` is a condition of this program."""
+    connection.register("touched", patients.select("patient_id").unique())
+    try:
+        for table in tables:
+            connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
+    finally:
+        connection.unregister("touched")
+
+
+def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
+    """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
+    if not places.height:
+        return
+    connection.register("place", places)
+    try:
+        connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
+    finally:
+        connection.unregister("place")
+
+
+def current_worklist(
+    connection: duckdb.DuckDBPyConnection, at_least: str | None = None, only_new: bool = False
+) -> pl.DataFrame:
+    """The open rows of the latest run in order (view ``worklist``)."""
+    return read_table(
+        connection,
+        "SELECT * FROM worklist WHERE priority >= CAST($least AS priority) AND (NOT $only_new OR change = 'new') "
+        "ORDER BY priority DESC, last_anc_cells_per_ul, fall_pct DESC NULLS LAST, last_collected_at, patient_id",
+        {"least": at_least or PRIORITIES[0], "only_new": only_new},
+    )
+
+
+def record_review(
+    store: Path, patient_id: str, status: str, *, until: date | None, note: str | None, by: str | None, at: datetime
+) -> None:
+    """Append a reviewer's decision, with what the patient looked like when it was taken.
+
+    Raises:
+        ConfigurationError: the store does not know the patient.
+        StoreError, PublishError: as ``publishing``.
+    """
+    with reading(store) as connection:
+        known = read_table(
+            connection,
+            "SELECT max(w.priority) AS priority, any_value(s.nadir_cells_per_ul) AS nadir FROM patient_summary s "
+            f"LEFT JOIN worklist_row w ON w.patient_id = s.patient_id AND w.run_id = ({LATEST_RUN}) "
+            "WHERE s.patient_id = $patient GROUP BY s.patient_id",
+            {"patient": patient_id},
+        ).to_dicts()
+    if not known:
+        raise ConfigurationError("the store holds no such patient", remedy="Check the identifier; leading zeros count.")
+    with publishing(store) as connection:
+        connection.execute(
+            'INSERT INTO review (patient_id, status, until, note, "by", "at", priority, nadir_cells_per_ul) '
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [patient_id, status, until, note, by, at, known[0]["priority"], known[0]["nadir"]],
+        )
+
+
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE TABLE schema_version (version INTEGER)")
+    connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+    connection.execute("CREATE TYPE severity AS ENUM (" + ", ".join(f"'{name}'" for name in SEVERITIES) + ")")
+    connection.execute("CREATE TYPE priority AS ENUM (" + ", ".join(f"'{name}'" for name in PRIORITIES) + ")")
+    for table, model in TABLES.items():
+        columns = ", ".join(f'"{name}" {type_}' for name, type_ in columns_of(table).items())
+        connection.execute(f'CREATE TABLE "{table}" ({columns})')
+        summary = INTERNAL_COMMENTS.get(table) or (model.__doc__ or "").strip().splitlines()[0]
+        _comment(connection, f'TABLE "{table}"', summary)
+        for name, column in model.to_schema().columns.items():
+            _comment(connection, f'COLUMN "{table}"."{name}"', column.description)
+        if table in RECEIVED:
+            what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
+            _comment(connection, f'COLUMN "{table}"."run_id"', what)
+    for name, (query, summary) in VIEWS.items():
+        connection.execute(f'CREATE VIEW "{name}" AS {query}')
+        _comment(connection, f'VIEW "{name}"', summary)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, thing: str, text: str) -> None:
+    quoted = text.replace("'", "''")
+    connection.execute(f"COMMENT ON {thing} IS '{quoted}'")
+
+
+#: The run that is shown when none is named.
+LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
+
+#: The latest decision of a reviewer per patient.
+_LATEST_REVIEW: Final = (
+    'SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1'
+)
+
+VIEWS: Final[Mapping[str, tuple[str, str]]] = {
+    "patient_status": (
+        "SELECT * FROM patient_summary",
+        "One patient at the index time of the latest run. priority is the highest of any episode, past ones included.",
+    ),
+    "cannot_assess": (
+        "SELECT patient_id, reason, since, specimen_id FROM unassessable",
+        "Patients whose neutrophil count cannot be told, and why. They are not normal; they are unknown.",
+    ),
+    "worklist": (
+        f"""
+        SELECT w.patient_id, w.priority, w.change, w.reasons, w.reason_codes, w.current_severity, w.worst_severity,
+               w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at, w.nadir_cells_per_ul, w.fall_pct,
+               w.top_suspect, w.next_step, w.next_step_due, w.episode_id, w.episode_status, w.run_id,
+               r.status AS review_status, r.until AS review_until, r.note AS review_note
+        FROM worklist_row w
+        JOIN run USING (run_id)
+        LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = w.patient_id
+             AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+             AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
+        WHERE w.run_id = ({LATEST_RUN})
+          AND w.change <> 'resolved'
+          AND coalesce(r.status, 'open') NOT IN ('snoozed', 'dismissed')
+        ORDER BY w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id
+        """,
+        "Open rows of the latest run, most urgent first; ties: lower ANC, faster fall, older result. A dismissed or "
+        "snoozed patient comes back with a higher priority or a lower nadir.",
+    ),
+    "worklist_change": (
+        """
+        SELECT run_id, patient_id, change, previous_priority, priority, reasons FROM worklist_row
+        ORDER BY run_id, priority DESC, patient_id
+        """,
+        "What changed from one run to the next: new, escalated, unchanged, improved, resolved.",
+    ),
+    "data_quality": (
+        'SELECT run_id, source_file, lab, analyte, disposition, reason, "rows" FROM quality_count '
+        "ORDER BY run_id, source_file, lab, analyte, disposition, reason",
+        "Per run, file, laboratory and analyte: how many rows were accepted, refused, without result, repeated or not "
+        "screened, and why.",
+    ),
+}

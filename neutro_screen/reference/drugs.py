@@ -1,0 +1,78 @@
+"""The drug tables: causes, names, classes, confounders, routes and the words that change what a text means."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas import drug_reference as contract
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.validate import conform, dtypes
+
+_MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
+    "causes": ("drug_causes.csv", contract.DrugCause),
+    "synonyms": ("drug_synonyms.csv", contract.DrugSynonym),
+    "atc_prefixes": ("atc_prefix_causes.csv", contract.AtcPrefixCause),
+    "confounders": ("drug_confounders.csv", contract.DrugConfounder),
+    "routes": ("drug_routes.csv", contract.DrugRoute),
+    "text_rules": ("drug_text_rules.csv", contract.DrugTextRule),
+}
+
+
+@dataclass(frozen=True)
+class DrugTables:
+    """The drug tables, each as described by its model in ``neutro_schemas.drug_reference``."""
+
+    causes: pl.DataFrame
+    synonyms: pl.DataFrame
+    atc_prefixes: pl.DataFrame
+    confounders: pl.DataFrame
+    routes: pl.DataFrame
+    text_rules: pl.DataFrame
+
+
+def read_drug_tables(folder: Path) -> DrugTables:
+    """Read and check the drug tables of a folder.
+
+    Raises:
+        ReferenceDataError: a table does not fit its model, a name stands for an ingredient no table has, a name is
+            both a drug and ``none``, an ATC code belongs to two ingredients as a single substance, or a route is both
+            systemic and not.
+    """
+    tables = DrugTables(**{field.name: _table(folder, *_MODELS[field.name]) for field in fields(DrugTables)})
+    listed = pl.concat([tables.causes["ingredient"], tables.confounders["ingredient"]])
+    unknown = tables.synonyms.filter(~pl.col("ingredient").is_in([*listed, "none"]))["ingredient"]
+    if unknown.len():
+        raise ReferenceDataError(f"names of unlisted ingredients: {sorted(set(unknown))}", where="drug_synonyms.csv")
+    also_none = tables.synonyms.group_by("alias").agg(
+        both=(pl.col("ingredient") == "none").any() & (pl.col("ingredient") != "none").any()
+    )
+    contradicting = also_none.filter("both")["alias"].sort().to_list()
+    taken = tables.synonyms.filter(pl.col("alias").is_in(listed.to_list()), pl.col("alias") != pl.col("ingredient"))
+    if contradicting or taken.height:
+        both = [*contradicting, *taken["alias"].sort()]
+        raise ReferenceDataError(f"names that contradict the tables: {both}", where="drug_synonyms.csv")
+    shared = split_list(tables.causes, "atc_codes").group_by("atc_codes").len().filter(pl.col("len") > 1)
+    if shared.height:
+        codes = shared["atc_codes"].sort().to_list()
+        raise ReferenceDataError(f"ATC codes of two ingredients: {codes}", where="drug_causes.csv")
+    unsettled = tables.routes.group_by("route").agg(pl.col("is_systemic").n_unique()).filter(pl.col("is_systemic") > 1)
+    if unsettled.height:
+        routes = unsettled["route"].sort().to_list()
+        raise ReferenceDataError(f"routes both systemic and not: {routes}", where="drug_routes.csv")
+    return tables
+
+
+def split_list(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    """``ingredient, <column>``: one row per entry of a semicolon-separated column."""
+    return (
+        table.select("ingredient", pl.col(column).str.split(";"))
+        .explode(column, empty_as_null=False, keep_nulls=False)
+        .drop_nulls()
+    )
+
+
+def _table(folder: Path, name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
+    return conform(pl.read_csv(folder / name, schema_overrides=dtypes(model)), model, ReferenceDataError, where=name)

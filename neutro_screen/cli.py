@@ -318,7 +318,15 @@ def report(*, store: Path, reports: Path, run: str | None = None) -> None:
 
 
 @app.command
-def simulate(*, patients: int, seed: int = 1, out: Path, as_of: str | None = None, dirt: float = 0.02) -> None:
+def simulate(
+    *,
+    out: Path,
+    patients: int | None = None,
+    seed: int = 1,
+    as_of: str | None = None,
+    dirt: float = 0.02,
+    teaching: bool = False,
+) -> None:
     """Write a synthetic hospital with known truth, in the native layout.
 
     Example: neutro-screen simulate --patients 500 --seed 7 --out hospital
@@ -335,10 +343,18 @@ def simulate(*, patients: int, seed: int = 1, out: Path, as_of: str | None = Non
         Night of the extract; default now.
     dirt
         Share of the laboratory rows that carry one of the faults of real extracts.
+    teaching
+        The forty teaching cases of sample_data and their README instead of random patients.
     """
-    from neutro_screen.simulate import simulate_hospital, write_native
+    from neutro_screen.simulate import sample_hospital, sample_readme, simulate_hospital, write_native
 
-    write_native(simulate_hospital(patients, seed, as_of=_as_of(as_of), dirt=dirt), out)
+    if teaching == (patients is not None):
+        raise ConfigurationError("say either --patients N or --teaching")
+    if patients is None:
+        write_native(sample_hospital(_as_of(as_of)), out, with_course=False)
+        (out / "README.md").write_text(sample_readme(_as_of(as_of)), "utf-8")
+    else:
+        write_native(simulate_hospital(patients, seed, as_of=_as_of(as_of), dirt=dirt), out)
     _write(str(out))
 
 

@@ -87,7 +87,6 @@ def screen(
         .lazy()
     )
     episodes = with_priority(episodes, flags, numbered, reference).collect().lazy()
-    status = patient_status(anc, episodes, flags, suspects, steps, labs.lazy())
     missing = pl.concat(
         [
             counted.not_counted.select("patient_id", "specimen_id", "reason", since="collected_at"),
@@ -97,6 +96,8 @@ def screen(
             *([unusable] if unusable is not None else []),
         ]
     )
+    unassessable = cannot_assess(missing.lazy(), anc).collect()
+    status = patient_status(anc, episodes, flags, suspects, steps, known_patients(labs, missing), unassessable.lazy())
     return ScreenResult(
         anc=_anc_table(anc),
         episode=_table(episodes, Episode, "patient_id", "started_at"),
@@ -105,9 +106,14 @@ def screen(
         evidence=_table(evidence, Evidence, "episode_id", "category", "rule_id", "finding"),
         workup_step=_table(steps, WorkupStep, "episode_id", "step"),
         patient_status=_table(status, PatientStatus, "patient_id"),
-        cannot_assess=cannot_assess(missing.lazy(), anc).collect(),
+        cannot_assess=unassessable,
         contradicted=counted.contradicted,
     )
+
+
+def known_patients(labs: pl.DataFrame, missing: pl.DataFrame) -> pl.LazyFrame:
+    """Everybody with a result, used or not."""
+    return pl.concat([labs.select("patient_id"), missing.select("patient_id")]).lazy().drop_nulls().unique()
 
 
 def with_grades(anc: pl.LazyFrame, patients: pl.DataFrame, reference: Reference) -> pl.LazyFrame:

@@ -20,6 +20,7 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
     a count or a percentage is meant, the unit decides; where it contradicts the unit, the unit decides only if the
     name does not side with the code. The unit is looked up per dimension: g/L is grams for haemoglobin only.
     """
+    other = "|".join(reference.other_specimens["word"])
     codes = reference.lab_codes.select("system", "code", "cell", "dimension", "method", "excluded")
     names = match_key(pl.col("analyte_name"))
     by_code = _look_up(
@@ -35,9 +36,14 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
         for way, looked_up in (("code", by_code), ("loinc", by_loinc), ("name", by_name))
     ]
     first = pl.concat([combinations, *found], how="horizontal")
+    # A LOINC code that is not ours says "something else", a urine count under the name WBC for example; only a specimen
+    # that is told to be blood lets the name stand against it.
+    names_something_else = pl.col("loinc").str.contains(r"^\d{1,7}-\d$").fill_null(False) & (
+        pl.col("specimen_type").is_null() | match_key(pl.col("specimen_type")).str.contains(other).fill_null(False)
+    )
     resolved = first.with_columns(
         unit_key=match_key(pl.col("unit_text")),
-        way=pl.when("code_found").then(pl.lit("code")).when("loinc_found").then(pl.lit("loinc")).when("name_found")
+        way=pl.when("code_found").then(pl.lit("code")).when("loinc_found").then(pl.lit("loinc")).when(pl.col("name_found") & ~names_something_else)
         .then(pl.lit("name")),
     ).with_columns(
         *(
@@ -58,7 +64,6 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
     units = reference.unit_factors.select(
         "dimension", "factor", "offset", "smallest_raw_value", unit_key="match_key", unit_decision="decision"
     )
-    other = "|".join(reference.other_specimens["word"])
     return resolved.join(units, on=["dimension", "unit_key"], how="left", maintain_order="left").select(
         *KEYS,
         "analyte", "method", "canonical_unit", "highest_plausible", "usual_high", "typical_reference_high",

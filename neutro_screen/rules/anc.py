@@ -279,7 +279,7 @@ def _with_choice(wide: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 def _with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Where no neutrophils were told, granulocytes or white cells bound them from above (ANC-10)."""
     none = pl.col("anc_cells_per_ul").is_null()
-    wbc_bounds = none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul)
+    wbc_bounds = (none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul)).fill_null(False)
     gran_bounds = none & pl.col("gran_abs").is_not_null() & ~(wbc_bounds & (pl.col("wbc") < pl.col("gran_abs")))
     bound = pl.when(gran_bounds).then("gran_abs").when(wbc_bounds).then("wbc")
     source = pl.when(gran_bounds).then("gran_abs_comparator").when(wbc_bounds).then("wbc_comparator")

@@ -50,8 +50,9 @@ def episode_conditions() -> dict[str, pl.Expr]:
     profound, severe, moderate, mild = (worst == pl.lit(name) for name in ("profound", "severe", "moderate", "mild"))
     status = pl.col("status")
     is_stale = status == "stale"
-    explained = pl.col("is_within_personal_range") | pl.col("is_isolated_low")
-    moderate_now, mild_now = moderate & ~is_stale, mild & ~is_stale & ~explained
+    is_isolated = pl.col("is_isolated_low") & ~pl.col("has_likely_drug_now") & ~pl.col("is_expected")
+    moderate_now = moderate & ~is_stale & ~is_isolated
+    mild_now = mild & ~is_stale & ~is_isolated & ~pl.col("is_within_personal_range")
     return {
         "febrile_neutropenia": pl.col("is_febrile"),
         "profound": profound,
@@ -59,7 +60,7 @@ def episode_conditions() -> dict[str, pl.Expr]:
         "severe_worsening": severe & (status == "worsening"),
         "expected_severe_48h": pl.col("is_expected_severe_48h"),
         "blasts": pl.col("has_blasts"),
-        "severe_ongoing": severe & ~status.is_in(["new", "worsening"]),
+        "severe": severe & ~status.is_in(["new", "worsening"]),
         "moderate_rapid_decline": moderate_now & pl.col("has_rapid_decline"),
         "moderate_likely_drug": moderate_now & pl.col("has_likely_drug_now"),
         "moderate_cytopenia": moderate_now & pl.col("has_cytopenia"),
@@ -73,7 +74,7 @@ def episode_conditions() -> dict[str, pl.Expr]:
         "mild": mild_now,
         "stale": is_stale,
         "within_personal_range": pl.col("is_within_personal_range"),
-        "isolated_low": pl.col("is_isolated_low") & (moderate | mild),
+        "isolated_low": is_isolated & (moderate | mild),
         "persistent": pl.col("is_persistent"),
         "severe_chronic": pl.col("is_severe_chronic"),
         "recurrent": pl.col("is_recurrent"),

@@ -16,10 +16,12 @@ def patient_status(
     suspects: pl.LazyFrame,
     steps: pl.LazyFrame,
     patients: pl.LazyFrame,
+    unassessable: pl.LazyFrame,
 ) -> pl.LazyFrame:
     """One row for every patient of ``patients`` (patient_id), with the columns of ``PatientStatus``.
 
-    A patient without a usable count has null severities: never "normal". ``top_suspect`` is the first-ranked suspect
+    A patient without a usable count has null severities, and one who cannot be assessed now has no current severity:
+    unknown is never "normal". ``top_suspect`` is the first-ranked suspect
     of the latest episode that has one and is at least possible.
     """
     usable = anc.filter(pl.col("severity").is_not_null()).sort(_ORDER)
@@ -71,8 +73,13 @@ def patient_status(
     status = patients.select("patient_id").unique()
     for part in (counts, per_patient, declines, top, next_step):
         status = status.join(part, on="patient_id", how="left")
+    unknown = unassessable.select("patient_id", is_unknown=pl.lit(True)).unique()
     return (
-        status.with_columns(pl.col("has_rapid_decline", "is_persistent", "is_cyclic").fill_null(False))
+        status.join(unknown, on="patient_id", how="left")
+        .with_columns(
+            pl.col("has_rapid_decline", "is_persistent", "is_cyclic").fill_null(False),
+            current_severity=pl.when(pl.col("is_unknown").is_null()).then("current_severity"),
+        )
         .select(list(PatientStatus.to_schema().columns))
         .sort("patient_id")
     )

@@ -15,7 +15,7 @@ _COMPARATOR_WORDS: Final = {
 _FLAGS: Final = ("h", "l", "hh", "ll", "a", "n", "c", "*", "**", "!", "+", "(h)", "(l)", "hi", "lo", "high", "low")
 _PARTS: Final = (
     r"^(?P<comparator><=|>=|=<|=>|<|>|\x{2264}|\x{2265}|=|less than|greater than|more than|below|above|under|over)?"
-    r"\s*(?P<number>[+-]?\s*\d[\d.,' ]*(?:e[+-]?\d+)?|[+-]?\.\d+)\s*(?P<tail>.*)$"
+    r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
 )
 #: What decides how a text is read, beside the text itself.
 KEYS: Final = ("value_text", "unit_key", "is_small_unit")

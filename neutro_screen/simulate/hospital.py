@@ -215,10 +215,15 @@ def bound(
     )
 
 
-def write_native(hospital: Hospital, folder: Path) -> None:
-    """Writes labs.csv, medications.csv, patients.csv, diagnoses.csv, events.csv and the truth under truth/."""
+def write_native(hospital: Hospital, folder: Path, *, with_course: bool = True) -> None:
+    """Writes labs.csv, medications.csv, patients.csv, diagnoses.csv, events.csv and the truth under truth/.
+
+    The noise-free course on its fine grid is by far the largest part; ``with_course=False`` leaves it out.
+    """
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     for part in fields(hospital):
+        if part.name == "true_course" and not with_course:
+            continue
         place = folder if part.name in EXTRACTS else folder / "truth"
         getattr(hospital, part.name).write_csv(place / f"{part.name}.csv", datetime_format=TIME_FORMAT)
 

@@ -1,0 +1,80 @@
+"""What the spec tests speak: a laboratory's rows as a plain table in, what the screen says per specimen or patient out."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from neutro_schemas import LabResult, ScreenedResult
+from neutro_screen.ingest.frames import NATIVE_COLUMNS
+from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.tabular import lab_rows
+from neutro_screen.pipeline import unusable_results
+from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.rules.results import JudgedRows, judge_rows
+from neutro_screen.screen import ScreenResult, screen
+from neutro_screen.validate import Split, in_shape, split_valid
+
+NIGHT = datetime(2026, 3, 1, 2)
+_SHORT = {
+    "patient": "patient_id", "specimen": "specimen_id", "collected": "collected_at", "resulted": "resulted_at",
+    "name": "analyte_name", "low": "reference_low", "high": "reference_high",
+}  # fmt: skip
+
+
+def lab_table(text: str) -> pl.DataFrame:
+    """Rows of a table whose columns are parted by ``|``; short column names allowed, ``-`` = empty.
+
+    Patient and specimen are 1 and S1, the collection time 2026-02-01 08:00 and the unit 10*9/L where not given.
+    """
+    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.strip().splitlines()]
+    header = [_SHORT.get(name, name) for name in lines[0]]
+    rows = [dict(zip(header, (None if cell == "-" else cell for cell in line), strict=True)) for line in lines[1:]]
+    usual = {"patient_id": "1", "specimen_id": "S1", "collected_at": "2026-02-01 08:00", "unit": "10*9/L"}
+    return pl.DataFrame(
+        [usual | row | {"source_file": "spec", "source_row": number} for number, row in enumerate(rows, 1)],
+        schema={name: pl.String for name in (*NATIVE_COLUMNS["lab"], "source_file")} | {"source_row": pl.Int64},
+    )
+
+
+def judged(text: str, *, as_of: datetime = NIGHT, profile: Profile | None = None, **chart: Any) -> tuple[JudgedRows, Split]:
+    """The rows judged, and the screened ones split into accepted and rejected."""
+    profile = profile or Profile()
+    rows = judge_rows(
+        lab_rows(lab_table(text), profile),
+        load_reference().extended_by(profile.analytes, profile.statuses),
+        load_policy(),
+        as_of=as_of,
+        decimal_mark=profile.decimal_mark,
+        **chart,
+    )
+    return rows, split_valid(rows.results, ScreenedResult)
+
+
+def screened(text: str, *, as_of: datetime = NIGHT, **chart: pl.DataFrame) -> ScreenResult:
+    """What the screen says of a laboratory's rows."""
+    patients = chart.get("patients")
+    rows, split = judged(text, as_of=as_of, patients=patients)
+    return screen(
+        in_shape(split.accepted, LabResult),
+        as_of=as_of,
+        unusable=unusable_results(split.rejected, rows.no_results.with_columns(kind="no_result"), as_of),
+        **chart,
+    )
+
+
+def anc_of(text: str, **more: Any) -> dict[str, Any]:
+    """The ANC row of the only specimen of a table."""
+    rows = screened(text, **more).anc.to_dicts()
+    assert len(rows) == 1, f"{len(rows)} specimens have a count"
+    return rows[0]
+
+
+def reasons(text: str, **more: Any) -> list[str]:
+    """Why rows were refused, in their order."""
+    return judged(text, **more)[1].rejected["reason"].to_list()
+
+
+def notes(row: dict[str, Any]) -> set[str]:
+    """The notes of an ANC row."""
+    return set((row["notes"] or "").split(", ")) - {""}

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -360,25 +360,14 @@ def simulate(
 
 def _as_of(text: str | None) -> datetime:
     """The named index time, or the machine's clock."""
-    from neutro_screen.pipeline import now
+    from neutro_screen.pipeline import moment, now
 
     return moment(text) if text else now()
 
 
-def moment(text: str) -> datetime:
-    """An ISO time or date as UTC without zone.
-
-    Raises:
-        ConfigurationError: not ISO 8601.
-    """
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigurationError(f"{text!r} is not an ISO 8601 time", remedy="Example: 2026-11-22T02:00") from None
-    return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
-
-
 def _day(text: str) -> date:
+    from neutro_screen.pipeline import moment
+
     return moment(text).date()
 
 
@@ -395,3 +384,7 @@ def _progress(silent: bool) -> Iterator[Any]:
 
 def _write(text: str) -> None:
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,7 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
-from neutro_screen.errors import PublishError, RefusedInputError
+from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, load_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
@@ -130,6 +130,19 @@ class RunSummary:
 def now() -> datetime:
     """The machine's clock, UTC without zone: the default of ``as_of``, read once a run."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+
+
+def moment(text: str) -> datetime:
+    """An ISO time or date as UTC without zone.
+
+    Raises:
+        ConfigurationError: not ISO 8601.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is not an ISO 8601 time", remedy="Example: 2026-11-22T02:00") from None
+    return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
 
 
 def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:

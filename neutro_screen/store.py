@@ -6,6 +6,7 @@ like and see the new one with their next connection.
 """
 
 import fcntl
+import itertools
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -117,13 +118,36 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     if not store.is_file():
         raise StoreError("no such store", where=str(store), remedy="`neutro-screen run` makes one.")
-    try:
-        connection = duckdb.connect(str(store), read_only=True, config=_CONFIG)
-    except duckdb.Error as error:
-        raise _why_not_open(error, store) from None
+    with _own_name(store) as path:
+        try:
+            connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)
+        except duckdb.Error as error:
+            raise _why_not_open(error, store) from None
     with connection:
         _check_version(connection, store)
         yield connection
+
+
+@contextmanager
+def _own_name(store: Path) -> Iterator[Path]:
+    """A second name for the file, for as long as it takes to open it.
+
+    DuckDB hands a process that still holds an earlier connection to this path the earlier file again, even after the
+    file was replaced: a notebook would screen against yesterday's store. Another name is another file to it.
+    """
+    name = store.with_name(f".{store.name}.{os.getpid()}.{next(_NAMES)}")
+    try:
+        os.link(store, name)
+    except OSError:  # the folder is read-only for us: nobody here replaces the file either
+        yield store
+        return
+    try:
+        yield name
+    finally:
+        name.unlink()
+
+
+_NAMES: Final = itertools.count()
 
 
 def read_table(
@@ -341,13 +365,26 @@ def _create(connection: duckdb.DuckDBPyConnection) -> None:
         summary = INTERNAL_COMMENTS.get(table) or (model.__doc__ or "").strip().splitlines()[0]
         _comment(connection, f'TABLE "{table}"', summary)
         for name, column in model.to_schema().columns.items():
-            _comment(connection, f'COLUMN "{table}"."{name}"', column.description)
+            _comment(connection, f'COLUMN "{table}"."{name}"', _described(column))
         if table in RECEIVED:
             what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
             _comment(connection, f'COLUMN "{table}"."run_id"', what)
     for name, (query, summary) in VIEWS.items():
         connection.execute(f'CREATE VIEW "{name}" AS {query}')
         _comment(connection, f'VIEW "{name}"', summary)
+
+
+def _described(column: Any) -> str:
+    """The column's description; with a warning where a comparison would silently go wrong.
+
+    DuckDB sorts an ENUM in its own order but compares it with a bare text alphabetically, where 'profound' is less
+    than 'severe' (tried with 2.0.0): the sickest patients would be missing from ``severity >= 'severe'``.
+    """
+    if not isinstance(column.dtype.type, pl.Enum):
+        return str(column.description)
+    name = _sql_type(column.dtype.type)
+    example = "severe" if name == "severity" else "high"
+    return f"{column.description} Compare as {column.name} >= '{example}'::{name}, never with a bare text."
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, thing: str, text: str) -> None:

@@ -1,0 +1,207 @@
+"""The DuckDB file: what analysts rely on, and what a run may never do to it."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from neutro_screen.errors import PublishError, StoreError
+from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
+from neutro_screen.store import SCREENED, TABLES, VIEWS, lock, publishing, reading
+
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+NIGHT = "2026-11-22T02:00:00"
+KINDS = ("medications", "patients", "diagnoses", "events")
+
+
+def night(store: Path, labs: Path | str = SAMPLE / "labs.csv", as_of: str = NIGHT, **more: object) -> RunSummary:
+    """One run over the sample hospital, or over other laboratory files of it."""
+    chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
+    return run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),), **(chart | more)))  # type: ignore[arg-type]
+
+
+def table(store: Path, name: str, leave_out: str = "") -> list[tuple[object, ...]]:
+    """A table, whole and in order."""
+    columns = f"* EXCLUDE ({leave_out})" if leave_out else "*"
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample hospital, screened once."""
+    path = tmp_path_factory.mktemp("store") / "new" / "screen.duckdb"
+    night(path)
+    return path
+
+
+def test_every_table_view_and_column_carries_a_comment(store: Path) -> None:
+    with reading(store) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE comment IS NULL AND NOT internal "
+            "AND table_name IN (SELECT table_name FROM duckdb_tables()) AND table_name <> 'schema_version'"
+        ).fetchall()
+        tables = dict(connection.execute("SELECT table_name, comment FROM duckdb_tables()").fetchall())
+        views = dict(connection.execute("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
+    assert columns == []
+    assert all(tables[name] for name in TABLES)
+    assert all(views[name] for name in VIEWS)
+
+
+def test_severities_and_priorities_compare_in_clinical_order(store: Path) -> None:
+    with reading(store) as connection:
+        worst = connection.execute("SELECT severity FROM anc WHERE severity IS NOT NULL ORDER BY severity DESC LIMIT 1").fetchall()
+        severe = connection.execute("SELECT DISTINCT severity::VARCHAR FROM anc WHERE severity >= 'severe'::severity").fetchall()
+        first = connection.execute("SELECT priority FROM worklist LIMIT 1").fetchall()
+    assert worst == [("profound",)]
+    assert set(severe) == {("severe",), ("profound",)}
+    assert first == [("critical",)]
+
+
+def test_the_comment_warns_that_duckdb_compares_an_enum_with_a_bare_text_by_the_alphabet(store: Path) -> None:
+    with reading(store) as connection:
+        bare = connection.execute("SELECT DISTINCT severity::VARCHAR FROM anc WHERE severity >= 'severe'").fetchall()
+        comments = connection.execute(
+            "SELECT comment FROM duckdb_columns() WHERE data_type LIKE 'ENUM%' AND table_name IN (SELECT table_name FROM duckdb_tables())"
+        ).fetchall()
+    assert bare == [("severe",)], "DuckDB now does what CONTRACT.md expects: drop the warning"
+    assert all("::severity" in comment or "::priority" in comment for (comment,) in comments)
+
+
+def test_an_older_duckdb_can_open_the_file(store: Path) -> None:
+    with reading(store) as connection:
+        tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+    assert "v1.2.0" in str(tags)
+
+
+def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        night(tmp_path / "new" / "s.duckdb", reports=tmp_path / "reports")
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "new", tmp_path / "reports"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for path in folder.iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path.name
+
+
+def test_the_same_files_again_change_nothing(store: Path, tmp_path: Path) -> None:
+    twice = tmp_path / "s.duckdb"
+    night(twice)
+    summary = night(twice)
+    assert summary.account.accepted == 0
+    assert summary.account.duplicate == summary.account.rows_in - sum(
+        (summary.account.rejected, summary.account.no_result, summary.account.not_screened)
+    )
+    for name in (*SCREENED, "lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event"):
+        assert table(twice, name) == table(store, name), name
+    assert table(twice, "worklist_row", "run_id")[: len(table(store, "worklist_row"))]
+    with reading(twice) as connection:
+        assert connection.execute("SELECT count(*) FROM worklist").fetchall() == [(len(table(store, "worklist_row")),)]
+
+
+def test_shuffled_rows_give_byte_identical_tables(store: Path, tmp_path: Path) -> None:
+    shuffled = tmp_path / "labs.csv"
+    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
+    shuffled.write_text("\n".join([header, *pl.Series(lines).shuffle(seed=3).to_list()]) + "\n", "utf-8")
+    night(tmp_path / "s.duckdb", labs=shuffled)
+    for name in (*SCREENED, "worklist_row"):
+        assert table(tmp_path / "s.duckdb", name) == table(store, name), name
+
+
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+def test_one_thread_or_another_engine_gives_the_same_tables(store: Path, tmp_path: Path, engine: str) -> None:
+    alone = tmp_path / "s.duckdb"
+    command = [sys.executable, "-m", "neutro_screen.cli", "run", "--store", str(alone), "--as-of", NIGHT]
+    command += ["--labs", str(SAMPLE / "labs.csv"), *(word for kind in KINDS for word in (f"--{kind}", str(SAMPLE / f"{kind}.csv")))]
+    done = subprocess.run(
+        command, env=os.environ | {"POLARS_MAX_THREADS": "1", "POLARS_ENGINE_AFFINITY": engine}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for name in (*SCREENED, "worklist_row"):
+        assert table(alone, name) == table(store, name), name
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_cohort_split_into_nights_ends_in_the_same_tables(store: Path, tmp_path: Path, seed: int) -> None:
+    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
+    mixed = pl.Series(lines).shuffle(seed=seed).to_list()
+    split = tmp_path / "s.duckdb"
+    for number in range(4):
+        part = tmp_path / f"night{number}.csv"
+        part.write_text("\n".join([header, *mixed[number::4]]) + "\n", "utf-8")
+        night(split, labs=part, as_of=f"2026-11-22T02:0{number - 3 if number > 3 else 0}:00" if number == 3 else NIGHT)
+    for name in SCREENED:
+        leave_out = "run_id" if name == "flag" else ""
+        assert table(split, name, leave_out) == table(store, name, leave_out), name
+
+
+def test_a_reader_keeps_the_old_run_and_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    night(path, as_of="2026-11-21T02:00:00")
+    with duckdb.connect(str(path), read_only=True) as reader:
+        before = reader.execute("SELECT count(*) FROM run").fetchall()
+        night(path)
+        assert reader.execute("SELECT count(*) FROM run").fetchall() == before == [(1,)]
+    with duckdb.connect(str(path), read_only=True) as reader:
+        assert reader.execute("SELECT count(*) FROM run").fetchall() == [(2,)]
+
+
+def test_a_second_run_at_the_same_time_ends_with_a_clear_message(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    with lock(path), pytest.raises(StoreError, match="another run is using the store"):
+        night(path)
+    assert not path.exists()
+
+
+def test_a_failure_while_publishing_leaves_the_old_store(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    path.write_bytes(store.read_bytes())
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="power cut"), publishing(path) as connection:
+        connection.execute("DELETE FROM anc")
+        raise RuntimeError("power cut")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["s.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "no store|no DuckDB file"), (b"not a database, by far not one" * 200, "damaged, or no DuckDB file")],
+)
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "s.duckdb"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=message):
+        night(path)
+    assert path.read_bytes() == content
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    path.write_bytes(store.read_bytes())
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE schema_version SET version = 999")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="newer version"):
+        night(path)
+    assert path.read_bytes() == before
+
+
+def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.duckdb"
+    path.write_bytes(store.read_bytes())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("neutro_screen.store._synchronise", full)
+    with pytest.raises(PublishError, match="No space left on device"):
+        night(path)
+    assert path.read_bytes() == store.read_bytes()

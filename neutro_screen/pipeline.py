@@ -209,7 +209,7 @@ def validate_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     charts = {kind: split_valid(work.get(f"{kind}_row"), model) for kind, model in CHART.items()}
     judged = judge_rows(
         work.get("lab_row"),
-        load_reference().extended_by(analytes=profile.analytes, statuses=profile.statuses),
+        load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
         policy,
         as_of=settings.as_of,
         patients=charts["patient"].accepted,

@@ -42,7 +42,7 @@ def judged(text: str, *, as_of: datetime = NIGHT, profile: Profile | None = None
     profile = profile or Profile()
     rows = judge_rows(
         lab_rows(lab_table(text), profile),
-        load_reference().extended_by(profile.analytes, profile.statuses),
+        load_reference().extended_by(profile.named_analytes, profile.statuses),
         load_policy(),
         as_of=as_of,
         decimal_mark=profile.decimal_mark,

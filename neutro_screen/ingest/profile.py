@@ -53,6 +53,8 @@ class Profile(BaseModel):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     decimal_mark: Literal[".", ","] | None = None
+    #: HL7 v2: the assigning authority (PID-3.4) of the identifier that counts
+    patient_authority: str | None = None
     lab: KindProfile = KindProfile()
     medication: KindProfile = KindProfile()
     patient: KindProfile = KindProfile()
@@ -66,6 +68,11 @@ class Profile(BaseModel):
     statuses: dict[str, str] = Field(default_factory=dict)
     #: values that stand for "no number here", for example 9999999
     sentinels: tuple[str, ...] = ()
+
+    @property
+    def named_analytes(self) -> dict[str, str]:
+        """Every test name or code of the source that the profile explains, the columns of a wide file included."""
+        return self.analytes | {wide.column: wide.analyte for wide in self.lab.wide}
 
     @field_validator("time_zone")
     @classmethod

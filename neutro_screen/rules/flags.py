@@ -79,6 +79,7 @@ def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         fell = (
             fell.filter(
                 (pl.col("from_anc") == pl.col(f"{name}_highest"))
+                & (pl.col("from_anc") > pl.col("anc_cells_per_ul"))
                 & (age > pl.duration())
                 & (age <= pl.duration(days=rule.window_d + rule.carry_d))
             )

@@ -358,6 +358,110 @@ def simulate(
     _write(str(out))
 
 
+@app.command
+def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
+    """Write a commented profile and policy to edit; nothing that is there is overwritten.
+
+    Example: neutro-screen init settings --from night/labs.csv
+
+    Parameters
+    ----------
+    folder
+        Where to write profile.toml and policy.toml.
+    from_
+        A sample file: the profile is proposed from it, with what could not be mapped.
+    """
+    from neutro_screen.starter import write_starter
+
+    _write("\n".join(str(path) for path in write_starter(folder, from_)))
+
+
+@app.command
+def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
+    """Check the installation, the reference data and the store; say what to do.
+
+    Example: neutro-screen doctor --store screen.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.doctor import examine
+    from neutro_screen.pipeline import now
+
+    findings = examine(store, now())
+    if json_:
+        _write(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        _write("\n".join(
+            f"{finding.state:8}{finding.check}: {finding.found}"
+            + (f" -> {finding.remedy}" if finding.remedy and finding.state != "ok" else "")
+            for finding in findings
+        ))  # fmt: skip
+    if any(finding.state == "failed" for finding in findings):
+        sys.exit(1)
+
+
+@app.command
+def schedule(
+    *,
+    cron: str = "0 2 * * *",
+    time_zone: str = "UTC",
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    store: Path,
+    reports: Path | None = None,
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+) -> None:
+    """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
+
+    Example: neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb
+
+    Parameters
+    ----------
+    cron
+        When: minute, hour, day, month, weekday.
+    time_zone
+        Zone of the cron times.
+    labs
+        Laboratory files, folders or globs; a glob is looked up anew every night.
+    medications
+        Medication files.
+    patients
+        Patient files.
+    diagnoses
+        Diagnosis files.
+    events
+        Event files.
+    store
+        The DuckDB file.
+    reports
+        Folder for the reports.
+    format
+        Format of the files.
+    profile
+        TOML file that describes the source.
+    policy
+        TOML file with clinical numbers that differ.
+    """
+    from neutro_screen.schedule import serve_nightly
+
+    given = {
+        "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
+        "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
+        "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+    }  # fmt: skip
+    serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
+
+
 def _as_of(text: str | None) -> datetime:
     """The named index time, or the machine's clock."""
     from neutro_screen.pipeline import moment, now

@@ -1,4 +1,4 @@
-"""The numbers of the clinical rules, typed. They come from ``policy.toml``; a user's file may override single values."""
+"""The numbers of the clinical rules, typed: ``policy.toml``, single values of which a user's file may override."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
@@ -60,9 +60,30 @@ class RapidDeclineRule(_Rule):
     carry_d: PositiveInt
 
 
-class NeutrophiliaRule(_Rule):
-    """A fall from neutrophilia back to normal is no rapid decline (RPD-4)."""
+class TrueDeclineRule(_Rule):
+    """The noise-aware verdict on the true course (RPD-3)."""
 
+    level_n: PositiveInt
+    level_d: PositiveInt
+    noise_ratio: PositiveFloat
+    suspected_noise_ratio: PositiveFloat
+    suspected_fraction: PositiveFloat
+    suspected_below_cells_per_ul: PositiveFloat
+    suspected_halving_d: PositiveFloat
+    suspected_window_d: PositiveInt
+    fall_fraction: PositiveFloat
+    agrees_fraction: PositiveFloat
+    rebound_d: PositiveInt
+    suspected_rebound_d: PositiveInt
+
+
+class NeutrophiliaRule(_Rule):
+    """A fall from neutrophilia back to normal is no rapid decline; high-risk drugs are judged earlier (RPD-4)."""
+
+    high_risk_below_cells_per_ul: PositiveFloat
+    high_risk_window_d: PositiveInt
+    high_risk_fraction: PositiveFloat
+    neutrophilia_recent_d: PositiveInt
     neutrophilia_above_cells_per_ul: PositiveFloat
     normal_from_cells_per_ul: PositiveFloat
 
@@ -80,6 +101,84 @@ class EpisodeRule(_Rule):
     prolonged_profound_d: PositiveInt
     isolated_low_d: PositiveInt
     stale_d: PositiveInt
+
+
+class NoiseRule(_Rule):
+    """How far two results of an unchanged patient may lie apart (TRD-2)."""
+
+    cv_within: PositiveFloat
+    cv_analytic: PositiveFloat
+    rcv_z: PositiveFloat
+    lowest_cells_per_ul: PositiveFloat
+
+
+class TrendRule(_Rule):
+    """Personal baseline, trend and projection (TRD-1, TRD-3, TRD-4)."""
+
+    baseline_from_d: PositiveInt
+    baseline_to_d: PositiveInt
+    baseline_minimum_n: PositiveInt
+    window_d: PositiveInt
+    minimum_n: PositiveInt
+    minimum_days: PositiveInt
+    interval_z: PositiveFloat
+    efficiency: PositiveFloat
+    projection_window_d: PositiveInt
+    projection_to_cells_per_ul: PositiveFloat
+    horizon_d: PositiveFloat
+    projected_severe_d: PositiveFloat
+    expected_severe_d: PositiveFloat
+
+
+class CyclicRule(_Rule):
+    """The cyclic pattern (EPI-3)."""
+
+    period_from_d: PositiveFloat
+    period_to_d: PositiveFloat
+    minimum_n: PositiveInt
+    median_spacing_d: PositiveFloat
+    largest_gap_d: PositiveFloat
+    minimum_cycles: PositiveFloat
+    false_alarm_probability: PositiveFloat
+    trough_below_cells_per_ul: PositiveFloat
+    low_below_cells_per_ul: PositiveFloat
+    trough_fraction_of_median: PositiveFloat
+    minimum_troughs: PositiveInt
+    cytotoxic_before_d: PositiveInt
+
+
+class ContextRule(_Rule):
+    """Severity in the patient's context (SEV-3)."""
+
+    personal_fraction: PositiveFloat
+    personal_from_cells_per_ul: PositiveFloat
+    newborn_below_d: PositiveInt
+    infant_below_d: PositiveInt
+    infant_lower_limit_cells_per_ul: PositiveFloat
+
+
+class ClozapineRule(_Rule):
+    """Which schedule of clozapine monitoring applies (SEV-4); the schedules are rows of ``clozapine.csv``."""
+
+    schedule: Literal["us", "eu"]
+    first_low_repeat_h: PositiveInt
+
+
+class CytopeniaRule(_Rule):
+    """Low haemoglobin and platelets beside the neutropenia (SEV-5)."""
+
+    haemoglobin_below_g_per_dl: PositiveFloat
+    platelets_below_1e9_per_l: PositiveFloat
+    anc_below_cells_per_ul: PositiveFloat
+    within_d: PositiveInt
+
+
+class MixUpRule(_Rule):
+    """Signs that a tube holds someone else's blood (ANC-12)."""
+
+    within_d: PositiveInt
+    mcv_jump_fl: PositiveFloat
+    haemoglobin_jump_g_per_dl: PositiveFloat
 
 
 class WorklistRule(_Rule):
@@ -108,8 +207,16 @@ class Policy(_Rule):
     unit_check: UnitCheckRule
     rpd_1: RapidDeclineRule
     rpd_2: RapidDeclineRule
+    rpd_3: TrueDeclineRule
     rpd_4: NeutrophiliaRule
     episode: EpisodeRule
+    noise: NoiseRule
+    trend: TrendRule
+    cyclic: CyclicRule
+    context: ContextRule
+    clozapine: ClozapineRule
+    cytopenia: CytopeniaRule
+    mix_up: MixUpRule
     worklist: WorklistRule
     drug: DrugRule
 
@@ -150,6 +257,14 @@ def load_policy(overrides: Path | None = None) -> Policy:
             where=overrides.name if overrides else "policy.toml",
             remedy="Compare with the names in the built-in policy.toml.",
         ) from None
+
+
+def policy_entries() -> list[tuple[str, str, Any, str, str]]:
+    """Every number of the built-in policy: section, name, value, unit, source."""
+    builtin = tomllib.loads(Path(__file__).with_name("policy.toml").read_text("utf-8"))
+    return [
+        (section, name, entry["value"], entry["unit"], entry["source"]) for section, name, entry in _entries(builtin)
+    ]
 
 
 def _entries(policy: Mapping[str, Any]) -> list[tuple[str, str, Any]]:

@@ -1,0 +1,122 @@
+"""What stands in the way of tonight's run: the installation, the reference data, the store and its permissions."""
+
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from neutro_screen.errors import NeutroScreenError
+from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.store import LATEST_RUN, SCHEMA_VERSION, first_row, lock, reading
+
+_LEAST_FREE_COPIES: Final = 3
+_LATE_AFTER: Final = timedelta(hours=36)
+
+
+class Finding(NamedTuple):
+    """One check: ``state`` ok, warning or failed; what was found; what to do."""
+
+    check: str
+    state: Literal["ok", "warning", "failed"]
+    found: str
+    remedy: str = ""
+
+
+def examine(store: Path | None, now: datetime) -> list[Finding]:
+    """All checks in order; a check that fails never stops the next one."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("python", _python),
+        ("packages", _packages),
+        ("flows", _flows),
+        ("reference data", _reference),
+    ]
+    if store is not None:
+        checks += [
+            ("store", lambda: _store(store)),
+            ("store permissions", lambda: _permissions(store)),
+            ("store lock", lambda: _lock(store)),
+            ("disk", lambda: _disk(store)),
+            ("latest run", lambda: _latest_run(store, now)),
+        ]
+    return [_carried_out(name, check) for name, check in checks]
+
+
+def _carried_out(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except NeutroScreenError as error:
+        return Finding(name, "failed", str(error))
+    except OSError as error:
+        return Finding(name, "failed", error.strerror or "cannot be read")
+
+
+def _python() -> Finding:
+    found = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", "ok" if sys.version_info >= (3, 11) else "failed", found, "Install Python 3.11 or newer.")
+
+
+def _packages() -> Finding:
+    return Finding("packages", "ok", ", ".join(f"{name} {version(name)}" for name in ("polars", "pandera", "duckdb")))
+
+
+def _flows() -> Finding:
+    try:
+        prefect, fastapi = version("prefect"), version("fastapi")
+    except PackageNotFoundError:
+        return Finding("flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'")
+    minor = int(fastapi.split(".")[1])
+    if prefect.startswith("3.8.") and minor > 150:
+        return Finding("flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151.")
+    return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
+
+
+def _reference() -> Finding:
+    reference, policy = load_reference(), load_policy()
+    found = f"{reference.lab_codes.height} codes, {reference.unit_factors.height} units, policy {policy.version} ({policy.sha256[:8]})"
+    return Finding("reference data", "ok", found)
+
+
+def _store(store: Path) -> Finding:
+    with reading(store) as connection:
+        runs = first_row(connection, "SELECT count(*) FROM run")
+    return Finding("store", "ok", f"schema {SCHEMA_VERSION}, {runs[0] if runs else 0} runs")
+
+
+def _permissions(store: Path) -> Finding:
+    mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
+    if mode & 0o077:
+        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
+    if folder & 0o077:
+        return Finding("store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}")
+    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
+
+
+def _lock(store: Path) -> Finding:
+    with lock(store):
+        return Finding("store lock", "ok", "no run is using the store")
+
+
+def _disk(store: Path) -> Finding:
+    free, size = shutil.disk_usage(store.parent).free, store.stat().st_size
+    enough = free > size * _LEAST_FREE_COPIES
+    return Finding("disk", "ok" if enough else "warning", f"{free >> 20} MB free, the store has {size >> 20} MB",
+                   "" if enough else "Every run writes a copy of the store: make room.")  # fmt: skip
+
+
+def _latest_run(store: Path, now: datetime) -> Finding:
+    with reading(store) as connection:
+        row = first_row(connection, f"SELECT as_of, newest_result_at, rows_accepted FROM run WHERE run_id = ({LATEST_RUN})")
+    if row is None:
+        return Finding("latest run", "warning", "the store holds no run yet", "Is the schedule set up?")
+    as_of, newest, accepted = row
+    if now - as_of > _LATE_AFTER:
+        return Finding("latest run", "warning", f"{as_of} UTC", "No run for more than 36 hours: look at the schedule.")
+    if not accepted or newest is None:
+        return Finding("latest run", "warning", f"{as_of} UTC brought no new result", "Look at the laboratory's export.")
+    return Finding("latest run", "ok", f"{as_of} UTC, newest result {newest} UTC")
+
+

@@ -1,0 +1,48 @@
+"""The sample hospital: the screen says of every teaching case what sample_data/README.md promises."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_screen.pipeline import RunSettings, moment, run
+from neutro_screen.simulate import sample_expectations, sample_hospital, sample_readme, write_native
+from neutro_screen.store import current_worklist, read_table, reading
+
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+NIGHT = moment("2026-11-22T02:00:00")
+
+
+@pytest.fixture(scope="module")
+def screened(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """Expected and found, side by side, one row a patient."""
+    store = tmp_path_factory.mktemp("sample") / "s.duckdb"
+    chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
+    run(RunSettings(store=store, labs=(str(SAMPLE / "labs.csv"),), as_of=NIGHT, **chart))
+    with reading(store) as connection:
+        status = read_table(connection, "SELECT patient_id, current_severity FROM patient_status")
+        listed = current_worklist(connection).select("patient_id", found_priority="priority", change="change")
+    return (
+        sample_expectations()
+        .join(status, on="patient_id", how="left")
+        .join(listed, on="patient_id", how="left")
+        .with_columns(pl.col("current_severity", "found_priority").cast(pl.String))
+        .sort("patient_id")
+    )
+
+
+def test_every_teaching_case_has_the_severity_it_teaches(screened: pl.DataFrame) -> None:
+    wrong = screened.filter(pl.col("severity").ne_missing(pl.col("current_severity")))
+    assert wrong.select("patient_id", "severity", "current_severity").rows() == []
+
+
+def test_every_teaching_case_has_the_priority_it_teaches(screened: pl.DataFrame) -> None:
+    wrong = screened.filter(pl.col("priority").ne_missing(pl.col("found_priority")))
+    assert wrong.select("patient_id", "priority", "found_priority").rows() == []
+
+
+def test_the_tracked_sample_is_what_the_simulator_writes(tmp_path: Path) -> None:
+    write_native(sample_hospital(NIGHT), tmp_path, with_course=False)
+    for path in sorted(tmp_path.rglob("*.csv")):
+        assert path.read_bytes() == (SAMPLE / path.relative_to(tmp_path)).read_bytes(), path.name
+    assert sample_readme(NIGHT) == (SAMPLE / "README.md").read_text("utf-8")

@@ -67,10 +67,14 @@ def _flows() -> Finding:
     try:
         prefect, fastapi = version("prefect"), version("fastapi")
     except PackageNotFoundError:
-        return Finding("flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'")
+        return Finding(
+            "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
+        )
     minor = int(fastapi.split(".")[1])
     if prefect.startswith("3.8.") and minor > 150:
-        return Finding("flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151.")
+        return Finding(
+            "flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
+        )
     return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
 
 
@@ -91,7 +95,9 @@ def _permissions(store: Path) -> Finding:
     if mode & 0o077:
         return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
     if folder & 0o077:
-        return Finding("store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}")
+        return Finding(
+            "store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}"
+        )
     return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
 
 
@@ -109,14 +115,16 @@ def _disk(store: Path) -> Finding:
 
 def _latest_run(store: Path, now: datetime) -> Finding:
     with reading(store) as connection:
-        row = first_row(connection, f"SELECT as_of, newest_result_at, rows_accepted FROM run WHERE run_id = ({LATEST_RUN})")
+        row = first_row(
+            connection, f"SELECT as_of, newest_result_at, rows_accepted FROM run WHERE run_id = ({LATEST_RUN})"
+        )
     if row is None:
         return Finding("latest run", "warning", "the store holds no run yet", "Is the schedule set up?")
     as_of, newest, accepted = row
     if now - as_of > _LATE_AFTER:
         return Finding("latest run", "warning", f"{as_of} UTC", "No run for more than 36 hours: look at the schedule.")
     if not accepted or newest is None:
-        return Finding("latest run", "warning", f"{as_of} UTC brought no new result", "Look at the laboratory's export.")
+        return Finding(
+            "latest run", "warning", f"{as_of} UTC brought no new result", "Look at the laboratory's export."
+        )
     return Finding("latest run", "ok", f"{as_of} UTC, newest result {newest} UTC")
-
-

@@ -33,6 +33,7 @@ from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputE
 from neutro_screen.ingest import Extract, Kind, load_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
+from neutro_screen.rules.causes import Chart, kinds_of
 from neutro_screen.rules.results import JudgedRows, judge_rows
 from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.screen import screen
@@ -255,12 +256,18 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     candidates = _patients_of(tonight.values())
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
     run_id, is_everybody = _run_id(settings.as_of, []), False
+    kinds = kinds_of(tonight["lab_result"], Chart.of(*(tonight[kind] for kind in CHART)))
     if settings.store.exists():
         with reading(settings.store) as connection:
             run_id = _run_id(
                 settings.as_of, [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             )
-            is_everybody = settings.rescreen_all or _latest_program(connection) != _program(settings)
+            before = _latest_program(connection)
+            known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
+            # A kind of data that comes for the first time is no longer unknown, of anybody.
+            is_everybody = settings.rescreen_all or before is None or before[:2] != _program(settings)
+            is_everybody = is_everybody or bool(kinds - known_kinds)
+            kinds |= known_kinds
             open_ones = "WHERE ended_at IS NULL" if not is_everybody else ""
             known = read_table(connection, f"SELECT DISTINCT patient_id FROM episode {open_ones}")
             if is_everybody:
@@ -280,6 +287,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     touched = pl.concat([_patients_of(work.get(f"new_{name}") for name in _HISTORY), open_or_all]).unique()
     work.put("touched", touched.sort("patient_id"))
     work.note("run_id", run_id)
+    work.note("data_kinds", sorted(kinds))
     return {"patients_touched": touched.height}
 
 
@@ -300,6 +308,7 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         as_of=settings.as_of,
         policy=load_policy(settings.policy),
         unusable=unusable_results(history["rejected_row"], history["no_result"], settings.as_of),
+        data_kinds=frozenset(work.noted("data_kinds")),
     )
     for table in SCREENED:
         work.put(table, getattr(result, _RESULT_OF.get(table, table)))
@@ -350,9 +359,10 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         )
         worklist = worklist_rows(cases, status, previous.lazy(), run_id).collect()
         insert(connection, "worklist_row", worklist)
-        counts = _counts(work, worklist, status.collect())
+        unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
+        counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
         newest = work.get("lab_result")["collected_at"].max()
-        insert(connection, "run", _run_row(settings, run_id, account, touched.height, counts, newest))
+        insert(connection, "run", _run_row(settings, work, account, counts, newest))
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         insert(connection, "quality_count", _quality_rows(work.noted("quality"), run_id))
     report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
@@ -450,9 +460,12 @@ def _program(settings: RunSettings) -> tuple[str, str]:
     return load_policy(settings.policy).sha256, __version__
 
 
-def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str] | None:
-    row = first_row(connection, f"SELECT policy_sha256, software_version FROM run WHERE run_id = ({LATEST_RUN})")
-    return (row[0], row[1]) if row else None
+def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str] | None:
+    """Policy, version and kinds of data of the latest run."""
+    row = first_row(
+        connection, f"SELECT policy_sha256, software_version, data_kinds FROM run WHERE run_id = ({LATEST_RUN})"
+    )
+    return (row[0], row[1], row[2]) if row else None
 
 
 def _identity(table: str) -> list[str]:
@@ -566,20 +579,19 @@ def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> di
         "flags": by(low, "severity", SEVERITIES[:0:-1]),
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
-        "cannot_assess": work.get("unassessable")["patient_id"].n_unique(),
         "patients": status.height,
     }
 
 
 def _run_row(
-    settings: RunSettings, run_id: str, account: Account, touched: int, counts: dict[str, Any], newest: Any
+    settings: RunSettings, work: Workspace, account: Account, counts: dict[str, Any], newest: Any
 ) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     row = {
-        "run_id": run_id, "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
+        "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
         "policy_sha256": policy.sha256, "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
-        "patients_touched": touched, "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
+        "patients_touched": work.get("touched").height, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
         "status": "done",
     }  # fmt: skip
     return pl.DataFrame([row], schema=dtypes(RunTable))

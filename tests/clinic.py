@@ -33,11 +33,13 @@ def lab_table(text: str) -> pl.DataFrame:
     usual = {"patient_id": "1", "specimen_id": "S1", "collected_at": "2026-02-01 08:00", "unit": "10*9/L"}
     return pl.DataFrame(
         [usual | row | {"source_file": "spec", "source_row": number} for number, row in enumerate(rows, 1)],
-        schema={name: pl.String for name in (*NATIVE_COLUMNS["lab"], "source_file")} | {"source_row": pl.Int64},
+        schema=dict.fromkeys((*NATIVE_COLUMNS["lab"], "source_file"), pl.String) | {"source_row": pl.Int64},
     )
 
 
-def judged(text: str, *, as_of: datetime = NIGHT, profile: Profile | None = None, **chart: Any) -> tuple[JudgedRows, Split]:
+def judged(
+    text: str, *, as_of: datetime = NIGHT, profile: Profile | None = None, **chart: Any
+) -> tuple[JudgedRows, Split]:
     """The rows judged, and the screened ones split into accepted and rejected."""
     profile = profile or Profile()
     rows = judge_rows(

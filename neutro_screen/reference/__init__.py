@@ -15,11 +15,13 @@ import polars as pl
 from neutro_schemas import SEVERITIES
 from neutro_schemas import reference as contract
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
+from neutro_screen.reference.causality import CauseReference, load_cause_reference
+from neutro_screen.reference.drugs import DrugTables, read_drug_tables
 from neutro_screen.reference.policy import Policy, load_policy
 from neutro_screen.text import match_key
 from neutro_screen.validate import conform, dtypes
 
-__all__ = ["FOLDER", "Policy", "Reference", "load_policy", "load_reference"]
+__all__ = ["FOLDER", "Policy", "Reference", "load_cause_reference", "load_drug_tables", "load_policy", "load_reference"]
 
 FOLDER = Path(__file__).parent
 
@@ -82,9 +84,10 @@ def load_reference() -> Reference:
         ReferenceDataError: a table does not fit its contract, limits leave a gap or overlap, or a LOINC code is
             mistyped (its check digit is wrong).
     """
+    markers = load_cause_reference()
     reference = Reference(
-        analytes=_table("analytes.csv", contract.Analyte),
-        lab_codes=_table("lab_codes.csv", contract.LabCode),
+        analytes=pl.concat([_table("analytes.csv", contract.Analyte), _marker_analytes(markers)]),
+        lab_codes=pl.concat([_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
         unit_factors=_table("unit_factors.csv", contract.UnitFactor),
         no_result_words=_table("no_result_words.csv", contract.NoResultWord),
         status_words=_table("status_words.csv", contract.StatusWord),
@@ -105,6 +108,41 @@ def load_reference() -> Reference:
     if unknown.height:
         raise ReferenceDataError(f"codes of unknown cells: {unknown['cell'].to_list()}", where="lab_codes.csv")
     return reference
+
+
+@cache
+def load_drug_tables() -> DrugTables:
+    """The drug tables, read and checked once; see ``reference.drugs``."""
+    return read_drug_tables(FOLDER)
+
+
+def _marker_analytes(causes: CauseReference) -> pl.DataFrame:
+    markers = causes.markers.select("marker").unique().sort("marker")
+    return markers.select(
+        analyte="marker",
+        cell="marker",
+        dimension=pl.lit("marker"),
+        canonical_unit=pl.lit(""),
+        feeds_anc=pl.lit(False),
+        in_differential=pl.lit(False),
+        highest_plausible=pl.lit(float("inf")),
+        usual_high=pl.lit(None, pl.Float64),
+        typical_reference_high=pl.lit(None, pl.Float64),
+        label=pl.col("marker").str.replace_all("_", " "),
+        source=pl.lit("markers.csv"),
+    )
+
+
+def _marker_codes(causes: CauseReference) -> pl.DataFrame:
+    return causes.marker_codes.select(
+        "system",
+        "code",
+        cell="marker",
+        dimension=pl.lit("marker"),
+        method=pl.lit("any"),
+        excluded=pl.lit(None, pl.String),
+        source="source",
+    )
 
 
 def check_ladder(bands: pl.DataFrame, where: str) -> None:

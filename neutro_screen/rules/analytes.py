@@ -66,7 +66,7 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
     )
     return resolved.join(units, on=["dimension", "unit_key"], how="left", maintain_order="left").select(
         *KEYS,
-        "analyte", "method", "canonical_unit", "highest_plausible", "usual_high", "typical_reference_high",
+        "analyte", "dimension", "method", "canonical_unit", "highest_plausible", "usual_high", "typical_reference_high",
         "feeds_anc", "factor", "offset", "unit_decision", "smallest_raw_value", "unit_key", "code_note",
         not_screened=pl.when(pl.col("way").is_null()).then(pl.lit("unmapped"))
         .when(pl.col("excluded").is_not_null()).then("excluded")

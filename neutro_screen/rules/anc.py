@@ -28,6 +28,10 @@ class Counted:
     not_counted: pl.DataFrame
     contradicted: pl.DataFrame
 
+    def missing(self) -> pl.DataFrame:
+        """Specimens without a count: patient_id, specimen_id, reason, since (ANC-9b)."""
+        return self.not_counted.select("patient_id", "specimen_id", "reason", since="collected_at")
+
 
 def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:
     """Compute the ANC in cells/uL of every specimen of the accepted results (``LabResult``), ANC-1 ... ANC-11."""

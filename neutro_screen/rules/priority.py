@@ -1,11 +1,14 @@
 """How urgent an episode is, with its reasons in plain words (RULES.md section 7)."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import polars as pl
 
 from neutro_schemas import Priority
 from neutro_screen.reference import Reference
+from neutro_screen.rules.causes import Causes, of_causes
+from neutro_screen.rules.status import outlook_per_episode
 
 
 def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], reference: Reference) -> pl.LazyFrame:
@@ -28,6 +31,34 @@ def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], r
         priority=pl.max_horizontal(*ranks).cast(pl.UInt8).cat.to(Priority),
         reasons=_joined([pl.when(fired(code)).then(pl.lit(rows[code]["words"])) for code in order], "; "),
         reason_codes=_joined([pl.when(fired(code)).then(pl.lit(code)) for code in order], ","),
+    )
+
+
+def with_priority(
+    episodes: pl.DataFrame,
+    declines: pl.DataFrame,
+    flags: pl.DataFrame,
+    specimens: pl.DataFrame,
+    causes: Causes,
+    reference: Reference,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """Join to each episode what its priority depends on, and decide it. ``declines`` comes from ``status.verdicts``."""
+    declined = declines.select("episode_id").drop_nulls().unique().with_columns(has_rapid_decline=pl.lit(True))
+    bounded = (
+        flags.filter(pl.col("rule_id").is_in(["SEV-1", "ANC-10"]))
+        .group_by("episode_id")
+        .agg(is_upper_bound_only=(pl.col("rule_id") == "ANC-10").sum() == (pl.col("rule_id") == "SEV-1").sum())
+    )
+    return (
+        episodes.lazy()
+        .join(declined.lazy(), on="episode_id", how="left")
+        .join(bounded.lazy(), on="episode_id", how="left")
+        .join(outlook_per_episode(specimens.lazy(), episodes.lazy()), on="episode_id", how="left")
+        .join(of_causes(causes, flags.lazy(), as_of), on="episode_id", how="left")
+        .with_columns(pl.col(pl.Boolean).fill_null(False))  # nothing of the kind is known of the episode
+        .pipe(episode_reasons, episode_conditions(), reference)
+        .collect()
     )
 
 

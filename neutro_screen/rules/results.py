@@ -102,6 +102,8 @@ def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | Non
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
             no_result=pl.when(pending).then(pl.lit("pending")).otherwise("no_result"),
         )
+        # What a marker says is read by the rule that knows it; its text is never a refusal.
+        .with_columns(value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status"))
         .drop("number_read")
     )
 
@@ -112,12 +114,13 @@ def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     Rounded to 15 significant digits against floating-point noise and no further (ANC-7).
     """
     factor, raw = pl.col("factor"), pl.col("number")
+    is_marker = pl.col("dimension") == "marker"
     known = factor.is_not_null() & (pl.col("unit_decision") != "refuse")
     canonical = ((raw - pl.col("offset")) * factor).round_sig_figs(policy.anc.significant_digits)
     return rows.with_columns(
-        value=pl.when(known).then(canonical),
-        unit=pl.when(known).then("canonical_unit"),
-        unit_status=pl.when(pl.col("unit_key").is_null()).then(pl.lit("missing"))
+        value=pl.when(known).then(canonical).when(is_marker).then(raw),
+        unit=pl.when(known).then("canonical_unit").when(is_marker).then("unit_text"),
+        unit_status=pl.when(is_marker).then(pl.lit("ok")).when(pl.col("unit_key").is_null()).then(pl.lit("missing"))
         .when(~known.fill_null(False)).then(pl.lit("unknown"))
         .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1)).then(pl.lit("suspect"))
         .when(raw.abs() < pl.col("smallest_raw_value")).then(pl.lit("suspect"))
@@ -150,8 +153,11 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
 
 def with_reference_range(rows: pl.DataFrame) -> pl.DataFrame:
     """Add ``reference_low`` and ``reference_high`` in the canonical unit, by the row's own factor; unreadable = null."""
+    is_marker = pl.col("dimension") == "marker"
+    factor = pl.when(is_marker).then(1.0).otherwise("factor")
+    offset = pl.when(is_marker).then(0.0).otherwise("offset")
     return rows.with_columns(
-        ((values.number(pl.col(f"reference_{end}_text")) - pl.col("offset")) * pl.col("factor"))
+        ((values.number(pl.col(f"reference_{end}_text")) - offset) * factor)
         .round_sig_figs(15)
         .alias(f"reference_{end}")
         for end in ("low", "high")

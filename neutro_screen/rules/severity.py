@@ -2,7 +2,20 @@
 
 import polars as pl
 
-from neutro_schemas import SEVERITIES, Severity
+from neutro_schemas import Severity
+from neutro_screen.reference import Reference
+
+
+def with_grades(anc: pl.LazyFrame, patients: pl.LazyFrame, reference: Reference) -> pl.LazyFrame:
+    """Add ``age_days`` at collection (null = birth date unknown), ``severity`` and the grades of every system."""
+    count, comparator = pl.col("anc_cells_per_ul"), pl.col("anc_comparator")
+    born = patients.group_by("patient_id").agg(pl.col("birth_date").min())
+    age_days = (pl.col("collected_at").dt.date() - pl.col("birth_date")).dt.total_days()
+    return (
+        anc.join(born, on="patient_id", how="left")
+        .with_columns(age_days=age_days, severity=severity(count, comparator, reference.anc_bands))
+        .with_columns(**grades(count, comparator, pl.col("reference_low"), pl.col("age_days"), reference.grade_bands))
+    )
 
 
 def severity(anc: pl.Expr, comparator: pl.Expr, bands: pl.DataFrame) -> pl.Expr:
@@ -62,8 +75,3 @@ def _steps_below(anc: pl.Expr, comparator: pl.Expr, limits: list[tuple[float, bo
         ((anc <= limit) if inclusive else ((anc < limit) | (strictly & (anc == limit)))).cast(pl.Int8)
         for limit, inclusive in limits
     )
-
-
-def severity_index(name: str) -> int:
-    """Place of a severity in clinical order; 0 = normal."""
-    return SEVERITIES.index(name)

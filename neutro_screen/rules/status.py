@@ -9,20 +9,65 @@ from neutro_schemas import CannotAssess, PatientStatus
 _ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 
 
+def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
+    """The flags that say that a patient has, or had, a rapid decline.
+
+    Those of the true course (RPD-3, RPD-4); and a threshold (RPD-1, RPD-2) reached by the patient's latest result, as
+    long as no later one could confirm or contradict it.
+    """
+    latest = anc.group_by("patient_id").agg(latest_at=pl.col("collected_at").max())
+    is_threshold = pl.col("rule_id").is_in(["RPD-1", "RPD-2"])
+    return (
+        flags.filter(pl.col("rule_id").str.starts_with("RPD-"))
+        .join(latest, on="patient_id", how="left")
+        .filter(~is_threshold | (pl.col("raised_at") == pl.col("latest_at")))
+        .drop("latest_at")
+    )
+
+
+def outlook_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """What the latest result of an open episode says of the days to come and of the patient's own usual count.
+
+    One row per open episode: is_projected_severe, is_expected_severe_48h (TRD-4), has_significant_fall (TRD-2),
+    is_within_personal_range (SEV-3). ``counts`` has those columns of the specimens.
+    """
+    latest = (
+        counts.filter(pl.col("severity").is_not_null())
+        .sort(_ORDER)
+        .unique("patient_id", keep="last", maintain_order=True)
+    )
+    return (
+        episodes.filter(pl.col("ended_at").is_null())
+        .join(latest, on="patient_id")
+        .select(
+            "episode_id",
+            is_projected_severe=pl.col("projected_severe").fill_null(False),
+            is_expected_severe_48h=pl.col("expected_severe_48h").fill_null(False),
+            has_significant_fall=pl.col("significant_fall").fill_null(False),
+            is_within_personal_range=(pl.col("severity_in_context") == "within_personal_range").fill_null(False),
+        )
+    )
+
+
+def known_patients(*frames: pl.DataFrame) -> pl.DataFrame:
+    """Everybody in any of the frames (patient_id)."""
+    return pl.concat(frame.select("patient_id").drop_nulls().unique() for frame in frames).unique()
+
+
 def patient_status(
-    anc: pl.LazyFrame,
-    episodes: pl.LazyFrame,
-    flags: pl.LazyFrame,
-    suspects: pl.LazyFrame,
-    steps: pl.LazyFrame,
-    patients: pl.LazyFrame,
-    unassessable: pl.LazyFrame,
-) -> pl.LazyFrame:
+    anc: pl.DataFrame,
+    episodes: pl.DataFrame,
+    declines: pl.DataFrame,
+    suspects: pl.DataFrame,
+    steps: pl.DataFrame,
+    patients: pl.DataFrame,
+    unassessable: pl.DataFrame,
+) -> pl.DataFrame:
     """One row for every patient of ``patients`` (patient_id), with the columns of ``PatientStatus``.
 
     A patient without a usable count has null severities, and one who cannot be assessed now has no current severity:
-    unknown is never "normal". ``top_suspect`` is the first-ranked suspect
-    of the latest episode that has one and is at least possible.
+    unknown is never "normal". ``declines`` comes from ``verdicts``. ``top_suspect`` is the first-ranked suspect of the
+    latest episode that has one and is at least possible.
     """
     usable = anc.filter(pl.col("severity").is_not_null()).sort(_ORDER)
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
@@ -46,11 +91,7 @@ def patient_status(
         reasons=pl.col("reasons").sort_by("priority", "started_at", nulls_last=False).last(),
         reason_codes=pl.col("reason_codes").sort_by("priority", "started_at", nulls_last=False).last(),
     )
-    declines = (
-        flags.filter(pl.col("rule_id").str.starts_with("RPD-"))
-        .group_by("patient_id")
-        .agg(has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max())
-    )
+    fell = declines.group_by("patient_id").agg(has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max())
     top = (
         suspects.filter(pl.col("category").is_in(["likely", "possible", "expected"]) & (pl.col("rank") == 1))
         .join(episodes.select("episode_id", "started_at"), on="episode_id")
@@ -71,7 +112,7 @@ def patient_status(
         .select("patient_id", next_step="step", next_step_due="due_on")
     )
     status = patients.select("patient_id").unique()
-    for part in (counts, per_patient, declines, top, next_step):
+    for part in (counts, per_patient, fell, top, next_step):
         status = status.join(part, on="patient_id", how="left")
     unknown = unassessable.select("patient_id", is_unknown=pl.lit(True)).unique()
     return (

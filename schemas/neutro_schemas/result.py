@@ -32,7 +32,26 @@ class Anc(pa.DataFrameModel):
     baseline_cells_per_ul: float = pa.Field(nullable=True, description="Personal baseline, cells/uL (TRD-1).")
     trend: str = pa.Field(nullable=True, description="falling, stable, rising or insufficient (TRD-3).")
     slope_log2_per_week: float = pa.Field(nullable=True, description="Robust slope of log2 ANC per week (TRD-3).")
-    rapid_decline: bool = pa.Field(description="RPD-1, RPD-2 or RPD-4 fired on this specimen.")
+    slope_low: float = pa.Field(nullable=True, description="Lower end of the slope's 95 % interval.")
+    slope_high: float = pa.Field(nullable=True, description="Upper end of the slope's 95 % interval.")
+    days_to_severe: float = pa.Field(nullable=True, description="Days until 500 cells/uL, falling for certain (TRD-4).")
+    days_to_severe_low: float = pa.Field(nullable=True, description="Lower end of its interval, days.")
+    days_to_severe_high: float = pa.Field(nullable=True, description="Upper end; null = not within the horizon.")
+    significant_fall: bool = pa.Field(nullable=True, description="Fall beyond the reference change value (TRD-2).")
+    rapid_decline: bool = pa.Field(description="RPD-1, RPD-2 or the verdict of RPD-3 and RPD-4 on this specimen.")
+    decline: str = pa.Field(
+        nullable=True,
+        isin=("confirmed", "unconfirmed", "suspected", "contradicted"),
+        description="Verdict on the true course (RPD-3, RPD-4); null = no fall of that kind.",
+    )
+    context_reason: str = pa.Field(nullable=True, description="Why severity_in_context differs (SEV-3).")
+    cytopenia: str = pa.Field(
+        nullable=True,
+        isin=("isolated", "bicytopenia", "pancytopenia", "unknown"),
+        description="Other cell lines at a low ANC (SEV-5).",
+    )
+    clozapine_step: str = pa.Field(nullable=True, description="Step of the clozapine ladder while on it (SEV-4).")
+    next_anc_due: Microseconds = pa.Field(nullable=True, description="Next ANC by the clozapine schedule, UTC (SEV-4).")
     notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
     anc_reported: float = pa.Field(nullable=True, description="Reported absolute count, cells/uL.")
     anc_segs_and_bands: float = pa.Field(nullable=True, description="Segmented plus band count, cells/uL.")

@@ -28,6 +28,7 @@ class RunTable(pa.DataFrameModel):
     rows_duplicate: int = pa.Field(description="Laboratory rows that were there already.")
     rows_not_screened: int = pa.Field(description="Laboratory rows that are no business of the screen.")
     patients_touched: int = pa.Field(description="Patients screened in this run.")
+    data_kinds: str = pa.Field(description="Kinds of data received so far, comma-separated; others are unknown.")
     counts: str = pa.Field(description="JSON: the account, flags by severity and priorities.")
     newest_result_at: Microseconds = pa.Field(nullable=True, description="Newest collection time received, UTC.")
     status: str = pa.Field(description="done.")

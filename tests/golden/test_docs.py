@@ -25,7 +25,12 @@ def test_every_rule_that_the_code_raises_is_in_the_catalogue() -> None:
     known = set(pl.read_csv(FOLDER / "rules.csv")["rule_id"])
     raised = set()
     for path in (ROOT / "neutro_screen" / "rules").glob("*.py"):
-        raised |= set(build.re.findall(r'"((?:ANC|SEV|EPI|TRD|RPD|DRG|MAL|INF|BMP|PER|CYC|CTX|FEV|MASK|WRK|PIT)-\d+b?)"', path.read_text("utf-8")))
+        raised |= set(
+            build.re.findall(
+                r'"((?:ANC|SEV|EPI|TRD|RPD|DRG|MAL|INF|BMP|PER|CYC|CTX|FEV|MASK|WRK|PIT)-\d+b?)"',
+                path.read_text("utf-8"),
+            )
+        )
     assert raised
     assert raised <= known
 

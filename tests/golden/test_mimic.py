@@ -32,7 +32,9 @@ def test_every_row_of_the_demo_is_accounted_for(demo: tuple[Path, RunSummary]) -
     assert account.accepted + account.rejected + account.no_result + account.duplicate + account.not_screened == 76_074
 
 
-def test_546_specimens_of_89_patients_are_counted_from_white_cells_and_differential(demo: tuple[Path, RunSummary]) -> None:
+def test_546_specimens_of_89_patients_are_counted_from_white_cells_and_differential(
+    demo: tuple[Path, RunSummary],
+) -> None:
     query = "SELECT count(*), count(DISTINCT patient_id) FROM anc WHERE anc_method = 'wbc_percent'"
     assert told(demo[0], query) == [(546, 89)]
 

@@ -186,7 +186,9 @@ def test_anc_4_metamyelocytes_do_not_count() -> None:
     assert row["anc_cells_per_ul"] == 3500
 
 
-@pytest.mark.parametrize(("reported", "is_discordant"), [("2.50", False), ("2.51", True), ("1.70", False), ("1.66", True)])
+@pytest.mark.parametrize(
+    ("reported", "is_discordant"), [("2.50", False), ("2.51", True), ("1.70", False), ("1.66", True)]
+)
 def test_anc_5_a_reported_count_far_from_the_computed_one_is_kept_and_noted(reported: str, is_discordant: bool) -> None:
     # computed 2000; allowed is the larger of 200 cells/uL and 20 % of the reported value
     row = anc_of(f"""
@@ -268,7 +270,9 @@ def test_anc_7_nan_and_infinity_are_no_counts(text: str) -> None:
         ("0.45", "1", "751-8", "unit_unknown"),
     ],
 )
-def test_anc_9_what_cannot_be_trusted_is_refused_with_its_reason(value: str, unit: str, loinc: str, reason: str) -> None:
+def test_anc_9_what_cannot_be_trusted_is_refused_with_its_reason(
+    value: str, unit: str, loinc: str, reason: str
+) -> None:
     table = f"loinc | value | unit\n{loinc} | {value} | {unit}"
     assert reasons(table) == [reason]
     assert screened(table).anc.height == 0
@@ -330,7 +334,9 @@ def test_anc_9b_a_refused_result_makes_the_patient_unassessable_until_a_usable_o
         S2       | 2026-02-08 08:00 | 751-8 | 0.05  | -
     """
     result = screened(refused)
-    assert result.cannot_assess.select("patient_id", "reason").to_dicts() == [{"patient_id": "1", "reason": "unit_missing"}]
+    assert result.cannot_assess.select("patient_id", "reason").to_dicts() == [
+        {"patient_id": "1", "reason": "unit_missing"}
+    ]
     assert result.patient_status["current_severity"].to_list() == [None]
     later = screened(refused + "S3 | 2026-02-09 08:00 | 751-8 | 2.0 | 10*9/L")
     assert later.cannot_assess.height == 0
@@ -349,7 +355,10 @@ def test_anc_10_low_white_cells_without_a_differential_bound_the_count(wbc: str,
     assert (row["severity"], row["anc_method"], row["anc_comparator"]) == (severity, "wbc_upper_bound", "<=")
 
 
-@pytest.mark.parametrize(("wbc", "reason"), [("1.5", "wbc_low_no_differential"), ("1.99", "wbc_low_no_differential"), ("2.0", "no_differential")])
+@pytest.mark.parametrize(
+    ("wbc", "reason"),
+    [("1.5", "wbc_low_no_differential"), ("1.99", "wbc_low_no_differential"), ("2.0", "no_differential")],
+)
 def test_anc_10_white_cells_of_1500_or_more_without_a_differential_are_unknown(wbc: str, reason: str) -> None:
     result = screened(f"loinc | value\n6690-2 | {wbc}")
     assert result.anc.height == 0

@@ -13,7 +13,8 @@ START = datetime(2026, 1, 1, 8)
 def course(*counts: tuple[float, float | str], as_of_day: float | None = None) -> list[dict[str, Any]]:
     """Episodes of one patient whose counts (day, 10*9/L) are given."""
     lines = "\n".join(
-        f"S{n} | {START + timedelta(days=day):%Y-%m-%d %H:%M} | 751-8 | {value}" for n, (day, value) in enumerate(counts)
+        f"S{n} | {START + timedelta(days=day):%Y-%m-%d %H:%M} | 751-8 | {value}"
+        for n, (day, value) in enumerate(counts)
     )
     last = counts[-1][0] if as_of_day is None else as_of_day
     return screened(
@@ -59,7 +60,9 @@ def test_epi_2_persistent_on_two_results_is_noted_as_sparse() -> None:
 
 
 @pytest.mark.parametrize(("days", "is_chronic"), [((0, 45, 90), True), ((0, 45, 89), False), ((0, 90), False)])
-def test_epi_2_severe_chronic_is_three_times_below_500_over_three_months(days: tuple[float, ...], is_chronic: bool) -> None:
+def test_epi_2_severe_chronic_is_three_times_below_500_over_three_months(
+    days: tuple[float, ...], is_chronic: bool
+) -> None:
     (episode,) = course(*((day, 0.4) for day in days))
     assert episode["is_severe_chronic"] == is_chronic
 

@@ -19,13 +19,17 @@ VECTORS = Path(__file__).parents[3] / "shared" / "clinical"
      (1000, "mild"), (1499.999, "mild"), (1500, "normal"), (None, None)],
 )  # fmt: skip
 def test_sev_1_both_sides_of_every_limit(cells_per_ul: float | None, name: str | None) -> None:
-    frame = pl.DataFrame({"anc": [cells_per_ul], "comparator": [None]}, schema={"anc": pl.Float64, "comparator": pl.String})
+    frame = pl.DataFrame(
+        {"anc": [cells_per_ul], "comparator": [None]}, schema={"anc": pl.Float64, "comparator": pl.String}
+    )
     told = frame.select(severity(pl.col("anc"), pl.col("comparator"), load_reference().anc_bands))
     assert told.item() == name
 
 
 def test_sev_1_severities_sort_from_normal_to_profound() -> None:
-    frame = pl.DataFrame({"anc": [50.0, 2000.0, 700.0], "comparator": [None] * 3}, schema_overrides={"comparator": pl.String})
+    frame = pl.DataFrame(
+        {"anc": [50.0, 2000.0, 700.0], "comparator": [None] * 3}, schema_overrides={"comparator": pl.String}
+    )
     told = frame.select(s=severity(pl.col("anc"), pl.col("comparator"), load_reference().anc_bands)).sort("s")
     assert told["s"].to_list() == ["normal", "moderate", "profound"]
 
@@ -43,7 +47,9 @@ def graded(vectors: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize(("name", "columns"), [("ctcae5", ("ctcae_v5_grade", "ctcae_v4_grade")), ("daids", ("daids_grade",))])
+@pytest.mark.parametrize(
+    ("name", "columns"), [("ctcae5", ("ctcae_v5_grade", "ctcae_v4_grade")), ("daids", ("daids_grade",))]
+)
 def test_sev_2_published_grading_vectors(name: str, columns: tuple[str, ...]) -> None:
     path = VECTORS / f"grade_vectors_{name}.csv"
     if not path.exists():
@@ -73,14 +79,22 @@ def test_sev_2_ctcae_v6_needs_no_limit_of_normal(cells_per_ul: float, grade: int
      (None, 300, None)],
 )  # fmt: skip
 def test_sev_2_daids_by_age(age_days: float | None, cells_per_ul: float, grade: int | None) -> None:
-    frame = pl.DataFrame({"anc": [float(cells_per_ul)], "age": [age_days]}, schema={"anc": pl.Float64, "age": pl.Float64})
+    frame = pl.DataFrame(
+        {"anc": [float(cells_per_ul)], "age": [age_days]}, schema={"anc": pl.Float64, "age": pl.Float64}
+    )
     none = pl.lit(None, pl.Float64)
-    told = frame.select(**grades(pl.col("anc"), pl.lit(None, pl.String), none, pl.col("age"), load_reference().grade_bands))
+    told = frame.select(
+        **grades(pl.col("anc"), pl.lit(None, pl.String), none, pl.col("age"), load_reference().grade_bands)
+    )
     assert told["daids_grade"].item() == grade
 
 
-@pytest.mark.parametrize(("bound", "v5", "v6"), [(100.0, 4, 4), (500.0, 4, 3), (1000.0, 3, 2), (1500.0, 2, 1), (2000.0, None, None)])
-def test_sev_2_a_value_below_a_bound_grades_at_least_as_the_bound_proves(bound: float, v5: int | None, v6: int | None) -> None:
+@pytest.mark.parametrize(
+    ("bound", "v5", "v6"), [(100.0, 4, 4), (500.0, 4, 3), (1000.0, 3, 2), (1500.0, 2, 1), (2000.0, None, None)]
+)
+def test_sev_2_a_value_below_a_bound_grades_at_least_as_the_bound_proves(
+    bound: float, v5: int | None, v6: int | None
+) -> None:
     none = pl.lit(None, pl.Float64)
     told = pl.DataFrame({"anc": [bound]}).select(
         **grades(pl.col("anc"), pl.lit("<"), none, none, load_reference().grade_bands)

@@ -13,7 +13,11 @@ SAMPLE = Path(__file__).parents[2] / "sample_data"
 def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli", *map(str, words)], capture_output=True, text=True, cwd=cwd, timeout=120
+        [sys.executable, "-m", "neutro_screen.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=120,
     )
 
 
@@ -61,8 +65,16 @@ def test_bad_input_ends_in_its_exit_code_with_one_message_and_no_store(
     [
         (("run", "--labs", "nowhere.csv", "--store", "s.duckdb"), 11, "no such file"),
         (("run", "--labs", SAMPLE / "labs.csv", "--store", "s.duckdb", "--format", "hl8"), 10, "no format 'hl8'"),
-        (("run", "--labs", SAMPLE / "labs.csv", "--store", "s.duckdb", "--as-of", "tonight"), 10, "not an ISO 8601 time"),
-        (("run", "--labs", SAMPLE / "labs.csv", "--store", "s.duckdb", "--profile", "none.toml"), 10, "profile cannot be read"),
+        (
+            ("run", "--labs", SAMPLE / "labs.csv", "--store", "s.duckdb", "--as-of", "tonight"),
+            10,
+            "not an ISO 8601 time",
+        ),
+        (
+            ("run", "--labs", SAMPLE / "labs.csv", "--store", "s.duckdb", "--profile", "none.toml"),
+            10,
+            "profile cannot be read",
+        ),
         (("worklist", "--store", "nowhere.duckdb"), 14, "no such store"),
         (("simulate", "--out", "x"), 10, "either --patients N or --teaching"),
         (("review", "P-001", "--store", "s.duckdb", "--status", "snoozed"), 10, "--until goes with"),
@@ -90,7 +102,17 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
 def test_several_files_may_follow_one_option(tmp_path: Path) -> None:
     for name, patient in (("a.csv", "A"), ("b.csv", "B")):
         (tmp_path / name).write_text(f"{HEADER}\n{ROW.replace('SECRET-ID', patient)}\n", "utf-8")
-    words = ("run", "--labs", tmp_path / "a.csv", tmp_path / "b.csv", "--store", tmp_path / "s.duckdb", "--as-of", "2026-03-01", "--json")
+    words = (
+        "run",
+        "--labs",
+        tmp_path / "a.csv",
+        tmp_path / "b.csv",
+        "--store",
+        tmp_path / "s.duckdb",
+        "--as-of",
+        "2026-03-01",
+        "--json",
+    )
     done = command(*words)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["account"]["accepted"] == 2

@@ -55,8 +55,12 @@ def test_every_table_view_and_column_carries_a_comment(store: Path) -> None:
 
 def test_severities_and_priorities_compare_in_clinical_order(store: Path) -> None:
     with reading(store) as connection:
-        worst = connection.execute("SELECT severity FROM anc WHERE severity IS NOT NULL ORDER BY severity DESC LIMIT 1").fetchall()
-        severe = connection.execute("SELECT DISTINCT severity::VARCHAR FROM anc WHERE severity >= 'severe'::severity").fetchall()
+        worst = connection.execute(
+            "SELECT severity FROM anc WHERE severity IS NOT NULL ORDER BY severity DESC LIMIT 1"
+        ).fetchall()
+        severe = connection.execute(
+            "SELECT DISTINCT severity::VARCHAR FROM anc WHERE severity >= 'severe'::severity"
+        ).fetchall()
         first = connection.execute("SELECT priority FROM worklist LIMIT 1").fetchall()
     assert worst == [("profound",)]
     assert set(severe) == {("severe",), ("profound",)}
@@ -119,9 +123,16 @@ def test_shuffled_rows_give_byte_identical_tables(store: Path, tmp_path: Path) -
 def test_one_thread_or_another_engine_gives_the_same_tables(store: Path, tmp_path: Path, engine: str) -> None:
     alone = tmp_path / "s.duckdb"
     command = [sys.executable, "-m", "neutro_screen.cli", "run", "--store", str(alone), "--as-of", NIGHT]
-    command += ["--labs", str(SAMPLE / "labs.csv"), *(word for kind in KINDS for word in (f"--{kind}", str(SAMPLE / f"{kind}.csv")))]
+    command += [
+        "--labs",
+        str(SAMPLE / "labs.csv"),
+        *(word for kind in KINDS for word in (f"--{kind}", str(SAMPLE / f"{kind}.csv"))),
+    ]
     done = subprocess.run(
-        command, env=os.environ | {"POLARS_MAX_THREADS": "1", "POLARS_ENGINE_AFFINITY": engine}, capture_output=True, text=True
+        command,
+        env=os.environ | {"POLARS_MAX_THREADS": "1", "POLARS_ENGINE_AFFINITY": engine},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     for name in (*SCREENED, "worklist_row"):
@@ -194,7 +205,9 @@ def test_a_store_of_a_newer_version_is_left_alone(store: Path, tmp_path: Path) -
     assert path.read_bytes() == before
 
 
-def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "s.duckdb"
     path.write_bytes(store.read_bytes())
 

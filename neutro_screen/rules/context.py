@@ -1,0 +1,57 @@
+"""Severity seen with the patient's own context: Duffy-null, infants, new-borns (SEV-3)."""
+
+import polars as pl
+
+from neutro_screen.reference import Policy
+
+
+def with_severity_in_context(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """Add ``severity_in_context`` and ``context_reason`` (text, null where no context applies).
+
+    ``severity_in_context`` is the context-free severity unless a context says otherwise:
+
+    within_personal_range: recorded Duffy-null, 1000-1499 and at least 70 % of the personal baseline.
+    normal, ``infant_lower_limit``: 2 weeks to 1 year, where the lower limit is 1000.
+    normal, ``laboratory_limit``: under 2 weeks and at or above the laboratory's own lower limit;
+    below_laboratory_limit: under 2 weeks, 1500 or more and below that limit;
+    age_limits_uncertain: under 2 weeks, 1000 or more and no limit on the result.
+
+    A value below 1000, or known only as an upper bound, keeps its severity. Needs severity, ``age_days``,
+    ``baseline_cells_per_ul`` (null = fewer results than TRD-1 asks for) and ``reference_low``; ``patients`` has
+    patient_id and ``duffy_null``: recorded phenotype or genotype, never inferred.
+    """
+    rule = policy.context
+    recorded = patients.group_by("patient_id").agg(is_duffy_null=pl.col("duffy_null").any())
+    count, limit = pl.col("anc_cells_per_ul"), pl.col("reference_low")
+    is_exact = pl.col("anc_comparator").is_null()
+    may_be_excused = is_exact & (count >= rule.personal_from_cells_per_ul)
+    is_low = pl.col("severity") > pl.lit("normal")
+    is_newborn = pl.col("age_days") < rule.newborn_below_d
+    is_infant = pl.col("age_days").is_between(rule.newborn_below_d, rule.infant_below_d, closed="left")
+    personal = (
+        pl.col("is_duffy_null").fill_null(False)
+        & (count >= pl.col("baseline_cells_per_ul") * rule.personal_fraction).fill_null(False)
+        & is_low
+    )
+    severity = pl.col("severity").cast(pl.String)
+    cases = (
+        (may_be_excused & is_newborn & limit.is_null(), pl.lit("age_limits_uncertain"), "newborn"),
+        (may_be_excused & is_newborn & is_low & (count >= limit), pl.lit("normal"), "laboratory_limit"),
+        (may_be_excused & is_newborn & ~is_low & (count < limit), pl.lit("below_laboratory_limit"), "newborn"),
+        (
+            may_be_excused & is_infant & is_low & (count >= rule.infant_lower_limit_cells_per_ul),
+            pl.lit("normal"),
+            "infant_lower_limit",
+        ),
+        (may_be_excused & ~is_newborn.fill_null(False) & personal, pl.lit("within_personal_range"), "duffy_null"),
+    )
+    in_context, reason = severity, pl.lit(None, pl.String)
+    for condition, seen_as, why in reversed(cases):
+        applies = condition.fill_null(False)
+        in_context = pl.when(applies).then(seen_as).otherwise(in_context)
+        reason = pl.when(applies).then(pl.lit(why)).otherwise(reason)
+    return (
+        anc.join(recorded, on="patient_id", how="left", maintain_order="left")
+        .with_columns(severity_in_context=in_context, context_reason=reason)
+        .drop("is_duffy_null")
+    )

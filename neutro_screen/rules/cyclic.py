@@ -1,0 +1,163 @@
+"""Cyclic neutropenia: a periodogram on the few patients who were counted often enough and fell low twice (EPI-3)."""
+
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.signal import lombscargle
+from scipy.special import gammaln
+
+from neutro_screen.reference import Policy
+from neutro_screen.rules.episodes import days
+
+FloatArray = NDArray[np.float64]
+
+_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+_SERIES: Final = ("patient_id", "series")
+#: Trial periods per independent frequency of a series: finer than this the power no longer changes.
+_OVERSAMPLING: Final = 10
+
+
+def cyclic_series(anc: pl.DataFrame, policy: Policy, cytotoxic: pl.DataFrame) -> pl.DataFrame:
+    """The series of results that are cyclic (EPI-3).
+
+    Columns: patient_id, started_at, last_at, cycle_days, n_cycles (of the period within the series),
+    n_troughs, false_alarm_probability. ``cytotoxic`` (patient_id, first_exposure, last_exposure; Date, null = still
+    given) are exposures whose effect is expected: a series that one reaches into is explained and not cyclic.
+
+    A series is a run of results without a long pause. Lomb-Scargle power of the logarithm, the mean fitted with it;
+    false-alarm probability by Baluev (2008, MNRAS 385:1279), which accounts for all the periods tried. Troughs count
+    once per cycle of the period found.
+    """
+    candidates = _candidates(anc.lazy(), policy, cytotoxic.lazy()).collect()
+    found = [_judge(series, policy) for _, series in candidates.group_by(_SERIES, maintain_order=True)]
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
+        "patient_id": pl.String, "started_at": pl.Datetime("us"), "last_at": pl.Datetime("us"),
+        "cycle_days": pl.Float64, "n_cycles": pl.Float64, "n_troughs": pl.Int64, "false_alarm_probability": pl.Float64,
+    }  # fmt: skip
+    rule = policy.cyclic
+    return (
+        pl.DataFrame(found, schema=schema)
+        .filter(
+            (pl.col("false_alarm_probability") < rule.false_alarm_probability)
+            & (pl.col("n_cycles") >= rule.minimum_cycles)
+            & (pl.col("n_troughs") >= rule.minimum_troughs)
+        )
+        .sort("patient_id", "started_at")
+    )
+
+
+def with_cyclic(episodes: pl.LazyFrame, series: pl.DataFrame) -> pl.LazyFrame:
+    """Set ``is_cyclic`` and ``cycle_days`` of the episodes that lie in a cyclic series (``cyclic_series``)."""
+    spans = series.lazy().select("patient_id", "last_at", series_at="started_at", found="cycle_days")
+    inside = (
+        episodes.select("patient_id", "episode_id", "started_at", "last_low_at")
+        .join(spans, on="patient_id")
+        .filter((pl.col("started_at") <= pl.col("last_at")) & (pl.col("last_low_at") >= pl.col("series_at")))
+        .sort("episode_id", "series_at")
+        .unique("episode_id", keep="last", maintain_order=True)
+        .select("episode_id", "found")
+    )
+    return (
+        episodes.join(inside, on="episode_id", how="left", maintain_order="left")
+        .with_columns(is_cyclic=pl.col("found").is_not_null(), cycle_days="found")
+        .drop("found")
+    )
+
+
+def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> pl.LazyFrame:
+    rule = policy.cyclic
+    gap = pl.col("collected_at").diff().over("patient_id", order_by=_ORDER)
+    numbered = (
+        anc.filter(pl.col("severity").is_not_null() & ~pl.col("anc_method").str.ends_with("upper_bound"))
+        .sort(_ORDER)
+        .select(*_ORDER, "anc_cells_per_ul", gap=gap)
+        .with_columns(series=(pl.col("gap") > timedelta(days=rule.largest_gap_d)).fill_null(True).cum_sum())
+        .with_columns(
+            day=days(pl.col("collected_at") - pl.col("collected_at").min().over(_SERIES)),
+            median=pl.col("anc_cells_per_ul").median().over(_SERIES),
+        )
+        .with_columns(
+            is_trough=(pl.col("anc_cells_per_ul") < rule.trough_below_cells_per_ul)
+            | (
+                (pl.col("anc_cells_per_ul") < pl.col("median") * rule.trough_fraction_of_median)
+                & (pl.col("anc_cells_per_ul") < rule.low_below_cells_per_ul)
+            )
+        )
+    )
+    # The first gap of a series is the pause before it.
+    inner = pl.col("gap").sort_by("day").slice(1)
+    spans = (
+        numbered.group_by(_SERIES)
+        .agg(
+            n=pl.len(),
+            spacing=inner.median(),
+            started_at=pl.col("collected_at").min(),
+            last_at=pl.col("collected_at").max(),
+            n_low=pl.col("is_trough").sum(),
+        )
+        .filter(
+            (pl.col("n") >= rule.minimum_n)
+            & (pl.col("n_low") >= rule.minimum_troughs)
+            & (pl.col("spacing") <= timedelta(days=rule.median_spacing_d))
+            & (pl.col("last_at") - pl.col("started_at") >= timedelta(days=rule.minimum_cycles * rule.period_from_d))
+        )
+    )
+    explained = (
+        spans.join(cytotoxic.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
+        .filter(
+            (pl.col("first_exposure") <= pl.col("last_at").dt.date())
+            & (
+                pl.col("last_exposure")
+                >= (pl.col("started_at") - timedelta(days=rule.cytotoxic_before_d)).dt.date()
+            ).fill_null(True)
+        )
+        .select(_SERIES)
+        .unique()
+    )
+    return numbered.join(spans.join(explained, on=_SERIES, how="anti").select(_SERIES), on=_SERIES, how="semi").sort(
+        _ORDER
+    )
+
+
+def _judge(series: pl.DataFrame, policy: Policy) -> dict[str, object]:
+    rule = policy.cyclic
+    day = series["day"].to_numpy()
+    log_anc = np.log(series["anc_cells_per_ul"].clip(lower_bound=policy.noise.lowest_cells_per_ul).to_numpy())
+    span = float(day[-1])
+    slowest, fastest = 1 / rule.period_to_d, 1 / rule.period_from_d
+    n_trials = max(int(np.ceil((fastest - slowest) * span * _OVERSAMPLING)), _OVERSAMPLING)
+    frequencies = np.linspace(slowest, fastest, n_trials)
+    power = lombscargle(day, log_anc, 2 * np.pi * frequencies, normalize=True, floating_mean=True)
+    best = int(np.argmax(power))
+    period = float(1 / frequencies[best])
+    return {
+        "patient_id": series["patient_id"][0],
+        "started_at": series["collected_at"].min(),
+        "last_at": series["collected_at"].max(),
+        "cycle_days": period,
+        "n_cycles": span / period,
+        "n_troughs": _troughs(day, series["is_trough"].to_numpy(), period),
+        "false_alarm_probability": false_alarm_probability(float(power[best]), day, fastest - slowest),
+    }
+
+
+def _troughs(day: FloatArray, is_trough: NDArray[np.bool_], period: float) -> int:
+    """Troughs at least half a period apart: the low results of one trough count once."""
+    low_days = day[is_trough]
+    return 0 if not low_days.size else 1 + int((np.diff(low_days) >= period / 2).sum())
+
+
+def false_alarm_probability(power: float, day: FloatArray, bandwidth: float) -> float:
+    """Chance that noise alone reaches this normalised power (0 ... 1) at any frequency of the band (Baluev 2008).
+
+    ``bandwidth`` in cycles per day; the extreme-value approximation for a sinusoid with a free mean.
+    """
+    n = len(day)
+    width = bandwidth * np.sqrt(4 * np.pi * np.var(day))
+    gamma = np.sqrt(2 / (n - 1)) * np.exp(gammaln((n - 1) / 2) - gammaln((n - 2) / 2))
+    single = (1 - power) ** ((n - 3) / 2)
+    crossings = gamma * width * (1 - power) ** ((n - 4) / 2) * np.sqrt((n - 1) / 2 * power)
+    return float(1 - (1 - single) * np.exp(-crossings))

@@ -1,0 +1,59 @@
+"""What makes a specimen doubtful: signs of another person's blood in the tube (ANC-12).
+
+Aged specimens and clumping comments are noted where the count is made (``anc``) and where the rows are judged.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.reference import Policy
+from neutro_screen.rules.specimens import SPECIMEN, keep_counting_versions
+
+_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+
+
+def noted(**fired: pl.Expr) -> pl.Expr:
+    """``notes`` with the name of every condition that fired appended; null counts as not fired."""
+    return pl.concat_str(
+        "notes",
+        *(pl.when(condition.fill_null(False)).then(pl.lit(note)) for note, condition in fired.items()),
+        separator=", ",
+        ignore_nulls=True,
+    ).replace("", None)
+
+
+def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -> pl.LazyFrame:
+    """Add the note ``possible_wrong_blood_in_tube``.
+
+    It is noted where the ANC changed significantly from the specimen before (``significant_change``, from
+    ``trend.with_significant_fall``) and MCV or haemoglobin jumped with it by more than the policy allows, the specimen
+    before being no older than the policy says. ``results`` are the accepted results (``LabResult``). Nothing is
+    removed: it lowers confidence.
+    """
+    rule = policy.mix_up
+    red_cells = results.filter(pl.col("analyte").is_in(["mcv", "hgb"]))
+    measured = (
+        keep_counting_versions(red_cells, policy)
+        .lazy()
+        .group_by(SPECIMEN)
+        .agg(
+            mcv=pl.col("value").filter(pl.col("analyte") == "mcv").min(),
+            hgb=pl.col("value").filter(pl.col("analyte") == "hgb").min(),
+        )
+    )
+    recent = pl.col("collected_at").diff().over("patient_id", order_by=_ORDER) <= timedelta(days=rule.within_d)
+    jumped = (_jump("mcv") > rule.mcv_jump_fl).fill_null(False) | (
+        _jump("hgb") > rule.haemoglobin_jump_g_per_dl
+    ).fill_null(False)
+    return (
+        anc.sort(_ORDER)
+        .join(measured, on=SPECIMEN, how="left", maintain_order="left")
+        .with_columns(notes=noted(possible_wrong_blood_in_tube=recent & jumped & pl.col("significant_change")))
+        .drop("mcv", "hgb")
+    )
+
+
+def _jump(quantity: str) -> pl.Expr:
+    return pl.col(quantity).diff().abs().over("patient_id", order_by=_ORDER)

@@ -1,0 +1,316 @@
+"""Which drugs are suspected, how strongly, and why (DRG-1 ... DRG-4)."""
+
+import json
+from datetime import date, datetime, timedelta
+from functools import cache
+
+import polars as pl
+import pytest
+
+from neutro_schemas import DrugSuspect, Evidence, Medication
+from neutro_screen.reference import FOLDER, load_policy, load_reference
+from neutro_screen.reference.causality import load_cause_reference
+from neutro_screen.reference.drugs import read_drug_tables
+from neutro_screen.rules.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.exposures import exposures_per_patient
+from neutro_screen.rules.severity import severity
+from neutro_screen.rules.suspects import drug_suspects
+from neutro_screen.validate import no_rows
+
+TABLES, POLICY, REFERENCE = read_drug_tables(FOLDER), load_policy(), load_cause_reference()
+RULES = REFERENCE.rules
+FIRST_LOW = date(2025, 6, 1)
+AS_OF = datetime(2025, 6, 3, 12)
+
+
+def day(offset):
+    """A day counted from the first low count."""
+    return FIRST_LOW + timedelta(days=offset)
+
+
+@cache
+def resolved(*line):
+    """One distinct line of a medication list, resolved; the same few recur in every test."""
+    return resolve_drug_names(pl.DataFrame([line], schema=dict.fromkeys(KEYS, pl.String), orient="row"), TABLES)
+
+
+def drug(name, start, end=None, *, latest=None, route="oral", atc_code=None):
+    return {
+        "patient_id": "P", "drug_name": name, "atc_code": atc_code, "start_date": day(start),
+        "start_date_latest": day(start if latest is None else latest),
+        "end_date": None if end is None else day(end), "route": route, "source_file": "list", "source_row": 1,
+    }  # fmt: skip
+
+
+def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
+    """``counts``: ANC by day from the first low count. ``low_lines``: other low lines; None = not measured."""
+    anc = pl.DataFrame(
+        [
+            {
+                "patient_id": "P", "specimen_id": f"S{offset}", "anc_cells_per_ul": float(value),
+                "anc_comparator": None, "collected_at": datetime.combine(day(offset), datetime.min.time()),
+            }
+            for offset, value in counts.items()
+        ],
+        schema_overrides={"anc_comparator": pl.String, "collected_at": pl.Datetime("us")},
+    ).with_columns(
+        severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), load_reference().anc_bands)
+    )  # fmt: skip
+    episodes = episodes_per_patient(with_episode_numbers(anc.lazy()), POLICY, as_of).collect().lazy()
+    types = {name: field.dtype.type for name, field in Medication.to_schema().columns.items()}
+    medications = pl.DataFrame(list(drugs), schema=types)
+    matched = match_medications(
+        medications.lazy(), pl.concat(resolved(*line) for line in medications.select(KEYS).unique().rows())
+    )
+    last = episodes.sort("started_at").last().select("episode_id", "patient_id")
+    lines = pl.LazyFrame(
+        [
+            {"category": category, "rule_id": rule_id, "finding": "f", "strength": strength, "source": "s"}
+            for rule_id, category, strength in evidence
+        ],
+        schema=dict.fromkeys(("category", "rule_id", "finding", "strength", "source"), pl.String),
+    )
+    evidence_lines = last.join(lines, how="cross").select(no_rows(Evidence).columns)
+    patterns = episodes.select(
+        "patient_id", "episode_id",
+        n_low_lines=pl.lit(low_lines or 0, pl.Int64), has_other_lines=pl.lit(low_lines is not None),
+    )  # fmt: skip
+    exposures = exposures_per_patient(matched, TABLES, POLICY, RULES)
+    found = drug_suspects(episodes, anc.lazy(), exposures, evidence_lines, patterns, POLICY, RULES, as_of).collect()
+    DrugSuspect.validate(found)
+    newest = episodes.collect().sort("started_at")["episode_id"][-1]
+    return {row["ingredient"]: row for row in found.filter(episode_id=newest).iter_rows(named=True)}
+
+
+FALL = {-91: 4000, -7: 3500, 0: 400, 1: 350}
+
+
+def points(row):
+    return json.loads(row["items"])["points"]
+
+
+def test_clozapine_in_its_window_is_likely_and_says_why():
+    found = suspects(FALL, drug("clozapine", -84), low_lines=0)["clozapine"]
+    assert (found["category"], found["rank"], found["last_exposure"]) == ("likely", 1, None)
+    assert found["reason"] == (
+        "clozapine: started 84 days before the first low count, inside its window (14-180 d), still given; "
+        "dechallenge not yet possible"
+    )
+
+
+@pytest.mark.parametrize(("start", "category"), [(-1, "unlikely"), (0, "excluded"), (1, "excluded")])
+def test_a_drug_begun_on_the_day_of_the_first_low_count_or_later_is_never_a_suspect(start, category):
+    found = suspects(FALL, drug("clozapine", start))["clozapine"]
+    assert found["category"] == category
+    assert (found["score"] is None and found["rank"] is None) == (category == "excluded")
+
+
+@pytest.mark.parametrize(("stopped", "is_listed"), [(-7, True), (-8, False)])
+def test_a_drug_stopped_no_longer_ago_than_it_acts_is_listed(stopped, is_listed):
+    """Ceftriaxone: 7 days."""
+    assert ("ceftriaxone" in suspects(FALL, drug("ceftriaxone", -25, stopped, route="iv"))) == is_listed
+
+
+@pytest.mark.parametrize(("dose", "is_listed"), [(-365, True), (-366, False)])
+def test_rituximab_counts_for_a_year_after_the_last_dose(dose, is_listed):
+    assert ("rituximab" in suspects(FALL, drug("rituximab", dose, dose, route="iv"))) == is_listed
+
+
+@pytest.mark.parametrize(
+    ("normal_on", "start", "onset"),
+    [
+        (-7, -21, "onset_inside"),  # normal on day 14, low on day 21 of a window of 14 to 180 days
+        (-8, -21, "onset_overlaps"),  # normal on day 13 already: the fall may have come before day 14
+        (-7, -14, "onset_overlaps"),
+        (-7, -13, "onset_outside"),  # low on day 13, before the window
+        (-7, -180, "onset_inside"),
+        (-7, -181, "onset_overlaps"),
+        (-7, -187, "onset_overlaps"),  # still normal on day 180
+        (-7, -188, "onset_outside"),  # still normal on day 181
+    ],
+)
+def test_the_fall_lies_between_the_last_normal_and_the_first_low_count(normal_on, start, onset):
+    found = suspects({normal_on: 3500, 0: 400, 1: 350}, drug("clozapine", start))["clozapine"]
+    assert points(found)["onset"] == getattr(RULES.points, onset)
+
+
+def test_without_a_normal_count_before_the_time_is_unknown_and_no_point_in_favour():
+    found = suspects({0: 400, 1: 350}, drug("clozapine", -60))["clozapine"]
+    assert points(found)["onset"] == 0
+    assert found["category"] == "possible"
+
+
+def test_a_low_count_before_the_drug_speaks_against_it():
+    counts = {-70: 1200, -60: 3000, -7: 3500, 0: 400}
+    assert points(suspects(counts, drug("clozapine", -65))["clozapine"])["baseline"] == RULES.points.baseline_low
+    assert points(suspects(counts, drug("clozapine", -55))["clozapine"])["baseline"] == RULES.points.baseline_normal
+
+
+@pytest.mark.parametrize(
+    ("end", "recovery", "state"),
+    [
+        (1, 31, "recovered"),  # 30 days after stopping
+        (1, 32, "not_recovered"),
+        (None, 20, "recovered_while_given"),
+        (20, 20, "recovered_while_given"),
+        (19, 20, "recovered"),
+    ],
+)
+def test_dechallenge_is_recovery_within_30_days_of_stopping(end, recovery, state):
+    found = suspects(
+        {**FALL, recovery: 2500}, drug("clozapine", -84, end), as_of=datetime(2025, 12, 1)
+    )["clozapine"]  # fmt: skip
+    assert points(found)["dechallenge"] == getattr(RULES.points, state)
+
+
+def test_recovery_with_a_growth_factor_proves_less():
+    found = suspects(
+        {**FALL, 8: 2500}, drug("clozapine", -84, 1), evidence=[("MASK-1", "masking", "context")],
+        as_of=datetime(2025, 12, 1),
+    )["clozapine"]  # fmt: skip
+    assert points(found)["dechallenge"] == RULES.points.recovered_confounded
+
+
+@pytest.mark.parametrize(("again", "worth"), [(7, 0), (8, RULES.points.recovered)])
+def test_a_single_low_value_normal_within_a_week_is_no_dechallenge(again, worth):
+    found = suspects({-7: 3500, 0: 1200, again: 3000}, drug("clozapine", -84, 1), as_of=datetime(2025, 12, 1))
+    assert points(found["clozapine"])["dechallenge"] == worth
+
+
+def test_a_second_fall_on_a_second_course_is_a_rechallenge():
+    counts = {-300: 4000, -207: 3500, -200: 400, -199: 450, -190: 3000, -7: 3500, 0: 300, 1: 350}
+    found = suspects(counts, drug("clozapine", -250, -199), drug("clozapine", -60))["clozapine"]
+    assert points(found)["rechallenge"] == RULES.points.recurred
+    once = suspects(counts, drug("clozapine", -250))["clozapine"]
+    assert points(once)["rechallenge"] == 0, "one course through both episodes is no rechallenge"
+
+
+def test_a_drug_tolerated_again_for_as_long_as_it_took_is_cleared():
+    counts = {-70: 4000, -7: 3500, 0: 400, 1: 350, 10: 3000, 115: 3200, 125: 3200}
+    arguments = {"as_of": datetime(2025, 12, 1)}
+    long = suspects(counts, drug("clozapine", -60, 1), drug("clozapine", 60), **arguments)["clozapine"]
+    short = suspects(counts, drug("clozapine", -60, 1), drug("clozapine", 70), **arguments)["clozapine"]
+    assert points(long)["rechallenge"] == RULES.points.tolerated_again
+    assert points(short)["rechallenge"] == 0
+
+
+def test_strong_evidence_of_another_cause_lowers_a_drug_and_has_a_floor():
+    one = suspects(FALL, drug("clozapine", -84), evidence=[("INF-1", "infection", "strong")])["clozapine"]
+    all_of_them = suspects(
+        FALL, drug("clozapine", -84),
+        evidence=[("INF-1", "infection", "strong"), ("MAL-1", "haematologic malignancy", "strong")],
+    )["clozapine"]  # fmt: skip
+    weak = suspects(FALL, drug("clozapine", -84), evidence=[("INF-1", "infection", "weak")])["clozapine"]
+    assert [points(row)["alternatives"] for row in (one, all_of_them, weak)] == [-2, -3, 0]
+    assert "competing: infection" in one["reason"]
+
+
+def test_a_cytotoxic_is_expected_with_the_day_after_its_dose_and_a_lane_of_its_own():
+    found = suspects(
+        {-10: 4000, -1: 3500, 0: 900, 1: 400}, drug("docetaxel", -8, -8, route="iv"), drug("clozapine", -84)
+    )
+    assert found["docetaxel"]["category"] == "expected"
+    assert "first low count 8 days after the dose of 2025-05-24" in found["docetaxel"]["reason"]
+    assert "lowest count on day 9 after it, inside its nadir window (5-9 d)" in found["docetaxel"]["reason"]
+    assert (found["docetaxel"]["rank"], found["clozapine"]["rank"]) == (1, 1)
+    assert "expected effect of docetaxel" in found["clozapine"]["reason"]
+
+
+@pytest.mark.parametrize(("dose", "competes"), [(-21, True), (-22, False)])
+def test_a_dose_competes_with_other_drugs_for_as_long_as_it_acts(dose, competes):
+    """Docetaxel: 21 days, though its window closes on day 8."""
+    found = suspects({-1: 3500, 0: 900, 1: 800}, drug("docetaxel", dose, dose, route="iv"), drug("clozapine", -84))
+    assert (points(found["clozapine"])["expected_drug"] == RULES.points.expected_drug) == competes
+
+
+def test_the_latest_dose_before_the_fall_counts():
+    found = suspects(
+        {-30: 4000, -1: 3500, 0: 900}, drug("docetaxel", -28, -28, route="iv"), drug("docetaxel", -7, -7, route="iv")
+    )
+    assert found["docetaxel"]["first_exposure"] == day(-7)
+
+
+def test_a_class_never_outranks_a_named_drug():
+    """J01DD99 names no listed ingredient; its class stands for it."""
+    found = suspects(
+        {-90: 4000, -7: 3500, 0: 900}, drug(None, -30, atc_code="J01DD99", route="iv"), drug("sertraline", -3)
+    )
+    by_class = [row for name, row in found.items() if name != "sertraline"]
+    assert len(by_class) == 1
+    assert found["sertraline"]["rank"] == 1
+    assert by_class[0]["rank"] == 2
+    assert by_class[0]["category"] != "likely"
+    assert "known by its class only" in by_class[0]["reason"]
+
+
+def test_a_drug_that_everybody_takes_weighs_less_than_one_known_for_it():
+    found = suspects(FALL, drug("ibuprofen", -40), drug("thiamazole", -40))
+    assert points(found["ibuprofen"])["known_risk"] == RULES.points.ubiquitous
+    assert points(found["thiamazole"])["known_risk"] == RULES.points.high_risk
+    assert found["thiamazole"]["rank"] == 1
+
+
+@pytest.mark.parametrize(("start", "is_protopathic"), [(-6, True), (-7, False)])
+def test_an_antibiotic_begun_for_the_first_symptoms_is_no_cause(start, is_protopathic):
+    """Ceftriaxone does not lower the count before its seventh day; the last normal count was ten days ago."""
+    found = suspects({-10: 3500, 0: 400}, drug("ceftriaxone", start, route="iv"))["ceftriaxone"]
+    assert (points(found)["known_risk"] < 0) == is_protopathic
+    assert ("first symptoms" in found["reason"]) == is_protopathic
+
+
+@pytest.mark.parametrize(("name", "low_lines", "fits"), [
+    ("ceftriaxone", 0, 1), ("ceftriaxone", 1, 0), ("ceftriaxone", None, 0),
+    ("ganciclovir", 1, 1), ("ganciclovir", 0, 0),
+])  # fmt: skip
+def test_an_immune_drug_fits_an_isolated_fall_and_a_marrow_toxin_several_lines(name, low_lines, fits):
+    assert points(suspects(FALL, drug(name, -20, route="iv"), low_lines=low_lines)[name])["mechanism"] == fits
+
+
+def test_an_abrupt_fall_is_below_500():
+    for nadir, fits in ((499, 1), (500, 0)):
+        found = suspects({-7: 3500, 0: nadir}, drug("ceftriaxone", -20, route="iv"), low_lines=0)["ceftriaxone"]
+        assert points(found)["mechanism"] == fits
+
+
+def test_allopurinol_with_azathioprine_is_an_interaction():
+    found = suspects(FALL, drug("azathioprine", -60), drug("allopurinol", -40))
+    assert points(found["azathioprine"])["interaction"] == RULES.points.interaction
+    assert "together with allopurinol" in found["azathioprine"]["reason"]
+
+
+def test_a_start_known_only_roughly_is_never_likely():
+    found = suspects(
+        {**FALL, 10: 3000}, drug("clozapine", -84, 1, latest=-54), low_lines=0, as_of=datetime(2025, 12, 1)
+    )
+    assert found["clozapine"]["category"] == "possible"
+    assert json.loads(found["clozapine"]["items"])["who_umc"] == "unassessable"
+
+
+def test_naranjo_and_who_umc_list_what_cannot_be_known_and_never_assume_it():
+    found = suspects({**FALL, 10: 3000}, drug("clozapine", -84, 1), as_of=datetime(2025, 12, 1))["clozapine"]
+    items = json.loads(found["items"])
+    naranjo = items["naranjo"]
+    assert naranjo["6_placebo"] is naranjo["7_toxic_level"] is naranjo["8_dose_relation"] is None
+    assert naranjo["total"] == 1 + 2 + 1 + 1
+    assert naranjo["unanswered"] == 6
+    assert naranjo["category"] == "probable"
+    assert items["who_umc"] == "probable"
+
+
+def test_who_umc_is_possible_without_dechallenge_or_beside_another_cause():
+    still_given = suspects(FALL, drug("clozapine", -84))["clozapine"]
+    beside = suspects(
+        {**FALL, 10: 3000}, drug("clozapine", -84, 1), evidence=[("PER-1", "peripheral destruction", "strong")],
+        as_of=datetime(2025, 12, 1),
+    )["clozapine"]  # fmt: skip
+    assert [json.loads(row["items"])["who_umc"] for row in (still_given, beside)] == ["possible", "possible"]
+
+
+def test_an_order_that_begins_after_the_index_time_is_a_plan():
+    assert suspects({-7: 3500, 0: 400}, drug("clozapine", 5)) == {}
+
+
+def test_the_points_add_up_to_the_score():
+    found = suspects(FALL, drug("clozapine", -84), drug("ibuprofen", -20), low_lines=0)
+    assert all(sum(points(row).values()) == row["score"] for row in found.values())

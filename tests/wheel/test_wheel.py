@@ -32,14 +32,35 @@ def test_the_wheel_holds_the_packages_the_reference_data_and_the_report(wheel: P
 
 def test_the_installed_program_screens_the_sample_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(target),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     program = (
         "import sys; root = sys.argv.pop(2); sys.path = [sys.argv.pop(1)] + [p for p in sys.path if not p.startswith(root) or 'site-packages' in p]; "
         "import neutro_screen; assert neutro_screen.__file__.startswith(sys.path[0]), neutro_screen.__file__; "
         "from neutro_screen.cli import main; main()"
     )
-    command = [sys.executable, "-I", "-c", program, str(target), str(ROOT), "run", "--labs", str(ROOT / "sample_data" / "labs.csv")]
+    command = [
+        sys.executable,
+        "-I",
+        "-c",
+        program,
+        str(target),
+        str(ROOT),
+        "run",
+        "--labs",
+        str(ROOT / "sample_data" / "labs.csv"),
+    ]
     command += ["--store", str(tmp_path / "s.duckdb"), "--as-of", "2026-11-22T02:00"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

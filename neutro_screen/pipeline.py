@@ -33,7 +33,8 @@ from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputE
 from neutro_screen.ingest import Extract, Kind, load_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
-from neutro_screen.rules.causes import Chart, kinds_of
+from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
+from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.results import JudgedRows, judge_rows
 from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.screen import screen
@@ -122,6 +123,7 @@ class RunSummary:
     cannot_assess: int
     newest_result_at: str | None
     report: str | None
+    everybody_because: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -236,7 +238,7 @@ def validate_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     )
     for kind, chart in charts.items():
         work.put(kind, chart.accepted)
-    work.note("quality", _quality(judged, accepted, rejected))
+    work.note("quality", _quality(judged, accepted, rejected) + _unmatched_drugs(charts["medication"].accepted))
     counted = {
         "accepted": accepted.height, "rejected": rejected.height + broken_labs,
         "no_result": judged.no_results.height, "not_screened": judged.not_screened.height,
@@ -255,7 +257,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     tonight = {name: _distinct(work.get(name), _identity(name)) for name in _HISTORY}
     candidates = _patients_of(tonight.values())
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
-    run_id, is_everybody = _run_id(settings.as_of, []), False
+    run_id, is_everybody, everybody_because = _run_id(settings.as_of, []), False, None
     kinds = kinds_of(tonight["lab_result"], Chart.of(*(tonight[kind] for kind in CHART)))
     if settings.store.exists():
         with reading(settings.store) as connection:
@@ -265,8 +267,8 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
             # A kind of data that comes for the first time is no longer unknown, of anybody.
-            is_everybody = settings.rescreen_all or before is None or before[:2] != _program(settings)
-            is_everybody = is_everybody or bool(kinds - known_kinds)
+            everybody_because = _why_everybody(settings, before, kinds - known_kinds)
+            is_everybody = everybody_because is not None
             kinds |= known_kinds
             open_ones = "WHERE ended_at IS NULL" if not is_everybody else ""
             known = read_table(connection, f"SELECT DISTINCT patient_id FROM episode {open_ones}")
@@ -288,6 +290,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     work.put("touched", touched.sort("patient_id"))
     work.note("run_id", run_id)
     work.note("data_kinds", sorted(kinds))
+    work.note("everybody_because", everybody_because)
     return {"patients_touched": touched.height}
 
 
@@ -376,6 +379,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         cannot_assess=counts["cannot_assess"],
         newest_result_at=_iso(newest),
         report=str(report) if report else None,
+        everybody_because=work.noted("everybody_because"),
     )
 
 
@@ -458,6 +462,20 @@ def _run_id(as_of: datetime, taken: Sequence[str]) -> str:
 
 def _program(settings: RunSettings) -> tuple[str, str]:
     return load_policy(settings.policy).sha256, __version__
+
+
+def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, new_kinds: frozenset[str]) -> str | None:
+    """Why every patient is screened again, in words; None = only those with something new."""
+    policy, version = _program(settings)
+    if settings.rescreen_all:
+        return "asked for"
+    if before is None or before[0] != policy:
+        return "the policy changed: flags may differ without any new result"
+    if before[1] != version:
+        return f"the program changed from {before[1]} to {version}"
+    if new_kinds:
+        return f"data of a new kind: {', '.join(sorted(new_kinds))}"
+    return None
 
 
 def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str] | None:
@@ -552,6 +570,16 @@ def _quality(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame)
     ]
     by = ["source_file", "lab", "analyte", "disposition", "reason"]
     return pl.concat(part.group_by(by).agg(rows=pl.len()) for part in parts).sort(by).to_dicts()
+
+
+def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
+    """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
+    unmatched = unmatched_names(matched_medications(medications)).collect()
+    return [
+        {"source_file": "medications", "lab": None, "analyte": row["drug_name"], "disposition": "unmatched_drug",
+         "reason": "name not in the drug tables", "rows": row["n_lines"]}
+        for row in unmatched.iter_rows(named=True)
+    ]  # fmt: skip
 
 
 def _quality_rows(counted: list[dict[str, Any]], run_id: str) -> pl.DataFrame:

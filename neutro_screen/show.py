@@ -45,6 +45,8 @@ def summary_text(summary: "RunSummary") -> str:
         lines.append("NO DATA: no result of the screen's analytes came in. No flags does not mean no neutropenia.")
     elif a.accepted == 0 and a.duplicate:
         lines.append("nothing new: every accepted row was in the store already")
+    if summary.everybody_because:
+        lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:
         lines.append(f"report {summary.report}")
     return "\n".join(lines)
@@ -84,7 +86,8 @@ def explanation_text(told: dict[str, Any]) -> str:
             continue
         title = name.replace("_", " ").upper()
         if not rows:
-            parts.append(f"{title}: none")
+            without_list = name == "suspects" and not told["medications"]
+            parts.append(f"{title}: {'no medication list in this extract' if without_list else 'none'}")
             continue
         parts.append(f"{title}\n{_printed(_section(name, rows))}")
     return "\n\n".join(parts)

@@ -44,13 +44,17 @@ class Causes:
     flags: pl.DataFrame
 
 
+def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
+    """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
+    keys = list(KEYS)
+    resolved = resolve_drug_names(medications.select(keys).unique().sort(keys), load_drug_tables())
+    return match_medications(medications.lazy(), resolved)
+
+
 def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:
     """The courses of every listed drug, per patient (DRG-1)."""
-    tables, reference = load_drug_tables(), load_cause_reference()
-    keys = list(KEYS)
-    resolved = resolve_drug_names(chart.medications.select(keys).unique().sort(keys), tables)
-    matched = match_medications(chart.medications.lazy(), resolved)
-    return exposures_per_patient(matched, tables, policy, reference.rules).collect()
+    matched = matched_medications(chart.medications)
+    return exposures_per_patient(matched, load_drug_tables(), policy, load_cause_reference().rules).collect()
 
 
 def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:

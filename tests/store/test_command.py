@@ -27,7 +27,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("command") / "screen.duckdb"
     done = command("run", "--labs", SAMPLE / "labs.csv", "--store", path, "--as-of", "2026-11-22T02:00")
     assert done.returncode == 0, done.stderr
-    assert "rows in 1665 = accepted 1634 + rejected 10 + no result 14 + duplicate 1 + not screened 6" in done.stdout
+    assert "rows in 1665 = accepted 1639 + rejected 10 + no result 14 + duplicate 1 + not screened 1" in done.stdout
     return path
 
 
@@ -91,6 +91,24 @@ def test_a_failed_run_leaves_the_previous_results(store: Path, tmp_path: Path) -
     (tmp_path / "empty.csv").write_text("", "utf-8")
     assert command("run", "--labs", tmp_path / "empty.csv", "--store", kept).returncode == 11
     assert kept.read_bytes() == store.read_bytes()
+
+
+def test_a_changed_policy_screens_everybody_again_and_says_so(store: Path, tmp_path: Path) -> None:
+    own = tmp_path / "s.duckdb"
+    own.write_bytes(store.read_bytes())
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[rpd_1]\nhighest_fraction = 0.4\n", "utf-8")
+    words = ("run", "--labs", SAMPLE / "labs.csv", "--store", own, "--policy", policy, "--as-of", "2026-11-23")
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert "everybody was screened again: the policy changed" in done.stdout
+    policy.write_text("[rpd_1]\nhighest_fracton = 0.4\n", "utf-8")
+    wrong = command(*words)
+    assert (wrong.returncode, "rpd_1.highest_fracton" in wrong.stderr) == (10, True)
+
+
+def test_a_patient_without_a_medication_list_is_not_said_to_have_no_suspect(store: Path) -> None:
+    assert "SUSPECTS: no medication list in this extract" in command("explain", "P-001", "--store", store).stdout
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:

@@ -73,9 +73,7 @@ def measure(seed: int, patients: int) -> dict[str, object]:
     policy = load_policy()
     hospital = simulate_hospital(patients, seed, as_of=AS_OF)
     anc, cytotoxic, high_risk = counted(hospital)
-    judged = (
-        anc.lazy().pipe(with_rapid_decline, policy).pipe(with_decline_verdict, policy, high_risk.lazy()).collect()
-    )
+    judged = anc.lazy().pipe(with_rapid_decline, policy).pipe(with_decline_verdict, policy, high_risk.lazy()).collect()
     alerts = {
         "RPD-1 or RPD-2 alone": judged.filter(pl.col("rpd_1") | pl.col("rpd_2")),
         "verdict at the end": judged.filter("has_decline"),
@@ -144,9 +142,7 @@ def first_severe(anc: pl.DataFrame) -> pl.DataFrame:
     return severe.group_by("patient_id").agg(first_severe_at=pl.col("collected_at").min())
 
 
-def decline(
-    rule: str, fired: pl.DataFrame, truth: pl.DataFrame, anc: pl.DataFrame, seen_falls: pl.Series
-) -> Decline:
+def decline(rule: str, fired: pl.DataFrame, truth: pl.DataFrame, anc: pl.DataFrame, seen_falls: pl.Series) -> Decline:
     """Figures of one way of raising declines, per patient."""
     judged = truth.with_columns(flagged=pl.col("patient_id").is_in(fired["patient_id"].unique().implode()))
     severe = first_severe(anc)

@@ -13,9 +13,10 @@ from neutro_screen.workspace import private_file
 __all__ = ["RunContents", "run_contents", "write_reports"]
 
 
-def write_reports(store: Path, folder: Path, run_id: str | None = None) -> Path:
+def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_order_mark: bool = False) -> Path:
     """Write ``flagged.csv``, ``flags.csv`` and ``report.html`` of a run (default: the latest) and return the page.
 
+    The CSV is UTF-8; ``byte_order_mark`` puts one in front, without which Excel takes it for the local encoding.
     Every file replaces its predecessor at once and is readable by its owner only.
 
     Raises:
@@ -24,9 +25,10 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None) -> Path:
     """
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
+    mark = "\ufeff" if byte_order_mark else ""
     texts = {
-        "flagged.csv": flagged_csv(contents),
-        "flags.csv": flag_csv(contents),
+        "flagged.csv": mark + flagged_csv(contents),
+        "flags.csv": mark + flag_csv(contents),
         "report.html": page(contents),
     }
     try:
@@ -34,8 +36,8 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None) -> Path:
             folder.mkdir(mode=0o700, parents=True)
         for name, text in texts.items():
             aside = folder / f".{name}.next"
-            with private_file(aside, "w") as file:
-                file.write(text)
+            with private_file(aside) as file:
+                file.write(text.encode("utf-8", "replace"))
             os.replace(aside, folder / name)
     except OSError as error:
         raise PublishError(

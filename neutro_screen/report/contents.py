@@ -1,34 +1,70 @@
 """Everything that a report of one run shows, read from the store in one go."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError
+from neutro_screen.reference import load_reference
 from neutro_screen.store import LATEST_RUN, first_row, read_table
+
+#: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
+MOST_PANELS: Final = 500
+#: Cell lines beside the neutrophils, in the order of the page.
+OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
+
+_WORKLIST: Final = """
+    SELECT w.*, r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
+           r."at" AS review_at,
+           coalesce(r.status IN ('snoozed', 'dismissed'), false) AS is_set_aside
+    FROM worklist_row w
+    JOIN run USING (run_id)
+    LEFT JOIN (SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1) r
+         ON r.patient_id = w.patient_id
+         AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+         AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
+    WHERE w.run_id = $run AND w.change {which} 'resolved'
+    ORDER BY w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id
+"""
 
 
 @dataclass(frozen=True)
 class RunContents:
-    """The run, its worklist in order, and the history of every patient on it."""
+    """The run, its worklist in order, and the history of the patients that the page shows.
+
+    ``worklist`` (with the standing review decision and ``is_set_aside``), ``resolved`` and ``flag`` are complete;
+    ``panels`` names the patients of the page, the most urgent first, and the other tables are of these.
+    """
 
     run: dict[str, Any]
     counts: dict[str, Any]
+    previous: dict[str, Any] | None
+    is_latest: bool
+    chart_rows: dict[str, int]
     worklist: pl.DataFrame
-    change: pl.DataFrame
-    anc: pl.DataFrame
+    resolved: pl.DataFrame
     flag: pl.DataFrame
+    panels: pl.DataFrame
+    anc: pl.DataFrame
+    lines: pl.DataFrame
+    feeding: pl.DataFrame
     episode: pl.DataFrame
     drug_suspect: pl.DataFrame
     evidence: pl.DataFrame
     workup_step: pl.DataFrame
     medication: pl.DataFrame
+    patient: pl.DataFrame
+    temperature: pl.DataFrame
     cannot_assess: pl.DataFrame
     data_quality: pl.DataFrame
     source_file: pl.DataFrame
+    rules: pl.DataFrame
+    history: pl.DataFrame
+    suspects: pl.DataFrame
 
 
 def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> RunContents:
@@ -39,41 +75,103 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     """
     latest = first_row(connection, LATEST_RUN)
     chosen = run_id or (latest[0] if latest else None)
-    runs = read_table(connection, "SELECT * FROM run WHERE run_id = $run", {"run": chosen})
-    if not runs.height:
+    runs = read_table(connection, "SELECT * FROM run ORDER BY as_of, started_at, run_id")
+    this = runs.filter(pl.col("run_id") == chosen)
+    if not this.height:
         raise StoreError(f"holds no run {chosen!r}" if chosen else "holds no run yet", where="store")
-    worklist = read_table(
-        connection,
-        "SELECT * FROM worklist_row WHERE run_id = $run AND change <> 'resolved' "
-        "ORDER BY priority DESC, last_anc_cells_per_ul, fall_pct DESC NULLS LAST, last_collected_at, patient_id",
-        {"run": chosen},
-    )
+    run = this.to_dicts()[0]
+    position = runs["run_id"].to_list().index(chosen)
+    worklist = read_table(connection, _WORKLIST.format(which="<>"), {"run": chosen})
+    panels = worklist.sort("is_set_aside", maintain_order=True).head(MOST_PANELS).select("patient_id")
     connection.register("listed", worklist.select("patient_id"))
+    connection.register("shown", panels)
 
-    def of_listed(table: str, order: str) -> pl.DataFrame:
+    def of(patients: str, table: str, order: str, columns: str = "*", only: str = "TRUE") -> pl.DataFrame:
         return read_table(
             connection,
-            f"SELECT * FROM {table} WHERE patient_id IN (SELECT patient_id FROM listed) ORDER BY {order}",
+            f"SELECT {columns} FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients}) AND {only} "
+            f"ORDER BY {order}",
         )
 
-    run = runs.to_dicts()[0]
+    result_columns = (
+        "patient_id, specimen_id, collected_at, analyte, method, value, comparator, unit, value_text, unit_text, status, "
+        "lab, source_file, source_row"
+    )
+    result_order = "patient_id, collected_at, specimen_id, analyte, method, source_file, source_row"
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].to_list()
     return RunContents(
         run=run,
         counts=json.loads(run["counts"]),
+        previous=runs.row(position - 1, named=True) if position else None,
+        is_latest=bool(latest and chosen == latest[0]),
+        chart_rows={
+            table: (first_row(connection, f'SELECT count(*) FROM "{table}"') or (0,))[0]
+            for table in ("lab_result", "medication", "patient", "diagnosis", "event")
+        },
         worklist=worklist,
-        change=read_table(
-            connection, "SELECT * FROM worklist_row WHERE run_id = $run ORDER BY patient_id", {"run": chosen}
+        resolved=read_table(connection, _WORKLIST.format(which="="), {"run": chosen}),
+        flag=of("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
+        panels=panels,
+        anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),
+        lines=of(
+            "shown", "lab_result", result_order, "patient_id, specimen_id, collected_at, analyte, value, comparator",
+            f"value IS NOT NULL AND analyte IN ({_quoted(OTHER_LINES)})",
         ),
-        anc=of_listed("anc", "patient_id, collected_at, specimen_id"),
-        flag=of_listed("flag", "patient_id, raised_at, rule_id, specimen_id"),
-        episode=of_listed("episode", "patient_id, started_at"),
-        drug_suspect=of_listed("drug_suspect", "episode_id, rank NULLS LAST, ingredient"),
-        evidence=of_listed("evidence", "episode_id, category, rule_id, finding"),
-        workup_step=of_listed("workup_step", "episode_id, step"),
-        medication=of_listed("medication", "patient_id, start_date, drug_name, source_row"),
+        feeding=of("shown", "lab_result", result_order, result_columns, f"analyte IN ({_quoted(feeding)})"),
+        episode=of("shown", "episode", "patient_id, started_at, episode_id"),
+        drug_suspect=of("shown", "drug_suspect", "episode_id, rank NULLS LAST, category, ingredient"),
+        evidence=of("shown", "evidence", "episode_id, category, rule_id, finding, source"),
+        workup_step=of("shown", "workup_step", "episode_id, step"),
+        medication=of("shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"),
+        patient=of("shown", "patient", "patient_id, birth_date NULLS LAST, source_file, source_row"),
+        temperature=_temperatures(connection),
         cannot_assess=read_table(connection, "SELECT * FROM cannot_assess ORDER BY since DESC, patient_id, reason"),
-        data_quality=read_table(connection, "SELECT * FROM data_quality WHERE run_id = $run", {"run": chosen}),
+        data_quality=read_table(
+            connection,
+            "SELECT disposition, reason, source_file, lab, analyte, rows FROM data_quality WHERE run_id = $run "
+            "ORDER BY disposition, rows DESC, reason, analyte, lab, source_file",
+            {"run": chosen},
+        ),
         source_file=read_table(
             connection, "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name", {"run": chosen}
         ),
+        rules=read_table(
+            connection,
+            "SELECT rule_id, count(*) AS flags, count(DISTINCT patient_id) AS patients, "
+            "count(*) FILTER (run_id = $run) AS new_flags FROM flag GROUP BY rule_id ORDER BY rule_id",
+            {"run": chosen},
+        ),
+        history=read_table(
+            connection,
+            "SELECT run_id, as_of, priority, count(*) AS patients FROM worklist_row JOIN run USING (run_id) "
+            "WHERE change <> 'resolved' AND as_of <= (SELECT as_of FROM run WHERE run_id = $run) "
+            "GROUP BY run_id, as_of, priority ORDER BY as_of, run_id, priority",
+            {"run": chosen},
+        ),
+        suspects=read_table(
+            connection,
+            "SELECT ingredient, any_value(drug_class) AS drug_class, "
+            "count(DISTINCT s.patient_id) FILTER (category = 'likely') AS likely, "
+            "count(DISTINCT s.patient_id) FILTER (category = 'possible') AS possible, "
+            "count(DISTINCT s.patient_id) FILTER (category = 'expected') AS expected "
+            "FROM drug_suspect s JOIN episode e USING (episode_id) WHERE e.ended_at IS NULL "
+            "AND category IN ('likely', 'possible', 'expected') GROUP BY ingredient "
+            "ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
+        ),
+    )  # fmt: skip
+
+
+def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:
+    """The latest temperature on file of each patient shown: patient_id, measured_at, detail (text, degrees Celsius)."""
+    return read_table(
+        connection,
+        "SELECT patient_id, max(measured_at) AS measured_at, arg_max(detail, measured_at) AS detail FROM ("
+        "SELECT patient_id, occurred_at AS measured_at, detail FROM event WHERE event = 'temperature' UNION ALL "
+        "SELECT patient_id, collected_at, CAST(value AS VARCHAR) FROM lab_result WHERE analyte = 'temp_c') "
+        "WHERE patient_id IN (SELECT patient_id FROM shown) AND detail IS NOT NULL GROUP BY patient_id ORDER BY patient_id",
     )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    """Analyte names of the reference tables as an SQL list."""
+    return ", ".join(f"'{name}'" for name in names)

@@ -110,8 +110,7 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
         .filter(
             (pl.col("first_exposure") <= pl.col("last_at").dt.date())
             & (
-                pl.col("last_exposure")
-                >= (pl.col("started_at") - timedelta(days=rule.cytotoxic_before_d)).dt.date()
+                pl.col("last_exposure") >= (pl.col("started_at") - timedelta(days=rule.cytotoxic_before_d)).dt.date()
             ).fill_null(True)
         )
         .select(_SERIES)

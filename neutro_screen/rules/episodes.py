@@ -47,13 +47,15 @@ def episodes_per_patient(numbered: pl.LazyFrame, policy: Policy, as_of: datetime
     ``numbered`` comes from ``with_episode_numbers``.
     """
     rule = policy.episode
-    carried = days(pl.min_horizontal(pl.col("next_at") - pl.col("collected_at"), timedelta(days=rule.carry_d)))
+    # The last value of an open episode is carried nowhere: what follows is not known.
+    until_next = pl.min_horizontal(pl.col("next_at") - pl.col("collected_at"), timedelta(days=rule.carry_d))
+    carried = pl.when(pl.col("next_at").is_not_null()).then(days(until_next)).otherwise(0.0)
     lowest = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at")
     severe = pl.col("severity") >= pl.lit("severe")
     at_severe = pl.col("collected_at").filter(severe)
     episodes = (
         numbered.filter("is_low")
-        .with_columns(carried=carried.fill_null(0.0), by_depth=lowest)
+        .with_columns(carried=carried, by_depth=lowest)
         .group_by("patient_id", "episode")
         .agg(
             started_at=pl.col("collected_at").min(),

@@ -16,6 +16,12 @@ def count_text(anc: pl.Expr, comparator: pl.Expr) -> pl.Expr:
     return pl.concat_str(comparator, whole, separator=" ", ignore_nulls=True)
 
 
+def days_text(days: pl.Expr) -> pl.Expr:
+    """A number of days in words: ``1 day``, ``2.5 days``."""
+    number = days.round(1).cast(pl.String).str.strip_suffix(".0")
+    return pl.concat_str(number, pl.when(number == "1").then(pl.lit(" day")).otherwise(pl.lit(" days")))
+
+
 def evidence_json(*results: pl.Expr) -> pl.Expr:
     """The results that a flag was raised from, as a JSON list in order of time."""
     return (
@@ -94,9 +100,9 @@ def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
                 rule_id=pl.lit(rule_id),
                 raised_at="collected_at",
                 reason=pl.format(
-                    "ANC fell by {} % in {} days, from {} to {} cells/uL",
+                    "ANC fell by {} % in {}, from {} to {} cells/uL",
                     fall.round(0).cast(pl.Int64),
-                    (age.dt.total_hours() / 24).round(1).cast(pl.String).str.strip_suffix(".0"),
+                    days_text(age.dt.total_hours() / 24),
                     count_text(pl.col("from_anc"), pl.col("from_comparator")),
                     count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator")),
                 ),

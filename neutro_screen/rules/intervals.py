@@ -49,9 +49,7 @@ def clopper_pearson(cells_counted: int, confidence: float) -> pl.DataFrame:
     tail = (1 - confidence) / 2
     # The beta quantile is undefined at the two ends, where the interval reaches 0 or 1.
     low = np.where(found == 0, 0.0, beta.ppf(tail, np.maximum(found, 1), cells_counted - found + 1))
-    high = np.where(
-        found == cells_counted, 1.0, beta.ppf(1 - tail, found + 1, np.maximum(cells_counted - found, 1))
-    )
+    high = np.where(found == cells_counted, 1.0, beta.ppf(1 - tail, found + 1, np.maximum(cells_counted - found, 1)))
     return pl.DataFrame({"cells_found": found, "share_low": low, "share_high": high})
 
 

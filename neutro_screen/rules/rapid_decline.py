@@ -14,7 +14,7 @@ import polars as pl
 from neutro_screen.reference import Policy
 from neutro_screen.reference.policy import RapidDeclineRule
 from neutro_screen.rules.episodes import days
-from neutro_screen.rules.flags import count_text, evidence_json, result_struct
+from neutro_screen.rules.flags import count_text, days_text, evidence_json, result_struct
 from neutro_screen.rules.intervals import log_variance
 from neutro_screen.rules.specimens import SPECIMEN
 
@@ -145,9 +145,9 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
         rule_id="decline_rule",
         raised_at="collected_at",
         reason=pl.format(
-            "ANC fell by {} % in {} days, from a level of {} (mean of {}) to {} cells/uL: {} times the usual noise{}",
+            "ANC fell by {} % in {}, from a level of {} (mean of {}) to {} cells/uL: {} times the usual noise{}",
             pl.col("decline_fall_pct").round(0).cast(pl.Int64),
-            pl.col("decline_days").round(1).cast(pl.String).str.strip_suffix(".0"),
+            days_text(pl.col("decline_days")),
             pl.col("decline_from_cells_per_ul").round(0).cast(pl.Int64),
             pl.col("decline_from_n"),
             count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator")),

@@ -103,7 +103,9 @@ def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | Non
             no_result=pl.when(pending).then(pl.lit("pending")).otherwise("no_result"),
         )
         # What a marker says is read by the rule that knows it; its text is never a refusal.
-        .with_columns(value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status"))
+        .with_columns(
+            value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status")
+        )
         .drop("number_read")
     )
 

@@ -112,9 +112,15 @@ class LabResult(pa.DataFrameModel):
     analyte: str = pa.Field(description="Analyte, for example neut_abs (see reference/analytes.csv).")
     method: str = pa.Field(isin=("auto", "manual", "any"), description="How the cells were counted.")
     loinc: str = pa.Field(nullable=True, description="LOINC code as sent.")
-    value: float = pa.Field(nullable=True, ge=0, description="Value in unit; null for a retraction without value and for a marker told in words.")
+    value: float = pa.Field(
+        nullable=True,
+        ge=0,
+        description="Value in unit; null for a retraction without value and for a marker told in words.",
+    )
     comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of a censored value.")
-    unit: str = pa.Field(nullable=True, description="Canonical unit of value (counts 10*9/L, fractions %); as sent for a marker.")
+    unit: str = pa.Field(
+        nullable=True, description="Canonical unit of value (counts 10*9/L, fractions %); as sent for a marker."
+    )
     value_text: str = pa.Field(nullable=True, description="The value as sent.")
     unit_text: str = pa.Field(nullable=True, description="The unit as sent.")
     status: str = pa.Field(isin=(*STATUSES, *RETRACTED_STATUSES), description="Status of this version of the result.")

@@ -37,6 +37,12 @@ def test_epi_1_a_value_stands_for_at_most_thirty_days() -> None:
     assert episode["days_mild"] == 30 + 10
 
 
+def test_epi_1_the_last_value_of_an_open_episode_is_carried_nowhere() -> None:
+    (episode,) = course((0, 0.4), (1, 0.3))
+    assert episode["days_severe"] == 1
+    assert not episode["is_prolonged_profound"]
+
+
 def test_epi_1_an_indeterminate_count_neither_starts_nor_ends_an_episode() -> None:
     (episode,) = course((0, 1.2), (3, "<2.0"), (6, 1.1))
     assert episode["n_results"] == 2

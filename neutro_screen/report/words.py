@@ -1,0 +1,112 @@
+"""The report's own words: labels of the store's codes, and times and counts as they are read."""
+
+import re
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+#: Shape and word of a priority; never colour alone.
+PRIORITY_SHAPES: Final[Mapping[str, str]] = {"critical": "◆", "high": "▲", "medium": "●", "low": "○", "info": "□"}
+METHODS: Final[Mapping[str, str]] = {
+    "reported": "reported",
+    "reported_manual": "reported, manual differential",
+    "segs_and_bands": "segmented + bands",
+    "segs_and_bands_manual": "segmented + bands, manual differential",
+    "wbc_percent": "white cells × percent",
+    "wbc_percent_manual": "white cells × percent, manual differential",
+    "granulocyte_upper_bound": "upper bound: granulocytes",
+    "wbc_upper_bound": "upper bound: white cells, no differential",
+}
+DISPOSITIONS: Final[Mapping[str, str]] = {
+    "accepted": "accepted",
+    "rejected": "refused",
+    "no_result": "no result",
+    "duplicate": "already there",
+    "not_screened": "not screened",
+}
+#: The steps of the work-up as something to do.
+NEXT_STEPS: Final[Mapping[str, str]] = {
+    "repeat_cbc": "repeat blood count",
+    "smear": "blood smear",
+    "medication_review": "medication review",
+    "travel_history": "travel history",
+    "bone_marrow": "bone marrow",
+}
+CYTOPENIAS: Final[Mapping[str, str]] = {
+    "isolated": "Other cell lines not low",
+    "bicytopenia": "Bicytopenia",
+    "pancytopenia": "Pancytopenia",
+    "unknown": "Other cell lines unknown",
+}
+#: Families of rules as RULES.md orders them.
+RULE_FAMILIES: Final[Mapping[str, str]] = {
+    "ANC": "choice of the neutrophil count",
+    "SEV": "severity and grades",
+    "EPI": "episodes and their course",
+    "TRD": "baseline, trend and projection",
+    "RPD": "rapid decline",
+    "DRG": "drugs",
+    "MAL": "haematologic malignancy",
+    "INF": "infection",
+    "BMP": "marrow production",
+    "PER": "peripheral destruction",
+    "CYC": "cyclic pattern",
+    "CTX": "benign context",
+    "FEV": "fever",
+    "MASK": "masking",
+    "WRK": "work-up",
+    "PIT": "pitfalls",
+}
+LONGEST: Final = 240
+_UNSEEN: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def shown(value: Any) -> Any:
+    """A text as the page shows it: nothing unseen that turns the direction of reading, and no longer than a line or two.
+
+    The whole text is in the CSV and in the store. Anything but a plain ``str`` is returned as it is.
+    """
+    if type(value) is not str:
+        return value
+    seen = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value)
+    return seen if len(seen) <= LONGEST else f"{seen[:LONGEST]}… ({len(seen):,} characters)"
+
+
+def spoken(code: str | None) -> str:
+    """A code of the store in words: ``not_applicable`` is read ``not applicable``."""
+    return (code or "").replace("_", " ")
+
+
+def day(moment: date | None) -> str:
+    """``21 Nov 2026``, or a dash."""
+    return f"{moment.day} {moment:%b %Y}" if moment else "–"
+
+
+def minute(moment: datetime | None) -> str:
+    """``21 Nov 2026 06:10``, or a dash. All times are UTC."""
+    return f"{day(moment)} {moment:%H:%M}" if moment else "–"
+
+
+def near(moment: datetime | None, now: datetime) -> str:
+    """``21 Nov 06:10``, with its year only where it is not this one; or a dash."""
+    if moment is None:
+        return "–"
+    return f"{moment.day} {moment:%b %H:%M}" if moment.year == now.year else minute(moment)
+
+
+def count(cells_per_ul: float | None, comparator: str | None = None) -> str:
+    """A count in cells/uL as it is read: ``1,230``, ``< 100``, or a dash."""
+    if cells_per_ul is None:
+        return "–"
+    number = f"{cells_per_ul:,.1f}".removesuffix(".0")
+    return f"{comparator} {number}" if comparator else number
+
+
+def duration(span: timedelta) -> str:
+    """A span in its two leading words: ``4 h``, ``3 days``."""
+    hours = abs(span) / timedelta(hours=1)
+    if hours < 1:
+        return f"{hours * 60:.0f} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"

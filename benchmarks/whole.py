@@ -1,0 +1,97 @@
+"""The whole screen, tables as published, against the simulator's noise-free truth.
+
+    python -m benchmarks.whole --seeds 301 302 303 --patients 3000
+
+Seeds 1 to 3, 101 to 103, 201 to 203, 7717 to 7719 and 9001 to 9003 were used while numbers were chosen.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from neutro_screen.pipeline import RunSettings, history_step, ingest_step, screen_step, validate_step
+from neutro_screen.simulate import Hospital, simulate_hospital, write_native
+from neutro_screen.workspace import Workspace
+
+AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")
+
+
+def main() -> None:
+    """Print one JSON line per seed."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.whole")
+    options.add_argument("--seeds", type=int, nargs="+", default=[301, 302, 303])
+    options.add_argument("--patients", type=int, default=3000)
+    chosen = options.parse_args()
+    for seed in chosen.seeds:
+        hospital = simulate_hospital(chosen.patients, seed, as_of=AS_OF)
+        sys.stdout.write(json.dumps({"seed": seed} | measure(hospital, screened(hospital))) + "\n")
+        sys.stdout.flush()
+
+
+def screened(hospital: Hospital) -> Workspace:
+    """The hospital through the steps of a run, as far as the screen's tables."""
+    work = Workspace()
+    with tempfile.TemporaryDirectory() as folder:
+        write_native(hospital, Path(folder), with_course=False)
+        kinds = ("labs", "medications", "patients", "diagnoses", "events")
+        paths: dict[str, Any] = {kind: (f"{folder}/{kind}.csv",) for kind in kinds}
+        settings = RunSettings(store=Path(folder) / "store" / "s.duckdb", as_of=AS_OF, **paths)
+        for step in (ingest_step, validate_step, history_step, screen_step):
+            step(settings, work)
+    return work
+
+
+def measure(hospital: Hospital, work: Workspace) -> dict[str, Any]:
+    """Rapid decline and cyclic per patient; the true drug's rank per first drug-caused episode; false suspects."""
+    status, episodes, suspects = (work.get(table) for table in ("patient_summary", "episode", "drug_suspect"))
+    found = status.select("patient_id", "has_rapid_decline", found_cyclic="is_cyclic")
+    patients = hospital.truth.join(found, on="patient_id", how="left").with_columns(
+        pl.col("has_rapid_decline", "found_cyclic").fill_null(False)
+    )
+    visible = patients.filter(pl.col("has_true_rapid_decline") & pl.col("sampling_could_show_it"))
+    without = patients.filter(~pl.col("has_true_rapid_decline"))
+    drug_caused = patients.filter(pl.col("causal_ingredient").is_not_null())
+    first = (
+        episodes.join(drug_caused.select("patient_id", "causal_ingredient", "onset_at"), on="patient_id")
+        .filter(pl.col("started_at") >= pl.col("onset_at") - pl.duration(days=1))
+        .sort("patient_id", "started_at")
+        .unique("patient_id", keep="first", maintain_order=True)
+        .join(suspects.filter(pl.col("rank") == 1).select("episode_id", "ingredient"), on="episode_id", how="left")
+        .group_by("episode_id")
+        .agg(is_first=(pl.col("ingredient") == pl.col("causal_ingredient")).any().fill_null(False))
+    )
+    no_drug = patients.filter(pl.col("causal_ingredient").is_null()).select("patient_id")
+    accused = suspects.filter(pl.col("category") == "likely").join(no_drug, on="patient_id")
+    started = suspects.filter(pl.col("rank").is_not_null()).join(
+        episodes.select("episode_id", "started_at"), on="episode_id"
+    )
+    return {
+        "rapid_decline_sensitivity": _share(visible["has_rapid_decline"]),
+        "rapid_decline_ppv": _share(patients.filter("has_rapid_decline")["has_true_rapid_decline"]),
+        "rapid_decline_specificity": 1 - _share(without["has_rapid_decline"]),
+        "cyclic_sensitivity": _share(patients.filter("is_cyclic")["found_cyclic"]),
+        "cyclic_specificity": 1 - _share(patients.filter(~pl.col("is_cyclic"))["found_cyclic"]),
+        "true_drug_first": _share(first["is_first"]),
+        "drug_episodes": first.height,
+        "likely_episodes_without_drug_cause": accused["episode_id"].n_unique(),
+        "episodes_without_drug_cause": episodes.join(no_drug, on="patient_id").height,
+        "likely_patients_without_drug_cause": accused["patient_id"].n_unique(),
+        "patients_without_drug_cause": no_drug.height,
+        "ranked_suspects_begun_after_the_fall": started.filter(
+            pl.col("first_exposure") > pl.col("started_at").dt.date()
+        ).height,
+    }
+
+
+def _share(flags: pl.Series) -> float:
+    return round(float(flags.sum()) / flags.len(), 4) if flags.len() else float("nan")
+
+
+if __name__ == "__main__":
+    main()

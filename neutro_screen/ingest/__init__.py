@@ -1,42 +1,85 @@
 """Readers: one per format, found in ``READERS``. Each yields the canonical frames; none knows a clinical rule."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError
-from neutro_screen.ingest import delimited, mimic, parquet
+from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
 from neutro_screen.ingest.profile import Profile, load_profile
-from neutro_screen.ingest.tabular import TYPED, Table, native
+from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
 __all__ = ["KINDS", "READERS", "Extract", "Kind", "Profile", "Refused", "SourceFile", "ingest", "load_profile"]
 
 
+Tables = Iterable[tuple[Kind, Table]]
+
+
 class Reader(NamedTuple):
-    """One format. ``read`` gets a file (or, for a folder format, the folder) and says which kinds it found."""
+    """One format. ``read`` gets a file or a folder and yields the tables it found, by kind."""
 
     description: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path, Kind, Profile], dict[Kind, Table]]
-    is_folder: bool = False
+    read: Callable[[Path, Kind, Profile], Tables]
+    #: what ``recognises`` and ``read`` may be given
+    takes: Literal["file", "folder", "both"] = "file"
+    #: the format itself says which column is which; a profile's column names are for other files of the source
+    has_own_layout: bool = True
 
 
-def _one_kind(read: Callable[[Path, Kind, Profile], Table]) -> Callable[[Path, Kind, Profile], dict[Kind, Table]]:
-    return lambda path, kind, profile: {kind: read(path, kind, profile)}
+def _one_kind(read: Callable[[Path, Kind, Profile], Table]) -> Callable[[Path, Kind, Profile], Tables]:
+    return lambda path, kind, profile: [(kind, read(path, kind, profile))]
+
+
+def _by_kind(read: Callable[[Path, Kind, Profile], dict[Kind, Table]]) -> Callable[[Path, Kind, Profile], Tables]:
+    return lambda path, kind, profile: read(path, kind, profile).items()
 
 
 READERS: dict[str, Reader] = {
-    "mimic": Reader("MIMIC-III folder of CSV files", mimic.recognises, mimic.read_mimic, is_folder=True),
-    "parquet": Reader("Parquet", lambda path: path.suffix == ".parquet", _one_kind(parquet.read_parquet)),
+    "mimic": Reader(
+        "MIMIC-III folder, or hosp folder of MIMIC-IV, of CSV files",
+        mimic.recognises,
+        _by_kind(mimic.read_mimic),
+        takes="folder",
+    ),
+    "omop": Reader(
+        "OMOP CDM 5.4, a folder of CSV or Parquet files or a DuckDB file",
+        omop.recognises,
+        _by_kind(omop.read_omop),
+        takes="both",
+    ),
+    "fhir": Reader(
+        "FHIR R4 NDJSON, Bundle or resource, or a folder of them", fhir.recognises, fhir.read_fhir, takes="both"
+    ),
+    "cdisc": Reader(
+        "CDISC SDTM LB, CM, EX and DM as XPT or Dataset-JSON, or a folder of them",
+        cdisc.recognises,
+        cdisc.read_cdisc,
+        takes="both",
+    ),
+    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, _by_kind(hl7v2.read_hl7)),
+    "excel": Reader(
+        "Excel workbook (.xlsx, .xlsm), long or wide",
+        excel.recognises,
+        _one_kind(excel.read_excel),
+        has_own_layout=False,
+    ),
+    "parquet": Reader(
+        "Parquet",
+        lambda path: path.suffix == ".parquet",
+        _one_kind(parquet.read_parquet),
+        has_own_layout=False,
+    ),
     "delimited": Reader(
         "CSV, TSV or other delimited text, plain, .gz or .zst",
         lambda path: Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in delimited.SUFFIXES,
         _one_kind(delimited.read_delimited),
+        has_own_layout=False,
     ),
 }
 
@@ -62,8 +105,9 @@ def ingest(
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
             with unchanged(path):
-                for kind, table in reader.read(path, asked, profile).items():
-                    rows, notes = native(table.rows, kind, profile, table.path.name)
+                for kind, table in reader.read(path, asked, profile):
+                    layout = own_layout(profile, kind) if reader.has_own_layout else profile
+                    rows, notes = native(table.rows, kind, layout, table.path.name)
                     typed = TYPED[kind](rows, profile)
                     parts[kind].append(typed)
                     refused[kind].extend(table.refused)
@@ -89,7 +133,10 @@ def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Pat
             (
                 (name, reader)
                 for name, reader in READERS.items()
-                if reader.is_folder and folder.is_dir() and (name == format_name or reader.recognises(folder))
+                if reader.takes != "file"
+                and folder.is_dir()
+                and format_name in (None, name)
+                and (name == format_name or reader.recognises(folder))
             ),
             None,
         )
@@ -99,9 +146,11 @@ def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Pat
             remaining.append(pattern)
     for path in find_files(remaining):
         if format_name is not None:
+            if READERS[format_name].takes == "folder":
+                raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
             sources.append((path, format_name, READERS[format_name]))
             continue
-        known = next(((name, r) for name, r in READERS.items() if not r.is_folder and r.recognises(path)), None)
+        known = next(((name, r) for name, r in READERS.items() if r.takes != "folder" and r.recognises(path)), None)
         if known is None:
             raise UnreadableInputError(
                 "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."

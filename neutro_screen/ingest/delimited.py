@@ -15,11 +15,13 @@ from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import encoding_by_mark, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
 from neutro_screen.ingest.profile import Profile
-from neutro_screen.ingest.tabular import Table, named_columns
+from neutro_screen.ingest.tabular import Table, named_columns, refused_text
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".psv")
 _DELIMITERS = (",", ";", "\t", "|")
-_LONGEST_LINE = 2_000_000
+#: A longer line is no row of a laboratory extract.
+LONGEST_LINE = 2_000_000
+_CHUNK = 16 << 20
 
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Table:
@@ -53,13 +55,14 @@ def read_columns(path: Path, expected: set[str], encoding: str | None = None, de
 def _head(text: Path, name: str) -> bytes:
     with text.open("rb") as file:
         head = file.read(64)
-    if not head.strip():
+    if not head.strip(b"\xef\xbb\xbf \t\r\n"):
         raise UnreadableInputError("the file is empty", where=name, remedy="Check the export; nothing was screened.")
     return head
 
 
 def _split(path: Path, text: Path, expected: set[str], delimiter: str | None) -> Table:
     header, delimiter = _header(text, path.name, expected, delimiter)
+    _check_zero_bytes(text, path.name)
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
         try:
             relation = connection.read_csv(
@@ -72,7 +75,7 @@ def _split(path: Path, text: Path, expected: set[str], delimiter: str | None) ->
                 auto_detect=False,
                 null_padding=False,
                 strict_mode=True,
-                max_line_size=_LONGEST_LINE,
+                max_line_size=LONGEST_LINE,
                 store_rejects=True,
                 rejects_limit=0,
             )
@@ -86,7 +89,10 @@ def _split(path: Path, text: Path, expected: set[str], delimiter: str | None) ->
     return Table(
         path,
         rows.with_columns(source_row=_line_numbers(rows.height, [line for line, _, _ in refused])),
-        [Refused(path.name, line, _REASONS.get(error, "ragged_line"), text or "") for line, error, text in refused],
+        [
+            Refused(path.name, line, _REASONS.get(error, "ragged_line"), refused_text(text or ""))
+            for line, error, text in refused
+        ],
     )
 
 
@@ -101,12 +107,16 @@ _REASONS = {
 
 def _header(text: Path, name: str, expected: set[str], delimiter: str | None) -> tuple[list[str], str]:
     with text.open("rb") as file:
-        raw = file.readline(_LONGEST_LINE + 1)
-    if len(raw) > _LONGEST_LINE:
+        raw = file.readline(LONGEST_LINE + 1)
+    if len(raw) > LONGEST_LINE:
         raise UnreadableInputError("the first line is longer than 2 MB", where=name, remedy="Is this a text export?")
     if b"\0" in raw:
-        raise UnreadableInputError("is not text (zero bytes in the first line)", where=name)
+        raise UnreadableInputError("is not text (zero bytes)", where=name, remedy="Is this a text export?")
     line = raw.decode("utf-8", errors="replace").lstrip("\ufeff").rstrip("\r\n")
+    if "\r" in line:
+        raise RefusedInputError(
+            "the first line holds carriage returns", where=name, remedy="Save the file with line feeds as line ends."
+        )
     best: tuple[list[str], str] = ([], ",")
     for candidate in [delimiter] if delimiter else _DELIMITERS:
         header = [column.strip() for column in next(csv.reader([line], delimiter=candidate), [])]
@@ -121,6 +131,16 @@ def _header(text: Path, name: str, expected: set[str], delimiter: str | None) ->
     if repeated := {column for column in best[0] if best[0].count(column) > 1}:
         raise RefusedInputError(f"column names stand twice in the header: {sorted(repeated)}", where=name)
     return best
+
+
+def _check_zero_bytes(text: Path, name: str) -> None:
+    """The tail of a copy that broke off is often zeros, and DuckDB passes over a last line of them without a word."""
+    with text.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            if b"\0" in chunk:
+                raise UnreadableInputError(
+                    "is not text (zero bytes)", where=name, remedy="Was the copy cut off? Send it again."
+                )
 
 
 def _line_numbers(rows: int, refused: list[int]) -> pl.Series:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 
@@ -17,7 +18,9 @@ from neutro_screen.errors import UnreadableInputError
 _CHUNK = 1 << 20
 #: A file that grows beyond both limits when unpacked is a decompression bomb, not a laboratory extract.
 _LARGEST_EXPANSION = 200
-_ALWAYS_ALLOWED_BYTES = 1 << 30
+ALWAYS_ALLOWED_BYTES = 1 << 30
+_DATABASE_ADDRESSES: Final = ("postgres://", "postgresql://")
+_COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
 def find_files(patterns: Sequence[str]) -> list[Path]:
@@ -28,6 +31,11 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in patterns:
+        if pattern.startswith(_DATABASE_ADDRESSES):
+            # The address may hold a password: it is not repeated.
+            raise UnreadableInputError(
+                "PostgreSQL is not read directly", remedy="Export the tables to CSV, Parquet or a DuckDB file."
+            )
         matches = [Path(pattern)] if Path(pattern).exists() else sorted(Path(match) for match in glob.glob(pattern))
         if not matches:
             raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
@@ -70,6 +78,22 @@ def _identity(path: Path) -> list[tuple[str, int, int, int]]:
     return identity
 
 
+@contextmanager
+def refusing(what: str, path: Path, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
+    """Turn a parser's own errors, and the panics of those written in Rust, into one short message.
+
+    Raises:
+        UnreadableInputError: ``what`` is wrong with the file.
+    """
+    try:
+        yield
+    except BaseException as error:
+        # A panic arrives as a BaseException of the extension's own; every other one that is not listed is not ours.
+        if not isinstance(error, errors) and type(error).__name__ != "PanicException":
+            raise
+        raise UnreadableInputError(what, where=path.name, remedy=remedy) from None
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
@@ -109,11 +133,11 @@ def unpacked(path: Path, folder: Path) -> Path:
     Raises:
         UnreadableInputError: the archive is damaged, or grows beyond any extract.
     """
-    compression = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix)
+    compression = _COMPRESSIONS.get(path.suffix)
     if compression is None:
         return path
     copy = folder / path.stem
-    largest = max(_ALWAYS_ALLOWED_BYTES, path.stat().st_size * _LARGEST_EXPANSION)
+    largest = max(ALWAYS_ALLOWED_BYTES, path.stat().st_size * _LARGEST_EXPANSION)
     written = 0
     try:
         with pa.input_stream(str(path), compression=compression) as source, copy.open("wb") as target:
@@ -126,6 +150,18 @@ def unpacked(path: Path, folder: Path) -> Path:
             f"is not a readable {compression} archive", where=path.name, remedy="Copy the file again."
         ) from None
     return copy
+
+
+def head_of(path: Path, size: int = 4096) -> bytes:
+    """The first bytes of a file, unpacked where it is an archive; nothing where they cannot be read."""
+    try:
+        if (compression := _COMPRESSIONS.get(path.suffix)) is None:
+            with path.open("rb") as file:
+                return file.read(size)
+        with pa.input_stream(str(path), compression=compression) as source:
+            return bytes(source.read(size))
+    except (OSError, pa.ArrowException):
+        return b""
 
 
 def transcoded(path: Path, encoding: str, folder: Path) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
@@ -60,8 +60,8 @@ class Profile(BaseModel):
     patient: KindProfile = KindProfile()
     diagnosis: KindProfile = KindProfile()
     event: KindProfile = KindProfile()
-    #: the source's test code or name -> analyte (reference/analytes.csv)
-    analytes: dict[str, str] = Field(default_factory=dict)
+    #: the source's test code or name -> analyte (reference/analytes.csv); the columns of a wide file are added
+    analytes: dict[str, str] = Field(default_factory=dict, validate_default=True)
     #: the source's test code, name or LOINC -> unit of every value that comes without one
     units: dict[str, str] = Field(default_factory=dict)
     #: the source's status word -> final, corrected, preliminary, cancelled, entered_in_error or pending
@@ -73,6 +73,12 @@ class Profile(BaseModel):
     def named_analytes(self) -> dict[str, str]:
         """Every test name or code of the source that the profile explains, the columns of a wide file included."""
         return self.analytes | {wide.column: wide.analyte for wide in self.lab.wide}
+
+    @field_validator("analytes")
+    @classmethod
+    def _with_wide_columns(cls, analytes: dict[str, str], others: ValidationInfo) -> dict[str, str]:
+        lab: KindProfile = others.data.get("lab", KindProfile())
+        return {column.column: column.analyte for column in lab.wide} | analytes
 
     @field_validator("time_zone")
     @classmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -21,11 +21,50 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+#: What a LOINC code looks like; for codes that come without the name of their system.
+LOINC_NUMBER: Final = r"^\d{1,5}-\d$"
+_LONGEST_REFUSED_TEXT: Final = 2_000
+
+
+def no_text_rows(kind: Kind) -> pl.DataFrame:
+    """No rows in the native layout: text columns and ``source_row``."""
+    return pl.DataFrame(schema={**dict.fromkeys(NATIVE_COLUMNS[kind], pl.String), "source_row": pl.Int64})
+
+
+def detached(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with texts of their own; before that they keep the whole block they were cut from in memory."""
+    return pl.DataFrame(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def refused_text(text: str) -> str:
+    """The text of a refused row, cut where it is longer than anyone reads."""
+    return text[:_LONGEST_REFUSED_TEXT]
+
+
+def kept_local_code(local: pl.Expr, profile: Profile) -> pl.Expr:
+    """A source's own code beside a LOINC code (column ``loinc``): kept only if the profile maps it.
+
+    The rules let a source's own code go before LOINC; a code nobody has mapped says less than LOINC does.
+    """
+    return pl.when(pl.col("loinc").is_null() | local.is_in(list(profile.analytes))).then(local)
+
+
+def with_off_scale(value: pl.Expr, flag: pl.Expr) -> pl.Expr:
+    """A bare number flagged ``<`` or ``>`` (off the instrument's scale) with the sign in front."""
+    is_bare = value.str.contains(r"^\s*[\d.,]+\s*$")
+    return pl.when(is_bare & flag.is_in(["<", ">"])).then(pl.concat_str(flag, value)).otherwise(value)
+
+
 def named_columns(kind: Kind, profile: Profile) -> set[str]:
     """The column names that a file of this kind is expected to have some of."""
     layout: KindProfile = getattr(profile, kind)
     renamed = {layout.columns.get(column, column) for column in NATIVE_COLUMNS[kind]}
     return renamed | {wide.column for wide in layout.wide}
+
+
+def own_layout(profile: Profile, kind: Kind) -> Profile:
+    """The profile for a format that names its own columns: constants and times hold, column names do not."""
+    return profile.model_copy(update={kind: KindProfile(constants=getattr(profile, kind).constants)})
 
 
 def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """Times and dates of a source, as text, become UTC datetimes and days."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -32,7 +33,7 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
             return parsed
         read = (
             texts.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
-            if "%H" not in format_
+            if not _has_clock(format_)
             else texts.str.to_datetime(format_, strict=False, time_unit="us")
         )
         if isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone is not None:
@@ -57,8 +58,8 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
     frame = pl.DataFrame({"text": texts.set(texts == "", None)})
     text = pl.col("text")
     exact = pl.coalesce(
-        *(text.str.to_date(format_, strict=False) for format_ in formats if "%H" not in format_),
-        *(text.str.to_datetime(format_, strict=False).dt.date() for format_ in formats if "%H" in format_),
+        *(text.str.to_date(format_, strict=False) for format_ in formats if not _has_clock(format_)),
+        *(text.str.to_datetime(format_, strict=False).dt.date() for format_ in formats if _has_clock(format_)),
         text.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date("%Y-%m-%d", strict=False),
         text.str.extract(r"^(\d{8})$").str.to_date("%Y%m%d", strict=False),
     )
@@ -68,6 +69,11 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
         earliest=pl.coalesce(exact, month, year),
         latest=pl.coalesce(exact, month.dt.month_end(), year.dt.offset_by("1y").dt.offset_by("-1d")),
     )
+
+
+def _has_clock(format_: str) -> bool:
+    """Whether a format has a time of day: 24 or 12 hours, or one of the abbreviations that contain them."""
+    return re.search(r"%[-_0]?[HkIlTRrXcs+]", format_) is not None
 
 
 def _pending(parsed: pl.Series, texts: pl.Series) -> pl.Series:

@@ -22,7 +22,9 @@ def write_starter(folder: Path, sample: Path | None = None) -> list[Path]:
 
         texts["profile.toml"] = propose_profile(sample)
     if taken := [name for name in _FILES if (folder / name).exists()]:
-        raise ConfigurationError(f"is there already: {', '.join(taken)}", where=str(folder), remedy="Name another folder.")
+        raise ConfigurationError(
+            f"is there already: {', '.join(taken)}", where=str(folder), remedy="Name another folder."
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -1,0 +1,246 @@
+"""CDISC SDTM: LB, CM, EX and DM as SAS transport files (XPT) or Dataset-JSON 1.1, plain or as NDJSON.
+
+XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.files import head_of, private_folder, unpacked
+from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.tabular import Table, kept_local_code, refused_text
+
+_LARGEST_DOCUMENT: Final = 512 << 20
+_LARGEST_HEADER: Final = 16 << 20
+_XPT_HEADER: Final = b"HEADER RECORD*******LIB"
+_JSON_MARK: Final = b'"datasetJSONVersion"'
+#: Of each domain: the columns that must be there, and those that are read where they are.
+DOMAINS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "LB": (
+        ("USUBJID", "LBTESTCD"),
+        ("LBTEST", "LBORRES", "LBORRESU", "LBORNRLO", "LBORNRHI", "LBSTRESC", "LBSTRESN", "LBSTRESU", "LBSTNRLO",
+         "LBSTNRHI", "LBSTAT", "LBREASND", "LBSPEC", "LBSPCCND", "LBLOINC", "LBREFID", "LBNAM", "LBDTC"),
+    ),
+    "CM": (
+        ("USUBJID", "CMTRT"),
+        ("CMDECOD", "CMCLASCD", "CMDOSE", "CMDOSTXT", "CMDOSU", "CMROUTE", "CMSTDTC", "CMENDTC", "CMSTAT", "CMOCCUR"),
+    ),
+    "EX": (("USUBJID", "EXTRT"), ("EXDOSE", "EXDOSU", "EXROUTE", "EXSTDTC", "EXENDTC")),
+    "DM": (("USUBJID", "SEX"), ("BRTHDTC", "ETHNIC")),
+}  # fmt: skip
+_KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
+
+
+def recognises(path: Path) -> bool:
+    """A SAS transport file or Dataset-JSON, or a folder with an LB dataset of either kind."""
+    if path.is_dir():
+        return any(_domain_by_name(file) == "LB" and recognises(file) for file in _files(path))
+    head = head_of(path)
+    return head.startswith(_XPT_HEADER) or _JSON_MARK in head
+
+
+def read_cdisc(path: Path, kind: Kind, profile: Profile) -> list[tuple[Kind, Table]]:
+    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout.
+
+    The original result and unit (LBORRES) go before the standardised one. LBSTAT "NOT DONE" stands for the value.
+    With ``lab`` it brings every kind that is there, else only the one asked for.
+
+    Raises:
+        ConfigurationError: an XPT file and pyreadstat is not installed.
+        UnreadableInputError: damaged, or a Dataset-JSON document of more than 512 MB.
+        RefusedInputError: the dataset is none of the four domains, or lacks required columns.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    tables: list[tuple[Kind, Table]] = []
+    for file in files:
+        name = _domain_by_name(file)
+        if path.is_dir() and (name not in DOMAINS or not recognises(file)):
+            continue
+        domain, table = _read(file)
+        if kind in ("lab", _KINDS[domain]):
+            tables.append((_KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))))
+    if not tables:
+        raise UnreadableInputError(f"holds no SDTM dataset of the kind {kind}", where=path.name)
+    return tables
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def _domain_by_name(file: Path) -> str:
+    return file.name.split(".")[0].upper()[:2]
+
+
+def _read(file: Path) -> tuple[str, Table]:
+    with private_folder() as folder:
+        text = unpacked(file, folder)
+        table = _read_xpt(file, text) if head_of(text).startswith(_XPT_HEADER) else _read_json(file, text)
+    rows = table.rows.rename({column: column.upper() for column in table.rows.columns if column != "source_row"})
+    domain = next(
+        (name for name, (required, _) in DOMAINS.items() if set(required) <= set(rows.columns)), _domain_by_name(file)
+    )
+    if domain not in DOMAINS:
+        raise RefusedInputError("is none of the SDTM domains LB, CM, EX, DM", where=file.name)
+    required, optional = DOMAINS[domain]
+    if missing := [column for column in required if column not in rows.columns]:
+        raise RefusedInputError(f"columns of SDTM {domain} missing: {', '.join(missing)}", where=file.name)
+    texts = [
+        pl.col(column).str.strip_chars().replace("", None)
+        if column in rows.columns
+        else pl.lit(None, pl.String).alias(column)
+        for column in (*required, *optional)
+    ]
+    return domain, table._replace(rows=rows.select(*texts, "source_row"))
+
+
+def _read_xpt(file: Path, text: Path) -> Table:
+    try:
+        import pyreadstat
+    except ImportError:
+        raise ConfigurationError(
+            "SAS transport files need pyreadstat", remedy="pip install 'neutro-screen[cdisc]'"
+        ) from None
+    try:
+        columns, _ = pyreadstat.read_xport(text, output_format="dict", disable_datetime_conversion=True)
+    except Exception:  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
+        raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
+    if not isinstance(columns, dict):
+        raise TypeError("pyreadstat did not give a dict")
+    texts = {str(name): [_text(value) for value in values] for name, values in columns.items()}
+    return _table(file, pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String)))
+
+
+def _read_json(file: Path, text: Path) -> Table:
+    """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
+    refused: list[Refused] = []
+    rows: list[list[Any]] = []
+    numbers: list[int] = []
+    try:
+        with text.open(encoding="utf-8-sig") as lines:
+            first = lines.readline(_LARGEST_HEADER)
+            try:
+                document = json.loads(first)
+            except ValueError:
+                if text.stat().st_size > _LARGEST_DOCUMENT:
+                    raise UnreadableInputError(
+                        "a Dataset-JSON document of more than 512 MB", where=file.name, remedy="Use its NDJSON form."
+                    ) from None
+                document = json.loads(first + lines.read())
+            names = [column["name"] for column in document["columns"]]
+            for number, row in enumerate(document.get("rows", ()), start=1):
+                _add(row, number, names, rows, numbers, refused, file.name)
+            if "rows" not in document:
+                for number, line in enumerate(lines, start=2):
+                    if line.strip():
+                        _add(_json(line), number, names, rows, numbers, refused, file.name, line)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise RefusedInputError("column names are missing or stand twice", where=file.name)
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    return _table(file, frame, numbers)._replace(refused=refused)
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _add(
+    row: Any, number: int, names: list[str], rows: list[list[Any]], numbers: list[int], refused: list[Refused],
+    file: str, line: str = "",
+) -> None:  # fmt: skip
+    if isinstance(row, list) and len(row) == len(names):
+        rows.append([_text(value) for value in row])
+        numbers.append(number)
+    else:
+        refused.append(Refused(file, number, "ragged_line", refused_text(line or repr(row))))
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, list | dict):
+        return None
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _table(file: Path, frame: pl.DataFrame, numbers: list[int] | None = None) -> Table:
+    rows = numbers or list(range(1, frame.height + 1))
+    return Table(file, frame.with_columns(pl.Series("source_row", rows, dtype=pl.Int64)))
+
+
+def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    is_original = pl.col("LBORRES").is_not_null()
+    is_not_done = pl.col("LBSTAT").str.to_uppercase() == "NOT DONE"
+
+    def result(original: str, *standard: str) -> pl.Expr:
+        return pl.when(is_original).then(original).otherwise(pl.coalesce(*standard))
+
+    local = kept_local_code(pl.col("LBTESTCD").str.to_lowercase(), profile)
+    return rows.rename({"LBLOINC": "loinc"}).select(
+        "loinc",
+        "source_row",
+        patient_id="USUBJID",
+        specimen_id="LBREFID",
+        collected_at="LBDTC",
+        analyte_name="LBTEST",
+        code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
+        local_code=local,
+        value=pl.coalesce(result("LBORRES", "LBSTRESC", "LBSTRESN"), pl.when(is_not_done).then(pl.lit("NOT DONE"))),
+        unit=result("LBORRESU", "LBSTRESU"),
+        reference_low=result("LBORNRLO", "LBSTNRLO"),
+        reference_high=result("LBORNRHI", "LBSTNRHI"),
+        specimen_type="LBSPEC",
+        lab="LBNAM",
+        comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
+    )
+
+
+def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """CMOCCUR "N" and CMSTAT "NOT DONE" say that it was not taken; CMDECOD goes before the verbatim CMTRT."""
+    return rows.select(
+        "source_row",
+        patient_id="USUBJID",
+        drug_name=pl.coalesce("CMDECOD", "CMTRT"),
+        atc_code="CMCLASCD",
+        start_date="CMSTDTC",
+        end_date="CMENDTC",
+        route="CMROUTE",
+        dose=pl.coalesce("CMDOSE", "CMDOSTXT"),
+        dose_unit="CMDOSU",
+        status=pl.when(pl.col("CMOCCUR").str.to_uppercase() == "N").then(pl.lit("not taken"))
+        .when(pl.col("CMSTAT").str.to_uppercase() == "NOT DONE").then(pl.lit("not done")),
+    )  # fmt: skip
+
+
+def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    return rows.select(
+        "source_row",
+        patient_id="USUBJID",
+        drug_name="EXTRT",
+        start_date="EXSTDTC",
+        end_date=pl.coalesce("EXENDTC", "EXSTDTC"),
+        route="EXROUTE",
+        dose="EXDOSE",
+        dose_unit="EXDOSU",
+    )
+
+
+def _patient_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    return rows.select("source_row", patient_id="USUBJID", birth_date="BRTHDTC", sex="SEX", ethnicity="ETHNIC")
+
+
+_ROWS: Final[dict[str, Callable[[pl.DataFrame, Profile], pl.DataFrame]]] = {
+    "LB": _lab_rows,
+    "CM": _medication_rows,
+    "EX": _exposure_rows,
+    "DM": _patient_rows,
+}

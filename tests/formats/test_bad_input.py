@@ -1,0 +1,301 @@
+"""Files that cannot or must not be read: the right kind of error, one clear message, never a patient's value."""
+
+import codecs
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest import READERS, delimited, files, ingest
+from neutro_screen.ingest.profile import Profile, load_profile
+from tests.formats.hospital_files import write_xlsx
+
+HEADER = "patient_id,specimen_id,collected_at,loinc,analyte_name,value,unit"
+ROW = "SECRET-MRN,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL"
+TABLE = f"{HEADER}\n{ROW}\n"
+
+
+def labs(path: Path, **options: str) -> pl.DataFrame:
+    return ingest({"lab": [str(path)]}, **options).labs
+
+
+def written(tmp_path: Path, content: str | bytes, name: str = "labs.csv") -> Path:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refusal(path: Path, error: type[NeutroScreenError] = UnreadableInputError) -> str:
+    with pytest.raises(error) as raised:
+        labs(path)
+    message = str(raised.value)
+    assert "SECRET" not in message
+    assert "\n" not in message
+    assert path.name in message
+    return message
+
+
+@pytest.mark.parametrize("name", ["labs.csv", "labs.parquet", "labs.xlsx", "labs.json", "labs.hl7"])
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
+    refusal(written(tmp_path, content, name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["labs.csv", "labs.parquet", "labs.xlsx", "labs.csv.gz", "labs.csv.zst", "labs.duckdb", "labs.dat", "labs.ndjson"],
+)
+def test_noise(tmp_path: Path, name: str) -> None:
+    noise = bytes(range(256)) * 40
+    with pytest.raises(NeutroScreenError) as raised:
+        labs(written(tmp_path, noise, name))
+    assert raised.value.exit_code in (11, 12)
+
+
+def test_no_header(tmp_path: Path) -> None:
+    assert "none of the expected columns is in the first line" in refusal(
+        written(tmp_path, f"{ROW}\n{ROW}\n"), RefusedInputError
+    )
+
+
+def test_header_only_is_no_error(tmp_path: Path) -> None:
+    assert labs(written(tmp_path, f"{HEADER}\n")).height == 0
+
+
+@pytest.mark.parametrize("column", ["patient_id", "value", "unit", "collected_at"])
+def test_missing_column(tmp_path: Path, column: str) -> None:
+    message = refusal(written(tmp_path, TABLE.replace(column, "other")), RefusedInputError)
+    assert f"required lab column missing: {column}" in message
+
+
+def test_repeated_column(tmp_path: Path) -> None:
+    assert "stand twice" in refusal(written(tmp_path, TABLE.replace("specimen_id", "value")), RefusedInputError)
+
+
+def test_old_line_ends(tmp_path: Path) -> None:
+    assert "carriage returns" in refusal(written(tmp_path, TABLE.replace("\n", "\r")), RefusedInputError)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_found(tmp_path: Path, delimiter: str) -> None:
+    assert labs(written(tmp_path, TABLE.replace(",", delimiter)))["value_text"].to_list() == ["0.4"]
+
+
+def test_a_delimiter_the_profile_gets_wrong(tmp_path: Path) -> None:
+    path = written(tmp_path, TABLE)
+    with pytest.raises(RefusedInputError, match="none of the expected columns"):
+        ingest({"lab": [str(path)]}, Profile(delimiter=";"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_unicode_files(tmp_path: Path, encoding: str) -> None:
+    text = TABLE.replace("10*3/uL", "Tsd/µl")
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    assert labs(written(tmp_path, mark + text.encode(encoding)))["unit_text"].to_list() == ["Tsd/µl"]
+
+
+def test_latin_1_is_guessed_and_noted(tmp_path: Path) -> None:
+    extract = ingest({"lab": [str(written(tmp_path, TABLE.replace("10*3/uL", "Tsd/µl").encode("latin-1")))]})
+    assert extract.labs["unit_text"].to_list() == ["Tsd/µl"]
+    assert "decoded_as_cp1252" in extract.files[0].notes
+
+
+def test_an_encoding_the_profile_gets_wrong(tmp_path: Path) -> None:
+    path = written(tmp_path, TABLE.replace("10*3/uL", "Tsd/µl").encode("latin-1"))
+    extract = ingest({"lab": [str(path)]}, Profile(encoding="utf-8"))
+    assert [line.reason for line in extract.refused["lab"]] == ["undecodable_text"]
+    with pytest.raises(UnreadableInputError, match="is not text in utf-16"):
+        ingest({"lab": [str(path)]}, Profile(encoding="utf-16-le"))
+    with pytest.raises(UnreadableInputError, match="is not text in klingon"):
+        ingest({"lab": [str(path)]}, Profile(encoding="klingon"))
+
+
+def test_ragged_lines_and_broken_quotes_are_refused_rows(tmp_path: Path) -> None:
+    extract = ingest({"lab": [str(written(tmp_path, f'{TABLE}a,b\n{ROW},more\n{ROW}\nx,"y,z\n'))]})
+    assert [(line.source_row, line.reason) for line in extract.refused["lab"]][:2] == [
+        (3, "too_few_fields"), (4, "too_many_fields"),
+    ]  # fmt: skip
+    assert extract.labs["source_row"].to_list() == [2, 5]
+
+
+def test_a_very_long_line(tmp_path: Path) -> None:
+    line = "x" * (delimited.LONGEST_LINE + 10)
+    for end in ("\n", ""):
+        extract = ingest({"lab": [str(written(tmp_path, f"{TABLE}{line}{end}"))]})
+        assert [(refused.source_row, refused.reason) for refused in extract.refused["lab"]] == [(3, "line_too_long")]
+        assert len(extract.refused["lab"][0].row) <= 2000
+        assert extract.labs.height == 1
+    assert "longer than 2 MB" in refusal(written(tmp_path, line))
+
+
+def test_a_gigabyte_without_line_ends(tmp_path: Path) -> None:
+    path = written(tmp_path, TABLE)
+    os.truncate(path, 1 << 30)  # sparse: takes no room on the disk
+    assert "zero bytes" in refusal(path)
+    path = written(tmp_path, "", "lines.csv")
+    os.truncate(path, 1 << 30)
+    refusal(path)
+
+
+def test_zero_bytes(tmp_path: Path) -> None:
+    assert "zero bytes" in refusal(written(tmp_path, f"{HEADER}\0\0\0\n{ROW}\n"))
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.7])
+@pytest.mark.parametrize("name", ["labs.csv.gz", "labs.csv.zst"])
+def test_damaged_archives(tmp_path: Path, name: str, cut: float) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / name
+    with pa.output_stream(str(path), compression="gzip" if name.endswith("gz") else "zstd") as target:
+        target.write(TABLE.encode() * 50)
+    assert labs(path).height >= 1
+    os.truncate(path, int(path.stat().st_size * cut))
+    assert "is not a readable" in refusal(path)
+
+
+def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ALWAYS_ALLOWED_BYTES", 1 << 20)
+    path = written(tmp_path, gzip.compress(b"\n" * (64 << 20)), "labs.csv.gz")
+    assert "unpacks to far more" in refusal(path)
+
+
+@pytest.mark.parametrize("cell", [b"XFD1048576", b"K1111111111111111111111111111111111114", b"CCCCCCCCCCCCCCCCCCCCC7"])
+def test_a_workbook_bomb(tmp_path: Path, cell: bytes) -> None:
+    path = tmp_path / "labs.xlsx"
+    write_xlsx(path, [HEADER.split(","), ROW.split(",")])
+    import zipfile
+
+    bomb = tmp_path / "bomb.xlsx"
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(bomb, "w") as copy:
+        for part in archive.namelist():
+            content = archive.read(part)
+            copy.writestr(part, content.replace(b'r="G2"', b'r="%s"' % cell))
+    assert labs(path).height == 1
+    assert "spans too many cells" in refusal(bomb)
+
+
+@pytest.mark.parametrize("pattern", ["nothing.csv", "no*.csv"])
+def test_no_such_file(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(UnreadableInputError, match="no such file"):
+        labs(tmp_path / pattern)
+
+
+def test_a_folder_without_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "the folder holds no files" in refusal(tmp_path / "empty")
+
+
+def test_a_file_of_no_known_format(tmp_path: Path) -> None:
+    assert "is of no known format" in refusal(written(tmp_path, "x", "labs.docx"))
+
+
+def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no format 'lotus'"):
+        labs(written(tmp_path, TABLE), format_name="lotus")
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_a_named_format_that_it_is_not(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NeutroScreenError) as raised:
+        labs(written(tmp_path, "SECRET-MRN\n"), format_name=name)
+    assert raised.value.exit_code in (11, 12)
+    assert "SECRET" not in str(raised.value)
+
+
+def test_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, TABLE)
+    opened = Path.open
+
+    def denied(self: Path, *mode: str, **options: str) -> object:
+        if self == path:
+            raise PermissionError(13, "Permission denied")
+        return opened(self, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert refusal(path) == "labs.csv: cannot be read (Permission denied)"
+
+
+def test_a_file_that_vanishes(tmp_path: Path) -> None:
+    path = tmp_path / "labs.csv"
+    path.symlink_to(tmp_path / "gone.csv")
+    assert "No such file" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.write_text(TABLE + f"{ROW}\n"),
+        lambda path: os.utime(path, (1, 1)),
+        lambda path: os.replace(written(path.parent, TABLE, "new.csv"), path),
+    ],
+    ids=["grows", "is touched", "is replaced"],
+)
+def test_a_file_that_changes_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    path = written(tmp_path, TABLE)
+    unpack = delimited.unpacked
+
+    def changing(file: Path, folder: Path) -> Path:
+        change(path)
+        return unpack(file, folder)
+
+    monkeypatch.setattr(delimited, "unpacked", changing)
+    assert "changed while it was read" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "profile cannot be read"),
+        ("nmae = 'x'", "nmae"),
+        ("time_zone = 'Mars'", "not an IANA time zone"),
+        ("[lab.columns]\nmrn = 'MRN'", "unknown column names"),
+        ("decimal_mark = ';'", "decimal_mark"),
+    ],
+)
+def test_profiles_that_cannot_be_used(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load_profile(written(tmp_path, text, "profile.toml"))
+
+
+def test_a_profile_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"profile\.toml: profile cannot be read"):
+        load_profile(tmp_path / "profile.toml")
+
+
+@pytest.mark.parametrize("missing", ["labevents.csv", "d_labitems.csv"])
+def test_a_mimic_folder_with_a_file_missing(tmp_path: Path, missing: str) -> None:
+    (tmp_path / "labevents.csv").write_text("subject_id,itemid,charttime,value,valueuom\n1,51301,2150-01-01,4,K/uL\n")
+    (tmp_path / "d_labitems.csv").write_text("itemid,label,fluid\n51301,WBC,Blood\n")
+    assert labs(tmp_path).height == 1
+    (tmp_path / missing).unlink()
+    with pytest.raises(UnreadableInputError, match=missing):
+        labs(tmp_path, format_name="mimic")
+
+
+def test_a_mimic_file_without_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "labevents.csv").write_text("subject_id,itemid,charttime,value\n1,51301,2150-01-01,4\n")
+    (tmp_path / "d_labitems.csv").write_text("itemid,label,fluid\n51301,WBC,Blood\n")
+    with pytest.raises(RefusedInputError, match="columns of MIMIC missing: valueuom"):
+        labs(tmp_path)
+
+
+def test_parquet_with_a_nested_column(tmp_path: Path) -> None:
+    path = tmp_path / "labs.parquet"
+    pl.DataFrame(
+        {"patient_id": ["SECRET"], "value": [[1]], "unit": ["x"], "loinc": ["1"], "collected_at": ["2026-01-01"]}
+    ).write_parquet(path)
+    refusal(path)
+
+
+def test_postgresql_is_refused_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError) as raised:
+        ingest({"lab": ["postgresql://user:SECRET@host/cdm"]})
+    assert "SECRET" not in str(raised.value)
+    assert "PostgreSQL is not read directly" in str(raised.value)

@@ -1,0 +1,342 @@
+"""HL7 v2 messages as laboratories really send them (FORMATS.md A.4)."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest.hl7v2 import hl7_time, recognises
+from neutro_screen.ingest.profile import Profile
+
+HEADER = r"MSH|^~\&|LIS|North|||20260110120000+0100||ORU^R01|1|P|2.5.1"
+PATIENT = "PID|1||0042^^^H^MR||X^Y||19700102|F"
+ORDER = "OBR|1|P-1|F-1|58410-2^CBC^LN|||20260110081500|||||||||||||||20260110100000|||F"
+NEUTROPHILS = "OBX|1|NM|751-8^Neutrophils^LN||0.4|10*3/uL|1.5-8.0|LL|||F|||20260110080000"
+
+
+def read(tmp_path: Path, content: str | bytes, profile: Profile | None = None) -> Extract:
+    path = tmp_path / "messages.hl7"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return ingest({"lab": [str(path)]}, profile)
+
+
+def message(*segments: str, header: str = HEADER, patient: str = PATIENT, end: str = "\r") -> str:
+    return end.join((header, patient, *segments)) + end
+
+
+def one(extract: Extract) -> dict[str, object]:
+    assert extract.labs.height == 1
+    return extract.labs.row(0, named=True)
+
+
+def test_a_result_with_everything(tmp_path: Path) -> None:
+    row = one(
+        read(
+            tmp_path,
+            message(ORDER, f"{NEUTROPHILS}|||||20260110093000", "NTE|1||clumps seen", "SPM|1|P9^F9||BLD^Blood"),
+        )
+    )
+    assert (row["patient_id"], row["specimen_id"], row["lab"]) == ("0042", "F9", "North")
+    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 08:00:00", "2026-01-10 09:30:00")
+    assert (row["loinc"], row["analyte_name"], row["value_text"], row["unit_text"]) == (
+        "751-8",
+        "Neutrophils",
+        "0.4",
+        "10*3/uL",
+    )
+    assert (row["reference_low_text"], row["reference_high_text"]) == ("1.5", "8.0")
+    assert (row["status_text"], row["comment"], row["specimen_type"]) == ("F", "clumps seen", "Blood")
+    assert row["source_row"] == 4
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_every_line_end(tmp_path: Path, end: str) -> None:
+    assert one(read(tmp_path, message(ORDER, NEUTROPHILS, end=end)))["value_text"] == "0.4"
+
+
+def test_mllp_bytes_and_a_mark_are_stripped(tmp_path: Path) -> None:
+    framed = "".join(f"\x0b{message(ORDER, NEUTROPHILS)}\x1c\r" for _ in range(2))
+    assert read(tmp_path, "\ufeff" + framed).labs["value_text"].to_list() == ["0.4", "0.4"]
+
+
+def test_a_line_feed_inside_a_field_does_not_end_the_segment(tmp_path: Path) -> None:
+    text = message(ORDER, "OBX|1|TX|751-8^ANC^LN||TNP\nclotted, see note|10*3/uL||||F", NEUTROPHILS)
+    assert read(tmp_path, text).labs["value_text"].to_list() == ["TNP\nclotted, see note", "0.4"]
+
+
+def test_many_blank_lines_take_no_time(tmp_path: Path) -> None:
+    assert one(read(tmp_path, message(ORDER, NEUTROPHILS) + "\n" * 300_000))["value_text"] == "0.4"
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "value"),
+    [
+        ("NM", "0.4", "0.4"),
+        ("NM", "<0.1", "<0.1"),
+        ("SN", "<^0.1", "<0.1"),
+        ("SN", "^0.4", "0.4"),
+        ("SN", "^2^-^5", "2-5"),
+        ("SN", ">=^20", ">=20"),
+        ("ST", "TNP\\.br\\clotted", "TNP\nclotted"),
+        ("TX", "first~second", "first\nsecond"),
+        ("ST", "3.2 \\T\\ 3.4", "3.2 & 3.4"),
+        ("ST", "a\\E\\T\\E\\", "a\\T\\"),
+        ("CE", "260415000^not detected^SCT", "not detected"),
+        ("CWE", "^^^^^^^^in words", "in words"),
+        ("NM", '""', None),
+        ("ED", "^application^pdf^Base64^JVBERi0x", None),
+    ],
+)
+def test_values_by_their_type(tmp_path: Path, kind: str, sent: str, value: str | None) -> None:
+    assert one(read(tmp_path, message(ORDER, f"OBX|1|{kind}|751-8^ANC^LN||{sent}|10*3/uL||||F")))["value_text"] == value
+
+
+@pytest.mark.parametrize(
+    ("flag", "sent", "value"),
+    [("<", "0.1", "<0.1"), (">", "99", ">99"), ("<", "<0.1", "<0.1"), ("LL", "0.1", "0.1"), ("<", "TNP", "TNP")],
+)
+def test_off_scale_flag_is_a_comparator(tmp_path: Path, flag: str, sent: str, value: str) -> None:
+    assert (
+        one(read(tmp_path, message(ORDER, f"OBX|1|NM|751-8^ANC^LN||{sent}|10*3/uL||{flag}|||F")))["value_text"] == value
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "unit"),
+    [
+        ("10\\S\\3/uL", "10^3/uL"),
+        ("10^3/uL", "10^3/uL"),
+        ("x10^9/L", "x10^9/L"),
+        ("10*3/uL^thousand per microliter^UCUM", "10*3/uL"),
+        ("^K/uL", "K/uL"),
+        ("%^percent", "%"),
+    ],
+)
+def test_units(tmp_path: Path, sent: str, unit: str) -> None:
+    assert one(read(tmp_path, message(ORDER, f"OBX|1|NM|751-8^ANC^LN||4|{sent}||||F")))["unit_text"] == unit
+
+
+@pytest.mark.parametrize(
+    ("sent", "low", "high"),
+    [
+        ("1.5-8.0", "1.5", "8.0"),
+        ("4300 to 10800", "4300", "10800"),
+        ("<5", None, "5"),
+        (">=1.0", "1.0", None),
+        ("see text", None, None),
+    ],
+)
+def test_reference_ranges(tmp_path: Path, sent: str, low: str | None, high: str | None) -> None:
+    row = one(read(tmp_path, message(ORDER, f"OBX|1|NM|751-8^ANC^LN||4|K/uL|{sent}|||F")))
+    assert (row["reference_low_text"], row["reference_high_text"]) == (low, high)
+
+
+def test_loinc_in_the_alternate_triplet_and_local_codes(tmp_path: Path) -> None:
+    codes = ["NEUT#^Neutro abs^L^751-8^Neutrophils^LN", "751-8^Neutrophils", "NEUT#^Neutro abs^L"]
+    rows = read(tmp_path, message(ORDER, *(f"OBX|{n}|NM|{code}||1|K/uL||||F" for n, code in enumerate(codes)))).labs
+    assert rows["loinc"].to_list() == ["751-8", "751-8", None]
+    assert rows["local_code"].to_list() == [None, None, "NEUT#"]
+    mapped = Profile(analytes={"NEUT#": "neut_abs"})
+    assert read(tmp_path, message(ORDER, f"OBX|1|NM|{codes[0]}||1|K/uL||||F"), mapped).labs["local_code"].to_list() == [
+        "NEUT#"
+    ]
+
+
+def test_times_fall_back(tmp_path: Path) -> None:
+    bare = NEUTROPHILS.rsplit("|", maxsplit=1)[0]
+    with_specimen = message(ORDER, bare, "SPM|1|^S||BLD|||||||||||||20260110070000")
+    assert str(one(read(tmp_path, with_specimen))["collected_at"]) == "2026-01-10 07:00:00"
+    row = one(read(tmp_path, message(ORDER, bare)))
+    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 08:15:00", "2026-01-10 10:00:00")
+    row = one(read(tmp_path, message("OBR|1||F-1|CBC", bare)))
+    assert row["collected_at"] is None
+    assert str(row["resulted_at"]) == "2026-01-10 11:00:00"  # MSH-7, 12:00 at +01:00
+
+
+@pytest.mark.parametrize(
+    ("sent", "iso"),
+    [
+        ("20260110", "2026-01-10"),
+        ("202601", "2026-01"),
+        ("2026", "2026"),
+        ("2026011008", "2026-01-10T08:00:00"),
+        ("202601100815", "2026-01-10T08:15:00"),
+        ("20260110081530", "2026-01-10T08:15:30"),
+        ("20260110081530.1234-0500", "2026-01-10T08:15:30.1234-05:00"),
+        ("20260110+0100", "2026-01-10"),
+        ("10 Jan", "10 Jan"),
+    ],
+)
+def test_hl7_times(sent: str, iso: str) -> None:
+    assert pl.select(hl7_time(pl.lit(sent))).item() == iso
+
+
+def test_orders_drawn_together_are_one_specimen(tmp_path: Path) -> None:
+    def order(number: str, drawn: str) -> str:
+        return f"OBR|1||{number}|x|||{drawn}"
+
+    wbc, percent = "OBX|1|NM|6690-2^WBC^LN||2|K/uL||||F", "OBX|1|NM|770-8^Neut^LN||10|%||||F"
+    together = message(order("A", "20260110080000"), wbc, order("B", "20260110080000"), percent)
+    assert read(tmp_path, together).labs["specimen_id"].to_list() == ["A", "A"]
+    apart = message(order("A", "20260110080000"), wbc, order("B", "20260111080000"), percent)
+    assert read(tmp_path, apart).labs["specimen_id"].to_list() == ["A", "B"]
+    undated = message(order("A", ""), wbc, order("B", ""), percent)
+    assert read(tmp_path, undated).labs["specimen_id"].to_list() == ["A", "B"]
+
+
+def test_a_patient_or_order_does_not_leak_into_the_next_message(tmp_path: Path) -> None:
+    second = "\r".join([HEADER, NEUTROPHILS]) + "\r"
+    rows = read(tmp_path, message(ORDER, NEUTROPHILS) + second).labs
+    assert rows["patient_id"].to_list() == ["0042", None]
+    assert rows["specimen_id"].to_list() == ["F-1", None]
+
+
+def test_several_patients_in_one_message(tmp_path: Path) -> None:
+    text = message(ORDER, NEUTROPHILS, "PID|2||0043^^^H^MR", "OBR|2||F-2|CBC", NEUTROPHILS)
+    assert read(tmp_path, text).labs.select("patient_id", "specimen_id").rows() == [("0042", "F-1"), ("0043", "F-2")]
+
+
+@pytest.mark.parametrize(
+    ("listed", "authority", "chosen"),
+    [
+        ("9^^^NHS^NH~0042^^^H^MR~7^^^H^PI", None, "0042"),
+        ("9^^^NHS^NH~7^^^H^PI", None, "7"),
+        ("9^^^NHS^NH~8", None, "9"),
+        ("9^^^NHS^NH~0042^^^H^MR", "NHS", "9"),
+        ("0042^^^H&1.2.3&ISO^MR", "H", "0042"),
+        ("0042^^^H^MR", "NHS", None),
+        ("", None, None),
+    ],
+)
+def test_the_identifier_that_counts(tmp_path: Path, listed: str, authority: str | None, chosen: str | None) -> None:
+    text = message(ORDER, NEUTROPHILS, patient=f"PID|1||{listed}")
+    assert one(read(tmp_path, text, Profile(patient_authority=authority)))["patient_id"] == chosen
+
+
+def test_status_falls_back_on_the_order(tmp_path: Path) -> None:
+    blank = NEUTROPHILS.replace("|||F|||", "||||||")
+    assert one(read(tmp_path, message(ORDER, blank)))["status_text"] == "F"
+    # OBR-25 "A" (some results available) is no correction (OBX-11 "A").
+    assert one(read(tmp_path, message(ORDER[:-1] + "A", blank)))["status_text"] is None
+
+
+def test_control_material_is_skipped_and_counted(tmp_path: Path) -> None:
+    control = message(ORDER, NEUTROPHILS, NEUTROPHILS, "SPM|1|^QC1||BLD|||||||Q")
+    extract = read(tmp_path, control + message(ORDER, NEUTROPHILS, "SPM|1|^S1||BLD|||||||P"))
+    assert extract.labs["specimen_id"].to_list() == ["S1"]
+    assert "qc_rows_skipped:2" in extract.files[0].notes
+
+
+def test_results_come_from_result_messages_only(tmp_path: Path) -> None:
+    order = message(ORDER, NEUTROPHILS, header=HEADER.replace("ORU^R01", "OML^O21"))
+    extract = read(tmp_path, order + message(ORDER, NEUTROPHILS))
+    assert extract.labs.height == 1
+    assert extract.files[0].notes == ("other_messages:1",)
+
+
+def batch(*messages: str, announced: int, batches: str = "1") -> str:
+    return f"FHS|^~\\&\rBHS|^~\\&\r{''.join(messages)}BTS|{announced}\rFTS|{batches}\r"
+
+
+def test_batch_counts_are_checked(tmp_path: Path) -> None:
+    text = message(ORDER, NEUTROPHILS)
+    assert read(tmp_path, batch(text, text, announced=2)).labs.height == 2
+    with pytest.raises(RefusedInputError, match="BTS-1 announces 3 messages, 2 are there"):
+        read(tmp_path, batch(text, text, announced=3))
+    with pytest.raises(RefusedInputError, match="FTS-1 announces 2 batches, 1 are there"):
+        read(tmp_path, batch(text, announced=1, batches="2"))
+    with pytest.raises(RefusedInputError, match="header and no trailer"):
+        read(tmp_path, batch(text, announced=1).split("BTS")[0])
+    assert read(tmp_path, f"BHS|^~\\&\r{text}BTS\r").labs.height == 1
+
+
+def test_other_separators(tmp_path: Path) -> None:
+    text = message(ORDER, "OBX|1|SN|751-8^ANC^LN||<^0.1|10*3/uL||||F").replace("|", "#").replace("^", "$")
+    text = text.replace("MSH#$~\\&", "MSH#$~\\&")
+    assert one(read(tmp_path, text))["value_text"] == "<0.1"
+
+
+def test_a_header_that_is_cut_short(tmp_path: Path) -> None:
+    extract = read(tmp_path, f"MSH|^~\r{PATIENT}\r{ORDER}\r{NEUTROPHILS}\r")
+    assert one(extract)["patient_id"] == "0042"
+
+
+def test_too_many_kinds_of_separators(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="differ in their separators"):
+        read(tmp_path, "".join(f"MSH|^~\\{chr(65 + number)}\r{NEUTROPHILS}\r" for number in range(20)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("8859/1", "latin-1"), ("UNICODE UTF-8", "utf-8"), ("8859/2", "iso8859-2"), ("GB 18030-2000", "gb18030")],
+)
+def test_declared_character_set(tmp_path: Path, declared: str, encoding: str) -> None:
+    name = {"8859/2": "Łódź", "GB 18030-2000": "中性粒"}.get(declared, "Größe")
+    text = message(ORDER, NEUTROPHILS.replace("Neutrophils", name), header=f"{HEADER}||||||{declared}")
+    extract = read(tmp_path, text.encode(encoding))
+    assert one(extract)["analyte_name"] == name
+    assert extract.files[0].notes == ()
+
+
+def test_undeclared_character_set_is_guessed_and_counted(tmp_path: Path) -> None:
+    extract = read(tmp_path, message(ORDER, NEUTROPHILS.replace("10*3/uL", "Tsd/µl")).encode("cp1252"))
+    assert one(extract)["unit_text"] == "Tsd/µl"
+    assert extract.files[0].notes == ("messages_decoded_as_cp1252:1",)
+
+
+def test_utf_16(tmp_path: Path) -> None:
+    assert one(read(tmp_path, message(ORDER, NEUTROPHILS).encode("utf-16")))["value_text"] == "0.4"
+
+
+def test_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "messages.hl7.gz"
+    path.write_bytes(gzip.compress(message(ORDER, NEUTROPHILS).encode()))
+    assert recognises(path)
+    assert ingest({"lab": [str(path)]}).labs.height == 1
+
+
+def test_what_stands_outside_a_message_is_refused(tmp_path: Path) -> None:
+    extract = read(tmp_path, f"FHS|^~\\&\r{NEUTROPHILS}\r{message(ORDER, NEUTROPHILS)}FTS|0\r")
+    assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [(2, "outside_message")]
+    assert extract.labs.height == 1
+
+
+def test_no_message(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableInputError, match="holds no HL7 message"):
+        read(tmp_path, "FHS|^~\\&\rFTS|0\r")
+
+
+def test_pharmacy_messages(tmp_path: Path) -> None:
+    header = HEADER.replace("ORU^R01", "RDE^O11")
+    order = message(
+        "ORC|NW|||||||||||||||20260101", "TQ1|1||||||20260102|20260109", "RXE|1|N05AH02^clozapine^ATC^2626^clozapine^RXNORM|25||mg^milligram",
+        "RXR|PO^oral", header=header,
+    )  # fmt: skip
+    stopped = message("ORC|DC||||||||20260105", "RXE|1^^^20260103|^metamizole", header=header)
+    given = message(
+        "ORC|RE",
+        "RXA|0|1|20260107080000|20260107090000|^cefazolin|2|g^gram|||||||||||||RE",
+        header=HEADER.replace("ORU^R01", "RAS^O17"),
+    )
+    dispensed = message(
+        "ORC|RE", "RXD|1|4179^etoposide^RXNORM|20260108|5|TAB", header=HEADER.replace("ORU^R01", "RDS^O13")
+    )
+    rows = read(tmp_path, order + stopped + given + dispensed).medications
+    assert rows["drug_name"].to_list() == ["clozapine", "metamizole", "cefazolin", "etoposide"]
+    assert rows["atc_code"].to_list() == ["N05AH02", None, None, None]
+    assert rows["rxcui"].to_list() == ["2626", None, None, "4179"]
+    assert [str(day) for day in rows["start_date"]] == ["2026-01-02", "2026-01-03", "2026-01-07", "2026-01-08"]
+    assert [str(day) for day in rows["end_date"]] == ["2026-01-09", "2026-01-05", "2026-01-07", "None"]
+    assert rows["status"].to_list() == [None, "discontinued", "refused", None]
+    assert rows["dose"].to_list() == ["25", None, "2", "5"]
+
+
+def test_people_are_one_row_with_the_latest_word(tmp_path: Path) -> None:
+    known = message(ORDER, NEUTROPHILS)
+    bare = message(ORDER, NEUTROPHILS, patient="PID|1||0042^^^H^MR")
+    people = read(tmp_path, known + bare).patients
+    assert people.select("patient_id", "sex").rows() == [("0042", "F")]
+    assert str(people["birth_date"][0]) == "1970-01-02"

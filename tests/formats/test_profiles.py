@@ -1,0 +1,165 @@
+"""Flat extracts through profiles: wide files, Epic and Cerner extracts, and the profile that init proposes."""
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_schemas import ScreenedResult
+from neutro_screen.errors import NeutroScreenError
+from neutro_screen.ingest import Extract, ingest, load_profile
+from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.propose import propose_profile
+from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.rules.results import judge_rows
+from neutro_screen.validate import Split, split_valid
+from tests.formats.hospital_files import hospital, write_excel, write_native, write_text_csv, write_xlsx
+
+PROFILES = Path(__file__).parent / "profiles"
+NHANES = Path(__file__).parents[3] / "shared" / "data" / "nhanes" / "CBC_J.csv"
+
+
+def judged(extract: Extract, profile: Profile) -> Split:
+    reference = load_reference().extended_by(profile.analytes, profile.statuses)
+    rows = judge_rows(
+        extract.labs, reference, load_policy(), as_of=datetime(2026, 6, 1), decimal_mark=profile.decimal_mark
+    )
+    return split_valid(rows.results, ScreenedResult)
+
+
+@pytest.mark.skipif(not NHANES.exists(), reason="the open data are not beside the project")
+def test_nhanes_wide() -> None:
+    profile = load_profile(PROFILES / "nhanes.toml")
+    accepted, rejected = judged(ingest({"lab": [str(NHANES)]}, profile), profile)
+    counts = accepted.filter(pl.col("analyte") == "neut_abs")
+    people = counts.group_by("patient_id").agg((pl.col("value") * 1000).round(6).min().alias("cells"))
+    assert rejected.height == 0
+    assert people.height == 7523
+    assert [people.filter(pl.col("cells") < limit).height for limit in (1500, 1000, 500)] == [177, 24, 1]
+
+
+def test_wide_columns_are_rows_with_their_unit(tmp_path: Path) -> None:
+    path = write_text_csv(
+        tmp_path / "wide.csv",
+        [("id", "day", "WBC x", "Neut x"), ("1", "2026-01-01", "4.1", ""), ("2", "2026-01-02", "<0.1", "0.0")],
+    )
+    profile = Profile.model_validate({
+        "lab": {
+            "columns": {"patient_id": "id", "collected_at": "day"},
+            "wide": [{"column": "WBC x", "analyte": "wbc", "unit": "K/uL"}, {"column": "Neut x", "analyte": "neut_abs", "unit": "K/uL"}],
+        }
+    })  # fmt: skip
+    extract = ingest({"lab": [str(path)]}, profile)
+    assert extract.labs.sort("source_row", "analyte_name").select("source_row", "analyte_name", "value_text").rows() == [
+        (2, "Neut x", None), (2, "WBC x", "4.1"), (3, "Neut x", "0.0"), (3, "WBC x", "<0.1"),
+    ]  # fmt: skip
+    accepted, _ = judged(extract, profile)
+    assert sorted(accepted.select("analyte", "value", "comparator").rows(), key=str) == [
+        ("neut_abs", 0.0, None), ("wbc", 0.1, "<"), ("wbc", 4.1, None),
+    ]  # fmt: skip
+
+
+def test_epic_order_results(tmp_path: Path) -> None:
+    header = ("PAT_ID", "ORDER_PROC_ID", "SPECIMN_TAKEN_TIME", "RESULT_TIME", "COMPONENT_ID", "COMPONENT_NAME", "COMPON_LNC_CODE", "ORD_VALUE", "ORD_NUM_VALUE", "REFERENCE_UNIT", "RESULT_STATUS")  # fmt: skip
+    rows = [
+        ("Z007", "11", "1/10/2026 8:00:00 AM", "1/10/2026 9:30:00 AM", "1810", "ANC (ABS)", "", "<0.1", "9999999", "10*3/uL", "Final"),
+        ("Z007", "11", "1/10/2026 8:00:00 AM", "1/10/2026 9:30:00 AM", "9", "WBC", "6690-2", "9999999", "9999999", "10*3/uL", "Final"),
+        ("Z007", "12", "1/11/2026 11:15:00 PM", "1/12/2026 1:00:00 AM", "9", "WBC", "6690-2", "2.5", "2.5", "10*3/uL", "Corrected"),
+    ]  # fmt: skip
+    profile = load_profile(PROFILES / "epic_order_results.toml")
+    extract = ingest({"lab": [str(write_text_csv(tmp_path / "epic.csv", [header, *rows]))]}, profile)
+    assert [str(at) for at in extract.labs["collected_at"]] == [
+        "2026-01-10 14:00:00", "2026-01-10 14:00:00", "2026-01-12 05:15:00",
+    ]  # fmt: skip
+    accepted, rejected = judged(extract, profile)
+    assert accepted.select("analyte", "value", "comparator", "status").rows() == [
+        ("neut_abs", 0.1, "<", "final"), ("wbc", 2.5, None, "corrected"),
+    ]  # fmt: skip
+    assert rejected.height == 0  # the sentinel is no number at all, and no result
+
+
+def test_cerner_clinical_events(tmp_path: Path) -> None:
+    header = ("PERSON_ID", "ACCESSION_NBR", "EVENT_END_DT_TM", "VERIFIED_DT_TM", "EVENT_CD_DISP", "RESULT_VAL", "RESULT_UNITS_CD_DISP", "RESULT_STATUS_CD_DISP")  # fmt: skip
+    rows = [
+        ("00123", "A1", "29.03.2026 03:30", "29.03.2026 04:00", "Neutrophile absolut", "0,450", "G/L", "Auth (Verified)"),
+        ("00123", "A1", "29.03.2026 03:30", "29.03.2026 05:00", "Neutrophile absolut", "-999", "G/L", "In Error"),
+    ]  # fmt: skip
+    path = write_text_csv(tmp_path / "cerner.txt", [header, *rows], delimiter="|", encoding="utf-16")
+    profile = load_profile(PROFILES / "cerner_clinical_event.toml")
+    extract = ingest({"lab": [str(path)]}, profile)
+    assert extract.labs["patient_id"].to_list() == ["00123", "00123"]
+    assert str(extract.labs["collected_at"][0]) == "2026-03-29 01:30:00"
+    accepted, _ = judged(extract, profile)
+    assert accepted.select("analyte", "value", "status").rows() == [
+        ("neut_abs", 0.45, "final"),
+        ("neut_abs", None, "entered_in_error"),
+    ]
+
+
+def proposed(tmp_path: Path, path: Path) -> tuple[Profile, str]:
+    text = propose_profile(path)
+    (tmp_path / "proposed.toml").write_text(text, "utf-8")
+    return load_profile(tmp_path / "proposed.toml"), text
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_proposal_reads_its_sample(tmp_path: Path, delimiter: str) -> None:
+    header = ("Hospital Number", "Accession Number", "Collection Date", "Test Name", "Result", "Units", "Ward")
+    rows = [
+        ("00042", "A1", "31/01/2026 08:15", "WBC", "2,5", "10*9/L", "SECRET"),
+        ("00042", "A1", "31/01/2026 08:15", "Neutro total", "0,4", "Gpt/xx", "x"),
+    ]
+    path = write_text_csv(tmp_path / "sample.csv", [header, *rows], delimiter=delimiter, encoding="cp1252")
+    profile, text = proposed(tmp_path, path)
+    assert (profile.lab.columns["patient_id"], profile.decimal_mark) == ("Hospital Number", ",")
+    assert profile.datetime_formats == ("%d/%m/%Y %H:%M",)
+    assert 'Columns that are not used: "Ward"' in text
+    assert 'Tests that are not known by name: "Neutro total"' in text
+    assert 'Units that are not known: "Gpt/xx"' in text
+    assert "SECRET" not in text and "00042" not in text
+    extract = ingest({"lab": [str(path)]}, profile)
+    assert extract.labs.select("patient_id", "value_text").rows() == [("00042", "2,5"), ("00042", "0,4")]
+    assert str(extract.labs["collected_at"][0]) == "2026-01-31 08:15:00"
+
+
+def test_a_proposal_for_a_wide_workbook(tmp_path: Path) -> None:
+    path = tmp_path / "clinic.xlsx"
+    write_xlsx(path, [("Clinic list",), ("MRN", "Collection Date", "WBC (10*9/L)", "Neutrophils (%)", "Neutrophils (10*9/L)", "Mood"),
+                      ("1", "2026-01-31", 2.5, 10, 0.25, "fine")])  # fmt: skip
+    profile, text = proposed(tmp_path, path)
+    assert {column.column: (column.analyte, column.unit) for column in profile.lab.wide} == {
+        "WBC (10*9/L)": ("wbc", "10*9/L"), "Neutrophils (%)": ("neut_pct", "%"), "Neutrophils (10*9/L)": ("neut_abs", "10*9/L"),
+    }  # fmt: skip
+    assert 'not used: "Mood"' in text
+    accepted, rejected = judged(ingest({"lab": [str(path)]}, profile), profile)
+    assert sorted(accepted.select("analyte", "value").rows()) == [("neut_abs", 0.25), ("neut_pct", 10.0), ("wbc", 2.5)]
+    assert rejected.height == 0
+
+
+def test_an_ambiguous_day_is_left_open(tmp_path: Path) -> None:
+    header = ("mrn", "collected", "test", "value", "unit")
+    path = write_text_csv(tmp_path / "sample.csv", [header, ("1", "02/03/2026", "WBC", "4.1", "K/uL")])
+    profile, text = proposed(tmp_path, path)
+    assert profile.datetime_formats == ()
+    assert "day/month and month/day alike" in text
+
+
+@pytest.mark.parametrize("kind", ["lab", "medication", "patient", "diagnosis", "event"])
+def test_proposals_for_every_kind(tmp_path: Path, kind: str) -> None:
+    paths = write_native(hospital(), tmp_path)
+    text = propose_profile(Path(paths[kind][0]))
+    assert f"[{kind}.columns]" in text
+    assert "MISSING" not in text
+
+
+def test_a_proposal_for_excel_in_the_native_layout(tmp_path: Path) -> None:
+    text = propose_profile(Path(write_excel(hospital(), tmp_path)["lab"][0]))
+    assert "MISSING" not in text
+
+
+def test_no_proposal_for_what_is_no_table(tmp_path: Path) -> None:
+    for content in (b"", b"one word", bytes(range(256))):
+        (tmp_path / "x.csv").write_bytes(content)
+        with pytest.raises(NeutroScreenError):
+            propose_profile(tmp_path / "x.csv")

@@ -1,0 +1,79 @@
+"""Times as text become UTC; a day that is not whole is the interval it spans."""
+
+from datetime import date, datetime
+
+import polars as pl
+import pytest
+
+from neutro_screen.ingest.times import parse_dates, parse_times
+
+
+def parsed(text: str | None, zone: str = "UTC", *formats: str) -> datetime | None:
+    found: datetime | None = parse_times(pl.Series([text], dtype=pl.String), zone, formats)[0]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-01-10 08:15:30", datetime(2026, 1, 10, 8, 15, 30)),
+        ("2026-01-10T08:15", datetime(2026, 1, 10, 8, 15)),
+        (" 2026-01-10T08:15:30.250 ", datetime(2026, 1, 10, 8, 15, 30, 250_000)),
+        ("2026-01-10", datetime(2026, 1, 10)),
+        ("2026-01-10T08:15:30Z", datetime(2026, 1, 10, 8, 15, 30)),
+        ("2026-01-10T08:15:30+02:00", datetime(2026, 1, 10, 6, 15, 30)),
+        ("2026-01-10T08:15:30.5-0500", datetime(2026, 1, 10, 13, 15, 30, 500_000)),
+        ("", None), (" ", None), (None, None), ("soon", None), ("2026-02-30", None), ("2026-01", None),
+        ("10/01/2026", None), ("2026-01-10 25:00", None), ("NaN", None),
+    ],
+)  # fmt: skip
+def test_times_without_a_format(text: str | None, utc: datetime | None) -> None:
+    assert parsed(text) == utc
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "utc"),
+    [
+        ("%d.%m.%Y %H:%M", "10.01.2026 08:15", datetime(2026, 1, 10, 7, 15)),
+        ("%m/%d/%Y %I:%M:%S %p", "1/10/2026 11:15:00 PM", datetime(2026, 1, 10, 22, 15)),
+        ("%d.%m.%Y", "10.01.2026", datetime(2026, 1, 9, 23)),
+        ("%Y-%m-%d %H:%M %z", "2026-01-10 08:15 +0500", datetime(2026, 1, 10, 3, 15)),
+    ],
+)
+def test_times_with_a_format_of_the_profile(format_: str, text: str, utc: datetime) -> None:
+    assert parsed(text, "Europe/Berlin", format_) == utc
+
+
+def test_the_hour_that_a_clock_shows_twice_or_skips() -> None:
+    assert parsed("2026-10-25 02:30:00", "Europe/Berlin") == datetime(2026, 10, 25, 0, 30)
+    assert parsed("2026-03-29 02:30:00", "Europe/Berlin") == datetime(2026, 3, 29, 1, 30)
+    assert parsed("2026-03-08 02:30:00", "America/New_York") == datetime(2026, 3, 8, 7, 30)
+
+
+def test_mixed_times_of_one_column() -> None:
+    texts = pl.Series(["2026-01-10", "2026-01-10T08:00:00+01:00", "2026-01-10 08:00", "x", None])
+    assert parse_times(texts, "UTC").to_list() == [
+        datetime(2026, 1, 10), datetime(2026, 1, 10, 7), datetime(2026, 1, 10, 8), None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "earliest", "latest"),
+    [
+        ("2026-03-05", date(2026, 3, 5), date(2026, 3, 5)),
+        ("2026-03-05T10:00:00Z", date(2026, 3, 5), date(2026, 3, 5)),
+        ("20260305", date(2026, 3, 5), date(2026, 3, 5)),
+        ("2026-02", date(2026, 2, 1), date(2026, 2, 28)),
+        ("2024", date(2024, 1, 1), date(2024, 12, 31)),
+        ("2026-13", None, None),
+        ("UNK", None, None),
+        (None, None, None),
+    ],
+)
+def test_dates(text: str | None, earliest: date | None, latest: date | None) -> None:
+    assert parse_dates(pl.Series([text], dtype=pl.String)).row(0) == (earliest, latest)
+
+
+def test_dates_with_a_format_that_has_a_clock() -> None:
+    found = parse_dates(pl.Series(["1/10/2026 11:15 PM"]), ("%m/%d/%Y %I:%M %p",))
+    assert found.row(0) == (date(2026, 1, 10), date(2026, 1, 10))

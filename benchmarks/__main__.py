@@ -118,6 +118,33 @@ def full(path: Path) -> dict[str, Any]:
     return measured(act)
 
 
+def rules(path: Path) -> dict[str, Any]:
+    """Each rule's own time within the screen step, on accepted rows in memory."""
+    from neutro_screen import screen as protocol
+    from neutro_screen.pipeline import moment
+
+    labs, steps = _accepted(path), dict[str, float]()
+
+    def timed(specimens: Any, *applied: tuple[Any, ...]) -> Any:
+        for step, *arguments in applied:
+            started = time.perf_counter()
+            specimens = step(specimens.lazy(), *arguments).collect()
+            steps[step.__name__] = time.perf_counter() - started
+        return specimens
+
+    protocol._in_steps = timed
+
+    def act() -> dict[str, float]:
+        started = time.perf_counter()
+        protocol.screen(labs, as_of=moment(AS_OF))
+        steps["the others (count, episodes, cyclic, causes, flags, status)"] = (
+            time.perf_counter() - started - sum(steps.values())
+        )
+        return steps
+
+    return measured(act)
+
+
 def _accepted(path: Path) -> Any:
     from neutro_screen import pipeline
     from neutro_screen.workspace import Workspace
@@ -191,6 +218,7 @@ WORKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "full": full,
     "anc": anc,
     "peer": peer,
+    "rules": rules,
     "grades": grades,
     "ladder": ladder,
 }
@@ -228,7 +256,13 @@ Where the full run spends its time (CSV):
 
 | step | seconds | share |
 |---|---|---|
-{shares}
+{shares(told["full csv"]["steps"])}
+
+Within the screen step:
+
+| rule | seconds | share |
+|---|---|---|
+{shares(told["rules"]["steps"])}
 
 The aims are those of the project's scale milestone; where a value is above its aim, it is not reached yet.
 """

@@ -47,6 +47,7 @@ class UnitCheckRule(_Rule):
     batch_median_high: PositiveFloat
     batch_minimum_n: PositiveInt
     range_ratio: PositiveFloat
+    alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
     history_ratio: PositiveFloat
 

@@ -179,6 +179,8 @@ def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
             exact & (computed > 0) & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
             & (pl.col("neut_abs") > 0)
         ).then(pl.lit("unit_suspect"))
+        .when(pl.col("wbc").is_null() & (pl.col("neut_abs") >= policy.unit_check.alone_below_g_per_l * 1000))
+        .then(pl.lit("unit_suspect"))
         .when(exact & (pl.col("neut_abs") > pl.col("wbc") * policy.anc.highest_fraction_of_wbc))
         .then(pl.lit("anc_exceeds_wbc")),
         contradiction_manual=pl.when(

@@ -317,6 +317,18 @@ def test_anc_9_fifty_cells_labelled_thousands_are_found_by_the_white_cells_and_t
     assert result.contradicted["reason"].to_list() == ["unit_suspect"]
 
 
+@pytest.mark.parametrize(("value", "is_suspect"), [("99.9", False), ("100", True), ("268.5", True)])
+def test_anc_9_a_huge_count_that_no_white_cells_bear_out_is_a_unit_error(value: str, is_suspect: bool) -> None:
+    alone = screened(f"loinc | value | unit\n751-8 | {value} | 10*3/uL")
+    assert alone.contradicted["reason"].to_list() == (["unit_suspect"] if is_suspect else [])
+    borne_out = screened(f"""
+        loinc  | value   | unit
+        751-8  | {value} | 10*3/uL
+        6690-2 | 290     | 10*3/uL
+    """)
+    assert borne_out.anc["severity"].to_list() == ["normal"]
+
+
 def test_anc_9_a_reference_range_in_other_units_gives_the_unit_away() -> None:
     assert reasons("loinc | value | unit | low | high\n751-8 | 50 | K/uL | 1500 | 8000") == ["unit_suspect"]
 

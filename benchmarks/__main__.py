@@ -120,7 +120,7 @@ def full(path: Path) -> dict[str, Any]:
 
 def rules(path: Path) -> dict[str, Any]:
     """Each rule's own time within the screen step, on accepted rows in memory."""
-    from neutro_screen import screen as protocol
+    from neutro_screen import protocol
     from neutro_screen.pipeline import moment
 
     labs, steps = _accepted(path), dict[str, float]()

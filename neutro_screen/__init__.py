@@ -7,11 +7,9 @@ from typing import Any
 __version__ = version("neutro-screen")
 __all__ = ["ScreenResult", "__version__", "read", "run", "screen"]
 
-_WHERE = {"ScreenResult": "screen", "screen": "screen", "run": "pipeline", "read": "pipeline"}
-
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `neutro-screen --help` should not wait for polars and pandera.
-    if name in _WHERE:
-        return getattr(import_module(f"neutro_screen.{_WHERE[name]}"), name)
+    if name in ("read", "run", "screen", "ScreenResult"):
+        return getattr(import_module("neutro_screen.api"), name)
     raise AttributeError(f"module 'neutro_screen' has no attribute {name!r}")

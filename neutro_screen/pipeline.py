@@ -31,13 +31,13 @@ from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, load_profile
+from neutro_screen.protocol import screen
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
 from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.results import JudgedRows, judge_rows
 from neutro_screen.rules.worklist import open_cases, worklist_rows
-from neutro_screen.screen import screen
 from neutro_screen.store import (
     LATEST_RUN,
     SCREENED,
@@ -173,20 +173,6 @@ def check(settings: RunSettings) -> dict[str, Any]:
     ingest_step(settings, work)
     validate_step(settings, work)
     return {name: work.noted(name) for name in ("rows_in", "counted", "quality")}
-
-
-def read(
-    path: str | Path | Sequence[str | Path], format: str | None = None, profile: str | Path | None = None,
-    *, kind: Kind = "lab",
-) -> Extract:  # fmt: skip
-    """Read files of one kind, or a folder format with all its kinds, into the canonical frames.
-
-    Raises:
-        NeutroScreenError: the input or the profile cannot be used.
-    """
-    paths = [path] if isinstance(path, str | Path) else path
-    loaded = load_profile(Path(profile) if profile is not None else None)
-    return readers.ingest({kind: [str(one) for one in paths]}, loaded, format)
 
 
 def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:

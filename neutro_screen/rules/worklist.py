@@ -86,3 +86,12 @@ def worklist_rows(cases: pl.LazyFrame, status: pl.LazyFrame, previous: pl.LazyFr
         .select(list(WorklistRow.to_schema().columns))
         .sort("patient_id")
     )
+
+
+def in_worklist_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Most urgent first; ties: lower ANC, faster fall, older result."""
+    return rows.sort(
+        "priority", "last_anc_cells_per_ul", "fall_pct", "last_collected_at", "patient_id",
+        descending=[True, False, True, False, False],
+        nulls_last=True,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ import pandera.polars as pa
 import polars as pl
 
 from neutro_schemas import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Flag, PatientStatus, WorkupStep
+from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.anc import count_neutrophils
 from neutro_screen.rules.causes import (
@@ -34,7 +35,8 @@ from neutro_screen.rules.severity import with_grades
 from neutro_screen.rules.specimen_notes import with_mix_up_note
 from neutro_screen.rules.status import cannot_assess, known_patients, patient_status, verdicts
 from neutro_screen.rules.trend import with_baseline, with_projection, with_significant_fall, with_trend
-from neutro_screen.validate import in_shape
+from neutro_screen.rules.worklist import in_worklist_order, open_cases, worklist_rows
+from neutro_screen.validate import in_shape, no_rows
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ScreenResult:
     evidence: pl.DataFrame
     workup_step: pl.DataFrame
     patient_status: pl.DataFrame
+    worklist: pl.DataFrame
     cannot_assess: pl.DataFrame
     contradicted: pl.DataFrame
 
@@ -127,9 +130,17 @@ def screen(
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),
         workup_step=_table(causes.steps, WorkupStep, "episode_id", "step"),
         patient_status=_table(status, PatientStatus, "patient_id"),
+        worklist=_first_worklist(ranked, flags, status),
         cannot_assess=_table(unassessable, CannotAssess, "patient_id", "since", "reason"),
         contradicted=counted.contradicted,
     )
+
+
+def _first_worklist(episodes: pl.DataFrame, flags: pl.DataFrame, status: pl.DataFrame) -> pl.DataFrame:
+    """The worklist in its order, as if nobody had seen any of it before."""
+    nothing = no_rows(WorklistRow).lazy()
+    cases = open_cases(episodes.lazy(), flags.lazy(), status.lazy(), nothing)
+    return in_worklist_order(worklist_rows(cases, status.lazy(), nothing, "").collect()).drop("run_id")
 
 
 def _in_steps(specimens: pl.DataFrame, *steps: tuple[Any, ...]) -> pl.DataFrame:

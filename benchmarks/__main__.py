@@ -47,7 +47,7 @@ def main() -> None:
             for worker in ("floor", "full")
         }
         told |= {
-            worker: repeated(worker, files["csv"], chosen.repeat) for worker in ("anc", "peer", "grades", "ladder")
+            worker: repeated(worker, files["csv"], chosen.repeat) for worker in ("anc", "peer", "grades", "ladder", "rules")
         }
     page = report(rows, told)
     (ROOT / "docs" / "performance.md").write_text(page, "utf-8")
@@ -232,10 +232,10 @@ def report(rows: int, told: dict[str, dict[str, Any]]) -> str:
     def ratio(one: str, other: str) -> str:
         return f"{told[one]['seconds'] / told[other]['seconds']:.1f}"
 
-    steps = told["full csv"]["steps"]
-    shares = "\n".join(
-        f"| {name.removesuffix('_step')} | {s:.2f} | {s / sum(steps.values()):.0%} |" for name, s in steps.items()
-    )
+    def shares(steps: dict[str, float]) -> str:
+        whole = sum(steps.values())
+        return "\n".join(f"| {name.removesuffix('_step')} | {s:.2f} | {s / whole:.0%} |" for name, s in steps.items())
+
     return f"""# Performance
 
 Written by `make bench`: {rows:,} laboratory rows, {platform.machine()}, Python {platform.python_version()}, {packages}. Seconds are

@@ -5,7 +5,7 @@ Pure: frames in, frames out; the index time is an argument; no files, no clock, 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import pandera.polars as pa
 import polars as pl
@@ -168,8 +168,16 @@ def _anc_table(specimens: pl.DataFrame) -> pl.DataFrame:
         anc_from_percent=pl.coalesce("from_percent", "from_percent_manual"),
         anc_manual="chosen_manual",
         wbc_cells_per_ul="wbc",
+        # Sums and means of floats differ in the last digits from run to run: what is published does not.
+        **{name: pl.col(name).round_sig_figs(9) for name in _FITTED},
     )
     return _table(routes, Anc, "patient_id", "collected_at", "specimen_id")
+
+
+_FITTED: Final = (
+    "baseline_cells_per_ul", "slope_log2_per_week", "slope_low", "slope_high", "days_to_severe", "days_to_severe_low",
+    "days_to_severe_high",
+)  # fmt: skip
 
 
 def _table(frame: pl.DataFrame, model: type[pa.DataFrameModel], *order: str) -> pl.DataFrame:

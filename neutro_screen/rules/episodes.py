@@ -73,7 +73,7 @@ def episodes_per_patient(numbered: pl.LazyFrame, policy: Policy, as_of: datetime
             n_severe=severe.sum(),
             severe_span=at_severe.max() - at_severe.min(),
             **{
-                f"days_{name}": pl.col("carried").filter(pl.col("severity") == pl.lit(name)).sum()
+                f"days_{name}": pl.col("carried").filter(pl.col("severity") == pl.lit(name)).sum().round(6)
                 for name in ("mild", "moderate", "severe", "profound")
             },
         )

@@ -91,7 +91,9 @@ def patient_status(
         reasons=pl.col("reasons").sort_by("priority", "started_at", nulls_last=False).last(),
         reason_codes=pl.col("reason_codes").sort_by("priority", "started_at", nulls_last=False).last(),
     )
-    fell = declines.group_by("patient_id").agg(has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max())
+    fell = declines.group_by("patient_id").agg(
+        has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max().round(1)
+    )
     top = (
         suspects.filter(pl.col("category").is_in(["likely", "possible", "expected"]) & (pl.col("rank") == 1))
         .join(episodes.select("episode_id", "started_at"), on="episode_id")

@@ -14,12 +14,19 @@ NIGHT = moment("2026-11-22T02:00:00")
 
 
 @pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """Expected and found, side by side, one row a patient."""
-    store = tmp_path_factory.mktemp("sample") / "s.duckdb"
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Store and reports of the sample hospital."""
+    folder = tmp_path_factory.mktemp("sample")
     chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
-    run(RunSettings(store=store, labs=(str(SAMPLE / "labs.csv"),), as_of=NIGHT, **chart))
-    with reading(store) as connection:
+    labs = (str(SAMPLE / "labs.csv"),)
+    run(RunSettings(store=folder / "s.duckdb", labs=labs, as_of=NIGHT, reports=folder / "reports", **chart))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def screened(folder: Path) -> pl.DataFrame:
+    """Expected and found, side by side, one row a patient."""
+    with reading(folder / "s.duckdb") as connection:
         status = read_table(connection, "SELECT patient_id, current_severity FROM patient_status")
         listed = current_worklist(connection).select("patient_id", found_priority="priority", change="change")
     return (
@@ -39,6 +46,12 @@ def test_every_teaching_case_has_the_severity_it_teaches(screened: pl.DataFrame)
 def test_every_teaching_case_has_the_priority_it_teaches(screened: pl.DataFrame) -> None:
     wrong = screened.filter(pl.col("priority").ne_missing(pl.col("found_priority")))
     assert wrong.select("patient_id", "priority", "found_priority").rows() == []
+
+
+@pytest.mark.parametrize("name", ["flagged.csv", "flags.csv"])
+def test_the_tracked_example_is_what_the_report_writes(folder: Path, name: str) -> None:
+    written = (folder / "reports" / name).read_text("utf-8")
+    assert written == (SAMPLE.parent / "reports" / "example" / name).read_text("utf-8")
 
 
 def test_the_tracked_sample_is_what_the_simulator_writes(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def main() -> None:
             for worker in ("floor", "full")
         }
         told |= {
-            worker: repeated(worker, files["csv"], chosen.repeat) for worker in ("anc", "peer", "grades", "ladder", "rules")
+            worker: repeated(worker, files["csv"], chosen.repeat)
+            for worker in ("anc", "peer", "grades", "ladder", "rules")
         }
     page = report(rows, told)
     (ROOT / "docs" / "performance.md").write_text(page, "utf-8")

@@ -296,7 +296,10 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         history["event"],
         as_of=settings.as_of,
         policy=load_policy(settings.policy),
-        unusable=unusable_results(history["rejected_row"], history["no_result"], settings.as_of),
+        # What its specimen refutes is judged anew by the screen itself.
+        unusable=unusable_results(
+            history["rejected_row"].filter(pl.col("scope") == "row"), history["no_result"], settings.as_of
+        ),
         data_kinds=frozenset(work.noted("data_kinds")),
     )
     for table in SCREENED:

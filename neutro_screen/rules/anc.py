@@ -29,8 +29,12 @@ class Counted:
     contradicted: pl.DataFrame
 
     def missing(self) -> pl.DataFrame:
-        """Specimens without a count: patient_id, specimen_id, reason, since (ANC-9b)."""
-        return self.not_counted.select("patient_id", "specimen_id", "reason", since="collected_at")
+        """Specimens without a count, and refuted results: patient_id, specimen_id, reason, since (ANC-9b)."""
+        specimens = pl.concat(frame.select(*SPECIMEN, "collected_at") for frame in (self.anc, self.not_counted))
+        refuted = self.contradicted.join(specimens, on=SPECIMEN, how="inner")
+        return pl.concat(
+            frame.select(*SPECIMEN, "reason", since="collected_at") for frame in (self.not_counted, refuted)
+        )
 
 
 def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:

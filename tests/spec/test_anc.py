@@ -355,6 +355,17 @@ def test_anc_9b_a_refused_result_makes_the_patient_unassessable_until_a_usable_o
     assert later.patient_status["current_severity"].to_list() == ["normal"]
 
 
+def test_anc_9b_a_count_that_its_own_specimen_refutes_leaves_the_patient_unknown_not_normal() -> None:
+    result = screened("""
+        specimen | collected        | loinc  | value | unit
+        S1       | 2026-02-01 08:00 | 751-8  | 3.0   | 10*9/L
+        S2       | 2026-02-08 08:00 | 751-8  | 50    | 10*9/L
+        S2       | 2026-02-08 08:00 | 6690-2 | 6.0   | 10*9/L
+    """)
+    assert "anc_exceeds_wbc" in result.cannot_assess["reason"].to_list()
+    assert result.patient_status["current_severity"].to_list() == [None]
+
+
 def test_anc_9b_a_clotted_specimen_is_a_missing_result_not_a_normal_one() -> None:
     result = screened("loinc | value\n751-8 | CLOTTED")
     assert result.cannot_assess["reason"].to_list() == ["clotted"]

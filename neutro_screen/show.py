@@ -41,7 +41,7 @@ def summary_text(summary: "RunSummary") -> str:
         "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
         f"cannot assess: {summary.cannot_assess} patients",
     ]
-    if a.rows_in == 0 or a.rows_in == a.not_screened + a.no_result:
+    if a.has_no_data:
         lines.append("NO DATA: no result of the screen's analytes came in. No flags does not mean no neutropenia.")
     elif a.accepted == 0 and a.duplicate:
         lines.append("nothing new: every accepted row was in the store already")

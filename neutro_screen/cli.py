@@ -68,6 +68,7 @@ def run(
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
 ) -> None:
@@ -103,11 +104,14 @@ def run(
         Publish nothing when more than this share of the screened rows is refused.
     rescreen_all
         Screen every patient of the store again, not only those with new rows.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings: counts only.
     quiet
         Show nothing but errors.
     json_
         Print the summary as JSON.
     """
+    from neutro_screen.notify import load_notify, telling
     from neutro_screen.pipeline import RunSettings
     from neutro_screen.pipeline import run as run_pipeline
 
@@ -126,8 +130,9 @@ def run(
         rescreen_all=rescreen_all,
         as_of=_as_of(as_of),
     )
-    with _progress(quiet or json_) as show:
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
         summary = run_pipeline(settings, show)
+        told(summary.as_dict())
     if json_:
         _write(json.dumps(summary.as_dict(), indent=2))
     elif not quiet:
@@ -360,14 +365,14 @@ def simulate(
 
 @app.command
 def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
-    """Write a commented profile and policy to edit; nothing that is there is overwritten.
+    """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
     Example: neutro-screen init settings --from night/labs.csv
 
     Parameters
     ----------
     folder
-        Where to write profile.toml and policy.toml.
+        Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
     """
@@ -406,6 +411,28 @@ def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
 
 
 @app.command
+def notify(settings: Path) -> None:
+    """Send a test message by every way that a notification file names.
+
+    Example: neutro-screen notify notify.toml
+
+    Parameters
+    ----------
+    settings
+        TOML file that says who is told what.
+    """
+    from neutro_screen.notify import Message, load_notify, send
+
+    test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
+    problems = send(test, load_notify(settings))
+    for problem in problems:
+        _warn(problem)
+    if problems:
+        sys.exit(1)
+    _write("sent")
+
+
+@app.command
 def schedule(
     *,
     cron: str = "0 2 * * *",
@@ -420,6 +447,7 @@ def schedule(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
     """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
 
@@ -451,6 +479,8 @@ def schedule(
         TOML file that describes the source.
     policy
         TOML file with clinical numbers that differ.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings.
     """
     from neutro_screen.schedule import serve_nightly
 
@@ -458,6 +488,7 @@ def schedule(
         "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
         "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
         "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "notify": notify and str(notify.absolute()),
     }  # fmt: skip
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
 
@@ -484,6 +515,10 @@ def _progress(silent: bool) -> Iterator[Any]:
 
     with Console(stderr=True).status("starting") as status:
         yield status.update
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"neutro-screen: warning: {text}\n")
 
 
 def _write(text: str) -> None:

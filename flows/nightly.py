@@ -12,30 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from neutro_screen.errors import PublishError, UnreadableInputError
-from neutro_screen.pipeline import (
-    RunSettings,
-    history_step,
-    ingest_step,
-    moment,
-    now,
-    publish_step,
-    screen_step,
-    validate_step,
-)
+from neutro_screen.notify import load_notify, telling
+from neutro_screen.pipeline import RunSettings, history_step, ingest_step, publish_step, screen_step, validate_step
+from neutro_screen.schedule import BACK_OFF_SECONDS, may_pass, settings_of
 from neutro_screen.store import lock
 from neutro_screen.workspace import Workspace
 
 Step = Callable[[RunSettings, Workspace], Any]
-
-
-def _may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Reading and publishing may fail for a moment (a share that is away, a full disk); a refusal stays a refusal."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, UnreadableInputError | PublishError)
 
 
 def _take(step: Step, settings: RunSettings, work: str) -> dict[str, Any]:
@@ -43,7 +29,12 @@ def _take(step: Step, settings: RunSettings, work: str) -> dict[str, Any]:
     return told if isinstance(told, dict) else told.as_dict()
 
 
-@task(retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_pass, persist_result=False)
+@task(
+    retries=len(BACK_OFF_SECONDS),
+    retry_delay_seconds=BACK_OFF_SECONDS,
+    retry_condition_fn=may_pass,
+    persist_result=False,
+)
 def ingest(settings: RunSettings, work: str) -> dict[str, Any]:
     """Read all inputs into the canonical frames."""
     return _take(ingest_step, settings, work)
@@ -67,7 +58,12 @@ def screen(settings: RunSettings, work: str) -> dict[str, Any]:
     return _take(screen_step, settings, work)
 
 
-@task(retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_pass, persist_result=False)
+@task(
+    retries=len(BACK_OFF_SECONDS),
+    retry_delay_seconds=BACK_OFF_SECONDS,
+    retry_condition_fn=may_pass,
+    persist_result=False,
+)
 def publish(settings: RunSettings, work: str) -> dict[str, Any]:
     """Put the results in place and write the reports."""
     return _take(publish_step, settings, work)
@@ -88,36 +84,33 @@ def nightly(
     as_of: str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    notify: str | None = None,
 ) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
 
     Returns the run's summary: counts and the report's path.
     """
-    settings = RunSettings(
-        store=Path(store),
-        as_of=moment(as_of) if as_of else now(),
-        labs=tuple(labs),
-        medications=tuple(medications or ()),
-        patients=tuple(patients or ()),
-        diagnoses=tuple(diagnoses or ()),
-        events=tuple(events or ()),
-        reports=Path(reports) if reports else None,
-        format=format,
-        profile=Path(profile) if profile else None,
-        policy=Path(policy) if policy else None,
-        max_rejected=max_rejected,
-        rescreen_all=rescreen_all,
-    )
+    asked = {
+        "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
+        "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy, "as_of": as_of,
+        "max_rejected": max_rejected, "rescreen_all": rescreen_all,
+    }  # fmt: skip
+    with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
+        summary = _five_steps(settings_of(asked))
+        told(summary)
+    create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
+    return summary
+
+
+def _five_steps(settings: RunSettings) -> dict[str, Any]:
     with lock(settings.store):
         work = tempfile.mkdtemp(prefix=".neutro-screen-work-", dir=settings.store.parent)
         try:
             for step in (ingest, validate, history, screen):
                 step(settings, work)
-            summary = publish(settings, work)
+            return publish(settings, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
-    return summary
 
 
 def artifact_markdown(summary: dict[str, Any]) -> str:

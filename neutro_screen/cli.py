@@ -142,6 +142,95 @@ def run(
 
 
 @app.command
+def backfill(
+    *,
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    store: Path,
+    reports: Path | None = None,
+    by: Literal["file", "month", "year"] = "month",
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    json_: AsJson = False,
+) -> None:
+    """Screen years of extracts in chunks; one that was stopped goes on after its last finished chunk.
+
+    Example: neutro-screen backfill --labs "extracts/*/labs_*.csv" --patients patients.csv --store screen.duckdb --by year
+
+    Parameters
+    ----------
+    labs
+        Laboratory files, folders or globs, with a date in their paths.
+    medications
+        Medication files.
+    patients
+        Patient files.
+    diagnoses
+        Diagnosis files.
+    events
+        Event files.
+    store
+        The DuckDB file; the finished chunks are remembered beside it.
+    reports
+        Folder for the reports, written after the last chunk.
+    by
+        One chunk a month, a year (of the date in the path) or a laboratory file.
+    format
+        Format of the files.
+    profile
+        TOML file that describes the source.
+    policy
+        TOML file with clinical numbers that differ.
+    as_of
+        Index time of all chunks; default that of the backfill that has begun, else now.
+    max_rejected
+        Stop at a chunk when more than this share of its screened rows is refused.
+    notify
+        TOML file that says who is told of the end.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the summary as JSON.
+    """
+    from neutro_screen.backfill import backfill as run_backfill
+    from neutro_screen.backfill import begun_as_of
+    from neutro_screen.notify import load_notify, telling
+    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.show import backfill_text
+
+    settings = RunSettings(
+        store=store,
+        labs=tuple(labs),
+        medications=tuple(medications or ()),
+        patients=tuple(patients or ()),
+        diagnoses=tuple(diagnoses or ()),
+        events=tuple(events or ()),
+        reports=reports,
+        format=format,
+        profile=profile,
+        policy=policy,
+        max_rejected=max_rejected,
+        as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
+    )
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
+        summary = run_backfill(settings, by, lambda at: show(f"chunk {at.number} of {at.of}: {at.chunk}"))
+        if summary.last:
+            told(summary.last.as_dict())
+    if json_:
+        _write(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        _write(backfill_text(summary))
+
+
+@app.command
 def check(
     *,
     labs: Annotated[list[str], Parameter(group=_INPUT)],

@@ -1,10 +1,17 @@
-"""Serving the nightly flow on a single machine, without a Prefect server of one's own."""
+"""What the flows and a scheduler need: settings from plain words, what may be tried again, serving on one machine."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from neutro_screen.errors import ConfigurationError
+from pydantic import TypeAdapter
+
+from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
+from neutro_screen.pipeline import RunSettings, moment, now
+
+#: Reading and publishing are tried again after these pauses; a refusal is not.
+BACK_OFF_SECONDS: Final = [10, 60, 300]
 
 
 def serve_nightly(cron: str, time_zone: str, parameters: dict[str, Any]) -> None:
@@ -34,3 +41,20 @@ def flow_folder() -> Path:
     """Where the flows are: inside an installed package, beside it in a checkout."""
     here = Path(__file__).parent
     return here / "flows" if (here / "flows").is_dir() else here.parent / "flows"
+
+
+def settings_of(asked: Mapping[str, Any]) -> RunSettings:
+    """Settings from what a scheduler keeps: texts, numbers and lists by the names of ``RunSettings``; None is not given.
+
+    Raises:
+        ConfigurationError: ``as_of`` is no time.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    return TypeAdapter(RunSettings).validate_python(
+        given | {"as_of": moment(asked["as_of"]) if asked.get("as_of") else now()}
+    )
+
+
+def may_pass(task: Any, run: Any, state: Any) -> bool:
+    """Whether a task is worth another try: a share that is away, a file still to come, a full disk. A refusal stays."""
+    return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError)

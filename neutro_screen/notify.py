@@ -198,9 +198,9 @@ def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
 
 
 def _warnings(summary: Mapping[str, Any]) -> Counter[str]:
-    kinds = Counter(str(warning["kind"]) for warning in summary.get("warnings", ()))
+    kinds = Counter(str(warning["kind"]).replace("_", " ") for warning in summary.get("warnings", ()))
     if Account(**summary["account"]).has_no_data:
-        kinds["no data"] += 1
+        kinds["no data"] = 1
     return kinds
 
 

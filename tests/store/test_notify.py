@@ -163,9 +163,9 @@ def test_apprise_services_are_told_each_and_counted_where_they_are_not_reached(w
     [
         (summary(critical=3), ("critical",), "neutro-screen: critical patients tonight: 3"),
         (
-            summary(critical=3, warnings=[{"kind": "silence", "lab": "X", "since": "2026-11-01"}] * 2),
+            summary(critical=3, warnings=[{"kind": "silent_laboratory", "lab": "SECRET", "since": "2026-11-01"}] * 2),
             ("critical", "warning"),
-            "neutro-screen: critical patients tonight: 3; warnings: silence 2",
+            "neutro-screen: critical patients tonight: 3; warnings: silent laboratory 2",
         ),
         (summary(accepted=0), ("warning",), "neutro-screen: warnings: no data 1"),
         (summary(critical=3), ("warning",), None),
@@ -176,6 +176,7 @@ def test_apprise_services_are_told_each_and_counted_where_they_are_not_reached(w
 def test_only_what_is_asked_for_is_told(told: dict[str, object], events: tuple[str, ...], title: str | None) -> None:
     message = end_of_run(told, events)  # type: ignore[arg-type]
     assert (message.title if message else None) == title
+    assert message is None or "SECRET" not in message.body
 
 
 def test_an_unexpected_error_is_told_by_its_kind_and_goes_on() -> None:

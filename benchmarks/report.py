@@ -160,10 +160,12 @@ def _row(figure: str, value: float, unit: str, limit: float | None = None) -> di
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a table."""
-    lines = [
-        f"| {row['figure']} | {row['value']:g} {row['unit']} | {'< %g %s' % (row['limit'], row['unit']) if row['limit'] else ''} |"
-        for row in rows
-    ]
+
+    def cells(row: dict[str, Any]) -> str:
+        promised = "" if row["limit"] is None else f"< {row['limit']:g} {row['unit']}"
+        return f"| {row['figure']} | {row['value']:g} {row['unit']} | {promised} |"
+
+    lines = [cells(row) for row in rows]
     return "\n".join(["| figure | measured | promised |", "|---|---|---|", *lines]) + "\n"
 
 

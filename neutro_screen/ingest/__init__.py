@@ -62,7 +62,7 @@ READERS: dict[str, Reader] = {
         cdisc.read_cdisc,
         takes="both",
     ),
-    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, _by_kind(hl7v2.read_hl7)),
+    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, hl7v2.read_hl7),
     "excel": Reader(
         "Excel workbook (.xlsx, .xlsm), long or wide",
         excel.recognises,
@@ -104,6 +104,7 @@ def ingest(
     files: list[SourceFile] = []
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
+            of_source: dict[tuple[Path, Kind], SourceFile] = {}
             with unchanged(path):
                 for kind, table in reader.read(path, asked, profile):
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
@@ -111,7 +112,11 @@ def ingest(
                     typed = TYPED[kind](rows, profile)
                     parts[kind].append(typed)
                     refused[kind].extend(table.refused)
-                    files.append(_source_file(kind, name, typed, table, notes))
+                    place = table.path, kind
+                    sha256 = of_source[place].sha256 if place in of_source else sha256_of(table.path)
+                    described = _source_file(kind, name, typed, table, notes, sha256)
+                    of_source[place] = _together(of_source[place], described) if place in of_source else described
+            files += of_source.values()
     frames = {kind: pl.concat(parts[kind]) if parts[kind] else _no_rows(kind, profile) for kind in KINDS}
     return Extract(
         labs=frames["lab"],
@@ -159,12 +164,14 @@ def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Pat
     return sources
 
 
-def _source_file(kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...]) -> SourceFile:
+def _source_file(
+    kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...], sha256: str
+) -> SourceFile:
     described = SourceFile(
         name=table.path.name,
         kind=kind,
         format=format_name,
-        sha256=sha256_of(table.path),
+        sha256=sha256,
         rows=typed.height + len(table.refused),
         notes=(*table.notes, *notes),
     )
@@ -172,6 +179,19 @@ def _source_file(kind: Kind, format_name: str, typed: pl.DataFrame, table: Table
         return described
     first, last = typed.select(first=pl.col("collected_at").min(), last=pl.col("collected_at").max()).row(0)
     return replace(described, first_collected_at=first, last_collected_at=last)
+
+
+def _together(earlier: SourceFile, later: SourceFile) -> SourceFile:
+    """Two pieces of one file."""
+    firsts = [piece.first_collected_at for piece in (earlier, later) if piece.first_collected_at is not None]
+    lasts = [piece.last_collected_at for piece in (earlier, later) if piece.last_collected_at is not None]
+    return replace(
+        earlier,
+        rows=earlier.rows + later.rows,
+        notes=tuple(dict.fromkeys((*earlier.notes, *later.notes))),
+        first_collected_at=min(firsts, default=None),
+        last_collected_at=max(lasts, default=None),
+    )
 
 
 def _no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:

@@ -13,7 +13,10 @@ from neutro_screen.ingest.times import parse_dates, parse_times
 
 
 class Table(NamedTuple):
-    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows."""
+    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows.
+
+    A large file may come as several, each with its own rows and lines; a note is given once a file.
+    """
 
     path: Path
     rows: pl.DataFrame

@@ -11,6 +11,7 @@ from neutro_screen.errors import ConfigurationError, UnreadableInputError
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
@@ -48,9 +49,9 @@ READERS: dict[str, Reader] = {
         takes="folder",
     ),
     "omop": Reader(
-        "OMOP CDM 5.4, a folder of CSV or Parquet files or a DuckDB file",
+        "OMOP CDM 5.4, a folder of CSV or Parquet files, a DuckDB file or a PostgreSQL address",
         omop.recognises,
-        _by_kind(omop.read_omop),
+        omop.read_omop,
         takes="both",
     ),
     "fhir": Reader(
@@ -96,9 +97,13 @@ def ingest(
         UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
         RefusedInputError: a file lacks required columns.
     """
-    profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
+    with local_copies(paths, format_name) as local:
+        return _ingest(local, profile or Profile(), format_name)
+
+
+def _ingest(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Extract:
     parts: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
     refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
     files: list[SourceFile] = []

@@ -121,7 +121,9 @@ def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
             columns, _ = pyreadstat.read_xport(
                 text, output_format="dict", disable_datetime_conversion=True, row_offset=done, row_limit=ROWS_A_PIECE
             )
-        except Exception:  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
+        except (
+            Exception
+        ):  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
             raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
         if not isinstance(columns, dict):
             raise TypeError("pyreadstat did not give a dict")

@@ -251,3 +251,19 @@ def test_datasets_in_many_pieces_are_read_as_one(tmp_path: Path, monkeypatch: py
             pieces = ingest({"lab": paths})
         assert_frame_equal(pieces.labs, whole.labs)
         assert [file.rows for file in pieces.files] == [file.rows for file in whole.files]
+
+
+def test_a_database_whose_concept_ids_are_decimals(tmp_path: Path) -> None:
+    path = tmp_path / "cdm.duckdb"
+    with duckdb.connect(str(path)) as database:
+        database.execute("CREATE TABLE person AS SELECT 1 AS person_id, 1970 AS year_of_birth")
+        database.execute(
+            "CREATE TABLE measurement AS SELECT 1 AS person_id, 3000905.0::DOUBLE AS measurement_concept_id, "
+            "DATE '2026-01-10' AS measurement_date, 4.5 AS value_as_number"
+        )
+        database.execute(
+            "CREATE TABLE concept AS SELECT unnest([3000905, 7]) AS concept_id, 'Leukocytes' AS concept_name, "
+            "'LOINC' AS vocabulary_id, unnest(['6690-2', '0-0']) AS concept_code"
+        )
+    labs = read(path).labs
+    assert labs.select("loinc", "analyte_name", "value_text").rows() == [("6690-2", "Leukocytes", "4.5")]

@@ -1,4 +1,4 @@
-"""The nightly run as a Prefect flow: the five steps of the pipeline as tasks that hand on a folder and counts.
+"""The nightly run as a Prefect flow: the steps of the pipeline as tasks that hand on a folder and counts.
 
 Prefect keeps parameters, return values, log lines and exception texts in its database. So tasks get paths and return
 counts; the rows wait as Parquet in a private work folder that is removed at the end, and an error says kind, place and
@@ -6,67 +6,15 @@ remedy only. Environment (see docs/operations.md): a private PREFECT_HOME, DO_NO
 PREFECT_SERVER_ANALYTICS_ENABLED=false.
 """
 
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from neutro_screen.notify import load_notify, telling
-from neutro_screen.pipeline import RunSettings, history_step, ingest_step, publish_step, screen_step, validate_step
-from neutro_screen.schedule import BACK_OFF_SECONDS, may_pass, settings_of
-from neutro_screen.store import lock
-from neutro_screen.workspace import Workspace
-
-Step = Callable[[RunSettings, Workspace], Any]
-
-
-def _take(step: Step, settings: RunSettings, work: str) -> dict[str, Any]:
-    told = step(settings, Workspace(Path(work)))
-    return told if isinstance(told, dict) else told.as_dict()
-
-
-@task(
-    retries=len(BACK_OFF_SECONDS),
-    retry_delay_seconds=BACK_OFF_SECONDS,
-    retry_condition_fn=may_pass,
-    persist_result=False,
-)
-def ingest(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Read all inputs into the canonical frames."""
-    return _take(ingest_step, settings, work)
-
-
-@task(persist_result=False)
-def validate(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Judge every row; split accepted from refused."""
-    return _take(validate_step, settings, work)
-
-
-@task(persist_result=False)
-def history(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Merge with what the store holds of the touched patients."""
-    return _take(history_step, settings, work)
-
-
-@task(persist_result=False)
-def screen(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Apply the rules."""
-    return _take(screen_step, settings, work)
-
-
-@task(
-    retries=len(BACK_OFF_SECONDS),
-    retry_delay_seconds=BACK_OFF_SECONDS,
-    retry_condition_fn=may_pass,
-    persist_result=False,
-)
-def publish(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Put the results in place and write the reports."""
-    return _take(publish_step, settings, work)
+from neutro_screen.schedule import settings_of
+from neutro_screen.tasks import run_step_by_step
 
 
 @flow(name="neutro-screen-nightly", persist_result=False, log_prints=False)
@@ -84,6 +32,7 @@ def nightly(
     as_of: str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    memory: str = "4GB",
     notify: str | None = None,
 ) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
@@ -93,24 +42,13 @@ def nightly(
     asked = {
         "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
         "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy, "as_of": as_of,
-        "max_rejected": max_rejected, "rescreen_all": rescreen_all,
+        "max_rejected": max_rejected, "rescreen_all": rescreen_all, "memory": memory,
     }  # fmt: skip
     with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
-        summary = _five_steps(settings_of(asked))
+        summary = run_step_by_step(settings_of(asked)).as_dict()
         told(summary)
     create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
     return summary
-
-
-def _five_steps(settings: RunSettings) -> dict[str, Any]:
-    with lock(settings.store):
-        work = tempfile.mkdtemp(prefix=".neutro-screen-work-", dir=settings.store.parent)
-        try:
-            for step in (ingest, validate, history, screen):
-                step(settings, work)
-            return publish(settings, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
 
 
 def artifact_markdown(summary: dict[str, Any]) -> str:

@@ -69,6 +69,7 @@ def run(
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
 ) -> None:
@@ -106,13 +107,15 @@ def run(
         Screen every patient of the store again, not only those with new rows.
     notify
         TOML file that says who is told of failures, critical patients and warnings: counts only.
+    memory
+        What the rows at work may take; more of them are spread over parts that wait on disk beside the store.
     quiet
         Show nothing but errors.
     json_
         Print the summary as JSON.
     """
     from neutro_screen.notify import load_notify, telling
-    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.pipeline import RunSettings, bytes_of
     from neutro_screen.pipeline import run as run_pipeline
 
     settings = RunSettings(
@@ -128,6 +131,7 @@ def run(
         policy=policy,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        memory=bytes_of(memory),
         as_of=_as_of(as_of),
     )
     with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
@@ -157,6 +161,7 @@ def backfill(
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
@@ -193,6 +198,8 @@ def backfill(
         Index time of all chunks; default that of the backfill that has begun, else now.
     max_rejected
         Stop at a chunk when more than this share of its screened rows is refused.
+    memory
+        What the rows at work may take.
     notify
         TOML file that says who is told of the end.
     quiet
@@ -203,7 +210,7 @@ def backfill(
     from neutro_screen.backfill import backfill as run_backfill
     from neutro_screen.backfill import begun_as_of
     from neutro_screen.notify import load_notify, telling
-    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.pipeline import RunSettings, bytes_of
     from neutro_screen.show import backfill_text
 
     settings = RunSettings(
@@ -218,6 +225,7 @@ def backfill(
         profile=profile,
         policy=policy,
         max_rejected=max_rejected,
+        memory=bytes_of(memory),
         as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
     )
     with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:

@@ -24,7 +24,8 @@ print(json.dumps(nightly(**json.loads(sys.argv[1]))))
 #: night that must be refused.
 _LATE_THEN_REFUSED = """
 import json, os, sys, threading
-import flows.nightly as module
+import neutro_screen.tasks as module
+from flows.nightly import nightly
 from neutro_screen.errors import PublishError, RefusedInputError
 asked, labs, refused = map(json.loads, sys.argv[1:])
 quick = {"retry_delay_seconds": [1, 1, 1]}
@@ -37,10 +38,10 @@ def full_at_first(settings, work):
     return publish_step(settings, work)
 module.publish_step = full_at_first
 threading.Timer(1.5, lambda: os.symlink(labs, asked["labs"][0])).start()
-print(json.dumps(module.nightly(**asked)["account"]))
+print(json.dumps(nightly(**asked)["account"]))
 assert len(tried) == 2, tried
 try:
-    module.nightly(**refused)
+    nightly(**refused)
 except RefusedInputError:
     print("refused")
 """

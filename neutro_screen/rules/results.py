@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from neutro_schemas import RETRACTED_STATUSES
+from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules import analytes, values
 from neutro_screen.text import match_key
@@ -35,10 +35,14 @@ def judge_rows(
     as_of: datetime,
     patients: pl.DataFrame | None = None,
     decimal_mark: str | None = None,
+    decimal_marks: pl.DataFrame | None = None,
 ) -> JudgedRows:
     """Judge the rows of an extract (``LabRow``).
 
     ``patients`` (patient_id, birth_date) lets results from before birth be found. ``as_of`` bounds the future.
+    ``decimal_mark`` is what the profile states. Without it ``decimal_marks`` (lab, analyte, decimal_mark; from
+    ``values.decimal_marks``) tells what the whole batch says, of which the rows may be a part; the rows themselves do
+    where it is not given.
     """
     judged = with_analyte(rows, reference)
     is_screened = pl.col("not_screened").is_null()
@@ -46,7 +50,7 @@ def judge_rows(
     screened = (
         judged.filter(is_screened)
         .pipe(with_status, reference)
-        .pipe(with_value, reference, decimal_mark)
+        .pipe(with_value, reference, policy, decimal_mark, decimal_marks)
         .pipe(with_unit, policy)
         .pipe(with_time, policy, as_of, patients)
         .pipe(with_reference_range)
@@ -86,17 +90,31 @@ def with_status(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     return rows.join(words, on="status_text", how="left", nulls_equal=True, maintain_order="left")
 
 
-def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | None) -> pl.DataFrame:
+def with_value(
+    rows: pl.DataFrame,
+    reference: Reference,
+    policy: Policy,
+    stated_mark: str | None,
+    decimal_marks: pl.DataFrame | None,
+) -> pl.DataFrame:
     """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed."""
     rows = rows.with_columns(
         number=values.number(pl.col("value_text")), is_small_unit=(pl.col("factor") < 1).fill_null(False)
     )
     is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
+    odd = rows.filter(~is_plain)
+    if stated_mark is None and decimal_marks is None and values.needs_decision(odd):
+        decimal_marks = values.decimal_marks(values.text_counts(rows), policy)
+    if decimal_marks is not None and decimal_marks.height:
+        source = ["lab", "analyte"]
+        rows = rows.join(decimal_marks, on=source, how="left", nulls_equal=True, maintain_order="left")
+    else:
+        rows = rows.with_columns(decimal_mark=pl.lit(None, pl.String))
     keys = list(values.KEYS)
-    odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, decimal_mark)
+    read = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
     pending = pl.col("status") == "pending"
     return (
-        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        rows.join(read, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
         .with_columns(
             number=pl.when(is_plain).then("number").otherwise("number_read"),
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
@@ -106,7 +124,7 @@ def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | Non
         .with_columns(
             value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status")
         )
-        .drop("number_read")
+        .drop("number_read", "decimal_mark")
     )
 
 
@@ -139,17 +157,23 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     else:
         rows = rows.with_columns(birth_date=pl.lit(None, pl.Date))
     counted = pl.coalesce("collected_at", "resulted_at")
+    # A spreadsheet shortens long numbers to 2.02E+11: many specimens would become one.
+    is_damaged = pl.col("specimen_id").str.contains(DAMAGED_NUMBER).fill_null(False)
+    own_number = pl.when(~is_damaged).then("specimen_id")
+    # Birth dates are local days, times UTC: the day of birth may begin up to a day earlier in UTC.
+    first_day = pl.col("birth_date").dt.offset_by("-1d")
     return rows.with_columns(
         collected_at=counted,
-        specimen_id=pl.coalesce("specimen_id", counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
+        specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
         time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time")).then(pl.lit("unreadable"))
         .when(counted.is_null()).then(pl.lit("missing"))
         .when(counted > latest).then(pl.lit("future"))
-        .when(counted.dt.date() < pl.col("birth_date")).then(pl.lit("before_birth"))
+        .when(counted.dt.date() < first_day).then(pl.lit("before_birth"))
         .otherwise(pl.lit("ok")),
         time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null())
         .then(pl.lit("collected_from_result_time")),
         order_note=pl.when(pl.col("collected_at") > pl.col("resulted_at")).then(pl.lit("collected_after_resulted")),
+        specimen_note=pl.when(is_damaged).then(pl.lit("specimen_id_damaged")),
     )  # fmt: skip
 
 
@@ -190,13 +214,26 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     else:
         rows = rows.with_columns(batch_is_suspect=pl.lit(None, pl.Boolean))
     range_ratio = pl.col("reference_high") / pl.col("typical_reference_high")
+    belies_range = is_checked & (
+        (range_ratio >= check.range_ratio) | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0))
+    ).fill_null(False)
+    rows = rows.with_columns(belies_range=belies_range)
+    # The white cells' own range speaks for the whole specimen: 50 beside WBC 60 [4000-11000] is 50 cells.
+    specimen = ("patient_id", "specimen_id", "unit_key")
+    belied = rows.filter("belies_range").select(specimen).unique()
+    if belied.height:
+        rows = rows.join(
+            belied.with_columns(specimen_belies=pl.lit(True)), on=specimen, how="left", maintain_order="left"
+        )
+    else:
+        rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
         unit_status=pl.when(
             is_checked
             & (
                 pl.col("batch_is_suspect").fill_null(False)
-                | (range_ratio >= check.range_ratio).fill_null(False)
-                | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0)).fill_null(False)
+                | pl.col("belies_range")
+                | pl.col("specimen_belies").fill_null(False)
                 | (pl.col("value") >= 10 * pl.col("usual_high")).fill_null(False)
             )
         )
@@ -222,7 +259,9 @@ def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
             "code_note",
             "status_note",
             "time_note",
+            "time_oddity",
             "order_note",
+            "specimen_note",
             pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
                 pl.lit("possible_pseudoneutropenia")
             ),

@@ -189,6 +189,8 @@ class MixUpRule(_Rule):
 
     within_d: PositiveInt
     mcv_jump_fl: PositiveFloat
+    repeat_within_h: PositiveInt
+    repeat_ratio: PositiveFloat
     haemoglobin_jump_g_per_dl: PositiveFloat
 
 

@@ -377,6 +377,25 @@ def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")
 
 
 @app.command
+def migrate(*, store: Path) -> None:
+    """Bring the store of an older version up to this one; the old file is kept beside it. The next run does the same.
+
+    Example: neutro-screen migrate --store screen.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    """
+    from neutro_screen.store import lock
+    from neutro_screen.store import migrate as migrate_store
+
+    with lock(store):
+        backup = migrate_store(store)
+    _write(f"migrated; the old file is {backup.name}" if backup else "nothing to do: the store is of this version")
+
+
+@app.command
 def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
     """Check the installation, the reference data and the store; say what to do.
 

@@ -40,12 +40,14 @@ from neutro_screen.rules.results import JudgedRows, judge_rows
 from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.store import (
     LATEST_RUN,
+    SCHEMA_VERSION,
     SCREENED,
     delete_patients,
     delete_rows,
     first_row,
     insert,
     lock,
+    migrate,
     publishing,
     read_table,
     reading,
@@ -246,6 +248,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     run_id, is_everybody, everybody_because = _run_id(settings.as_of, []), False, None
     kinds = kinds_of(tonight["lab_result"], Chart.of(*(tonight[kind] for kind in CHART)))
     if settings.store.exists():
+        migrate(settings.store)
         with reading(settings.store) as connection:
             run_id = _run_id(
                 settings.as_of, [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
@@ -453,7 +456,9 @@ def _program(settings: RunSettings) -> tuple[str, str]:
     return load_policy(settings.policy).sha256, __version__
 
 
-def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, new_kinds: frozenset[str]) -> str | None:
+def _why_everybody(
+    settings: RunSettings, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     policy, version = _program(settings)
     if settings.rescreen_all:
@@ -462,17 +467,20 @@ def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, n
         return "the policy changed: flags may differ without any new result"
     if before[1] != version:
         return f"the program changed from {before[1]} to {version}"
+    if before[3] != SCHEMA_VERSION:
+        return "the store was brought up to a new version: its new columns are filled"
     if new_kinds:
         return f"data of a new kind: {', '.join(sorted(new_kinds))}"
     return None
 
 
-def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str] | None:
-    """Policy, version and kinds of data of the latest run."""
+def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
+    """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
-        connection, f"SELECT policy_sha256, software_version, data_kinds FROM run WHERE run_id = ({LATEST_RUN})"
+        connection,
+        f"SELECT policy_sha256, software_version, data_kinds, schema_version FROM run WHERE run_id = ({LATEST_RUN})",
     )
-    return (row[0], row[1], row[2]) if row else None
+    return (row[0], row[1], row[2], row[3]) if row else None
 
 
 def _identity(table: str) -> list[str]:
@@ -608,7 +616,7 @@ def _run_row(
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
         "policy_sha256": policy.sha256, "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
-        "patients_touched": work.get("touched").height, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
+        "schema_version": SCHEMA_VERSION, "patients_touched": work.get("touched").height, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
         "status": "done",
     }  # fmt: skip
     return pl.DataFrame([row], schema=dtypes(RunTable))

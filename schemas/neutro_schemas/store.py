@@ -21,6 +21,7 @@ class RunTable(pa.DataFrameModel):
     policy_version: str = pa.Field(description="Version of the policy.")
     policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
     software_version: str = pa.Field(description="Version of neutro_screen.")
+    schema_version: int = pa.Field(nullable=True, description="Version of the store's tables; null before version 2.")
     rows_in: int = pa.Field(description="Laboratory rows read.")
     rows_accepted: int = pa.Field(description="Laboratory rows accepted and new.")
     rows_rejected: int = pa.Field(description="Laboratory rows refused.")

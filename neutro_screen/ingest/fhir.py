@@ -70,7 +70,7 @@ STRUCTURES: Final[dict[str, dict[str, Any]]] = {
     "Medication": {"id": "VARCHAR", "code": _CODINGS},
     "Specimen": {"id": "VARCHAR", "type": _CODINGS, "collection": {"collectedDateTime": "VARCHAR", "collectedPeriod": _PERIOD}},
     "Patient": {
-        "id": "VARCHAR", "birthDate": "VARCHAR", "gender": "VARCHAR", "link": [{"type": "VARCHAR"}],
+        "id": "VARCHAR", "birthDate": "VARCHAR", "gender": "VARCHAR", "link": [{"type": "VARCHAR", "other": _REFERENCE}],
         "extension": [{"url": "VARCHAR", "extension": [{"url": "VARCHAR", "valueString": "VARCHAR"}]}],
     },
     "Condition": {
@@ -167,8 +167,7 @@ class _Part:
         elif resource_type in _MEDICATION_DATES:
             self.rows["medication"].append(detached(_medication_rows(resources, _MEDICATION_DATES[resource_type]())))
         elif resource_type == "Patient":
-            self.rows["patient"].append(detached(_patient_rows(resources)))
-            self.counts["patient_links"] += resources.filter(_is_replaced()).height
+            self.rows["patient"] += [detached(_patient_rows(resources)), detached(_merge_rows(resources))]
         elif resource_type == "Condition":
             self.rows["diagnosis"].append(detached(_diagnosis_rows(resources)))
         else:
@@ -548,9 +547,22 @@ def _patient_rows(patients: pl.DataFrame) -> pl.DataFrame:
     return _all_columns(rows, "patient")
 
 
-def _is_replaced() -> pl.Expr:
-    """Patient.link replaced-by: another record takes this one's place."""
-    return pl.col("link").list.eval(pl.element().struct.field("type") == "replaced-by").list.any().fill_null(False)
+def _merge_rows(patients: pl.DataFrame) -> pl.DataFrame:
+    """Patient.link: the record that is replaced and the one that took its place, whichever of the two says so."""
+    links = (
+        patients.select("source_row", "id", "link")
+        .explode("link", empty_as_null=True)
+        .unnest("link")
+        .drop_nulls("type")
+    )
+    other = _id(pl.col("other").struct.field("reference"))
+    is_old, is_new = pl.col("type") == "replaced-by", pl.col("type") == "replaces"
+    rows = links.select(
+        "source_row",
+        patient_id=pl.when(is_old).then("id").when(is_new).then(other),
+        replaced_by=pl.when(is_old).then(other).when(is_new).then("id"),
+    )
+    return _all_columns(rows.drop_nulls(), "patient")
 
 
 def _diagnosis_rows(conditions: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
         "patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose", "dose_unit", "rxcui",
         "status",
     ),
-    "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity"),
+    "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity", "replaced_by"),
     "diagnosis": ("patient_id", "code", "system", "date"),
     "event": ("patient_id", "event", "date", "detail"),
 }  # fmt: skip

@@ -38,6 +38,9 @@ CHARACTER_SETS: Final = {
 QC_ROLES: Final = ("B", "C", "E", "F", "O", "Q", "V")
 RESULT_MESSAGES: Final = ("ORU", "OUL")
 PHARMACY_MESSAGES: Final = ("RDE", "RDS", "RAS")
+#: ADT events in which the record of MRG is merged into, or renamed to, the one of PID (HL7 v2.5 chapter 3). Merges of
+#: accounts and visits (A35, A41, A42, A50) and moves of single visits (A43 to A45) are none.
+MERGE_EVENTS: Final = ("A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47")
 #: ORC-1 (table 0119), ORC-5 (0038) and RXA-20 (0322) in the words that the medication rules know.
 ORDER_CONTROLS: Final = {
     "CA": "cancelled", "OC": "cancelled", "CR": "cancelled", "DC": "discontinued", "OD": "discontinued",
@@ -265,6 +268,7 @@ class _Block:
             .select(
                 "msh",
                 message_type=self.component(self.field(9), 1).str.to_uppercase(),
+                message_event=self.component(self.field(9), 2).str.to_uppercase(),
                 message_at=hl7_time(self.component(self.field(7), 1)),
                 sender=pl.coalesce(self.component(self.field(4), 1), self.component(self.field(3), 1)),
             )
@@ -322,10 +326,15 @@ def hl7_time(text: pl.Expr) -> pl.Expr:
 
 
 def _patient_ids(block: _Block, profile: Profile) -> pl.LazyFrame:
-    """PID-3 by message: the identifier of the profile's authority, else the record number (MR), else PI, else the first."""
+    """PID-3 by PID: pid, patient_id."""
     pid = block.of("PID").select("pid", listed=pl.coalesce(block.field(3), block.field(2)))
+    return _picked_ids(pid, block, profile)
+
+
+def _picked_ids(listed: pl.LazyFrame, block: _Block, profile: Profile) -> pl.LazyFrame:
+    """Of the identifiers of a PID the one of the profile's authority, else the record number (MR), else PI, else the first."""
     each = (
-        pid.with_columns(listed=pl.col("listed").str.split(block.marks.repetition))
+        listed.with_columns(listed=pl.col("listed").str.split(block.marks.repetition))
         .explode("listed", empty_as_null=True)
         .select(
             "pid",
@@ -564,17 +573,31 @@ def _medication_rows(block: _Block, profile: Profile) -> pl.DataFrame:
 
 
 def _patient_rows(block: _Block, profile: Profile) -> pl.DataFrame:
+    """One row per PID, and one per MRG of a merge: the prior record, replaced by the one of its PID."""
     component, field = block.component, block.field
-    people = block.of("PID").join(_patient_ids(block, profile), on="pid", how="inner", maintain_order="left")
-    return _all_columns(
-        people.select(
-            "patient_id",
-            "source_row",
-            birth_date=hl7_time(component(field(7), 1)),
-            sex=component(field(8), 1),
-            ethnicity=pl.coalesce(component(field(22), 2), component(field(22), 1), component(field(10), 2)),
-        ),
-        "patient",
+    ids = _patient_ids(block, profile)
+    people = block.of("PID").join(ids, on="pid", how="inner", maintain_order="left")
+    merges = block.of("MRG").filter(pl.col("message_event").is_in(MERGE_EVENTS))
+    prior = _picked_ids(merges.select("pid", listed=pl.coalesce(field(1), field(4))), block, profile)
+    merged = (
+        merges.select("pid", "source_row")
+        .join(prior, on="pid", how="inner", maintain_order="left")
+        .join(ids.rename({"patient_id": "replaced_by"}), on="pid", how="inner", maintain_order="left")
+    )
+    return pl.concat(
+        [
+            _all_columns(
+                people.select(
+                    "patient_id",
+                    "source_row",
+                    birth_date=hl7_time(component(field(7), 1)),
+                    sex=component(field(8), 1),
+                    ethnicity=pl.coalesce(component(field(22), 2), component(field(22), 1), component(field(10), 2)),
+                ),
+                "patient",
+            ),
+            _all_columns(merged.select("patient_id", "replaced_by", "source_row"), "patient"),
+        ]
     )
 
 

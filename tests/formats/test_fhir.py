@@ -182,14 +182,26 @@ def test_deleted_resources_errors_and_others_are_counted(tmp_path: Path) -> None
         "entry": [{"request": {"method": "DELETE", "url": "Observation/1"}}] * 2,
     }
     outcome = {"resourceType": "OperationOutcome", "issue": []}
-    replaced = {
-        "resourceType": "Patient",
-        "id": "1",
-        "link": [{"type": "replaced-by", "other": {"reference": "Patient/2"}}],
-    }
-    extract = read(tmp_path, observation(), deleted, outcome, {"resourceType": "Encounter"}, replaced)
+    extract = read(tmp_path, observation(), deleted, outcome, {"resourceType": "Encounter"})
     notes = next(file.notes for file in extract.files if file.kind == "lab")
-    assert notes == ("deleted_resources:2", "error_outcomes:1", "other_resources:1", "patient_links:1")
+    assert notes == ("deleted_resources:2", "error_outcomes:1", "other_resources:1")
+
+
+def test_a_merge_is_told_by_either_record(tmp_path: Path) -> None:
+    def person(own: str, *links: tuple[str, str]) -> dict[str, Any]:
+        listed = [{"type": kind, "other": {"reference": f"Patient/{other}"}} for kind, other in links]
+        return {"resourceType": "Patient", "id": own, "link": listed}
+
+    patients = read(
+        tmp_path,
+        person("1", ("replaced-by", "2")),
+        person("5", ("replaces", "3"), ("replaces", "4"), ("seealso", "9")),
+        person("6", ("replaced-by", "6")),
+        person("7"),
+    ).patients
+    merged = patients.drop_nulls("replaced_by").sort("patient_id")
+    assert merged.select("patient_id", "replaced_by").rows() == [("1", "2"), ("3", "5"), ("4", "5")]
+    assert set(patients["patient_id"]) == {"1", "3", "4", "5", "6", "7"}
 
 
 def test_lines_that_are_no_resource_are_refused(tmp_path: Path) -> None:

@@ -227,3 +227,10 @@ def test_parquet_types_become_text(tmp_path: Path) -> None:
     frame.with_columns(pl.col("collected_at").str.to_datetime(time_zone="UTC")).write_parquet(tmp_path / "x.parquet")
     row = read(tmp_path / "x.parquet").labs.row(0, named=True)
     assert (row["patient_id"], row["value_text"], str(row["collected_at"])) == ("7", "0.4", "2026-01-10 08:00:00")
+
+
+def test_a_merge_in_the_native_layout(tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("patient_id,replaced_by\n0007, 0042\n0042,\n0043,0043\n")
+    patients = ingest({"patient": [str(path)]}).patients
+    assert patients.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0042", None), ("0043", None)]

@@ -38,6 +38,7 @@ from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
 from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.results import JudgedRows, judge_rows
 from neutro_screen.rules.worklist import open_cases, worklist_rows
+from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
     LATEST_RUN,
     SCHEMA_VERSION,
@@ -126,6 +127,8 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
+    warnings: tuple[Mapping[str, str | None], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -357,8 +360,10 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
         counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
         newest = work.get("lab_result")["collected_at"].max()
-        insert(connection, "run", _run_row(settings, work, account, counts, newest))
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
+        warnings = _silence(connection, settings, account, work.get("new_lab_result"))
+        insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
+        insert(connection, "run", _run_row(settings, work, account, counts, newest))
         insert(connection, "quality_count", _quality_rows(work.noted("quality"), run_id))
     report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
     return RunSummary(
@@ -372,7 +377,41 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         newest_result_at=_iso(newest),
         report=str(report) if report else None,
         everybody_because=work.noted("everybody_because"),
+        warnings=tuple(row | {"since": _iso(row["since"])} for row in warnings.to_dicts()),
     )
+
+
+def _silence(
+    connection: DuckDBPyConnection, settings: RunSettings, account: Account, results: pl.DataFrame
+) -> pl.DataFrame:
+    """What did not come in tonight; the days on which each laboratory collected are kept for the next night."""
+    known = read_table(connection, "SELECT * FROM laboratory_day")
+    if not known.height:  # the store is new, or was brought up from a version without the table
+        known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
+    days = laboratory_days(results, known, settings.as_of)
+    connection.execute("DELETE FROM laboratory_day")
+    insert(connection, "laboratory_day", days)
+    tonight = pl.lit(settings.as_of).cast(pl.Datetime("us"))
+    extracts = read_table(connection, _EXTRACTS, {"as_of": settings.as_of}).with_columns(at=pl.coalesce("at", tonight))
+    return silence_warnings(
+        usable_rows=account.accepted + account.duplicate,
+        new_rows=account.accepted,
+        days=days,
+        extracts=extracts,
+        as_of=settings.as_of,
+        rule=load_policy(settings.policy).silence,
+    )
+
+
+_LABORATORY_DAYS: Final = (
+    "SELECT lab, CAST(collected_at AS DATE) AS day, max(collected_at) AS newest_at FROM lab_result "
+    "WHERE collected_at <= $as_of GROUP BY ALL"
+)
+#: The runs up to now that brought each kind of data; tonight's run has no row of its own yet.
+_EXTRACTS: Final = (
+    'SELECT DISTINCT kind, as_of AS "at" FROM source_file LEFT JOIN run USING (run_id) '
+    'WHERE "rows" > 0 AND coalesce(as_of <= $as_of, true)'
+)
 
 
 #: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.

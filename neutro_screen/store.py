@@ -20,7 +20,16 @@ import polars as pl
 
 import neutro_schemas as contract
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import INTERNAL_COMMENTS, QualityCount, ReviewTable, RunTable, SourceFileTable, WorklistRow
+from neutro_schemas.store import (
+    INTERNAL_COMMENTS,
+    LaboratoryDay,
+    QualityCount,
+    ReviewTable,
+    RunTable,
+    RunWarning,
+    SourceFileTable,
+    WorklistRow,
+)
 from neutro_screen.errors import ConfigurationError, PublishError, StoreError
 
 SCHEMA_VERSION: Final = 2
@@ -34,6 +43,7 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
+    "run_warning": RunWarning,
     "source_file": SourceFileTable,
     "lab_result": contract.LabResult,
     "contradicted_result": contract.LabResult,
@@ -53,6 +63,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "unassessable": contract.CannotAssess,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
+    "laboratory_day": LaboratoryDay,
     "review": ReviewTable,
 }
 RECEIVED: Final = (

@@ -192,6 +192,19 @@ class WorklistRule(_Rule):
     repeat_rapid_decline_h: PositiveInt
 
 
+class SilenceRule(_Rule):
+    """When a feed, a laboratory or a kind of data counts as silent (silence.py)."""
+
+    newest_result_h: PositiveFloat
+    laboratory_h: dict[str, PositiveFloat]
+    usual_quantile: PositiveFloat
+    usual_factor: PositiveFloat
+    usual_gaps_n: PositiveInt
+    minimum_gaps_n: PositiveInt
+    shortest_d: PositiveFloat
+    stopped_d: PositiveFloat
+
+
 class DrugRule(_Rule):
     """Exposure and its relation to an episode (DRG-1, DRG-3)."""
 
@@ -220,6 +233,7 @@ class Policy(_Rule):
     mix_up: MixUpRule
     worklist: WorklistRule
     drug: DrugRule
+    silence: SilenceRule
 
     @property
     def sha256(self) -> str:

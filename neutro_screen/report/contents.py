@@ -65,6 +65,7 @@ class RunContents:
     rules: pl.DataFrame
     history: pl.DataFrame
     suspects: pl.DataFrame
+    warnings: pl.DataFrame
 
 
 def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> RunContents:
@@ -157,6 +158,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             "FROM drug_suspect s JOIN episode e USING (episode_id) WHERE e.ended_at IS NULL "
             "AND category IN ('likely', 'possible', 'expected') GROUP BY ingredient "
             "ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
+        ),
+        warnings=read_table(
+            connection,
+            "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run ORDER BY kind, lab NULLS FIRST, detail",
+            {"run": chosen},
         ),
     )  # fmt: skip
 

@@ -49,6 +49,27 @@ class SourceFileTable(pa.DataFrameModel):
     last_collected_at: Microseconds = pa.Field(nullable=True, description="Last collection time, UTC.")
 
 
+class RunWarning(pa.DataFrameModel):
+    """Something that did not come in: silence is not health."""
+
+    run_id: str = pa.Field(description="Run.")
+    kind: str = pa.Field(
+        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        description="What is amiss.",
+    )
+    lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
+    detail: str = pa.Field(description="In one sentence.")
+    since: Microseconds = pa.Field(nullable=True, description="When it was last heard of, UTC; null = never.")
+
+
+class LaboratoryDay(pa.DataFrameModel):
+    """One day on which a laboratory collected: how often it usually sends."""
+
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null where it has no name.")
+    day: pl.Date = pa.Field(description="Day of collection, UTC.")
+    newest_at: Microseconds = pa.Field(description="Newest collection time of that day, UTC.")
+
+
 class WorklistRow(pa.DataFrameModel):
     """One patient on the worklist of one run."""
 

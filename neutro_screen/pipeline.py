@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from duckdb import DuckDBPyConnection
@@ -31,6 +31,16 @@ from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, load_profile
+from neutro_screen.merges import (
+    NO_STATEMENTS,
+    changed_records,
+    crosswalk,
+    new_statements,
+    standing_statements,
+    with_members,
+    with_own_records,
+    with_survivor,
+)
 from neutro_screen.protocol import screen
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
@@ -41,6 +51,7 @@ from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
     LATEST_RUN,
+    MERGE_STATEMENTS,
     SCHEMA_VERSION,
     SCREENED,
     delete_patients,
@@ -250,6 +261,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
     run_id, is_everybody, everybody_because = _run_id(settings.as_of, []), False, None
     kinds = kinds_of(tonight["lab_result"], Chart.of(*(tonight[kind] for kind in CHART)))
+    standing = NO_STATEMENTS
     if settings.store.exists():
         migrate(settings.store)
         with reading(settings.store) as connection:
@@ -266,7 +278,9 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             known = read_table(connection, f"SELECT DISTINCT patient_id FROM episode {open_ones}")
             if is_everybody:
                 known = pl.concat([known, read_table(connection, "SELECT patient_id FROM patient_summary")])
-            candidates = pl.concat([candidates, known]).unique()
+            standing = read_table(connection, MERGE_STATEMENTS)
+            merges = _merges(tonight["patient"], standing, run_id)
+            candidates = with_members(pl.concat([candidates, known, merges.changed]), merges.before, merges.after)
             connection.register("candidate", candidates)
             stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in _HISTORY}
             refuted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
@@ -274,16 +288,41 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             open_or_all = known
     else:
         open_or_all = candidates.clear()
+        merges = _merges(tonight["patient"], standing, run_id)
     for name, frame in tonight.items():
         added = _not_in(frame, stored[name], _identity(name)).with_columns(run_id=pl.lit(run_id))
+        if name == "patient":
+            added = pl.concat([added, merges.new.join(added, on=added.columns, how="anti", nulls_equal=True)])
         work.put(f"new_{name}", added)
         work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]))
-    touched = pl.concat([_patients_of(work.get(f"new_{name}") for name in _HISTORY), open_or_all]).unique()
-    work.put("touched", touched.sort("patient_id"))
+    touched = [_patients_of(work.get(f"new_{name}") for name in _HISTORY), open_or_all, merges.changed]
+    work.put("touched", with_members(pl.concat(touched), merges.before, merges.after))
+    work.put("survivor", merges.after)
+    work.put("merge", merges.standing)
+    work.put("cyclic_merge", merges.cyclic)
+    work.note("patients_touched", with_survivor(work.get("touched"), merges.after).n_unique())
     work.note("run_id", run_id)
     work.note("data_kinds", sorted(kinds))
     work.note("everybody_because", everybody_because)
-    return {"patients_touched": touched.height}
+    return {"patients_touched": work.noted("patients_touched")}
+
+
+class _Merges(NamedTuple):
+    """Which record speaks for which, before tonight's statements and after them."""
+
+    new: pl.DataFrame
+    standing: pl.DataFrame
+    before: pl.DataFrame
+    after: pl.DataFrame
+    changed: pl.DataFrame
+    cyclic: pl.DataFrame
+
+
+def _merges(patients: pl.DataFrame, before: pl.DataFrame, run_id: str) -> _Merges:
+    new = new_statements(patients.with_columns(run_id=pl.lit(run_id)), before)
+    standing = standing_statements(before, new)
+    was, now_ = crosswalk(before).survivors, crosswalk(standing)
+    return _Merges(new, standing, was, now_.survivors, changed_records(was, now_.survivors), now_.cyclic)
 
 
 _HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
@@ -292,8 +331,11 @@ _HISTORY_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IN (SELECT pat
 
 def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Apply the rules to the full history of the touched patients."""
-    touched = work.get("touched")
-    history = {name: work.get(f"history_{name}").join(touched, on="patient_id", how="semi") for name in _HISTORY}
+    touched, survivors = work.get("touched"), work.get("survivor")
+    history = {
+        name: with_survivor(work.get(f"history_{name}").join(touched, on="patient_id", how="semi"), survivors)
+        for name in _HISTORY
+    }
     result = screen(
         history["lab_result"],
         history["medication"],
@@ -310,7 +352,7 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     )
     for table in SCREENED:
         work.put(table, getattr(result, _RESULT_OF.get(table, table)))
-    work.put("contradicted", result.contradicted)
+    work.put("contradicted", with_own_records(result.contradicted, survivors))
     return {"flags": result.flag.height}
 
 
@@ -336,11 +378,14 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     account.check()
     with publishing(settings.store) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
+        previous = _previous_by_survivor(previous, work.get("survivor"))
         seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
+        seen = pl.concat([seen, _under_survivor(seen, work.get("survivor"))])
         raised = read_table(connection, _FIRST_RAISED)
         for table in ("no_result", "rejected_row", *CHART):
             insert(connection, table, work.get(f"new_{table}"))
         _publish_results(connection, work)
+        _publish_merges(connection, work)
         delete_patients(connection, SCREENED, touched)
         for table in SCREENED:
             insert(
@@ -369,7 +414,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     return RunSummary(
         run_id=run_id,
         account=account,
-        patients_touched=touched.height,
+        patients_touched=work.noted("patients_touched"),
         flags=counts["flags"],
         priorities=counts["priorities"],
         changes=counts["changes"],
@@ -475,6 +520,39 @@ def _publish_results(connection: DuckDBPyConnection, work: Workspace) -> None:
             row=pl.struct(as_read).struct.json_encode(),
         ),
     )
+
+
+def _publish_merges(connection: DuckDBPyConnection, work: Workspace) -> None:
+    """Say which records were merged; merges that lead around a circle count for nothing and go to quarantine."""
+    connection.execute("DELETE FROM patient_merge")
+    connection.execute("DELETE FROM rejected_row WHERE scope = 'merge'")
+    insert(connection, "patient_merge", work.get("merge").join(work.get("survivor"), on="patient_id"))
+    refused = work.get("cyclic_merge").with_columns(
+        kind=pl.lit("patient"),
+        scope=pl.lit("merge"),
+        reason=pl.lit("merge_in_a_circle"),
+        column=pl.lit("replaced_by"),
+        row=pl.struct("patient_id", "replaced_by").struct.json_encode(),
+    )
+    insert(connection, "rejected_row", refused.drop("replaced_by"))
+
+
+def _previous_by_survivor(previous: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The worklist of the run before as it would have been with tonight's merges: the most urgent row of each person."""
+    return (
+        with_survivor(previous, survivors)
+        .sort(pl.col("change") == "resolved", "priority", "patient_id", descending=[False, True, False])
+        .unique("patient_id", keep="first", maintain_order=True)
+    )
+
+
+def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The ids that the episodes of merged-away records have now: an id is the patient's, a slash and the start."""
+    away = episodes.with_columns(patient_id=pl.col("episode_id").str.replace(r"/[^/]*$", "")).join(
+        survivors, on="patient_id"
+    )
+    start = pl.col("episode_id").str.extract(r"(/[^/]*)$")
+    return away.select(episode_id=pl.concat_str("survivor_id", start))
 
 
 def _first_raised(flags: pl.DataFrame, raised: pl.DataFrame, run_id: str) -> pl.DataFrame:
@@ -655,7 +733,7 @@ def _run_row(
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
         "policy_sha256": policy.sha256, "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
-        "schema_version": SCHEMA_VERSION, "patients_touched": work.get("touched").height, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
+        "schema_version": SCHEMA_VERSION, "patients_touched": work.noted("patients_touched"), "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
         "status": "done",
     }  # fmt: skip
     return pl.DataFrame([row], schema=dtypes(RunTable))

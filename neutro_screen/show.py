@@ -86,8 +86,13 @@ def worklist_text(rows: pl.DataFrame) -> str:
 def explanation_text(told: dict[str, Any]) -> str:
     """One patient, section by section."""
     parts = [f"patient {told['patient_id']}"]
+    for merge in told["merged_into"]:
+        parts.append(
+            f"This record was merged into {merge['survivor_id']}: its results are judged there. "
+            f"neutro-screen explain {merge['survivor_id']} shows the person."
+        )
     for name, rows in told.items():
-        if name == "patient_id":
+        if name in ("patient_id", "merged_into") or (name == "merged_records" and not rows):
             continue
         title = name.replace("_", " ").upper()
         if not rows:

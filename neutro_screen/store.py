@@ -9,7 +9,7 @@ import fcntl
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
     LaboratoryDay,
+    PatientMerge,
     QualityCount,
     ReviewTable,
     RunTable,
@@ -64,6 +65,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
     "laboratory_day": LaboratoryDay,
+    "patient_merge": PatientMerge,
     "review": ReviewTable,
 }
 RECEIVED: Final = (
@@ -188,9 +190,11 @@ def read_table(
     )
 
 
-def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...] | None:
+def first_row(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()
+) -> tuple[Any, ...] | None:
     """The first row of a query, or None. (A result that is not read to its end would block the connection.)"""
-    rows = connection.execute(query).fetchall()
+    rows = connection.execute(query, list(parameters)).fetchall()
     return rows[0] if rows else None
 
 
@@ -406,6 +410,12 @@ def record_review(
             "WHERE s.patient_id = $patient GROUP BY s.patient_id",
             {"patient": patient_id},
         ).to_dicts()
+        merged = first_row(connection, "SELECT count(*) FROM patient_merge WHERE patient_id = ?", [patient_id])
+    if merged and merged[0]:
+        raise ConfigurationError(
+            "this record was merged into another one",
+            remedy="`neutro-screen explain` names it; review that one.",
+        )
     if not known:
         raise ConfigurationError("the store holds no such patient", remedy="Check the identifier; leading zeros count.")
     with publishing(store) as connection:
@@ -502,6 +512,15 @@ def _comment(connection: duckdb.DuckDBPyConnection, thing: str, text: str) -> No
 
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
+
+#: The merge statement that counts for each patient record: the latest one received.
+MERGE_STATEMENTS: Final = (
+    "SELECT patient_id, replaced_by, source_file, source_row, run_id FROM patient JOIN run USING (run_id) "
+    "WHERE replaced_by IS NOT NULL QUALIFY row_number() OVER (PARTITION BY patient_id "
+    "ORDER BY as_of DESC, started_at DESC, run_id DESC, source_file DESC, source_row DESC) = 1"
+)
+#: The records of one person: the one named by $patient and those merged into it.
+PERSON: Final = "(SELECT $patient UNION ALL SELECT patient_id FROM patient_merge WHERE survivor_id = $patient)"
 
 #: The latest decision of a reviewer per patient.
 _LATEST_REVIEW: Final = (

@@ -70,6 +70,17 @@ class LaboratoryDay(pa.DataFrameModel):
     newest_at: Microseconds = pa.Field(description="Newest collection time of that day, UTC.")
 
 
+class PatientMerge(pa.DataFrameModel):
+    """One patient record that was merged into another; its rows are screened as the survivor's."""
+
+    patient_id: str = pa.Field(description="The record that was merged away; rows received under it keep it.")
+    survivor_id: str = pa.Field(description="The record that stands for the person, over any number of merges.")
+    replaced_by: str = pa.Field(description="The record that it was merged into.")
+    source_file: str = pa.Field(description="Name of the input file that said so.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+    run_id: str = pa.Field(description="Run that brought the merge.")
+
+
 class WorklistRow(pa.DataFrameModel):
     """One patient on the worklist of one run."""
 

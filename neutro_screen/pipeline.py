@@ -29,7 +29,7 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
-from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
+from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Extract, Kind, load_profile
 from neutro_screen.merges import (
     NO_STATEMENTS,
@@ -268,6 +268,7 @@ def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             run_id = _run_id(
                 settings.as_of, [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             )
+            _check_clock(connection, settings)
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
             # A kind of data that comes for the first time is no longer unknown, of anybody.
@@ -346,7 +347,9 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         policy=load_policy(settings.policy),
         # What its specimen refutes is judged anew by the screen itself.
         unusable=unusable_results(
-            history["rejected_row"].filter(pl.col("scope") == "row"), history["no_result"], settings.as_of
+            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["no_result"]),
+            settings.as_of,
         ),
         data_kinds=frozenset(work.noted("data_kinds")),
     )
@@ -354,6 +357,12 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         work.put(table, getattr(result, _RESULT_OF.get(table, table)))
     work.put("contradicted", with_own_records(result.contradicted, survivors))
     return {"flags": result.flag.height}
+
+
+def _received(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a time are unknown since the run that brought them; its id begins with its index time."""
+    arrived = pl.col("run_id").str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
+    return rows.with_columns(collected_at=pl.coalesce("collected_at", arrived))
 
 
 _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
@@ -381,18 +390,10 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         previous = _previous_by_survivor(previous, work.get("survivor"))
         seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
         seen = pl.concat([seen, _under_survivor(seen, work.get("survivor"))])
-        raised = read_table(connection, _FIRST_RAISED)
+        raised = read_table(connection, FIRST_RAISED)
         for table in ("no_result", "rejected_row", *CHART):
             insert(connection, table, work.get(f"new_{table}"))
-        _publish_results(connection, work)
-        _publish_merges(connection, work)
-        delete_patients(connection, SCREENED, touched)
-        for table in SCREENED:
-            insert(
-                connection,
-                table,
-                _first_raised(work.get(table), raised, run_id) if table == "flag" else work.get(table),
-            )
+        publish_conclusions(connection, work, raised, run_id)
         status = read_table(connection, "SELECT * FROM patient_summary").lazy()
         cases = open_cases(
             read_table(connection, "SELECT * FROM episode").lazy(),
@@ -469,10 +470,33 @@ _SEEN_EPISODES: Final = (
     "SELECT episode_id FROM episode WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN "
     "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved'), false)"
 )
-_FIRST_RAISED: Final = (
+#: Flags that stand, each with the run that first raised it.
+FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
     "GROUP BY patient_id, specimen_id, episode_id, rule_id"
 )
+
+
+def publish_conclusions(
+    connection: DuckDBPyConnection, work: Workspace, raised: pl.DataFrame, run_id: str
+) -> None:
+    """Replace what is said of the touched patients; ``raised`` (``FIRST_RAISED``) are the flags that stood before."""
+    _publish_results(connection, work)
+    _publish_merges(connection, work)
+    flags = _first_raised(work.get("flag"), raised, run_id)
+    before = raised.join(work.get("touched"), on="patient_id", how="semi")
+    withdrawn = before.join(flags, on=_FLAG_KEY, how="anti", nulls_equal=True)
+    insert(
+        connection,
+        "withdrawn_flag",
+        withdrawn.rename({"first_run": "run_id"}).with_columns(withdrawn_by=pl.lit(run_id)).sort(*_FLAG_KEY),
+    )
+    delete_patients(connection, SCREENED, work.get("touched"))
+    for table in SCREENED:
+        insert(connection, table, flags if table == "flag" else work.get(table))
+
+
+_FLAG_KEY: Final = ("patient_id", "specimen_id", "episode_id", "rule_id")
 
 
 def _account(work: Workspace) -> Account:
@@ -557,8 +581,7 @@ def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataF
 
 def _first_raised(flags: pl.DataFrame, raised: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Flags with the run that first raised them."""
-    key = ["patient_id", "specimen_id", "episode_id", "rule_id"]
-    return flags.join(raised, on=key, how="left", nulls_equal=True, maintain_order="left").with_columns(
+    return flags.join(raised, on=_FLAG_KEY, how="left", nulls_equal=True, maintain_order="left").with_columns(
         run_id=pl.coalesce("first_run", pl.lit(run_id))
     )
 
@@ -589,6 +612,17 @@ def _why_everybody(
     if new_kinds:
         return f"data of a new kind: {', '.join(sorted(new_kinds))}"
     return None
+
+
+def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never publish the past over the present: what is shown would be older than what is known."""
+    latest = first_row(connection, "SELECT max(as_of) FROM run")
+    if latest and latest[0] is not None and latest[0] > settings.as_of:
+        raise StoreError(
+            f"holds a later run (as of {_iso(latest[0])} UTC) than the one asked for ({_iso(settings.as_of)} UTC)",
+            where=settings.store.name,
+            remedy="Set the clock or --as-of right; `neutro-screen rebuild` makes a past night in a file of its own.",
+        )
 
 
 def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
@@ -731,7 +765,7 @@ def _run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION, "patients_touched": work.noted("patients_touched"), "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
         "status": "done",

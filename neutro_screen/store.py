@@ -29,6 +29,7 @@ from neutro_schemas.store import (
     RunTable,
     RunWarning,
     SourceFileTable,
+    WithdrawnFlag,
     WorklistRow,
 )
 from neutro_screen.errors import ConfigurationError, PublishError, StoreError
@@ -57,6 +58,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "anc": contract.Anc,
     "episode": contract.Episode,
     "flag": contract.Flag,
+    "withdrawn_flag": WithdrawnFlag,
     "drug_suspect": contract.DrugSuspect,
     "evidence": contract.Evidence,
     "workup_step": contract.WorkupStep,

@@ -245,7 +245,7 @@ class Policy(_Rule):
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
-    An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
+    The file is TOML, or JSON as ``run.policy_values`` has it. An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
 
     Raises:
         ReferenceDataError: a built-in entry has no value, unit or source.
@@ -258,8 +258,9 @@ def load_policy(overrides: Path | None = None) -> Policy:
     chosen = _values(builtin)
     if overrides is not None:
         try:
-            own = _values(tomllib.loads(overrides.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            text = overrides.read_text("utf-8")
+            own = _values(json.loads(text) if overrides.suffix == ".json" else tomllib.loads(text))
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"policy cannot be read: {error}", where=overrides.name) from None
         for section, value in own.items():
             chosen[section] = {**chosen.get(section, {}), **value} if isinstance(value, dict) else value

@@ -20,6 +20,7 @@ class RunTable(pa.DataFrameModel):
     as_of: Microseconds = pa.Field(description="Index time: the only clock of the rules, UTC.")
     policy_version: str = pa.Field(description="Version of the policy.")
     policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
+    policy_values: str = pa.Field(nullable=True, description="JSON: the policy's values; null before version 2.")
     software_version: str = pa.Field(description="Version of neutro_screen.")
     schema_version: int = pa.Field(nullable=True, description="Version of the store's tables; null before version 2.")
     rows_in: int = pa.Field(description="Laboratory rows read.")
@@ -68,6 +69,17 @@ class LaboratoryDay(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null where it has no name.")
     day: pl.Date = pa.Field(description="Day of collection, UTC.")
     newest_at: Microseconds = pa.Field(description="Newest collection time of that day, UTC.")
+
+
+class WithdrawnFlag(pa.DataFrameModel):
+    """One flag that no longer stands: a later night knew better."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    specimen_id: str = pa.Field(nullable=True, description="Specimen; null where the rule is about an episode.")
+    episode_id: str = pa.Field(nullable=True, description="Episode.")
+    rule_id: str = pa.Field(description="Rule of RULES.md.")
+    run_id: str = pa.Field(description="Run that first raised the flag.")
+    withdrawn_by: str = pa.Field(description="Run in which it no longer stood.")
 
 
 class PatientMerge(pa.DataFrameModel):

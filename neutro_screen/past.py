@@ -6,23 +6,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.merges import crosswalk
-from neutro_screen.pipeline import FIRST_RAISED, HISTORY, RunSettings, publish_conclusions, screen_step
+from neutro_screen.pipeline import HISTORY, RunSettings, publish_merges, publish_part, screen_step
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
 from neutro_screen.store import (
     MERGE_STATEMENTS,
-    attached,
+    attach,
     columns_of,
+    first_row,
     insert,
     publishing,
     read_table,
     reading,
+    registered,
 )
 from neutro_screen.workspace import Workspace
 
@@ -56,13 +57,18 @@ def rebuild(
     with TemporaryDirectory(prefix=f".{out.name}.work-", dir=out.parent) as folder:
         settings = RunSettings(store=out, as_of=night["as_of"], labs=(), policy=_policy_of(night, policy, Path(folder)))
         with publishing(out) as connection:
-            with attached(connection, store, "present"):
-                _copy_received(connection, runs, night)
-                raised = read_table(connection, _RAISED_BY_THEN, {"run": run_id})
-            work = _workspace(connection, night)
-            screen_step(settings, work)
-            publish_conclusions(connection, work, raised, run_id)
+            attach(connection, store, "present")
             insert(connection, "run", runs)
+            _copy_received(connection, night)
+            raised = read_table(connection, _RAISED_BY_THEN)
+            work = _workspace(connection, settings, night)
+            for part in work.parts:
+                _fetch(connection, work, part)
+                screen_step(settings, work, part)
+                own = raised.join(work.get("touched", part), on="patient_id", how="semi")
+                publish_part(connection, work, part, own)
+                work.settle(part, ())
+            publish_merges(connection, work)
     if reports is not None:
         write_reports(out, reports, run_id)
     return run_id, _notes(night)
@@ -85,23 +91,19 @@ def _policy_of(night: dict[str, Any], given: Path | None, folder: Path) -> Path 
     return path
 
 
-def _copy_received(connection: DuckDBPyConnection, runs: pl.DataFrame, night: dict[str, Any]) -> None:
+def _copy_received(connection: DuckDBPyConnection, night: dict[str, Any]) -> None:
     """What had been received by then; results that were refuted then or later are judged anew."""
-    connection.register("until", runs.select("run_id"))
     for table in _KEPT:
-        _copy(connection, table, table, "run_id IN (SELECT run_id FROM until)")
+        _copy(connection, table, table, "run_id IN (SELECT run_id FROM run)")
     for table in ("lab_result", "contradicted_result"):
-        _copy(connection, table, "lab_result", "run_id IN (SELECT run_id FROM until)")
-    _copy(connection, "rejected_row", "rejected_row", "scope = 'row' AND run_id IN (SELECT run_id FROM until)")
-    _copy(connection, "withdrawn_flag", "withdrawn_flag", "withdrawn_by IN (SELECT run_id FROM until)")
-    connection.execute(
-        'INSERT INTO review BY NAME SELECT * FROM present.review WHERE "at" <= ?', [night["started_at"]]
-    )
+        _copy(connection, table, "lab_result", "run_id IN (SELECT run_id FROM run)")
+    _copy(connection, "rejected_row", "rejected_row", "scope = 'row' AND run_id IN (SELECT run_id FROM run)")
+    _copy(connection, "withdrawn_flag", "withdrawn_flag", "withdrawn_by IN (SELECT run_id FROM run)")
+    connection.execute('INSERT INTO review BY NAME SELECT * FROM present.review WHERE "at" <= ?', [night["started_at"]])
     connection.execute(
         "INSERT INTO laboratory_day SELECT lab, CAST(collected_at AS DATE), max(collected_at) FROM lab_result "
-        "JOIN run_until USING (run_id) WHERE collected_at <= run_until.as_of GROUP BY ALL"
+        "JOIN run USING (run_id) WHERE collected_at <= as_of GROUP BY ALL"
     )
-    connection.unregister("until")
 
 
 def _copy(connection: DuckDBPyConnection, source: str, target: str, only: str) -> None:
@@ -115,30 +117,43 @@ _RAISED_BY_THEN: Final = """
         SELECT patient_id, specimen_id, episode_id, rule_id, run_id FROM present.flag
         UNION ALL
         SELECT patient_id, specimen_id, episode_id, rule_id, run_id FROM present.withdrawn_flag
-        WHERE withdrawn_by NOT IN (SELECT run_id FROM until)
-    ) WHERE run_id IN (SELECT run_id FROM until) GROUP BY ALL
+        WHERE withdrawn_by NOT IN (SELECT run_id FROM run)
+    ) WHERE run_id IN (SELECT run_id FROM run) GROUP BY ALL
 """
 
 
-def _workspace(connection: DuckDBPyConnection, night: dict[str, Any]) -> Workspace:
-    """What the history step would hand on that night if everybody were screened again."""
+def _workspace(connection: DuckDBPyConnection, settings: RunSettings, night: dict[str, Any]) -> Workspace:
+    """What the survey step would hand on that night if everybody were screened again."""
     work = Workspace()
-    for table in HISTORY:
-        rows = read_table(connection, f'SELECT * FROM "{table}"')
-        work.put(f"history_{table}", rows)
-        work.put(f"new_{table}", rows.clear())
-    everybody = " UNION ".join(f'SELECT patient_id FROM "{table}" WHERE patient_id IS NOT NULL' for table in HISTORY)
+    patients = " UNION ".join(f'SELECT patient_id FROM "{table}" WHERE patient_id IS NOT NULL' for table in HISTORY)
+    counted = first_row(connection, "SELECT count(*) FROM lab_result")
     standing = read_table(connection, MERGE_STATEMENTS)
     merges = crosswalk(standing)
-    work.put("touched", read_table(connection, f"SELECT DISTINCT patient_id FROM ({everybody}) ORDER BY patient_id"))
-    work.put("survivor", merges.survivors)
-    work.put("merge", standing)
+    work.add("recalled", read_table(connection, f"SELECT patient_id FROM ({patients}) ORDER BY patient_id"))
+    work.put("statement", standing)
     work.put("cyclic_merge", merges.cyclic)
+    work.note("run_id", night["run_id"])
     work.note("data_kinds", night["data_kinds"].split(","))
+    work.divide(counted[0] if counted else 0, settings.rows_at_once)
+    work.keep_together(merges.survivors)
     return work
+
+
+def _fetch(connection: DuckDBPyConnection, work: Workspace, part: int) -> None:
+    """What the history step would hand on: all rows of the patients of a part, nothing of them new."""
+    patients = work.rows("recalled", part)
+    work.put("touched", patients, part)
+    with registered(connection, "wanted", patients):
+        for table in HISTORY:
+            rows = read_table(connection, f'SELECT * FROM "{table}" SEMI JOIN wanted USING (patient_id)')
+            work.put(f"history_{table}", rows, part)
+            work.put(f"new_{table}", rows.clear(), part)
+    work.note("counted", {"accepted": 0, "rejected": 0}, part)
 
 
 def _notes(night: dict[str, Any]) -> list[str]:
     if night["software_version"] == __version__:
         return []
-    return [f"the night was run with version {night['software_version']}, this is {__version__}: conclusions may differ"]
+    return [
+        f"the night was run with version {night['software_version']}, this is {__version__}: conclusions may differ"
+    ]

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
 from neutro_screen.ingest import Kind
+from neutro_screen.ingest.remote import found_at, is_remote, state_at
 from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
 from neutro_screen.store import lock, reading
 from neutro_screen.workspace import private_file
@@ -42,9 +43,7 @@ class Chunk:
         digest = hashlib.sha256(json.dumps([settings.format, _text(settings.profile)]).encode())
         for kind, paths in self.paths.items():
             for path in paths:
-                for file in sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]:
-                    status = file.stat()
-                    digest.update(json.dumps([kind, str(file), status.st_size, status.st_mtime_ns]).encode())
+                digest.update(json.dumps([kind, _state(path)]).encode())
         return digest.hexdigest()
 
 
@@ -168,11 +167,22 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
     """Paths of files and folders, absolute and sorted by pattern; a folder stays one unit: some formats are folders."""
     found: list[str] = []
     for pattern in patterns:
+        if is_remote(pattern):
+            found += found_at(pattern)
+            continue
         matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
         if not matches:
             raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
         found += [str(Path(match).absolute()) for match in matches]
     return found
+
+
+def _state(path: str) -> list[Any]:
+    """Place, size and time of a file, or of every file of a folder."""
+    if is_remote(path):
+        return state_at(path)
+    files = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _period(path: str, by: By) -> str | None:

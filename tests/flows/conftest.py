@@ -24,11 +24,11 @@ class PrefectServer:
     home: Path
     environment: dict[str, str]
 
-    def command(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run Prefect's own command line as an operator does."""
         return self.python("-m", "prefect", *words, timeout=timeout)
 
-    def python(self, *words: str, timeout: float = 240, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def python(self, *words: str, timeout: float = 400, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run Python as a client of this server."""
         return subprocess.run(
             [sys.executable, *words], env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=timeout

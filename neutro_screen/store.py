@@ -31,6 +31,9 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": False,
 }
 
+#: What DuckDB needs to write a store of any size.
+_LEAST_MEMORY: Final = 512 << 20
+
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
@@ -179,10 +182,11 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
-    Whatever happens before that moment leaves the published file as it was.
+    Whatever happens before that moment leaves the published file as it was. ``memory`` bounds what DuckDB keeps in
+    memory, in bytes; the rest waits in the private folder.
 
     Raises:
         PublishError: the copy could not be written or put in place.
@@ -201,6 +205,9 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection = _attached(copy, store)
             _create(connection)
         with connection:
+            connection.execute("SET temp_directory = ?", [str(folder)])
+            if memory is not None:
+                connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
             connection.execute("BEGIN TRANSACTION")
             yield connection
             connection.execute("COMMIT")
@@ -211,7 +218,7 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         _synchronise(copy)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
         raise PublishError(
             f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
@@ -277,6 +284,16 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     )
 
 
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> Iterator[None]:
+    """The frame as a view of the connection, for as long as it is needed."""
+    connection.register(name, frame)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
+
+
 def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
     """Append a frame; its columns are the table's, or some of them."""
     if not frame.height:
@@ -285,34 +302,25 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
-    connection.register("incoming", frame.select(names))
-    try:
+    with registered(connection, "incoming", frame.select(names)):
         connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
-    finally:
-        connection.unregister("incoming")
 
 
 def delete_patients(
     connection: duckdb.DuckDBPyConnection, tables: Iterable[str], patients: pl.DataFrame, only: str = "TRUE"
 ) -> None:
     """Delete the rows of some patients (patient_id) from some tables; ``only`` is a condition of this program."""
-    connection.register("touched", patients.select("patient_id").unique())
-    try:
+    with registered(connection, "touched", patients.select("patient_id").unique()):
         for table in tables:
             connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
-    finally:
-        connection.unregister("touched")
 
 
 def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
     """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
     if not places.height:
         return
-    connection.register("place", places)
-    try:
+    with registered(connection, "place", places):
         connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
-    finally:
-        connection.unregister("place")
 
 
 def current_worklist(

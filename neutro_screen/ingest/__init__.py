@@ -1,6 +1,6 @@
 """Readers: one per format, found in ``READERS``. Each yields the canonical frames; none knows a clinical rule."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,7 +15,10 @@ from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
-__all__ = ["KINDS", "READERS", "Extract", "Kind", "Profile", "Refused", "SourceFile", "ingest", "load_profile"]
+__all__ = [
+    "KINDS", "READERS", "Extract", "Kind", "Portion", "Profile", "Refused", "SourceFile", "ingest", "load_profile",
+    "no_rows", "portions", "together",
+]  # fmt: skip
 
 
 Tables = Iterable[tuple[Kind, Table]]
@@ -85,10 +88,22 @@ READERS: dict[str, Reader] = {
 }
 
 
-def ingest(
+class Portion(NamedTuple):
+    """Some rows of one file, in the canonical shape of their kind, and the lines among them that are no rows.
+
+    ``file`` describes these rows only; ``together`` adds the portions of a file up.
+    """
+
+    kind: Kind
+    rows: pl.DataFrame
+    refused: Sequence[Refused]
+    file: SourceFile
+
+
+def portions(
     paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
-) -> Extract:
-    """Read all inputs of one run into the canonical frames.
+) -> Iterator[Portion]:
+    """Read all inputs of one run, a portion at a time, so that no file has to fit into memory.
 
     A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
 
@@ -97,41 +112,60 @@ def ingest(
         UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
         RefusedInputError: a file lacks required columns.
     """
+    profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
     with local_copies(paths, format_name) as local:
-        return _ingest(local, profile or Profile(), format_name)
+        yield from _portions(local, profile, format_name)
 
 
-def _ingest(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Extract:
-    parts: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
-    refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
-    files: list[SourceFile] = []
+def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Portion]:
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
-            of_source: dict[tuple[Path, Kind], SourceFile] = {}
             with unchanged(path):
+                checksums: dict[Path, str] = {}
                 for kind, table in reader.read(path, asked, profile):
+                    if table.path not in checksums:
+                        checksums[table.path] = sha256_of(table.path)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(table.rows, kind, layout, table.path.name)
                     typed = TYPED[kind](rows, profile)
-                    parts[kind].append(typed)
-                    refused[kind].extend(table.refused)
-                    place = table.path, kind
-                    sha256 = of_source[place].sha256 if place in of_source else sha256_of(table.path)
-                    described = _source_file(kind, name, typed, table, notes, sha256)
-                    of_source[place] = _together(of_source[place], described) if place in of_source else described
-            files += of_source.values()
-    frames = {kind: pl.concat(parts[kind]) if parts[kind] else _no_rows(kind, profile) for kind in KINDS}
+                    file = _source_file(kind, name, typed, table, notes, checksums[table.path])
+                    yield Portion(kind, typed, table.refused, file)
+
+
+def ingest(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+) -> Extract:
+    """All ``portions`` in memory."""
+    profile = profile or Profile()
+    parts: dict[Kind, list[pl.DataFrame]] = {kind: [no_rows(kind, profile)] for kind in KINDS}
+    refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
+    files: list[SourceFile] = []
+    for portion in portions(paths, profile, format_name):
+        parts[portion.kind].append(portion.rows)
+        refused[portion.kind].extend(portion.refused)
+        files.append(portion.file)
+    frames = {kind: pl.concat(parts[kind]) for kind in KINDS}
     return Extract(
         labs=frames["lab"],
         medications=frames["medication"],
         patients=frames["patient"],
         diagnoses=frames["diagnosis"],
         events=frames["event"],
-        files=tuple(files),
+        files=together(files),
         refused=refused,
     )
+
+
+def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """One entry per file and kind, in the order of reading, from those of their portions."""
+    whole: dict[tuple[str, str, Kind], SourceFile] = {}
+    for file in files:
+        key = (file.name, file.sha256, file.kind)
+        before = whole.get(key)
+        whole[key] = before.followed_by(file) if before else file
+    return tuple(whole.values())
 
 
 def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
@@ -186,19 +220,7 @@ def _source_file(
     return replace(described, first_collected_at=first, last_collected_at=last)
 
 
-def _together(earlier: SourceFile, later: SourceFile) -> SourceFile:
-    """Two pieces of one file."""
-    firsts = [piece.first_collected_at for piece in (earlier, later) if piece.first_collected_at is not None]
-    lasts = [piece.last_collected_at for piece in (earlier, later) if piece.last_collected_at is not None]
-    return replace(
-        earlier,
-        rows=earlier.rows + later.rows,
-        notes=tuple(dict.fromkeys((*earlier.notes, *later.notes))),
-        first_collected_at=min(firsts, default=None),
-        last_collected_at=max(lasts, default=None),
-    )
-
-
-def _no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:
+def no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:
+    """An empty frame in the canonical shape of a kind."""
     columns = dict.fromkeys((*NATIVE_COLUMNS[kind], "source_file"), pl.String)
     return TYPED[kind](pl.DataFrame(schema={**columns, "source_row": pl.Int64}), profile)

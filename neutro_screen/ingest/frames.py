@@ -1,6 +1,6 @@
 """What every reader yields: the rows of one kind from one file, as text, in the native layout of CONTRACT.md."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -52,6 +52,18 @@ class SourceFile:
     notes: tuple[str, ...] = ()
     first_collected_at: datetime | None = None
     last_collected_at: datetime | None = None
+
+    def followed_by(self, more: "SourceFile") -> "SourceFile":
+        """The same file with its next portion."""
+        firsts = [time for time in (self.first_collected_at, more.first_collected_at) if time]
+        lasts = [time for time in (self.last_collected_at, more.last_collected_at) if time]
+        return replace(
+            self,
+            rows=self.rows + more.rows,
+            notes=tuple(dict.fromkeys((*self.notes, *more.notes))),
+            first_collected_at=min(firsts, default=None),
+            last_collected_at=max(lasts, default=None),
+        )
 
 
 @dataclass(frozen=True)

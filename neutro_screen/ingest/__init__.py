@@ -112,11 +112,10 @@ def portions(
         UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
         RefusedInputError: a file lacks required columns.
     """
-    profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
     with local_copies(paths, format_name) as local:
-        yield from _portions(local, profile, format_name)
+        yield from _portions(local, profile or Profile(), format_name)
 
 
 def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Portion]:

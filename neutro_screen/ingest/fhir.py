@@ -360,10 +360,9 @@ def _resources(
     """
     connection.register("lines", lines)
     typed = connection.sql(
-        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json'"
-        " WHEN json_type(line) = 'ARRAY' THEN 'array'"
-        " WHEN json_type(line) <> 'OBJECT' THEN 'not_a_resource'"
-        " ELSE coalesce(json_extract_string(line, '$.resourceType'), 'not_a_resource') END AS type FROM lines"
+        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json' ELSE coalesce("
+        " json_extract_string(line, '$.resourceType'),"
+        " CASE json_type(line) WHEN 'ARRAY' THEN 'array' ELSE 'not_a_resource' END) END AS type FROM lines"
     ).pl().sort("source_row", maintain_order=True)  # fmt: skip
     for (resource_type,), lines_of_type in typed.group_by("type", maintain_order=True):
         name = str(resource_type)

@@ -27,13 +27,13 @@ class ChartRows(NamedTuple):
 def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRows:
     """Split what was sent (native layout, text) by what became of it (``typed``, the same rows in the same order)."""
     both = pl.concat([typed, sent.select(pl.all().name.prefix("sent_"))], how="horizontal")
-    counted = both.select(pl.when(is_odd).then(1).sum().alias(name) for name, is_odd in _ODDITIES[kind].items())
+    counted = both.select(pl.when(is_odd).then(1).sum().alias(name) for name, is_odd in ODDITIES[kind].items())
     notes = tuple(
         f"{name}_rows:{count}" for name, count in (counted.row(0, named=True) if counted.width else {}).items() if count
     )
-    if not _REASONS[kind]:
+    if not REASONS[kind]:
         return ChartRows(typed, (), notes)
-    reasons = [pl.when(is_refused).then(pl.lit(reason)) for reason, is_refused in _REASONS[kind].items()]
+    reasons = [pl.when(is_refused).then(pl.lit(reason)) for reason, is_refused in REASONS[kind].items()]
     told = both.select(
         "source_file", "source_row", reason=pl.coalesce(*reasons), row=pl.struct(
             pl.col(f"sent_{column}").alias(column) for column in NATIVE_COLUMNS[kind]
@@ -50,7 +50,7 @@ def _is_unreadable(column: str, typed: str | None = None) -> pl.Expr:
     return pl.col(f"sent_{column}").is_not_null() & pl.col(typed or column).is_null()
 
 
-_REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
+REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "lab": {},
     "medication": {
         "unreadable_start_date": _is_unreadable("start_date"),
@@ -65,7 +65,7 @@ _REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
         "unknown_event": pl.col("event").is_not_null() & ~pl.col("event").is_in(_EVENTS),
     },
 }
-_ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
+ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "lab": {},
     "medication": {
         # An end that cannot be read counts as none: the exposure stays open.

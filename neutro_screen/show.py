@@ -50,20 +50,20 @@ def summary_text(summary: "RunSummary") -> str:
     return "\n".join(lines)
 
 
-def backfill_text(summary: "BackfillSummary") -> str:
-    """The end of a backfill: its chunks, and the last of its runs."""
-    finished = f"{summary.chunks_run} chunks run, {summary.chunks_finished_before} finished before"
-    if summary.last is None:
-        return f"{finished}: nothing to do"
-    return f"{finished}; rows in {summary.rows_in}\n{summary_text(summary.last)}"
-
-
 def warning_text(warning: Mapping[str, str | None]) -> str:
     """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
     name = (warning["kind"] or "").replace("_", " ").upper()
     where = f" {warning['lab']}" if warning["lab"] else ""
     since = f" (last {warning['since']} UTC)" if warning["since"] else ""
     return f"{name}{where}: {warning['detail']}{since}"
+
+
+def backfill_text(summary: "BackfillSummary") -> str:
+    """The end of a backfill: its chunks, and the last of its runs."""
+    finished = f"{summary.chunks_run} chunks run, {summary.chunks_finished_before} finished before"
+    if summary.last is None:
+        return f"{finished}: nothing to do"
+    return f"{finished}; rows in {summary.rows_in}\n{summary_text(summary.last)}"
 
 
 def quality_text(quality: dict[str, Any]) -> str:

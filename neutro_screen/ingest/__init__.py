@@ -37,19 +37,15 @@ class Reader(NamedTuple):
     has_own_layout: bool = True
 
 
-def _one_kind(read: Callable[[Path, Kind, Profile], Table]) -> Callable[[Path, Kind, Profile], Tables]:
-    return lambda path, kind, profile: [(kind, read(path, kind, profile))]
-
-
-def _by_kind(read: Callable[[Path, Kind, Profile], dict[Kind, Table]]) -> Callable[[Path, Kind, Profile], Tables]:
-    return lambda path, kind, profile: read(path, kind, profile).items()
+def _one_kind(read: Callable[[Path, Kind, Profile], Iterable[Table]]) -> Callable[[Path, Kind, Profile], Tables]:
+    return lambda path, kind, profile: ((kind, piece) for piece in read(path, kind, profile))
 
 
 READERS: dict[str, Reader] = {
     "mimic": Reader(
         "MIMIC-III folder, or hosp folder of MIMIC-IV, of CSV files",
         mimic.recognises,
-        _by_kind(mimic.read_mimic),
+        mimic.read_mimic,
         takes="folder",
     ),
     "omop": Reader(
@@ -71,7 +67,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(
         "Excel workbook (.xlsx, .xlsm), long or wide",
         excel.recognises,
-        _one_kind(excel.read_excel),
+        _one_kind(lambda path, kind, profile: [excel.read_excel(path, kind, profile)]),
         has_own_layout=False,
     ),
     "parquet": Reader(

@@ -78,7 +78,9 @@ def with_significant_fall(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 
 def is_latest() -> pl.Expr:
     """The latest specimen of each patient."""
-    return pl.struct(_ORDER[1:]).rank("ordinal", descending=True).over("patient_id") == 1
+    is_last_time = pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
+    last_id = pl.when(is_last_time).then("specimen_id").max().over("patient_id")
+    return is_last_time & (pl.col("specimen_id") == last_id)
 
 
 def with_trend(anc: pl.LazyFrame, policy: Policy, wanted: pl.Expr | None = None) -> pl.LazyFrame:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -47,8 +48,15 @@ class Causes:
 def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
     """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
     keys = list(KEYS)
-    resolved = resolve_drug_names(medications.select(keys).unique().sort(keys), load_drug_tables())
+    distinct = medications.select(keys).unique().sort(keys)
+    resolved = resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
     return match_medications(medications.lazy(), resolved)
+
+
+@cache
+def _nothing_resolved() -> pl.DataFrame:
+    """What no line at all names: asked once, not for every part of an extract without medications."""
+    return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
 
 
 def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:

@@ -15,9 +15,10 @@ from neutro_screen.rules.episodes import days
 FloatArray = NDArray[np.float64]
 
 _ORDER: Final = ("patient_id", "collected_at", "specimen_id")
-_SERIES: Final = ("patient_id", "series")
 #: Trial periods per independent frequency of a series: finer than this the power no longer changes.
 _OVERSAMPLING: Final = 10
+#: Far above the rounding of 1 / (1 / period), far below a minute.
+_SLACK: Final = 1e-9
 
 
 def cyclic_series(anc: pl.DataFrame, policy: Policy, cytotoxic: pl.DataFrame) -> pl.DataFrame:
@@ -31,8 +32,8 @@ def cyclic_series(anc: pl.DataFrame, policy: Policy, cytotoxic: pl.DataFrame) ->
     false-alarm probability by Baluev (2008, MNRAS 385:1279), which accounts for all the periods tried. Troughs count
     once per cycle of the period found.
     """
-    candidates = _candidates(anc.lazy(), policy, cytotoxic.lazy()).collect()
-    found = [_judge(series, policy) for _, series in candidates.group_by(_SERIES, maintain_order=True)]
+    candidates = _candidates(anc.lazy(), policy, cytotoxic.lazy()).collect(engine="in-memory")
+    found = [_judge(series, policy) for _, series in candidates.group_by("series", maintain_order=True)]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "patient_id": pl.String, "started_at": pl.Datetime("us"), "last_at": pl.Datetime("us"),
         "cycle_days": pl.Float64, "n_cycles": pl.Float64, "n_troughs": pl.Int64, "false_alarm_probability": pl.Float64,
@@ -69,15 +70,18 @@ def with_cyclic(episodes: pl.LazyFrame, series: pl.DataFrame) -> pl.LazyFrame:
 
 def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> pl.LazyFrame:
     rule = policy.cyclic
-    gap = pl.col("collected_at").diff().over("patient_id", order_by=_ORDER)
+    # In order of patient and time the row before is the result before, if it is the same patient's.
+    gap = pl.when(pl.col("patient_id") == pl.col("patient_id").shift(1)).then(pl.col("collected_at").diff())
     numbered = (
         anc.filter(pl.col("severity").is_not_null() & ~pl.col("anc_method").str.ends_with("upper_bound"))
         .sort(_ORDER)
         .select(*_ORDER, "anc_cells_per_ul", gap=gap)
+        # Numbered through all patients.
         .with_columns(series=(pl.col("gap") > timedelta(days=rule.largest_gap_d)).fill_null(True).cum_sum())
+        .filter(pl.len().over("series") >= rule.minimum_n)
         .with_columns(
-            day=days(pl.col("collected_at") - pl.col("collected_at").min().over(_SERIES)),
-            median=pl.col("anc_cells_per_ul").median().over(_SERIES),
+            day=days(pl.col("collected_at") - pl.col("collected_at").min().over("series")),
+            median=pl.col("anc_cells_per_ul").median().over("series"),
         )
         .with_columns(
             is_trough=(pl.col("anc_cells_per_ul") < rule.trough_below_cells_per_ul)
@@ -89,18 +93,22 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
     )
     # The first gap of a series is the pause before it.
     inner = pl.col("gap").sort_by("day").slice(1)
+    # No period tried finds more troughs than the shortest one: a series that has too few of them needs no periodogram.
+    half = rule.period_from_d / 2 * (1 - _SLACK)
+    apart = (pl.col("day").filter("is_trough").sort().diff() >= half).sum()
     spans = (
-        numbered.group_by(_SERIES)
+        numbered.group_by("series")
         .agg(
-            n=pl.len(),
+            pl.col("patient_id").first(),
             spacing=inner.median(),
             started_at=pl.col("collected_at").min(),
             last_at=pl.col("collected_at").max(),
             n_low=pl.col("is_trough").sum(),
+            n_troughs=1 + apart,
         )
         .filter(
-            (pl.col("n") >= rule.minimum_n)
-            & (pl.col("n_low") >= rule.minimum_troughs)
+            (pl.col("n_low") >= rule.minimum_troughs)
+            & (pl.col("n_troughs") >= rule.minimum_troughs)
             & (pl.col("spacing") <= timedelta(days=rule.median_spacing_d))
             & (pl.col("last_at") - pl.col("started_at") >= timedelta(days=rule.minimum_cycles * rule.period_from_d))
         )
@@ -113,12 +121,10 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
                 pl.col("last_exposure") >= (pl.col("started_at") - timedelta(days=rule.cytotoxic_before_d)).dt.date()
             ).fill_null(True)
         )
-        .select(_SERIES)
+        .select("series")
         .unique()
     )
-    return numbered.join(spans.join(explained, on=_SERIES, how="anti").select(_SERIES), on=_SERIES, how="semi").sort(
-        _ORDER
-    )
+    return numbered.join(spans.join(explained, on="series", how="anti"), on="series", how="semi").sort(_ORDER)
 
 
 def _judge(series: pl.DataFrame, policy: Policy) -> dict[str, object]:

@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.signal import lombscargle
 from scipy.special import gammaln
 
 from neutro_screen.reference import Policy
@@ -135,7 +134,7 @@ def _judge(series: pl.DataFrame, policy: Policy) -> dict[str, object]:
     slowest, fastest = 1 / rule.period_to_d, 1 / rule.period_from_d
     n_trials = max(int(np.ceil((fastest - slowest) * span * _OVERSAMPLING)), _OVERSAMPLING)
     frequencies = np.linspace(slowest, fastest, n_trials)
-    power = lombscargle(day, log_anc, 2 * np.pi * frequencies, normalize=True, floating_mean=True)
+    power = periodogram(day, log_anc, frequencies)
     best = int(np.argmax(power))
     period = float(1 / frequencies[best])
     return {
@@ -147,6 +146,28 @@ def _judge(series: pl.DataFrame, policy: Policy) -> dict[str, object]:
         "n_troughs": _troughs(day, series["is_trough"].to_numpy(), period),
         "false_alarm_probability": false_alarm_probability(float(power[best]), day, fastest - slowest),
     }
+
+
+def periodogram(day: FloatArray, level: FloatArray, frequencies: FloatArray) -> FloatArray:
+    """Share of the variance (0 ... 1) that a sinusoid with a free mean explains at each frequency (cycles per day).
+
+    The generalised Lomb-Scargle power (Zechmeister & Kuerster 2009, A&A 496:577, equations 5 to 15) with equal weights;
+    0 where the level does not vary. ``scipy.signal.lombscargle`` gives the same (a test holds the two together), but
+    importing it takes a fifth of a small night.
+    """
+    centred = level - level.mean()
+    variance = float(np.mean(centred**2))
+    if not variance:
+        return np.zeros_like(frequencies)
+    angle = 2 * np.pi * np.outer(frequencies, day)
+    cos, sin = np.cos(angle), np.sin(angle)
+    cos -= cos.mean(axis=1, keepdims=True)
+    sin -= sin.mean(axis=1, keepdims=True)
+    with_cos, with_sin = (wave @ centred / len(day) for wave in (cos, sin))
+    cos_cos, sin_sin, cos_sin = (np.mean(one * other, axis=1) for one, other in ((cos, cos), (sin, sin), (cos, sin)))
+    explained = sin_sin * with_cos**2 + cos_cos * with_sin**2 - 2 * cos_sin * with_cos * with_sin
+    power: FloatArray = explained / (variance * (cos_cos * sin_sin - cos_sin**2))
+    return power
 
 
 def _troughs(day: FloatArray, is_trough: NDArray[np.bool_], period: float) -> int:

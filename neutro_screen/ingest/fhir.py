@@ -664,7 +664,8 @@ def _merge_rows(patients: pl.DataFrame) -> pl.DataFrame:
         patient_id=pl.when(is_old).then("id").when(is_new).then(other),
         replaced_by=pl.when(is_old).then(other).when(is_new).then("id"),
     )
-    return _all_columns(rows.drop_nulls(), "patient")
+    # A link to itself says nothing; in the native layout it would undo a merge.
+    return _all_columns(rows.drop_nulls().filter(pl.col("patient_id") != pl.col("replaced_by")), "patient")
 
 
 def _diagnosis_rows(conditions: pl.DataFrame) -> pl.DataFrame:

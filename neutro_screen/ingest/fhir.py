@@ -664,7 +664,7 @@ def _merge_rows(patients: pl.DataFrame) -> pl.DataFrame:
         patient_id=pl.when(is_old).then("id").when(is_new).then(other),
         replaced_by=pl.when(is_old).then(other).when(is_new).then("id"),
     )
-    # A link to itself says nothing; in the native layout it would undo a merge.
+    # A record that replaces itself says nothing; in the canonical layout it would undo a merge.
     return _all_columns(rows.drop_nulls().filter(pl.col("patient_id") != pl.col("replaced_by")), "patient")
 
 

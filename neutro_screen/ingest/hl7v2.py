@@ -606,7 +606,7 @@ def _patient_rows(block: _Block, profile: Profile) -> pl.DataFrame:
         merges.select("pid", "source_row")
         .join(prior, on="pid", how="inner", maintain_order="left")
         .join(ids.rename({"patient_id": "replaced_by"}), on="pid", how="inner", maintain_order="left")
-        # In the native layout a record replaced by itself would undo a merge.
+        # A record that replaces itself says nothing; in the canonical layout it would undo a merge.
         .filter(pl.col("patient_id") != pl.col("replaced_by"))
     )
     return pl.concat(

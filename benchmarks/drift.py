@@ -24,7 +24,7 @@ from neutro_screen.simulate.parameters import text
 from neutro_screen.simulate.scale import simulate_labs_at_scale
 from neutro_screen.validate import in_shape, split_valid
 
-NIGHT = datetime(2026, 3, 1, 2)
+NIGHT = datetime.fromisoformat("2026-03-01T02:00:00")
 _CAST = pl.col("value").cast(pl.Float64, strict=False)
 _VALUE = pl.when(_CAST.is_finite()).then(_CAST)
 _COUNTS = pl.col("unit").is_in(["10*3/uL", "10*9/L", "x10^9/L"]) & pl.col("analyte_name").str.contains(

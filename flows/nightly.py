@@ -6,8 +6,6 @@ remedy only. Environment (see docs/operations.md): a private PREFECT_HOME, DO_NO
 PREFECT_SERVER_ANALYTICS_ENABLED=false.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,18 +16,20 @@ from prefect.artifacts import create_markdown_artifact
 from neutro_screen.errors import PublishError, UnreadableInputError
 from neutro_screen.pipeline import (
     RunSettings,
+    bytes_of,
     history_step,
     ingest_step,
     moment,
     now,
     publish_step,
     screen_step,
+    survey_step,
     validate_step,
 )
 from neutro_screen.store import lock
-from neutro_screen.workspace import Workspace
+from neutro_screen.workspace import Workspace, working_folder
 
-Step = Callable[[RunSettings, Workspace], Any]
+Step = Callable[..., Any]
 
 
 def _may_pass(task: Any, run: Any, state: Any) -> bool:
@@ -38,8 +38,8 @@ def _may_pass(task: Any, run: Any, state: Any) -> bool:
     return isinstance(error, UnreadableInputError | PublishError)
 
 
-def _take(step: Step, settings: RunSettings, work: str) -> dict[str, Any]:
-    told = step(settings, Workspace(Path(work)))
+def _take(step: Step, settings: RunSettings, work: str, *part: int) -> dict[str, Any]:
+    told = step(settings, Workspace(Path(work)), *part)
     return told if isinstance(told, dict) else told.as_dict()
 
 
@@ -50,21 +50,27 @@ def ingest(settings: RunSettings, work: str) -> dict[str, Any]:
 
 
 @task(persist_result=False)
-def validate(settings: RunSettings, work: str) -> dict[str, Any]:
+def survey(settings: RunSettings, work: str) -> dict[str, Any]:
+    """Look at the store: who has to be screened again, and in how many parts."""
+    return _take(survey_step, settings, work)
+
+
+@task(persist_result=False)
+def validate(settings: RunSettings, work: str, part: int) -> dict[str, Any]:
     """Judge every row; split accepted from refused."""
-    return _take(validate_step, settings, work)
+    return _take(validate_step, settings, work, part)
 
 
 @task(persist_result=False)
-def history(settings: RunSettings, work: str) -> dict[str, Any]:
+def history(settings: RunSettings, work: str, part: int) -> dict[str, Any]:
     """Merge with what the store holds of the touched patients."""
-    return _take(history_step, settings, work)
+    return _take(history_step, settings, work, part)
 
 
 @task(persist_result=False)
-def screen(settings: RunSettings, work: str) -> dict[str, Any]:
+def screen(settings: RunSettings, work: str, part: int) -> dict[str, Any]:
     """Apply the rules."""
-    return _take(screen_step, settings, work)
+    return _take(screen_step, settings, work, part)
 
 
 @task(retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_pass, persist_result=False)
@@ -88,6 +94,7 @@ def nightly(
     as_of: str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    memory: str = "4GB",
 ) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
 
@@ -107,15 +114,15 @@ def nightly(
         policy=Path(policy) if policy else None,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        memory=bytes_of(memory),
     )
-    with lock(settings.store):
-        work = tempfile.mkdtemp(prefix=".neutro-screen-work-", dir=settings.store.parent)
-        try:
-            for step in (ingest, validate, history, screen):
-                step(settings, work)
-            summary = publish(settings, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    with lock(settings.store), working_folder(settings.store) as folder:
+        work = str(folder)
+        ingest(settings, work)
+        for part in range(survey(settings, work)["parts"]):
+            for step in (validate, history, screen):
+                step(settings, work, part)
+        summary = publish(settings, work)
     create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
     return summary
 

@@ -68,6 +68,7 @@ def run(
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
 ) -> None:
@@ -103,12 +104,14 @@ def run(
         Publish nothing when more than this share of the screened rows is refused.
     rescreen_all
         Screen every patient of the store again, not only those with new rows.
+    memory
+        What the rows at work may take; more of them are spread over parts that wait on disk beside the store.
     quiet
         Show nothing but errors.
     json_
         Print the summary as JSON.
     """
-    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.pipeline import RunSettings, bytes_of
     from neutro_screen.pipeline import run as run_pipeline
 
     settings = RunSettings(
@@ -124,6 +127,7 @@ def run(
         policy=policy,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        memory=bytes_of(memory),
         as_of=_as_of(as_of),
     )
     with _progress(quiet or json_) as show:

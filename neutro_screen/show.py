@@ -45,6 +45,7 @@ def summary_text(summary: "RunSummary") -> str:
         lines.append("NO DATA: no result of the screen's analytes came in. No flags does not mean no neutropenia.")
     elif a.accepted == 0 and a.duplicate:
         lines.append("nothing new: every accepted row was in the store already")
+    lines.extend(f"DRIFT: {words}" for words in summary.drift)
     if summary.everybody_because:
         lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:

@@ -20,7 +20,16 @@ import polars as pl
 
 import neutro_schemas as contract
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import INTERNAL_COMMENTS, QualityCount, ReviewTable, RunTable, SourceFileTable, WorklistRow
+from neutro_schemas.store import (
+    INTERNAL_COMMENTS,
+    QualityCount,
+    QualityDrift,
+    QualityMeasure,
+    ReviewTable,
+    RunTable,
+    SourceFileTable,
+    WorklistRow,
+)
 from neutro_screen.errors import ConfigurationError, PublishError, StoreError
 
 SCHEMA_VERSION: Final = 1
@@ -30,6 +39,9 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+
+#: What DuckDB needs to write a store of any size.
+_LEAST_MEMORY: Final = 512 << 20
 
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
@@ -53,6 +65,8 @@ TABLES: Final[Mapping[str, Any]] = {
     "unassessable": contract.CannotAssess,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
+    "quality_measure": QualityMeasure,
+    "quality_drift": QualityDrift,
     "review": ReviewTable,
 }
 RECEIVED: Final = (
@@ -179,10 +193,11 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
-    Whatever happens before that moment leaves the published file as it was.
+    Whatever happens before that moment leaves the published file as it was. ``memory`` bounds what DuckDB keeps in
+    memory, in bytes; the rest waits in the private folder.
 
     Raises:
         PublishError: the copy could not be written or put in place.
@@ -201,6 +216,9 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection = _attached(copy, store)
             _create(connection)
         with connection:
+            connection.execute("SET temp_directory = ?", [str(folder)])
+            if memory is not None:
+                connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
             connection.execute("BEGIN TRANSACTION")
             yield connection
             connection.execute("COMMIT")
@@ -211,7 +229,7 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         _synchronise(copy)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
         raise PublishError(
             f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
@@ -277,6 +295,16 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     )
 
 
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> Iterator[None]:
+    """The frame as a view of the connection, for as long as it is needed."""
+    connection.register(name, frame)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
+
+
 def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
     """Append a frame; its columns are the table's, or some of them."""
     if not frame.height:
@@ -285,34 +313,25 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
-    connection.register("incoming", frame.select(names))
-    try:
+    with registered(connection, "incoming", frame.select(names)):
         connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
-    finally:
-        connection.unregister("incoming")
 
 
 def delete_patients(
     connection: duckdb.DuckDBPyConnection, tables: Iterable[str], patients: pl.DataFrame, only: str = "TRUE"
 ) -> None:
     """Delete the rows of some patients (patient_id) from some tables; ``only`` is a condition of this program."""
-    connection.register("touched", patients.select("patient_id").unique())
-    try:
+    with registered(connection, "touched", patients.select("patient_id").unique()):
         for table in tables:
             connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
-    finally:
-        connection.unregister("touched")
 
 
 def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
     """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
     if not places.height:
         return
-    connection.register("place", places)
-    try:
+    with registered(connection, "place", places):
         connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
-    finally:
-        connection.unregister("place")
 
 
 def current_worklist(
@@ -440,5 +459,16 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         "ORDER BY run_id, source_file, lab, analyte, disposition, reason",
         "Per run, file, laboratory and analyte: how many rows were accepted, refused, without result, repeated or not "
         "screened, and why.",
+    ),
+    "data_quality_measure": (
+        'SELECT run_id, source_file, lab, analyte, measure, detail, n, "of", value FROM quality_measure '
+        "ORDER BY run_id, source_file, lab, analyte, measure, detail",
+        "Per run, file (null = all files), laboratory and analyte: units seen, refusals and non-results by kind, "
+        "medians, and per laboratory what is odd about times and differentials.",
+    ),
+    "data_quality_drift": (
+        "SELECT run_id, lab, analyte, what, before, now, before_value, now_value, n, runs, words FROM quality_drift "
+        "ORDER BY run_id, what, lab, analyte",
+        "Per run: what about a laboratory is not as it was in its last runs, from what to what.",
     ),
 }

@@ -13,7 +13,10 @@ from neutro_screen.ingest.times import parse_dates, parse_times
 
 
 class Table(NamedTuple):
-    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows."""
+    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows.
+
+    A large file may come as several, each with its own rows and lines; a note is given once a file.
+    """
 
     path: Path
     rows: pl.DataFrame
@@ -187,9 +190,16 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("duffy_null").str.strip_chars().str.to_lowercase()
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
+        _other_record().alias("replaced_by"),
         "source_file",
         "source_row",
     )  # fmt: skip
+
+
+def _other_record() -> pl.Expr:
+    """The surviving record of a merge; a record that replaces itself is no merge."""
+    survivor = pl.col("replaced_by").str.strip_chars().replace("", None)
+    return pl.when(survivor != pl.col("patient_id").str.strip_chars()).then(survivor)
 
 
 def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

@@ -39,7 +39,7 @@ def patient_panels(contents: RunContents) -> list[Row]:
     """One dictionary per patient of ``contents.panels``, in that order, with ``payload`` for the script."""
     rows = {row["patient_id"]: row for row in contents.worklist.iter_rows(named=True)}
     by_patient = {
-        table: _by_patient(getattr(contents, table))
+        table: _by_patient(getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode())))
         for table in ("anc", "flag", "lines", "feeding", "episode", "drug_suspect", "evidence", "workup_step",
                       "medication", "patient", "temperature")
     }  # fmt: skip

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.report import multiply_patients
 from neutro_screen.pipeline import RunSettings, run
 from neutro_screen.report import write_reports
 from neutro_screen.simulate import sample_hospital, write_native
@@ -145,36 +146,6 @@ def sample_store(plain_store: Path) -> Path:
             {"patient_id": second[0], "status": "acknowledged", "until": None, "note": None, "by": "reviewer", "at": TONIGHT,
              "priority": "critical", "nadir_cells_per_ul": 0.0},
         ])  # fmt: skip
-    return store
-
-
-def multiply_patients(store: Path, source: Path, patients: int) -> Path:
-    """A store with that many flagged patients: those of ``source``, copied under new names."""
-    shutil.copy(source, store)
-    with duckdb.connect(str(store)) as connection:
-        flagged = (connection.execute("SELECT count(*) FROM worklist").fetchone() or (0,))[0]
-        copies = -(-patients // flagged)
-        connection.execute("CREATE TEMP TABLE listed AS SELECT patient_id FROM worklist")
-        connection.execute(f"CREATE TEMP TABLE copy AS SELECT range AS n FROM range({copies})")
-        for table in TABLES:
-            columns = columns_of(table)
-            if "patient_id" not in columns:
-                continue
-            renamed = ", ".join(
-                f"t.{name} || '-' || n AS {name}" if name in ("patient_id", "episode_id") else f't."{name}"'
-                for name in columns
-            )
-            connection.execute(
-                f'CREATE TEMP TABLE crowded AS SELECT {renamed} FROM "{table}" t JOIN listed USING (patient_id), copy'
-            )
-            connection.execute(f'DELETE FROM "{table}"')
-            connection.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM crowded')
-            connection.execute("DROP TABLE crowded")
-        connection.execute(
-            "CREATE TEMP TABLE kept AS SELECT DISTINCT patient_id FROM worklist_row WHERE change <> 'resolved' AND run_id = "
-            f"(SELECT max(run_id) FROM run) ORDER BY patient_id LIMIT {patients}"
-        )
-        connection.execute("DELETE FROM worklist_row WHERE patient_id NOT IN (SELECT patient_id FROM kept)")
     return store
 
 

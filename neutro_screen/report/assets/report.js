@@ -354,3 +354,4 @@ addEventListener("afterprint", () => {
   }
 });
 route({ isFirst: true });
+performance.mark("usable");

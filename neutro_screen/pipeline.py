@@ -383,7 +383,9 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     # Results that their specimen refutes go to quarantine until the specimen says otherwise.
     new = work.get("new_lab_result", part)
     kept = _refuted(new, result.contradicted, "anti")
-    work.put("specimen_count", specimen_counts(new, result.anc, load_profile(settings.profile).time_zone), part)
+    time_zone = load_profile(settings.profile).time_zone
+    counts = specimen_counts(new, result.anc, _refuted(new, result.contradicted), time_zone)
+    work.put("specimen_count", counts, part)
     work.put("new_lab_result", kept.sort(*_IDENTITY[:5], *_PLACE), part)
     work.put("refuted", _refuted(history["lab_result"], result.contradicted), part)
     counted = work.noted("counted", part)

@@ -65,8 +65,13 @@ def row_counts(
     )
 
 
-def specimen_counts(results: pl.DataFrame, anc: pl.DataFrame, time_zone: str = "UTC") -> pl.DataFrame:
+def specimen_counts(
+    results: pl.DataFrame, anc: pl.DataFrame, refuted: pl.DataFrame, time_zone: str = "UTC"
+) -> pl.DataFrame:
     """Count the specimens of new results (``LabResult``): shape ``COUNTS``, by laboratory only, unsorted.
+
+    ``refuted`` are those of the results that the rest of their specimen refutes (with ``reason``): counted as accepted
+    when they were judged one by one, they are moved to the refused ones.
 
     White cell counts with and without a differential; reported counts that could be compared with the computed one and
     how many are discordant (ANC-5; ``anc`` is of all specimens of these patients); hours of collection by the clock of
@@ -97,8 +102,11 @@ def specimen_counts(results: pl.DataFrame, anc: pl.DataFrame, time_zone: str = "
         anc_compared=pl.col("is_discordant").count(),
         anc_discordant=pl.col("is_discordant").sum(),
     )
+    moved = refuted.group_by(*_SOURCE, "reason").agg(n=pl.len())
     return pl.concat(
         [
+            _counted(moved.with_columns(n=-pl.col("n").cast(pl.Int64)), "accepted"),
+            _counted(moved, "rejected", detail="reason"),
             _counted(specimens.group_by("lab", "hour").agg(n=pl.len()), "hour_of_day", detail="hour"),
             _counted(
                 counted.unpivot(index="lab", variable_name="of", value_name="n").select("lab", "of", "n"),

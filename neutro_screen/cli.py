@@ -322,6 +322,31 @@ def report(*, store: Path, reports: Path, run: str | None = None) -> None:
 
 
 @app.command
+def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, policy: Path | None = None) -> None:
+    """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
+
+    Example: neutro-screen rebuild --store screen.duckdb --as-of 2026-11-20 --out past.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    as_of
+        The latest run up to this time is rebuilt. ISO 8601, UTC where no offset is given.
+    out
+        The DuckDB file to make; it must not exist.
+    reports
+        Folder for the reports of that night.
+    policy
+        The policy of that night, where the store does not hold it (runs of a store of schema 1).
+    """
+    from neutro_screen.past import rebuild as rebuild_night
+
+    run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
+    _write("\n".join([f"rebuilt run {run_id} in {out.name}", *notes]))
+
+
+@app.command
 def simulate(
     *,
     out: Path,
@@ -378,6 +403,25 @@ def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")
     from neutro_screen.starter import write_starter
 
     _write("\n".join(str(path) for path in write_starter(folder, from_)))
+
+
+@app.command
+def migrate(*, store: Path) -> None:
+    """Bring the store of an older version up to this one; the old file is kept beside it. The next run does the same.
+
+    Example: neutro-screen migrate --store screen.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    """
+    from neutro_screen.store import lock
+    from neutro_screen.store import migrate as migrate_store
+
+    with lock(store):
+        backup = migrate_store(store)
+    _write(f"migrated; the old file is {backup.name}" if backup else "nothing to do: the store is of this version")
 
 
 @app.command

@@ -33,9 +33,19 @@ from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.drift import quality_drift
-from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
+from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
 from neutro_screen.ingest.files import private_folder
+from neutro_screen.merges import (
+    NO_STATEMENTS,
+    changed_records,
+    crosswalk,
+    new_statements,
+    standing_statements,
+    with_members,
+    with_own_records,
+    with_survivor,
+)
 from neutro_screen.protocol import screen
 from neutro_screen.quality import merged, quality_counts, quality_measures, row_counts, specimen_counts
 from neutro_screen.reference import load_policy, load_reference
@@ -45,14 +55,18 @@ from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.origins import TextCounts, no_origins, number_origins
 from neutro_screen.rules.results import judge_part, judged_origins
 from neutro_screen.rules.worklist import open_cases, worklist_rows
+from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
     LATEST_RUN,
+    MERGE_STATEMENTS,
+    SCHEMA_VERSION,
     SCREENED,
     delete_patients,
     delete_rows,
     first_row,
     insert,
     lock,
+    migrate,
     publishing,
     read_table,
     reading,
@@ -148,6 +162,8 @@ class RunSummary:
     everybody_because: str | None = None
     #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
     drift: tuple[str, ...] = ()
+    #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
+    warnings: tuple[Mapping[str, str | None], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -272,8 +288,11 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """
     kinds = frozenset(work.noted("kinds_tonight"))
     recalled, taken, because, stored_rows = pl.DataFrame(schema={"patient_id": pl.String}), [], None, 0
+    statements = NO_STATEMENTS
     if settings.store.exists():
+        migrate(settings.store)
         with reading(settings.store) as connection:
+            _check_clock(connection, settings)
             taken = [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
@@ -283,12 +302,31 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             recalled = read_table(connection, _EVERYBODY if because else _WITH_OPEN_EPISODE)
             counted = first_row(connection, "SELECT (SELECT count(*) FROM lab_result), count(*) FROM patient_summary")
             stored_rows = counted[0] * recalled.height // counted[1] if counted and counted[1] else 0
-    work.add("recalled", recalled)
+            statements = read_table(connection, MERGE_STATEMENTS)
     work.note("run_id", _run_id(settings.as_of, taken))
     work.note("data_kinds", sorted(kinds))
     work.note("everybody_because", because)
     work.divide(work.noted("rows_in") + stored_rows, settings.rows_at_once)
+    changed = _settle_merges(work, statements)
+    work.add("recalled", pl.concat([recalled, changed]).unique())
     return {"patients_recalled": recalled.height, "parts": len(work.parts)}
+
+
+def _settle_merges(work: Workspace, before: pl.DataFrame) -> pl.DataFrame:
+    """Settle which record speaks for which; returns the records (patient_id) that are another person than before."""
+    rows = pl.concat(work.rows("patient_row", part).filter(pl.col("replaced_by").is_not_null()) for part in work.parts)
+    tonight = _distinct(split_valid(rows, Patient).accepted, _identity("patient"))
+    standing = standing_statements(before, new_statements(_of_run(tonight, work), before))
+    was, settled = crosswalk(before).survivors, crosswalk(standing)
+    work.put("statement_before", before)
+    work.put("statement", standing)
+    work.put("cyclic_merge", settled.cyclic)
+    work.keep_together(settled.survivors)
+    return with_members(changed_records(was, settled.survivors), was, settled.survivors)
+
+
+def _of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
+    return rows.with_columns(run_id=pl.lit(work.noted("run_id"), pl.String))
 
 
 _EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
@@ -337,33 +375,40 @@ def history_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[
 
     Touched are the patients with a new row of any kind and those that ``survey_step`` recalled.
     """
-    tonight = {name: _distinct(work.get(name, part), _identity(name)) for name in _HISTORY}
-    recalled, run_id = work.rows("recalled", part), work.noted("run_id")
-    candidates = pl.concat([_patients_of(tonight.values()), recalled]).unique()
+    tonight = {name: _distinct(work.get(name, part), _identity(name)) for name in HISTORY}
+    recalled = work.rows("recalled", part)
+    candidates = with_members(pl.concat([_patients_of(tonight.values()), recalled]), work.survivors)
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
     if settings.store.exists():
         with reading(settings.store) as connection:
             connection.register("candidate", candidates)
-            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in _HISTORY}
+            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
             refuted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
             stored["lab_result"] = pl.concat([stored["lab_result"], refuted])
     for name, frame in tonight.items():
-        added = _not_in(frame, stored[name], _identity(name)).with_columns(run_id=pl.lit(run_id))
+        added = _of_run(_not_in(frame, stored[name], _identity(name)), work)
+        if name == "patient":  # a merge that was undone may be made again by a row that is known
+            said = new_statements(_of_run(frame, work), work.get("statement_before"))
+            added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
         work.put(f"new_{name}", added, part)
         work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]), part)
-    touched = pl.concat([_patients_of(work.get(f"new_{name}", part) for name in _HISTORY), recalled]).unique()
-    work.put("touched", touched.sort("patient_id"), part)
-    return {"patients_touched": touched.height}
+    changed = [_patients_of(work.get(f"new_{name}", part) for name in HISTORY), recalled]
+    touched = with_members(pl.concat(changed), work.survivors)
+    work.put("touched", touched, part)
+    people = with_survivor(touched, work.survivors).n_unique()
+    work.note("patients_touched", people, part)
+    return {"patients_touched": people}
 
 
-_HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
+HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
 _HISTORY_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM candidate)'
 
 
 def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
     """Apply the rules to the full history of the touched patients of a part."""
-    touched = work.get("touched", part)
-    history = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in _HISTORY}
+    touched, survivors = work.get("touched", part), work.survivors
+    stored = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in HISTORY}
+    history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
     result = screen(
         history["lab_result"],
         history["medication"],
@@ -374,7 +419,9 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
         policy=load_policy(settings.policy),
         # What its specimen refutes is judged anew by the screen itself.
         unusable=unusable_results(
-            history["rejected_row"].filter(pl.col("scope") == "row"), history["no_result"], settings.as_of
+            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["no_result"]),
+            settings.as_of,
         ),
         data_kinds=frozenset(work.noted("data_kinds")),
     )
@@ -382,12 +429,13 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
         work.put(table, getattr(result, _RESULT_OF.get(table, table)), part)
     # Results that their specimen refutes go to quarantine until the specimen says otherwise.
     new = work.get("new_lab_result", part)
-    kept = _refuted(new, result.contradicted, "anti")
+    contradicted = with_own_records(result.contradicted, survivors)
+    kept = _refuted(new, contradicted, "anti")
     time_zone = load_profile(settings.profile).time_zone
-    counts = specimen_counts(new, result.anc, _refuted(new, result.contradicted), time_zone)
+    counts = specimen_counts(new, result.anc, _refuted(new, contradicted), time_zone)
     work.put("specimen_count", counts, part)
     work.put("new_lab_result", kept.sort(*_IDENTITY[:5], *_PLACE), part)
-    work.put("refuted", _refuted(history["lab_result"], result.contradicted), part)
+    work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
     counted = work.noted("counted", part)
     settled = {
         "accepted": kept.height, "rejected": counted["rejected"] + new.height - kept.height,
@@ -397,16 +445,17 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     return {"flags": result.flag.height}
 
 
+def _received(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a time are unknown since the run that brought them; its id begins with its index time."""
+    arrived = pl.col("run_id").str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
+    return rows.with_columns(collected_at=pl.coalesce("collected_at", arrived))
+
+
 #: The steps that are taken for one part after the other, and the frames that publishing needs of them.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
 OUTCOMES: Final = (
-    "touched",
-    "refuted",
-    "row_count",
-    "specimen_count",
-    *(f"new_{name}" for name in _HISTORY),
-    *SCREENED,
-)
+    "touched", "refuted", "row_count", "specimen_count", *(f"new_{name}" for name in HISTORY), *SCREENED,
+)  # fmt: skip
 #: Where a row was read.
 _PLACE: Final = ("source_file", "source_row", "run_id")
 _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
@@ -433,13 +482,18 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **_counted(work, "settled"))
     account.check()
     _check_share(account, settings)
-    touched = sum(work.get("touched", part).height for part in work.parts)
+    touched = sum(work.noted("patients_touched", part) for part in work.parts)
     newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
     with publishing(settings.store, settings.memory) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
+        previous = _previous_by_survivor(previous, work.survivors)
         seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
+        seen = pl.concat([seen, _under_survivor(seen, work.survivors)])
         for part in work.parts:
-            _publish_part(connection, work, part)
+            with registered(connection, "screened", work.get("touched", part)):
+                raised = read_table(connection, _FIRST_RAISED)
+            publish_part(connection, work, part, raised)
+        publish_merges(connection, work)
         status = read_table(connection, "SELECT * FROM patient_summary").lazy()
         cases = open_cases(
             read_table(connection, "SELECT * FROM episode").lazy(),
@@ -451,8 +505,10 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
         counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
-        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
+        warnings = _silence(connection, settings, account, work)
+        insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
+        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
         drift = _publish_quality(connection, settings, work)
     report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
     return RunSummary(
@@ -467,6 +523,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         report=str(report) if report else None,
         everybody_because=work.noted("everybody_because"),
         drift=drift,
+        warnings=tuple(row | {"since": _iso(row["since"])} for row in warnings.to_dicts()),
     )
 
 
@@ -489,6 +546,40 @@ _LAST_MEASURES: Final = (
     "FROM run WHERE as_of < $as_of QUALIFY row_number() OVER "
     "(PARTITION BY as_of ORDER BY started_at DESC, run_id DESC) = 1) ORDER BY as_of DESC LIMIT $runs)"
 )
+
+
+def _silence(connection: DuckDBPyConnection, settings: RunSettings, account: Account, work: Workspace) -> pl.DataFrame:
+    """What did not come in tonight; the days on which each laboratory collected are kept for the next night."""
+    known = read_table(connection, "SELECT * FROM laboratory_day")
+    if not known.height:  # the store is new, or was brought up from a version without the table
+        known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
+    results = pl.concat(work.get("new_lab_result", part).select("lab", "collected_at") for part in work.parts)
+    days = laboratory_days(results, known, settings.as_of)
+    connection.execute("DELETE FROM laboratory_day")
+    insert(connection, "laboratory_day", days)
+    tonight = pl.lit(settings.as_of).cast(pl.Datetime("us"))
+    extracts = read_table(connection, _EXTRACTS, {"as_of": settings.as_of}).with_columns(at=pl.coalesce("at", tonight))
+    return silence_warnings(
+        usable_rows=account.accepted + account.duplicate,
+        new_rows=account.accepted,
+        days=days,
+        extracts=extracts,
+        as_of=settings.as_of,
+        rule=load_policy(settings.policy).silence,
+    )
+
+
+_LABORATORY_DAYS: Final = (
+    "SELECT lab, CAST(collected_at AS DATE) AS day, max(collected_at) AS newest_at FROM lab_result "
+    "WHERE collected_at <= $as_of GROUP BY ALL"
+)
+#: The runs up to now that brought each kind of data; tonight's run has no row of its own yet.
+_EXTRACTS: Final = (
+    'SELECT DISTINCT kind, as_of AS "at" FROM source_file LEFT JOIN run USING (run_id) '
+    'WHERE "rows" > 0 AND coalesce(as_of <= $as_of, true)'
+)
+
+
 #: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.
 _PREVIOUS_WORKLIST: Final = (
     "SELECT * FROM worklist_row WHERE run_id = "
@@ -518,11 +609,13 @@ def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrateg
     return keyed.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"], how=how).drop("is_manual")
 
 
-def _publish_part(connection: DuckDBPyConnection, work: Workspace, part: int) -> None:
-    """Store the new rows of a part, and its conclusions in the place of the earlier ones of its patients."""
-    touched, refuted = work.get("touched", part), work.get("refuted", part)
+def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, raised: pl.DataFrame) -> None:
+    """Store the new rows of a part, and its conclusions in the place of the earlier ones of its patients.
+
+    ``raised`` (patient_id, specimen_id, episode_id, rule_id, first_run) are the flags that stood before.
+    """
+    touched, refuted, run_id = work.get("touched", part), work.get("refuted", part), work.noted("run_id")
     with registered(connection, "screened", touched):
-        raised = read_table(connection, _FIRST_RAISED)
         before = read_table(connection, "SELECT * FROM contradicted_result SEMI JOIN screened USING (patient_id)")
     delete_patients(connection, (*SCREENED, "contradicted_result"), touched)
     delete_patients(connection, ("rejected_row",), touched, "scope = 'specimen'")
@@ -540,15 +633,52 @@ def _publish_part(connection: DuckDBPyConnection, work: Workspace, part: int) ->
         row=pl.struct(as_read).struct.json_encode(),
     )
     insert(connection, "rejected_row", refusals)
+    flags = _first_raised(work.get("flag", part), raised, run_id)
     for table in SCREENED:
-        drawn = work.get(table, part)
-        insert(connection, table, _first_raised(drawn, raised, work.noted("run_id")) if table == "flag" else drawn)
+        insert(connection, table, flags if table == "flag" else work.get(table, part))
+    withdrawn = raised.join(flags, on=_FLAG_KEY, how="anti", nulls_equal=True).rename({"first_run": "run_id"})
+    insert(connection, "withdrawn_flag", withdrawn.with_columns(withdrawn_by=pl.lit(run_id)).sort(*_FLAG_KEY))
+
+
+_FLAG_KEY: Final = ("patient_id", "specimen_id", "episode_id", "rule_id")
+
+
+def publish_merges(connection: DuckDBPyConnection, work: Workspace) -> None:
+    """Say which records were merged; merges that lead around a circle count for nothing and go to quarantine."""
+    connection.execute("DELETE FROM patient_merge")
+    connection.execute("DELETE FROM rejected_row WHERE scope = 'merge'")
+    insert(connection, "patient_merge", work.get("statement").join(work.survivors, on="patient_id"))
+    refused = work.get("cyclic_merge").with_columns(
+        kind=pl.lit("patient"),
+        scope=pl.lit("merge"),
+        reason=pl.lit("merge_in_a_circle"),
+        column=pl.lit("replaced_by"),
+        row=pl.struct("patient_id", "replaced_by").struct.json_encode(),
+    )
+    insert(connection, "rejected_row", refused.drop("replaced_by"))
+
+
+def _previous_by_survivor(previous: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The worklist of the run before as it would have been with tonight's merges: the most urgent row of each person."""
+    return (
+        with_survivor(previous, survivors)
+        .sort(pl.col("change") == "resolved", "priority", "patient_id", descending=[False, True, False])
+        .unique("patient_id", keep="first", maintain_order=True)
+    )
+
+
+def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The ids that the episodes of merged-away records have now: an id is the patient's, a slash and the start."""
+    away = episodes.with_columns(patient_id=pl.col("episode_id").str.replace(r"/[^/]*$", "")).join(
+        survivors, on="patient_id"
+    )
+    start = pl.col("episode_id").str.extract(r"(/[^/]*)$")
+    return away.select(episode_id=pl.concat_str("survivor_id", start))
 
 
 def _first_raised(flags: pl.DataFrame, raised: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Flags with the run that first raised them."""
-    key = ["patient_id", "specimen_id", "episode_id", "rule_id"]
-    return flags.join(raised, on=key, how="left", nulls_equal=True, maintain_order="left").with_columns(
+    return flags.join(raised, on=_FLAG_KEY, how="left", nulls_equal=True, maintain_order="left").with_columns(
         run_id=pl.coalesce("first_run", pl.lit(run_id))
     )
 
@@ -563,7 +693,9 @@ def _program(settings: RunSettings) -> tuple[str, str]:
     return load_policy(settings.policy).sha256, __version__
 
 
-def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, new_kinds: frozenset[str]) -> str | None:
+def _why_everybody(
+    settings: RunSettings, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     policy, version = _program(settings)
     if settings.rescreen_all:
@@ -572,17 +704,31 @@ def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, n
         return "the policy changed: flags may differ without any new result"
     if before[1] != version:
         return f"the program changed from {before[1]} to {version}"
+    if before[3] != SCHEMA_VERSION:
+        return "the store was brought up to a new version: its new columns are filled"
     if new_kinds:
         return f"data of a new kind: {', '.join(sorted(new_kinds))}"
     return None
 
 
-def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str] | None:
-    """Policy, version and kinds of data of the latest run."""
+def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never publish the past over the present: what is shown would be older than what is known."""
+    latest = first_row(connection, "SELECT max(as_of) FROM run")
+    if latest and latest[0] is not None and latest[0] > settings.as_of:
+        raise StoreError(
+            f"holds a later run (as of {_iso(latest[0])} UTC) than the one asked for ({_iso(settings.as_of)} UTC)",
+            where=settings.store.name,
+            remedy="Set the clock or --as-of right; `neutro-screen rebuild` makes a past night in a file of its own.",
+        )
+
+
+def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
+    """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
-        connection, f"SELECT policy_sha256, software_version, data_kinds FROM run WHERE run_id = ({LATEST_RUN})"
+        connection,
+        f"SELECT policy_sha256, software_version, data_kinds, schema_version FROM run WHERE run_id = ({LATEST_RUN})",
     )
-    return (row[0], row[1], row[2]) if row else None
+    return (row[0], row[1], row[2], row[3]) if row else None
 
 
 def _identity(table: str) -> list[str]:
@@ -703,9 +849,9 @@ def _run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
-        "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
+        "schema_version": SCHEMA_VERSION, "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",
     }  # fmt: skip
     return pl.DataFrame([row], schema=dtypes(RunTable))

@@ -53,8 +53,36 @@ class Workspace:
             return
         self._write_buckets(name, rows)
 
+    def keep_together(self, survivors: pl.DataFrame) -> None:
+        """The records of one person (patient_id, survivor_id) belong to the part of the survivor, from now on."""
+        self.put("survivor", survivors)
+
+    @property
+    def survivors(self) -> pl.DataFrame:
+        """patient_id, survivor_id of the records that another one stands for (see ``keep_together``)."""
+        return self.get("survivor")
+
     def rows(self, name: str, part: int) -> pl.DataFrame:
         """All rows added under a name that belong to the patients of a part."""
+        parts = len(self.parts)
+        own = self._rows_by_record(name, part)
+        if parts == 1 or not self._has("survivor"):
+            return own
+        moved = self.survivors.select(
+            "patient_id", here=bucket(pl.col("patient_id")) % parts, there=bucket(pl.col("survivor_id")) % parts
+        ).filter(pl.col("here") != pl.col("there"))
+        staying = own.join(moved.filter(pl.col("here") == part), on="patient_id", how="anti", maintain_order="left")
+        coming = moved.filter(pl.col("there") == part)
+        guests = [
+            self._rows_by_record(name, other).join(coming, on="patient_id", how="semi", maintain_order="left")
+            for other in coming["here"].unique().sort()
+        ]
+        return pl.concat([staying, *guests])
+
+    def _has(self, name: str) -> bool:
+        return (name, 0) in self._frames or (self._folder is not None and self._file(name, 0).exists())
+
+    def _rows_by_record(self, name: str, part: int) -> pl.DataFrame:
         parts = len(self.parts)
         if self._is_in_memory:
             rows = pl.concat(self._added[name])
@@ -136,7 +164,7 @@ class Workspace:
 
 
 #: Frames of the whole run, not of its first part.
-_OF_THE_RUN: Final = ("origin", "broken_line")
+_OF_THE_RUN: Final = ("origin", "broken_line", "survivor", "statement_before", "statement", "cyclic_merge")
 
 
 def bucket(patient_id: pl.Expr) -> pl.Expr:

@@ -190,16 +190,10 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("duffy_null").str.strip_chars().str.to_lowercase()
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
-        _other_record().alias("replaced_by"),
+        pl.col("replaced_by").str.strip_chars().replace("", None),
         "source_file",
         "source_row",
     )  # fmt: skip
-
-
-def _other_record() -> pl.Expr:
-    """The surviving record of a merge; a record that replaces itself is no merge."""
-    survivor = pl.col("replaced_by").str.strip_chars().replace("", None)
-    return pl.when(survivor != pl.col("patient_id").str.strip_chars()).then(survivor)
 
 
 def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

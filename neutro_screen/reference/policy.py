@@ -211,6 +211,19 @@ class WorklistRule(_Rule):
     repeat_rapid_decline_h: PositiveInt
 
 
+class SilenceRule(_Rule):
+    """When a feed, a laboratory or a kind of data counts as silent (silence.py)."""
+
+    newest_result_h: PositiveFloat
+    laboratory_h: dict[str, PositiveFloat]
+    usual_quantile: PositiveFloat
+    usual_factor: PositiveFloat
+    usual_gaps_n: PositiveInt
+    minimum_gaps_n: PositiveInt
+    shortest_d: PositiveFloat
+    stopped_d: PositiveFloat
+
+
 class DrugRule(_Rule):
     """Exposure and its relation to an episode (DRG-1, DRG-3)."""
 
@@ -241,6 +254,7 @@ class Policy(_Rule):
     mix_up: MixUpRule
     worklist: WorklistRule
     drug: DrugRule
+    silence: SilenceRule
 
     @property
     def sha256(self) -> str:
@@ -252,7 +266,7 @@ class Policy(_Rule):
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
-    An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
+    The file is TOML, or JSON as ``run.policy_values`` has it. An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
 
     Raises:
         ReferenceDataError: a built-in entry has no value, unit or source.
@@ -265,8 +279,9 @@ def load_policy(overrides: Path | None = None) -> Policy:
     chosen = _values(builtin)
     if overrides is not None:
         try:
-            own = _values(tomllib.loads(overrides.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            text = overrides.read_text("utf-8")
+            own = _values(json.loads(text) if overrides.suffix == ".json" else tomllib.loads(text))
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"policy cannot be read: {error}", where=overrides.name) from None
         for section, value in own.items():
             chosen[section] = {**chosen.get(section, {}), **value} if isinstance(value, dict) else value

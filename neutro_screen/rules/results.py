@@ -39,6 +39,7 @@ def judge_rows(
     """Judge the rows of an extract (``LabRow``).
 
     ``patients`` (patient_id, birth_date) lets results from before birth be found. ``as_of`` bounds the future.
+    ``decimal_mark`` is what the profile states.
     """
     numbered, sent = origins.number_origins(rows, origins.no_origins())
     texts = origins.TextCounts()
@@ -50,20 +51,20 @@ def judge_rows(
 def judged_origins(
     sent: pl.DataFrame, texts: pl.DataFrame, reference: Reference, policy: Policy, decimal_mark: str | None = None
 ) -> pl.DataFrame:
-    """What the whole extract says of its origins: ``origins.described``, ``decimal_mark``, ``batch_is_suspect`` and
-    ``has_value``.
+    """What the whole extract says of its origins: ``origins.described`` and three verdicts.
 
-    ``texts`` are the ``TextCounts`` of the extract: the median of a laboratory's batch is taken over all of it, however
-    many parts its rows are judged in. An origin has a value if any text of it could be read in a known unit.
+    ``decimal_mark`` of the laboratory's analyte where its other values tell it, ``batch_is_suspect``, and ``has_value``
+    where any text could be read in a known unit. ``texts`` are the ``TextCounts`` of the extract: the verdicts are those
+    of the whole of it, however many parts its rows are judged in.
     """
     described = origins.described(sent, reference)
-    screened = texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
-    marks = values.decimal_marks(screened, policy)
-    described, screened = (
+    counted = texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
+    marks = values.decimal_marks(counted, policy)
+    described, counted = (
         frame.join(marks, on=["lab", "analyte"], how="left", nulls_equal=True, maintain_order="left")
-        for frame in (described, screened)
+        for frame in (described, counted)
     )
-    counted = screened.pipe(with_value, reference, decimal_mark).pipe(with_unit, policy)
+    counted = counted.pipe(with_value, reference, decimal_mark).pipe(with_unit, policy)
     is_value = (pl.col("value_status") == "ok") & (pl.col("unit_status") == "ok") & pl.col("no_result").is_null()
     readable = counted.filter(is_value)["origin_no"].unique()
     return described.join(
@@ -108,7 +109,7 @@ def judge_part(
 def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None) -> pl.DataFrame:
     """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed.
 
-    ``stated_mark`` is the decimal mark that the profile states; without it ``decimal_mark`` of the row's origin counts.
+    ``stated_mark`` is the decimal mark of the source's profile; without it that of the batch counts (``decimal_mark``).
     """
     rows = rows.with_columns(number=values.number(pl.col("value_text")))
     is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))

@@ -156,7 +156,10 @@ class RejectedRow(pa.DataFrameModel):
     reason: str = pa.Field(description="Why it was refused: the name of the failed check.")
     column: str = pa.Field(nullable=True, description="The column to look at.")
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")
-    scope: str = pa.Field(isin=("row", "specimen"), description="Refused by itself, or refuted by its specimen.")
+    scope: str = pa.Field(
+        isin=("row", "specimen", "merge"),
+        description="Refused by itself, refuted by its specimen, or a merge that leads around a circle.",
+    )
     row: str = pa.Field(description="The row as read, JSON.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")

@@ -236,7 +236,7 @@ def test_a_merge_in_the_native_layout(tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     path.write_text("patient_id,replaced_by\n0007, 0042\n0042,\n0043,0043\n")
     patients = ingest({"patient": [str(path)]}).patients
-    assert patients.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0042", None), ("0043", None)]
+    assert patients.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0042", None), ("0043", "0043")]
 
 
 def test_datasets_in_many_pieces_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

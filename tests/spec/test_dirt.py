@@ -70,7 +70,7 @@ def test_dirt_03_another_laboratory_or_another_analyte_says_nothing() -> None:
 
 
 def test_dirt_03_where_a_point_is_the_decimal_mark_the_comma_groups_thousands() -> None:
-    _, split = judged("""
+    _rows, split = judged("""
         patient | lab | loinc | value | unit
         1       | A   | 777-3 | 1,234 | 10*9/L
         2       | A   | 777-3 | 250.5 | 10*9/L
@@ -112,7 +112,7 @@ def test_dirt_04_both_micro_signs_and_hard_spaces_are_one_unit(unit: str) -> Non
 
 
 def test_dirt_05_leading_zeros_stay_and_a_number_shortened_by_a_spreadsheet_is_no_patient() -> None:
-    _, split = judged("""
+    _rows, split = judged("""
         patient  | loinc | value
         007      | 751-8 | 2.0
         7        | 751-8 | 2.0

@@ -10,7 +10,7 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline import bytes_of
 from neutro_screen.store import SCREENED
 from neutro_screen.workspace import BUCKETS, Workspace
-from tests.store.test_store import night, table
+from tests.nights import night, table
 
 RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event", "quality_count")
 

@@ -59,11 +59,12 @@ _ANY = pl.lit(True)
 _EVERY_THIRD = pl.int_range(pl.len()) % 3 == 0
 FAULTS: tuple[Fault, ...] = (
     Fault("K/uL become cells/uL, labelled rightly", "A", "unit",
-          _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value"), unit=pl.lit("cells/uL"))),
+          _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value"), unit=pl.lit("cells/uL"),
+            reference_low=pl.lit("1800"), reference_high=pl.lit("7700"))),
     Fault("K/uL become cells/uL, still labelled K/uL", "A", "rejected",
           _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value"))),
     Fault("cells/uL labelled K/uL", "D", "unit",
-          _set(pl.col("unit") == "/uL", unit=pl.lit("K/uL"))),
+          _set(pl.col("unit").str.contains("^(cells)?/uL$"), unit=pl.lit("K/uL"))),
     Fault("units left out", "B", "unit", _set(_ANY, unit=pl.lit(None, pl.String))),
     Fault("per cent become fractions", "B", "median",
           _set(pl.col("unit") == "%", value=pl.coalesce((_VALUE / 100).round(4).cast(pl.String), "value"))),

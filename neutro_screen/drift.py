@@ -5,6 +5,7 @@ silent is named with what changed, from what to what. The rules are rows of ``dr
 measures over all files of a laboratory (``quality.quality_measures``), never of patients.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -20,8 +21,6 @@ _FINDING: Final = (
 )  # fmt: skip
 #: 1.4826 times the median deviation is the standard deviation of a normal scatter.
 _MAD_TO_SD: Final = 1.4826
-#: No laboratory's nightly median is steadier than this (log scale).
-_LEAST_SCATTER: Final = 0.02
 _HOURS: Final = 24
 
 
@@ -35,8 +34,8 @@ def quality_drift(tonight: pl.DataFrame, before: pl.DataFrame, run_id: str, poli
     now, past = (frame.filter(pl.col("source_file").is_null()) for frame in (tonight, before))
     if not past.height:
         return no_rows(QualityDrift)
-    rules = load_reference().drift_rules.with_columns(least_n=pl.lit(policy.drift.least_n))
-    found = [_RULES[kind](now, past, rules.filter(pl.col("kind") == kind)) for kind in _RULES]
+    rules = load_reference().drift_rules
+    found = [rule(now, past, rules.filter(pl.col("kind") == kind), policy) for kind, rule in _RULES.items()]
     rank = rules.group_by("what").agg(pl.col("rank").min())
     findings = pl.concat(found).join(rank, on="what", how="left").with_columns(run_id=pl.lit(run_id))
     ordered = findings.sort("rank", "what", "lab", "analyte", "n", descending=[*[False] * 4, True])
@@ -59,7 +58,7 @@ def _once(findings: pl.DataFrame) -> pl.DataFrame:
 
 def _with_rule(measured: pl.DataFrame, rules: pl.DataFrame, what: str = "measure") -> pl.DataFrame:
     """Measured rows with the limits of their rule; an analyte's own row goes before ``*``."""
-    limits = ["change", "z", "minimum_n", "least_n", "minimum_runs", "title"]
+    limits = ["change", "z", "minimum_n", "minimum_runs", "title"]
     general = rules.filter(pl.col("analyte") == "*").select(pl.col("what").alias(what), *limits)
     own = rules.filter(pl.col("analyte") != "*").select(pl.col("what").alias(what), "analyte", *limits)
     joined = measured.join(general, on=what, how="left").join(own, on=[what, "analyte"], how="left", suffix="_own")
@@ -70,7 +69,7 @@ def _with_rule(measured: pl.DataFrame, rules: pl.DataFrame, what: str = "measure
     )
 
 
-def _share_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _share_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """A share that is outside all earlier runs, by more than the rule's change and far more than chance."""
     whole = pl.col("measure").is_in(rules["what"].implode()) & pl.col("detail").is_null()
     keys = [*_SOURCE, "measure"]
@@ -98,7 +97,7 @@ def _share_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> 
             pl.col("runs") >= pl.col("minimum_runs"),
             pl.col("of") >= pl.col("minimum_n"),
             pl.col("change_now") >= pl.col("change"),
-            pl.col("change_now") * pl.col("of") >= pl.col("least_n"),
+            pl.col("change_now") * pl.col("of") >= policy.drift.least_n,
             pl.col("change_now") >= pl.col("z") * pl.max_horizontal(by_chance, "scatter"),
             (pl.col("share") > pl.col("highest")) | (pl.col("share") < pl.col("lowest")),
         )
@@ -129,7 +128,7 @@ def _contradicting(measures: pl.DataFrame) -> pl.DataFrame:
     return joined.select(*keys, pl.lit("code_contradicts_unit").alias("measure"), "n", "of")
 
 
-def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """A unit on a larger share of an analyte's rows than in any earlier run."""
     is_unit, rule = pl.col("measure") == "unit", rules.row(0, named=True)
     keys = [*_SOURCE, "detail"]
@@ -146,14 +145,20 @@ def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> p
     )
     drifted = (
         now.filter(is_unit & (pl.col("of") >= rule["minimum_n"]))
-        .join(units.select(*keys, "highest"), on=keys, how="left", nulls_equal=True)
-        .filter(pl.col("value") >= pl.col("highest").fill_null(0.0) + rule["change"])
+        .join(units.select(*keys, "highest", past_n="n"), on=keys, how="left", nulls_equal=True)
         .join(rows, on=_SOURCE, nulls_equal=True)
+        # Where no earlier run was large enough to have a share of its own, all of them together have one.
+        .with_columns(
+            usual_share=pl.max_horizontal(
+                pl.col("highest").fill_null(0.0), pl.col("past_n").fill_null(0) / pl.col("all_rows")
+            )
+        )
+        .filter(pl.col("value") >= pl.col("usual_share") + rule["change"])
         .join(most, on=_SOURCE, nulls_equal=True)
         .filter(
             pl.col("runs") >= rule["minimum_runs"],
             pl.col("all_rows") >= rule["minimum_n"],
-            pl.col("n") >= rule["least_n"],
+            pl.col("n") >= policy.drift.least_n,
         )
         .with_columns(usual=pl.col("usual_n") / pl.col("all_rows"), what=pl.lit("unit"), title=pl.lit(rule["title"]))
     )
@@ -164,7 +169,7 @@ def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> p
     )
 
 
-def _median_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _median_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """A median further from the earlier ones than their scatter allows for so many results."""
     is_median = pl.col("measure") == "median"
     today = _with_rule(now.filter(is_median).select(*_SOURCE, "measure", "n", "value"), rules)
@@ -181,7 +186,9 @@ def _median_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) ->
     )
     # A median of nothing has no logarithm: it counts as a hundredth of the usual one.
     fold = (pl.max_horizontal("value", pl.col("usual") / 100) / pl.col("usual")).log().abs()
-    allowed = pl.max_horizontal(pl.col("one_result") / pl.col("n").sqrt(), pl.lit(_LEAST_SCATTER)) * pl.col("z")
+    allowed = pl.max_horizontal(pl.col("one_result") / pl.col("n").sqrt(), pl.lit(policy.drift.least_scatter)) * pl.col(
+        "z"
+    )
     drifted = (
         today.join(centre, on=_SOURCE, nulls_equal=True)
         .join(scatter, on=_SOURCE, nulls_equal=True)
@@ -203,7 +210,7 @@ def _median_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) ->
     )
 
 
-def _volume_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _volume_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Fewer rows than in any earlier run of the laboratory, or more than in any; none at all of an analyte included."""
     rule = rules.row(0, named=True)
     is_rows = pl.col("measure") == "rows"
@@ -243,7 +250,7 @@ def _volume_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) ->
     )
 
 
-def _silent(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _silent(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """A laboratory that sends nothing tonight and never paused so long before."""
     rule = rules.row(0, named=True)
     is_rows = (pl.col("measure") == "rows") & pl.col("analyte").is_null()
@@ -272,7 +279,7 @@ def _silent(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.Da
     return _findings(drifted, before=pl.format("{} rows a run", _number("usual")), now=pl.lit("nothing"))
 
 
-def _new_laboratories(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _new_laboratories(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     rule = rules.row(0, named=True)
     is_rows = (pl.col("measure") == "rows") & pl.col("analyte").is_null()
     runs = past["run_id"].n_unique()
@@ -289,7 +296,7 @@ def _new_laboratories(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame
     return _findings(new, before=pl.lit("nothing"), now=pl.format("{} rows", _number("n")))
 
 
-def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame:
+def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Hours of collection that fit the laboratory's usual ones only after moving the clock."""
     rule = rules.row(0, named=True)
     is_hour = pl.col("measure") == "hour_of_day"
@@ -311,9 +318,7 @@ def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> p
         .agg(
             distance=(pl.col("seen") - pl.col("expected")).abs().sum(),
             # The mean distance that chance alone leaves between a share of so many and its expectation.
-            by_chance=(pl.col("expected") * (1 - pl.col("expected")) * 2 / (pl.col("of") * 3.141592653589793))
-            .sqrt()
-            .sum(),
+            by_chance=(pl.col("expected") * (1 - pl.col("expected")) * 2 / (pl.col("of") * math.pi)).sqrt().sum(),
         )
         .sort("lab", "distance", pl.col("moved").abs(), "moved")
     )
@@ -325,7 +330,7 @@ def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame) -> p
             pl.col("runs") >= rule["minimum_runs"],
             pl.col("moved") != 0,
             pl.col("by") >= pl.col("by_chance") * rule["change"],
-            pl.col("distance") <= pl.col("by") / 2,
+            pl.col("distance") <= pl.col("by") * policy.drift.hour_fit,
         )
         .with_columns(
             what=pl.lit("hour_of_day"), title=pl.lit(rule["title"]), analyte=pl.lit(None, pl.String),
@@ -369,7 +374,7 @@ def _number(column: str) -> pl.Expr:
     return pl.col(column).cast(pl.Float64).round_sig_figs(3).cast(pl.String).str.strip_suffix(".0")
 
 
-_RULES: Final[dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame], pl.DataFrame]]] = {
+_RULES: Final[dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame, Policy], pl.DataFrame]]] = {
     "silent": _silent,
     "unit": _unit_drift,
     "share": _share_drift,

@@ -67,6 +67,8 @@ class DriftRule(_Rule):
 
     runs: PositiveInt
     least_n: PositiveInt
+    least_scatter: PositiveFloat
+    hour_fit: PositiveFloat
 
 
 class RapidDeclineRule(_Rule):

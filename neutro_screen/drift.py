@@ -83,9 +83,9 @@ def _share_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, pol
         .group_by(keys)
         .agg(
             usual=pl.col("n").sum() / pl.col("of").sum(),
-            highest=pl.col("share").filter("is_large").max().fill_null(0.0),
-            lowest=pl.col("share").filter("is_large").min().fill_null(1.0),
-            scatter=pl.col("share").filter("is_large").std().fill_null(0.0),
+            highest=_but_few(pl.col("share").filter("is_large"), policy, descending=True).fill_null(0.0),
+            lowest=_but_few(pl.col("share").filter("is_large"), policy, descending=False).fill_null(1.0),
+            scatter=_scatter(pl.col("share").filter("is_large")).fill_null(0.0),
             runs=pl.col("run_id").n_unique(),
         )
     )
@@ -136,7 +136,8 @@ def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, poli
         all_rows=pl.col("of").sum(), runs=pl.col("run_id").n_unique()
     )  # fmt: skip
     units = past.filter(is_unit).group_by(keys).agg(
-        n=pl.col("n").sum(), highest=pl.col("value").filter(pl.col("of") >= rule["minimum_n"]).max()
+        n=pl.col("n").sum(),
+        highest=_but_few(pl.col("value").filter(pl.col("of") >= rule["minimum_n"]), policy, descending=True),
     )  # fmt: skip
     most = (
         units.sort("n", "detail", descending=[True, False], nulls_last=True)
@@ -181,7 +182,7 @@ def _median_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, po
         .group_by(_SOURCE)
         .agg(
             one_result=(deviation * pl.col("runs_n").sqrt()).median() * _MAD_TO_SD,
-            furthest=deviation.max(),
+            furthest=_but_few(deviation, policy, descending=True).fill_null(0.0),
         )
     )
     # A median of nothing has no logarithm: it counts as a hundredth of the usual one.
@@ -341,6 +342,16 @@ def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, poli
     return _findings(
         drifted, before=pl.lit("as usual"), now=pl.format("{} h {} than usual", pl.col("moved").abs(), late)
     )
+
+
+def _but_few(values: pl.Expr, policy: Policy, *, descending: bool) -> pl.Expr:
+    """The extreme of the earlier runs but for a few: a change is told for so many nights, not for one only."""
+    return values.sort(descending=descending).get(policy.drift.told_n, null_on_oob=True)
+
+
+def _scatter(values: pl.Expr) -> pl.Expr:
+    """The standard deviation of the earlier runs, which a few outlying ones do not move."""
+    return (values - values.median()).abs().median() * _MAD_TO_SD
 
 
 def _findings(drifted: pl.DataFrame, before: pl.Expr, now: pl.Expr) -> pl.DataFrame:

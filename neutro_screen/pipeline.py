@@ -486,7 +486,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     """
     run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **_counted(work, "settled"))
     account.check()
-    _check_share(account, settings)
+    _check_share(account, settings, work)
     touched = sum(work.noted("patients_touched", part) for part in work.parts)
     newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
     with publishing(settings.store, settings.memory) as connection:
@@ -534,17 +534,37 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
 
 def _publish_quality(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
-    run_id, policy = work.noted("run_id"), load_policy(settings.policy)
-    counts = merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
+    run_id, counts = work.noted("run_id"), _quality_totals(work)
     measures = quality_measures(counts, run_id)
-    before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
-    drift = quality_drift(measures, before, run_id, policy)
+    drift = _drift(connection, settings, measures, run_id)
     insert(connection, "quality_count", _quality_rows(work, counts, run_id))
     insert(connection, "quality_measure", measures)
     insert(connection, "quality_drift", drift)
     return tuple(drift["words"])
 
 
+def _quality_totals(work: Workspace) -> pl.DataFrame:
+    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
+
+
+def _drift(connection: DuckDBPyConnection, settings: RunSettings, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    policy = load_policy(settings.policy)
+    before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
+    return quality_drift(measures, before, run_id, policy)
+
+
+def _drift_in_words(settings: RunSettings, work: Workspace) -> list[str]:
+    """What drifted in a run that will not be published."""
+    if not settings.store.exists():
+        return []
+    run_id = work.noted("run_id")
+    with reading(settings.store) as connection:
+        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+    return drift["words"].to_list()
+
+
+#: Findings in the message of a refused run.
+_MOST_NAMED: Final = 3
 #: What the laboratories sent in the last runs of earlier nights; of several runs for one night the latest.
 _LAST_MEASURES: Final = (
     "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "
@@ -763,13 +783,15 @@ def _patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def _check_share(account: Account, settings: RunSettings) -> None:
+def _check_share(account: Account, settings: RunSettings, work: Workspace) -> None:
+    """A laboratory that changed its units overnight can fail a whole run: the message names it."""
     screened = account.rows_in - account.not_screened
     if screened and account.rejected / screened > settings.max_rejected:
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
-            remedy="`neutro-screen check` lists the reasons. Nothing was published.",
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
 
 

@@ -66,6 +66,7 @@ class DriftRule(_Rule):
     """What tonight's extract is compared with (drift_rules.csv)."""
 
     runs: PositiveInt
+    told_n: PositiveInt
     least_n: PositiveInt
     least_scatter: PositiveFloat
     hour_fit: PositiveFloat

@@ -65,6 +65,19 @@ def test_a_clock_that_is_five_hours_off_is_told_by_the_hours_of_collection() -> 
     ]
 
 
+def test_a_change_is_told_for_four_nights_and_then_it_is_how_the_laboratory_sends(
+    month: tuple[list[pl.DataFrame], list[pl.DataFrame]],
+) -> None:
+    rows, measured = month
+    night = measures(soiled(rows[LAST], FAULTS[0]), "tonight")
+    changed = [night.with_columns(run_id=pl.lit(f"changed {number}")) for number in range(5)]
+    told = [
+        "unit" in findings(night, [*measured[number:LAST], *changed[:number]], "tonight")["what"].to_list()
+        for number in range(5)
+    ]
+    assert told == [True, True, True, True, False]
+
+
 def test_without_enough_earlier_nights_nothing_is_said(
     month: tuple[list[pl.DataFrame], list[pl.DataFrame]],
 ) -> None:

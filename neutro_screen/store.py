@@ -25,6 +25,8 @@ from neutro_schemas.store import (
     LaboratoryDay,
     PatientMerge,
     QualityCount,
+    QualityDrift,
+    QualityMeasure,
     ReviewTable,
     RunTable,
     RunWarning,
@@ -69,6 +71,8 @@ TABLES: Final[Mapping[str, Any]] = {
     "unassessable": contract.CannotAssess,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
+    "quality_measure": QualityMeasure,
+    "quality_drift": QualityDrift,
     "laboratory_day": LaboratoryDay,
     "patient_merge": PatientMerge,
     "review": ReviewTable,
@@ -590,5 +594,16 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         "ORDER BY run_id, source_file, lab, analyte, disposition, reason",
         "Per run, file, laboratory and analyte: how many rows were accepted, refused, without result, repeated or not "
         "screened, and why.",
+    ),
+    "data_quality_measure": (
+        'SELECT run_id, source_file, lab, analyte, measure, detail, n, "of", value FROM quality_measure '
+        "ORDER BY run_id, source_file, lab, analyte, measure, detail",
+        "Per run, file (null = all files), laboratory and analyte: units seen, refusals and non-results by kind, "
+        "medians, and per laboratory what is odd about times and differentials.",
+    ),
+    "data_quality_drift": (
+        "SELECT run_id, lab, analyte, what, before, now, before_value, now_value, n, runs, words FROM quality_drift "
+        "ORDER BY run_id, what, lab, analyte",
+        "Per run: what about a laboratory is not as it was in its last runs, from what to what.",
     ),
 }

@@ -6,6 +6,7 @@ like and see the new one with their next connection.
 """
 
 import fcntl
+import glob
 import itertools
 import os
 import shutil
@@ -122,9 +123,29 @@ def lock(store: Path) -> Iterator[None]:
             raise StoreError(
                 "another run is using the store", where=store.name, remedy="Wait until it has ended."
             ) from None
+        _sweep(store)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed processes left beside the store: half a copy, and second names of earlier files."""
+    shutil.rmtree(_next_folder(store), ignore_errors=True)
+    for name in store.parent.glob(f".{glob.escape(store.name)}.*.*"):
+        process = name.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            name.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
@@ -222,7 +243,7 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    folder = store.with_name(f".{store.name}.next")
+    folder = _next_folder(store)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -250,6 +271,8 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
         _synchronise(copy)
         if version is not None and version != SCHEMA_VERSION:
             _keep_backup(store, folder, version)
+        # A log beside the file is of somebody who wrote into it; with the new file it would not open for anybody.
+        _log_of(store).unlink(missing_ok=True)
         os.replace(copy, store)
         _synchronise(store.parent)
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
@@ -259,6 +282,14 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_of(store: Path) -> Path:
+    return store.with_name(f"{store.name}.wal")
+
+
+def _next_folder(store: Path) -> Path:
+    return store.with_name(f".{store.name}.next")
 
 
 def migrate(store: Path) -> Path | None:

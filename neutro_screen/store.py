@@ -131,7 +131,7 @@ def lock(store: Path) -> Iterator[None]:
 
 def _sweep(store: Path) -> None:
     """Remove what killed processes left beside the store: half a copy, and second names of earlier files."""
-    shutil.rmtree(_next_folder(store), ignore_errors=True)
+    shutil.rmtree(next_folder(store), ignore_errors=True)
     for name in store.parent.glob(f".{glob.escape(store.name)}.*.*"):
         process = name.name.split(".")[-2]
         if process.isdigit() and not _is_alive(int(process)):
@@ -163,7 +163,12 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 where=store.name,
                 remedy="`neutro-screen migrate` or the next run brings it up to date and keeps a backup.",
             )
-        yield connection
+        try:
+            yield connection
+        except duckdb.Error as error:
+            if not _is_damage(error):
+                raise
+            raise _damaged(store) from None
 
 
 @contextmanager
@@ -243,7 +248,7 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    folder = _next_folder(store)
+    folder = next_folder(store)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -272,23 +277,32 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
         if version is not None and version != SCHEMA_VERSION:
             _keep_backup(store, folder, version)
         # A log beside the file is of somebody who wrote into it; with the new file it would not open for anybody.
-        _log_of(store).unlink(missing_ok=True)
+        log_of(store).unlink(missing_ok=True)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
-        raise PublishError(
-            f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
-        ) from None
+    except duckdb.Error as error:
+        if _is_damage(error):
+            raise _damaged(store) from None
+        if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+            raise
+        raise _not_published(store, "the database could not be written") from None
+    except OSError as error:
+        raise _not_published(store, error.strerror or "the file could not be written") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _log_of(store: Path) -> Path:
+def _not_published(store: Path, reason: str) -> PublishError:
+    return PublishError(f"could not be published ({reason})", where=store.name, remedy="The previous results stand.")
+
+
+def log_of(store: Path) -> Path:
+    """DuckDB's log of what was written into the file and is not yet part of it; a published store has none."""
     return store.with_name(f"{store.name}.wal")
 
 
-def _next_folder(store: Path) -> Path:
+def next_folder(store: Path) -> Path:
+    """The private folder in which the next state of the store is made."""
     return store.with_name(f".{store.name}.next")
 
 
@@ -391,8 +405,20 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     text = str(error)
     if "lock" in text.lower():
         return StoreError("another program is writing to the store", where=store.name, remedy="Close it and try again.")
+    return _damaged(store)
+
+
+def _damaged(store: Path) -> StoreError:
     return StoreError(
         "is damaged, or no DuckDB file", where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup."
+    )
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    """DuckDB says so in words only: a checksum that does not fit, a block that cannot be read."""
+    text = str(error)
+    return isinstance(error, duckdb.FatalException | duckdb.SerializationException) or any(
+        word in text for word in ("Corrupt", "checksum", "Could not read", "Failed to load metadata")
     )
 
 

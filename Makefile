@@ -11,7 +11,7 @@ demo: $(VENV)/.core
 	  --patients sample_data/patients.csv --diagnoses sample_data/diagnoses.csv --events sample_data/events.csv \
 	  --store reports/demo/screen.duckdb --reports reports/demo --as-of $(NEUTRO_DEMO_AS_OF)
 
-test: $(VENV)/.dev $(VENV)/.browser
+test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.postgresql
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
@@ -48,6 +48,13 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
 $(VENV)/.browser: | $(VENV)/bin/python
 	@command -v chromium >/dev/null 2>&1 || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null) \
 	  || { echo "The browser tests need Chromium: run 'sudo apt-get install chromium' and repeat."; exit 1; }
+	@touch $@
+
+# One test file starts a PostgreSQL server of its own; Debian's package brings the programs.
+$(VENV)/.postgresql: | $(VENV)/bin/python
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 \
+	  || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null) \
+	  || { echo "The PostgreSQL tests need its server: run 'sudo apt-get install postgresql' and repeat."; exit 1; }
 	@touch $@
 
 # The locks name versions and hashes, no registry.

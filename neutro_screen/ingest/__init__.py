@@ -11,6 +11,7 @@ from neutro_screen.errors import ConfigurationError, UnreadableInputError
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
@@ -51,9 +52,9 @@ READERS: dict[str, Reader] = {
         takes="folder",
     ),
     "omop": Reader(
-        "OMOP CDM 5.4, a folder of CSV or Parquet files or a DuckDB file",
+        "OMOP CDM 5.4, a folder of CSV or Parquet files, a DuckDB file or a PostgreSQL address",
         omop.recognises,
-        _by_kind(omop.read_omop),
+        omop.read_omop,
         takes="both",
     ),
     "fhir": Reader(
@@ -65,7 +66,7 @@ READERS: dict[str, Reader] = {
         cdisc.read_cdisc,
         takes="both",
     ),
-    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, _by_kind(hl7v2.read_hl7)),
+    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, hl7v2.read_hl7),
     "excel": Reader(
         "Excel workbook (.xlsx, .xlsm), long or wide",
         excel.recognises,
@@ -111,9 +112,13 @@ def portions(
         UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
         RefusedInputError: a file lacks required columns.
     """
-    profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
+    with local_copies(paths, format_name) as local:
+        yield from _portions(local, profile or Profile(), format_name)
+
+
+def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Portion]:
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
             with unchanged(path):

@@ -17,6 +17,7 @@ import polars as pl
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.ingest.pieces import gathered
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.tabular import (
     LOINC_NUMBER,
@@ -85,21 +86,25 @@ def recognises(path: Path) -> bool:
     return path.is_file() and _FIRST_SEGMENT.match(head_of(path).replace(b"\0", b"")) is not None
 
 
-def read_hl7(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
-    """Read one file of messages; with ``lab`` it brings every kind that is there, else the one asked for.
+def read_hl7(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read one file of messages in pieces; with ``lab`` it brings every kind that is there, else the one asked for.
 
     Collected is OBX-14, else SPM-17, else OBR-7; resulted OBX-19, else OBR-22, else MSH-7. The specimen is SPM-2, else
     the order number (OBR-3, OBR-2), one for all orders of a message that were drawn at the same time. A ``<`` or ``>``
     in OBX-8 and the comparator of an SN value go in front of the value. Results of control material (SPM-11) are
-    skipped and counted. What stands outside a message becomes ``refused``.
+    skipped and counted. What stands outside a message becomes ``refused``. People and diagnoses, which every message
+    repeats, are kept until the end of the file.
 
     Raises:
         UnreadableInputError: no message in the file, a message longer than 64 MB, a damaged archive.
         RefusedInputError: the counts of BTS-1 or FTS-1 do not fit, or a batch has no end: the file was cut off.
     """
+    return gathered(_pieces(path, kind, profile))
+
+
+def _pieces(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
     wanted = tuple(_ROWS) if kind == "lab" else (kind,) if kind in _ROWS else ()
-    found: dict[Kind, list[pl.DataFrame]] = {each: [no_text_rows(each)] for each in (*wanted, kind)}
-    refused: list[Refused] = []
+    repeated = {each: no_text_rows(each) for each in wanted if each in _REPEATED}
     counts: Counter[str] = Counter()
     batches = _Batches(path.name)
     with private_folder() as folder:
@@ -112,19 +117,28 @@ def read_hl7(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
             next_row += len(texts)
             counts["messages_decoded_as_cp1252"] += is_guessed
             batches.count(segments)
-            refused += _outside(segments, path.name)
+            if refused := _outside(segments, path.name):
+                yield kind, Table(path, no_text_rows(kind), refused)
+            found: dict[Kind, list[pl.DataFrame]] = {each: [no_text_rows(each)] for each in wanted}
             for said, marks in _all_marks(segments, path.name).items():
                 block = _Block(segments.filter(pl.col("marks") == said), marks)
                 for each in wanted:
                     found[each].append(detached(_ROWS[each](block, profile)))
                 counts.update(block.counts)
+            for each, frames in found.items():
+                rows = pl.concat(frames).sort("source_row")
+                if each in repeated:
+                    repeated[each] = _distinct(pl.concat([repeated[each], rows]), each)
+                elif rows.height:
+                    yield each, Table(path, rows)
     batches.check_end()
     if not batches.messages:
         raise UnreadableInputError("holds no HL7 message", where=path.name, remedy="Every message starts with MSH|.")
+    for each, rows in repeated.items():
+        if rows.height:
+            yield each, Table(path, rows)
     notes = tuple(f"{name}:{count}" for name, count in sorted(counts.items()) if count)
-    tables = {each: Table(path, _distinct(pl.concat(rows), each)) for each, rows in found.items()}
-    asked = tables[kind]._replace(refused=refused, notes=notes)
-    return {kind: asked, **{each: table for each, table in tables.items() if each != kind and table.rows.height}}
+    yield kind, Table(path, no_text_rows(kind), notes=notes)
 
 
 def _blocks(text: Path, name: str) -> Iterator[tuple[list[str], int]]:
@@ -634,13 +648,14 @@ def _all_columns(rows: pl.LazyFrame, kind: Kind) -> pl.DataFrame:
     return whole.collect(engine="in-memory")
 
 
+#: What every message repeats.
+_REPEATED: Final = ("patient", "diagnosis")
+
+
 def _distinct(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
-    """Every message repeats its patient: one row of each, of every column what was said last."""
-    rows = rows.sort("source_row")
+    """One row of every person, of every column what was said last; and every diagnosis once."""
     if kind == "diagnosis":
         said = [column for column in rows.columns if column != "source_row"]
         return rows.unique(said, keep="first", maintain_order=True)
-    if kind == "patient":
-        last = pl.exclude("patient_id").drop_nulls().last()
-        return rows.group_by("patient_id", maintain_order=True).agg(last).select(rows.columns)
-    return rows
+    last = pl.exclude("patient_id").drop_nulls().last()
+    return rows.group_by("patient_id", maintain_order=True).agg(last).select(rows.columns)

@@ -36,6 +36,7 @@ class AncRule(_Rule):
     wbc_bound_below_cells_per_ul: PositiveFloat
     wbc_low_below_cells_per_ul: PositiveFloat
     manual_cells_counted: PositiveInt
+    nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
     significant_digits: PositiveInt
 
@@ -50,6 +51,15 @@ class UnitCheckRule(_Rule):
     alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
     history_ratio: PositiveFloat
+    history_within_d: PositiveInt
+    history_floor_cells_per_ul: PositiveFloat
+
+
+class DecimalMarkRule(_Rule):
+    """When a laboratory's other values tell how 1,234 is meant (FORMATS.md D.3)."""
+
+    minimum_n: PositiveInt
+    minority_fraction: PositiveFloat
 
 
 class RapidDeclineRule(_Rule):
@@ -179,6 +189,8 @@ class MixUpRule(_Rule):
 
     within_d: PositiveInt
     mcv_jump_fl: PositiveFloat
+    repeat_within_h: PositiveInt
+    repeat_ratio: PositiveFloat
     haemoglobin_jump_g_per_dl: PositiveFloat
 
 
@@ -219,6 +231,7 @@ class Policy(_Rule):
     specimen: SpecimenRule
     anc: AncRule
     unit_check: UnitCheckRule
+    decimal_mark: DecimalMarkRule
     rpd_1: RapidDeclineRule
     rpd_2: RapidDeclineRule
     rpd_3: TrueDeclineRule

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_schemas import RETRACTED_STATUSES
+from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules import analytes, origins, values
 
@@ -39,6 +39,7 @@ def judge_rows(
     """Judge the rows of an extract (``LabRow``).
 
     ``patients`` (patient_id, birth_date) lets results from before birth be found. ``as_of`` bounds the future.
+    ``decimal_mark`` is what the profile states.
     """
     numbered, sent = origins.number_origins(rows, origins.no_origins())
     texts = origins.TextCounts()
@@ -50,17 +51,20 @@ def judge_rows(
 def judged_origins(
     sent: pl.DataFrame, texts: pl.DataFrame, reference: Reference, policy: Policy, decimal_mark: str | None = None
 ) -> pl.DataFrame:
-    """What the whole extract says of its origins: ``origins.described``, ``batch_is_suspect`` and ``has_value``.
+    """What the whole extract says of its origins: ``origins.described`` and three verdicts.
 
-    ``texts`` are the ``TextCounts`` of the extract: the median of a laboratory's batch is taken over all of it, however
-    many parts its rows are judged in. An origin has a value if any text of it could be read in a known unit.
+    ``decimal_mark`` of the laboratory's analyte where its other values tell it, ``batch_is_suspect``, and ``has_value``
+    where any text could be read in a known unit. ``texts`` are the ``TextCounts`` of the extract: the verdicts are those
+    of the whole of it, however many parts its rows are judged in.
     """
     described = origins.described(sent, reference)
-    counted = (
-        texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
-        .pipe(with_value, reference, decimal_mark)
-        .pipe(with_unit, policy)
+    counted = texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
+    marks = values.decimal_marks(counted, policy)
+    described, counted = (
+        frame.join(marks, on=["lab", "analyte"], how="left", nulls_equal=True, maintain_order="left")
+        for frame in (described, counted)
     )
+    counted = counted.pipe(with_value, reference, decimal_mark).pipe(with_unit, policy)
     is_value = (pl.col("value_status") == "ok") & (pl.col("unit_status") == "ok") & pl.col("no_result").is_null()
     readable = counted.filter(is_value)["origin_no"].unique()
     return described.join(
@@ -102,15 +106,18 @@ def judge_part(
     )
 
 
-def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | None) -> pl.DataFrame:
-    """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed."""
+def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None) -> pl.DataFrame:
+    """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed.
+
+    ``stated_mark`` is the decimal mark of the source's profile; without it that of the batch counts (``decimal_mark``).
+    """
     rows = rows.with_columns(number=values.number(pl.col("value_text")))
     is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
     keys = list(values.KEYS)
-    odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, decimal_mark)
+    read = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
     pending = pl.col("status") == "pending"
     return (
-        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        rows.join(read, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
         .with_columns(
             number=pl.when(is_plain).then("number").otherwise("number_read"),
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
@@ -120,7 +127,7 @@ def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | Non
         .with_columns(
             value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status")
         )
-        .drop("number_read")
+        .drop("number_read", "decimal_mark")
     )
 
 
@@ -153,17 +160,23 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     else:
         rows = rows.with_columns(birth_date=pl.lit(None, pl.Date))
     counted = pl.coalesce("collected_at", "resulted_at")
+    # A spreadsheet shortens long numbers to 2.02E+11: many specimens would become one.
+    is_damaged = pl.col("specimen_id").str.contains(DAMAGED_NUMBER).fill_null(False)
+    own_number = pl.when(~is_damaged).then("specimen_id")
+    # Birth dates are local days, times UTC: the day of birth may begin up to a day earlier in UTC.
+    first_day = pl.col("birth_date").dt.offset_by("-1d")
     return rows.with_columns(
         collected_at=counted,
-        specimen_id=pl.coalesce("specimen_id", counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
+        specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
         time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time")).then(pl.lit("unreadable"))
         .when(counted.is_null()).then(pl.lit("missing"))
         .when(counted > latest).then(pl.lit("future"))
-        .when(counted.dt.date() < pl.col("birth_date")).then(pl.lit("before_birth"))
+        .when(counted.dt.date() < first_day).then(pl.lit("before_birth"))
         .otherwise(pl.lit("ok")),
         time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null())
         .then(pl.lit("collected_from_result_time")),
         order_note=pl.when(pl.col("collected_at") > pl.col("resulted_at")).then(pl.lit("collected_after_resulted")),
+        specimen_note=pl.when(is_damaged).then(pl.lit("specimen_id_damaged")),
     )  # fmt: skip
 
 
@@ -209,13 +222,26 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """
     check = policy.unit_check
     range_ratio = pl.col("reference_high") / pl.col("typical_reference_high")
+    belies_range = _is_checked() & (
+        (range_ratio >= check.range_ratio) | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0))
+    ).fill_null(False)
+    rows = rows.with_columns(belies_range=belies_range)
+    # The white cells' own range speaks for the whole specimen: 50 beside WBC 60 [4000-11000] is 50 cells.
+    specimen = ("patient_id", "specimen_id", "unit_key")
+    belied = rows.filter("belies_range").select(specimen).unique()
+    if belied.height:
+        rows = rows.join(
+            belied.with_columns(specimen_belies=pl.lit(True)), on=specimen, how="left", maintain_order="left"
+        )
+    else:
+        rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
         unit_status=pl.when(
             _is_checked()
             & (
                 pl.col("batch_is_suspect").fill_null(False)
-                | (range_ratio >= check.range_ratio).fill_null(False)
-                | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0)).fill_null(False)
+                | pl.col("belies_range")
+                | pl.col("specimen_belies").fill_null(False)
                 | (pl.col("value") >= 10 * pl.col("usual_high")).fill_null(False)
             )
         )
@@ -241,7 +267,9 @@ def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
             "code_note",
             "status_note",
             "time_note",
+            "time_oddity",
             "order_note",
+            "specimen_note",
             pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
                 pl.lit("possible_pseudoneutropenia")
             ),

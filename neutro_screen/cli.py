@@ -68,6 +68,7 @@ def run(
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
@@ -104,6 +105,8 @@ def run(
         Publish nothing when more than this share of the screened rows is refused.
     rescreen_all
         Screen every patient of the store again, not only those with new rows.
+    pseudonymise
+        File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept.
     memory
         What the rows at work may take; more of them are spread over parts that wait on disk beside the store.
     quiet
@@ -127,6 +130,7 @@ def run(
         policy=policy,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        pseudonymise=pseudonymise,
         memory=bytes_of(memory),
         as_of=_as_of(as_of),
     )
@@ -322,6 +326,25 @@ def report(*, store: Path, reports: Path, run: str | None = None) -> None:
 
 
 @app.command
+def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:
+    """Print the pseudonym of a patient, to ask a pseudonymised store for it.
+
+    Example: neutro-screen pseudonym P-001 --pseudonymise key
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier as in the extract.
+    pseudonymise
+        The key file of the store's runs.
+    """
+    from neutro_screen.pseudonyms import load_pseudonyms
+
+    if pseudonyms := load_pseudonyms(pseudonymise):
+        _write(pseudonyms.of("patient", patient_id))
+
+
+@app.command
 def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, policy: Path | None = None) -> None:
     """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
 
@@ -344,6 +367,44 @@ def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, 
 
     run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
     _write("\n".join([f"rebuilt run {run_id} in {out.name}", *notes]))
+
+
+@app.command
+def retention(
+    *,
+    store: Path,
+    before: str | None = None,
+    patient: str | None = None,
+    by: str | None = None,
+    reports: Path | None = None,
+) -> None:
+    """Remove what old runs left, or every row of a patient, and say what is gone. The bytes are gone from the file, too.
+
+    Example: neutro-screen retention --store screen.duckdb --before 2025-01-01
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    before
+        Worklists, quality counts and warnings of runs before this day; never the latest run's.
+    patient
+        A patient's identifier (in a pseudonymised store the pseudonym); the records merged into it go too.
+    by
+        Who asks for it, for the audit trail; default the user of the machine.
+    reports
+        Folder whose reports are written again without the patient.
+    """
+    from neutro_screen.pipeline import now
+    from neutro_screen.report import write_reports
+    from neutro_screen.retention import remove
+    from neutro_screen.store import lock
+
+    with lock(store):
+        removed = remove(store, before=_as_of(before) if before else None, patient_id=patient, by=by, at=now())
+    _write("\n".join(removed.lines() or ["nothing to remove"]))
+    if reports is not None:
+        _write(str(write_reports(store, reports, None)))
 
 
 @app.command

@@ -5,7 +5,7 @@ Every step reads from and writes to a workspace and returns counts only, so that
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
-from neutro_screen.ingest.files import private_folder
+from neutro_screen.ingest.files import private_folder, unpacking_in
 from neutro_screen.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -46,6 +46,7 @@ from neutro_screen.merges import (
     with_survivor,
 )
 from neutro_screen.protocol import screen
+from neutro_screen.pseudonyms import load_pseudonyms
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
@@ -59,6 +60,7 @@ from neutro_screen.store import (
     MERGE_STATEMENTS,
     SCHEMA_VERSION,
     SCREENED,
+    audit,
     delete_patients,
     delete_rows,
     first_row,
@@ -71,7 +73,7 @@ from neutro_screen.store import (
     registered,
 )
 from neutro_screen.validate import conform, dtypes, in_shape, no_rows, split_valid
-from neutro_screen.workspace import Workspace, working_folder
+from neutro_screen.workspace import Workspace, work_folder, working_folder
 
 CHART: Final[dict[str, Any]] = {
     "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
@@ -107,6 +109,8 @@ class RunSettings:
     policy: Path | None = None
     max_rejected: float = 0.2
     rescreen_all: bool = False
+    #: file with the key of the pseudonyms; None = identifiers stay as they are
+    pseudonymise: Path | None = None
     #: bytes that the rows at work may take; more are spread over parts, one after the other
     memory: int = 4 << 30
 
@@ -247,7 +251,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
-    for portion in readers.portions(settings.paths, profile, settings.format):
+    for portion in _portions(settings, profile):
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height
@@ -273,6 +277,14 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
 
 
+def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[readers.Portion]:
+    """The readers' portions, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    with unpacking_in(work_folder(settings.store) if settings.store.name else None):
+        for portion in readers.portions(settings.paths, profile, settings.format):
+            yield pseudonyms.applied(portion) if pseudonyms else portion
+
+
 def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
@@ -286,6 +298,7 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         migrate(settings.store)
         with reading(settings.store) as connection:
             _check_clock(connection, settings)
+            _check_key(connection, settings)
             taken = [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
@@ -495,7 +508,10 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         warnings = _silence(connection, settings, account, work)
         insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
-        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
+        run_row = _run_row(settings, work, account, counts, touched, newest)
+        insert(connection, "run", run_row)
+        rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
+        audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         insert(connection, "quality_count", _quality_rows(_quality(work), run_id))
     report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
     return RunSummary(
@@ -687,6 +703,26 @@ def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
         )
 
 
+def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never mix pseudonyms of two keys, or pseudonyms and identifiers: one patient would become two."""
+    row = first_row(connection, f"SELECT pseudonym_key FROM run WHERE run_id = ({LATEST_RUN})")
+    if row is None or row[0] == _fingerprint(settings):
+        return
+    if settings.pseudonymise is None:
+        raise StoreError("holds pseudonyms", where=settings.store.name, remedy="Name their key with --pseudonymise.")
+    held = "identifiers" if row[0] is None else "pseudonyms of another key"
+    raise StoreError(
+        f"holds {held}",
+        where=settings.store.name,
+        remedy="A key is chosen with the first run: use that one, or a new store.",
+    )
+
+
+def _fingerprint(settings: RunSettings) -> str | None:
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    return pseudonyms.fingerprint if pseudonyms else None
+
+
 def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
     """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
@@ -829,7 +865,7 @@ def _run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "pseudonym_key": _fingerprint(settings), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION, "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",

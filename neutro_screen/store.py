@@ -6,8 +6,11 @@ like and see the new one with their next connection.
 """
 
 import fcntl
+import getpass
 import glob
+import hashlib
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +26,7 @@ import neutro_schemas as contract
 from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
+    AuditTable,
     LaboratoryDay,
     PatientMerge,
     QualityCount,
@@ -73,6 +77,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "laboratory_day": LaboratoryDay,
     "patient_merge": PatientMerge,
     "review": ReviewTable,
+    "audit": AuditTable,
 }
 RECEIVED: Final = (
     "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
@@ -237,12 +242,13 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None, *, anew: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
     Whatever happens before that moment leaves the published file as it was. A store of an older version is brought
     up to this one on the way, and the old file is kept (``backup_of``). ``memory`` bounds what DuckDB keeps in memory,
-    in bytes; the rest waits in the private folder.
+    in bytes; the rest waits in the private folder. With ``anew`` the rows that are left go into a new file, so that nothing
+    deleted is in its bytes.
 
     Raises:
         PublishError: the copy could not be written or put in place.
@@ -268,10 +274,9 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
             if version != SCHEMA_VERSION:
                 _build(connection)
             yield connection
-            connection.execute("COMMIT")
-            connection.execute("USE memory")
-            connection.execute("CHECKPOINT store")
-            connection.execute("DETACH store")
+            _finish(connection)
+        if anew:
+            copy = _written_anew(copy, store)
         os.chmod(copy, 0o600)
         _synchronise(copy)
         if version is not None and version != SCHEMA_VERSION:
@@ -324,6 +329,34 @@ def migrate(store: Path) -> Path | None:
 def backup_of(store: Path, version: int) -> Path:
     """Where the file is kept as it was before it was migrated from a version."""
     return store.with_name(f"{store.stem}.v{version}.backup{store.suffix}")
+
+
+def backups_of(store: Path) -> list[Path]:
+    """The files that were kept before migrations."""
+    return sorted(store.parent.glob(f"{glob.escape(store.stem)}.v*.backup{glob.escape(store.suffix)}"))
+
+
+def _written_anew(copy: Path, store: Path) -> Path:
+    """A file with the same rows in the same order that was written from the first byte: nothing deleted is left in it."""
+    fresh = copy.with_name("anew.duckdb")
+    with _attached(fresh, store) as connection:
+        _build(connection)
+        quoted = str(copy).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS present (READ_ONLY)")
+        connection.execute("BEGIN TRANSACTION")
+        for table in TABLES:
+            listed = ", ".join(f'"{name}"' for name in columns_of(table))
+            connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {listed} FROM present."{table}"')
+        _finish(connection)
+    return fresh
+
+
+def _finish(connection: duckdb.DuckDBPyConnection) -> None:
+    """Commit, and leave the file complete in itself, without a log."""
+    connection.execute("COMMIT")
+    connection.execute("USE memory")
+    connection.execute("CHECKPOINT store")
+    connection.execute("DETACH store")
 
 
 def _keep_backup(store: Path, folder: Path, version: int) -> None:
@@ -504,6 +537,32 @@ def record_review(
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [patient_id, status, until, note, by, at, known[0]["priority"], known[0]["nadir"]],
         )
+        audit(connection, at=at, action="review", by=by, patient_id=patient_id, counts={status: 1})
+
+
+def audit(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    at: datetime,
+    action: str,
+    by: str | None,
+    counts: Mapping[str, int],
+    patient_id: str | None = None,
+) -> None:
+    """Write down what is being done; of a patient only the hash of the identifier is kept."""
+    subject = None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
+    connection.execute(
+        'INSERT INTO audit ("at", action, "by", subject_sha256, counts) VALUES (?, ?, ?, ?, ?)',
+        [at, action, by or user_name(), subject, json.dumps(dict(counts), sort_keys=True)],
+    )
+
+
+def user_name() -> str | None:
+    """The user of the machine; None where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def _build(connection: duckdb.DuckDBPyConnection) -> None:

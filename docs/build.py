@@ -1,5 +1,5 @@
 """Builds the generated pages: docs/rules.md from the rules, the policy and the spec tests; docs/data_dictionary.md from
-the contracts. `make docs` writes them; a test fails when they are out of date."""
+the contracts; docs/formats.md from the readers. `make docs` writes them; a test fails when they are out of date."""
 
 import ast
 import re
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import polars as pl
 
+from neutro_screen.ingest import describe
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.store import TABLES, VIEWS, columns_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"rules.md": "rules_page", "data_dictionary.md": "dictionary_page"}
+PAGES = {"rules.md": "rules_page", "data_dictionary.md": "dictionary_page", "formats.md": "formats_page"}
 _RULE = re.compile(r"test_((?:anc|sev|epi|trd|rpd|drg|mal|inf|bmp|per|cyc|ctx|fev|mask|wrk|pit)_\d+b?)_(.+)")
 
 
@@ -82,6 +83,11 @@ def dictionary_page() -> str:
         parts.append(f"\n## {table}\n\n{summary}\n\n| column | type | meaning |\n|---|---|---|\n{rows}\n")
     parts.append("\n## Views\n\n" + "\n".join(f"- `{name}`: {summary}" for name, (_, summary) in VIEWS.items()) + "\n")
     return "".join(parts)
+
+
+def formats_page() -> str:
+    """Per format the fields that are read, and its limits; codes and units that all of them share."""
+    return describe.formats_page()
 
 
 def main() -> None:

@@ -69,6 +69,7 @@ def run(
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
     pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
     json_: AsJson = False,
@@ -107,6 +108,8 @@ def run(
         Screen every patient of the store again, not only those with new rows.
     pseudonymise
         File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings: counts only.
     memory
         What the rows at work may take; more of them are spread over parts that wait on disk beside the store.
     quiet
@@ -114,6 +117,7 @@ def run(
     json_
         Print the summary as JSON.
     """
+    from neutro_screen.notify import load_notify, telling
     from neutro_screen.pipeline import RunSettings, bytes_of
     from neutro_screen.pipeline import run as run_pipeline
 
@@ -134,14 +138,108 @@ def run(
         memory=bytes_of(memory),
         as_of=_as_of(as_of),
     )
-    with _progress(quiet or json_) as show:
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
         summary = run_pipeline(settings, show)
+        told(summary.as_dict())
     if json_:
         _write(json.dumps(summary.as_dict(), indent=2))
     elif not quiet:
         from neutro_screen.show import summary_text
 
         _write(summary_text(summary))
+
+
+@app.command
+def backfill(
+    *,
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    store: Path,
+    reports: Path | None = None,
+    by: Literal["file", "month", "year"] = "month",
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    json_: AsJson = False,
+) -> None:
+    """Screen years of extracts in chunks; one that was stopped goes on after its last finished chunk.
+
+    Example: neutro-screen backfill --labs "extracts/*/labs_*.csv" --patients patients.csv --store screen.duckdb --by year
+
+    Parameters
+    ----------
+    labs
+        Laboratory files, folders or globs, with a date in their paths.
+    medications
+        Medication files.
+    patients
+        Patient files.
+    diagnoses
+        Diagnosis files.
+    events
+        Event files.
+    store
+        The DuckDB file; the finished chunks are remembered beside it.
+    reports
+        Folder for the reports, written after the last chunk.
+    by
+        One chunk a month, a year (of the date in the path) or a laboratory file.
+    format
+        Format of the files.
+    profile
+        TOML file that describes the source.
+    policy
+        TOML file with clinical numbers that differ.
+    as_of
+        Index time of all chunks; default that of the backfill that has begun, else now.
+    max_rejected
+        Stop at a chunk when more than this share of its screened rows is refused.
+    memory
+        What the rows at work may take.
+    notify
+        TOML file that says who is told of the end.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the summary as JSON.
+    """
+    from neutro_screen.backfill import backfill as run_backfill
+    from neutro_screen.backfill import begun_as_of
+    from neutro_screen.notify import load_notify, telling
+    from neutro_screen.pipeline import RunSettings, bytes_of
+    from neutro_screen.show import backfill_text
+
+    settings = RunSettings(
+        store=store,
+        labs=tuple(labs),
+        medications=tuple(medications or ()),
+        patients=tuple(patients or ()),
+        diagnoses=tuple(diagnoses or ()),
+        events=tuple(events or ()),
+        reports=reports,
+        format=format,
+        profile=profile,
+        policy=policy,
+        max_rejected=max_rejected,
+        memory=bytes_of(memory),
+        as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
+    )
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
+        summary = run_backfill(settings, by, lambda at: show(f"chunk {at.number} of {at.of}: {at.chunk}"))
+        if summary.last:
+            told(summary.last.as_dict())
+    if json_:
+        _write(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        _write(backfill_text(summary))
 
 
 @app.command
@@ -450,14 +548,14 @@ def simulate(
 
 @app.command
 def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
-    """Write a commented profile and policy to edit; nothing that is there is overwritten.
+    """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
     Example: neutro-screen init settings --from night/labs.csv
 
     Parameters
     ----------
     folder
-        Where to write profile.toml and policy.toml.
+        Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
     """
@@ -515,6 +613,28 @@ def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
 
 
 @app.command
+def notify(settings: Path) -> None:
+    """Send a test message by every way that a notification file names.
+
+    Example: neutro-screen notify notify.toml
+
+    Parameters
+    ----------
+    settings
+        TOML file that says who is told what.
+    """
+    from neutro_screen.notify import Message, load_notify, send
+
+    test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
+    problems = send(test, load_notify(settings))
+    for problem in problems:
+        _warn(problem)
+    if problems:
+        sys.exit(1)
+    _write("sent")
+
+
+@app.command
 def schedule(
     *,
     cron: str = "0 2 * * *",
@@ -529,6 +649,7 @@ def schedule(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
     """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
 
@@ -560,6 +681,8 @@ def schedule(
         TOML file that describes the source.
     policy
         TOML file with clinical numbers that differ.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings.
     """
     from neutro_screen.schedule import serve_nightly
 
@@ -567,6 +690,7 @@ def schedule(
         "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
         "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
         "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "notify": notify and str(notify.absolute()),
     }  # fmt: skip
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
 
@@ -593,6 +717,10 @@ def _progress(silent: bool) -> Iterator[Any]:
 
     with Console(stderr=True).status("starting") as status:
         yield status.update
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"neutro-screen: warning: {text}\n")
 
 
 def _write(text: str) -> None:

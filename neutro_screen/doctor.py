@@ -84,7 +84,7 @@ def _packages() -> Finding:
 
 def _flows() -> Finding:
     try:
-        prefect, fastapi = version("prefect"), version("fastapi")
+        prefect, fastapi, sqlalchemy = version("prefect"), version("fastapi"), version("sqlalchemy")
     except PackageNotFoundError:
         return Finding(
             "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
@@ -94,6 +94,11 @@ def _flows() -> Finding:
         return Finding(
             "flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
         )
+    if prefect.startswith("3.8.") and not sqlalchemy.startswith("2.0."):
+        return Finding(
+            "flows", "failed", f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
+            "Install sqlalchemy<2.1.",
+        )  # fmt: skip
     return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
 
 

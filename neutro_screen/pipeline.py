@@ -139,6 +139,11 @@ class Account:
     duplicate: int
     not_screened: int
 
+    @property
+    def has_no_data(self) -> bool:
+        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
+        return self.rows_in == self.not_screened + self.no_result
+
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
         told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
@@ -487,24 +492,22 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     with publishing(settings.store, settings.memory) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
         previous = _previous_by_survivor(previous, work.survivors)
-        seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
+        screened = pl.concat(work.get("touched", part) for part in work.parts)
+        with registered(connection, "screened", screened):
+            seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
         seen = pl.concat([seen, _under_survivor(seen, work.survivors)])
         for part in work.parts:
             with registered(connection, "screened", work.get("touched", part)):
                 raised = read_table(connection, _FIRST_RAISED)
             publish_part(connection, work, part, raised)
         publish_merges(connection, work)
-        status = read_table(connection, "SELECT * FROM patient_summary").lazy()
-        cases = open_cases(
-            read_table(connection, "SELECT * FROM episode").lazy(),
-            read_table(connection, "SELECT * FROM flag WHERE rule_id LIKE 'RPD-%' AND episode_id IS NULL").lazy(),
-            status,
-            seen.lazy(),
-        )
-        worklist = worklist_rows(cases, status, previous.lazy(), run_id).collect()
+        worklist = _worklist(connection, screened, previous, seen, settings.as_of, run_id)
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
-        counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
+        patients = first_row(connection, "SELECT count(*) FROM patient_summary")
+        counts = _counts(work, worklist) | {
+            "patients": patients[0] if patients else 0, "cannot_assess": unknown[0] if unknown else 0,
+        }  # fmt: skip
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         warnings = _silence(connection, settings, account, work)
         insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
@@ -566,11 +569,45 @@ _PREVIOUS_WORKLIST: Final = (
     "SELECT * FROM worklist_row WHERE run_id = "
     "(SELECT run_id FROM run WHERE as_of < $as_of ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Episodes that were published as resolved, save those first shown by another run for the same night.
-_SEEN_EPISODES: Final = (
-    "SELECT episode_id FROM episode WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN "
-    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved'), false)"
+_SHOWN_TONIGHT: Final = (
+    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved')"
 )
+#: Episodes of the patients now screened that were published as resolved, save those first shown by another run for the
+#: same night.
+_SEEN_EPISODES: Final = (
+    "SELECT episode_id FROM episode SEMI JOIN screened USING (patient_id) "
+    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_SHOWN_TONIGHT}, false)"
+)
+#: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
+_CASES: Final = (
+    "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
+    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
+)
+_STANDING_DECLINES: Final = (
+    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id AND s.last_collected_at = f.raised_at "
+    "WHERE f.rule_id LIKE 'RPD-%' AND f.episode_id IS NULL"
+)
+
+
+def _worklist(
+    connection: DuckDBPyConnection,
+    screened: pl.DataFrame,
+    previous: pl.DataFrame,
+    seen: pl.DataFrame,
+    as_of: datetime,
+    run_id: str,
+) -> pl.DataFrame:
+    """The worklist of this run. Only what can be on it is read, so that it costs the same after many years."""
+    with registered(connection, "screened", screened):
+        episodes = read_table(connection, _CASES, {"as_of": as_of})
+    declines = read_table(connection, _STANDING_DECLINES)
+    wanted = _patients_of([episodes, declines, previous])
+    with registered(connection, "wanted", wanted):
+        status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
+    cases = open_cases(episodes.lazy(), declines.lazy(), status, seen.lazy())
+    return worklist_rows(cases, status, previous.lazy(), run_id).collect()
+
+
 _FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
     "SEMI JOIN screened USING (patient_id) GROUP BY patient_id, specimen_id, episode_id, rule_id"
@@ -842,7 +879,7 @@ def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
     )
 
 
-def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> dict[str, Any]:
+def _counts(work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
     """Counts for the summary: low results of the touched patients by severity, open rows by priority, changes."""
     open_rows = worklist.filter(pl.col("change") != "resolved")
     severities = pl.concat(work.get("anc", part).select("severity") for part in work.parts)
@@ -855,7 +892,6 @@ def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> di
         "flags": by(severities, "severity", SEVERITIES[:0:-1]),
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
-        "patients": status.height,
     }
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from neutro_screen.backfill import BackfillSummary
     from neutro_screen.pipeline import RunSummary
 
 _WIDTH = 80
@@ -55,6 +56,14 @@ def warning_text(warning: Mapping[str, str | None]) -> str:
     where = f" {warning['lab']}" if warning["lab"] else ""
     since = f" (last {warning['since']} UTC)" if warning["since"] else ""
     return f"{name}{where}: {warning['detail']}{since}"
+
+
+def backfill_text(summary: "BackfillSummary") -> str:
+    """The end of a backfill: its chunks, and the last of its runs."""
+    finished = f"{summary.chunks_run} chunks run, {summary.chunks_finished_before} finished before"
+    if summary.last is None:
+        return f"{finished}: nothing to do"
+    return f"{finished}; rows in {summary.rows_in}\n{summary_text(summary.last)}"
 
 
 def quality_text(quality: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
 from neutro_screen.ingest.postgres import local_copies
@@ -128,9 +129,12 @@ def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name
                         checksums[table.path] = sha256_of(table.path)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(table.rows, kind, layout, table.path.name)
-                    typed = TYPED[kind](rows, profile)
-                    file = _source_file(kind, name, typed, table, notes, checksums[table.path])
-                    yield Portion(kind, typed, table.refused, file)
+                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile))
+                    found = table._replace(
+                        refused=[*table.refused, *usable.refused], notes=(*table.notes, *usable.notes)
+                    )
+                    file = _source_file(kind, name, usable.rows, found, notes, checksums[table.path])
+                    yield Portion(kind, usable.rows, found.refused, file)
 
 
 def ingest(

@@ -127,7 +127,7 @@ def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
             raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
         if not isinstance(columns, dict):
             raise TypeError("pyreadstat did not give a dict")
-        texts = {str(name): [_text(value) for value in values] for name, values in columns.items()}
+        texts = {str(name): _texts(values) for name, values in columns.items()}
         frame = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
         more = frame.height == ROWS_A_PIECE
         if frame.height or not done:
@@ -166,16 +166,17 @@ def _read_json(file: Path, text: Path) -> Iterator[Table]:
 
 def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) -> Table:
     """Rows with their numbers and lines; what is no list of the right length becomes refused."""
-    rows: list[list[str | None]] = []
-    numbers: list[int] = []
-    refused: list[Refused] = []
-    for number, line, row in sent:
-        if isinstance(row, list) and len(row) == len(names):
-            rows.append([_text(value) for value in row])
-            numbers.append(number)
-        else:
-            refused.append(Refused(file.name, number, "ragged_line", refused_text(line or repr(row))))
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+    fitting = [isinstance(row, list) and len(row) == len(names) for _, _, row in sent]
+    rows = [row for (_, _, row), fits in zip(sent, fitting, strict=True) if fits]
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    texts = {name: _texts(column) for name, column in zip(names, columns, strict=True)}
+    frame = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String))
+    refused = [
+        Refused(file.name, number, "ragged_line", refused_text(line or repr(row)))
+        for (number, line, row), fits in zip(sent, fitting, strict=True)
+        if not fits
+    ]
+    numbers = [number for (number, _, _), fits in zip(sent, fitting, strict=True) if fits]
     return _table(file, frame, numbers)._replace(refused=refused)
 
 
@@ -184,6 +185,11 @@ def _json(line: str) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
+
+
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """A column as text; one that is text already stays as it is."""
+    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
 
 
 def _text(value: Any) -> str | None:

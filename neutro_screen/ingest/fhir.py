@@ -7,6 +7,7 @@ harm - and polars picks among codings and values. Every row keeps its line (NDJS
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ import duckdb
 import polars as pl
 
 from neutro_screen.errors import UnreadableInputError
+from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused
 from neutro_screen.ingest.pieces import gathered
@@ -31,6 +33,7 @@ from neutro_screen.ingest.tabular import (
 _BLOCK: Final = 8 << 20
 _LARGEST_DOCUMENT: Final = 256 << 20
 _DEEPEST_BUNDLE: Final = 3
+_LINES_LOOKED_AT: Final = 50
 _SUFFIXES: Final = (".json", ".ndjson", ".jsonl")
 _CODINGS: Final = {"coding": [{"system": "VARCHAR", "code": "VARCHAR", "display": "VARCHAR"}], "text": "VARCHAR"}
 _QUANTITY: Final = dict.fromkeys(("value", "comparator", "unit", "system", "code"), "VARCHAR")
@@ -138,7 +141,7 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, 
         if path.is_file()
         else [inside for inside in sorted(path.iterdir()) if inside.is_file() and recognises(inside)]
     )
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+    with engine() as connection:
         facts = _Facts()
         for file in files:
             for resource_type, resources in _resources_of(connection, file, FACT_TYPES, _may_hold_facts):
@@ -280,7 +283,7 @@ def _resources_of(
             )
         if (marked := encoding_by_mark(head)) not in (None, "utf-8-sig"):
             text = transcoded(text, str(marked), folder)
-        is_document = _is_document(text, path.name)
+        is_document = _is_document(connection, text, path.name)
         try:
             for block, first in [(text.read_bytes(), 1)] if is_document else _blocks(text, path.name):
                 if may_hold(block):
@@ -309,15 +312,21 @@ def _blocks(text: Path, name: str) -> Iterator[tuple[bytes, int]]:
         yield held, first
 
 
-def _is_document(text: Path, name: str) -> bool:
-    """Whether the file is one JSON value over several lines: then its first line is not one."""
+def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -> bool:
+    """Whether the file is one JSON value over several lines: then its first line is not one.
+
+    Where only the first line is damaged, one of the next is a resource by itself, and the whole is no JSON.
+    """
     with text.open("rb") as file:
-        first = file.readline(_LARGEST_DOCUMENT).strip(b"\xef\xbb\xbf \t\r\n")
-        while not first and (line := file.readline(_LARGEST_DOCUMENT)):
-            first = line.strip()
-        if not file.read(1) or first[:1] not in (b"{", b"[") or _is_json(first):
-            return False
-    if text.stat().st_size > _LARGEST_DOCUMENT:
+        lines = (line.strip(b"\xef\xbb\xbf \t\r\n") for line in iter(lambda: file.readline(_LARGEST_DOCUMENT), b""))
+        first, *others = islice(filter(None, lines), 1 + _LINES_LOOKED_AT)
+    if not others or first[:1] not in (b"{", b"[") or _is_json(first):
+        return False
+    is_too_large = text.stat().st_size > _LARGEST_DOCUMENT
+    if any(line.startswith(b"{") and b'"resourceType"' in line and _is_json(line) for line in others):
+        whole = "" if is_too_large else text.read_bytes().decode("utf-8", errors="replace").lstrip("\ufeff")
+        return connection.execute("SELECT json_valid(CAST(? AS VARCHAR))", [whole]).fetchall() == [(True,)]
+    if is_too_large:
         raise UnreadableInputError("one JSON document of more than 256 MB", where=name, remedy="Export NDJSON instead.")
     return True
 
@@ -351,10 +360,9 @@ def _resources(
     """
     connection.register("lines", lines)
     typed = connection.sql(
-        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json'"
-        " WHEN json_type(line) = 'ARRAY' THEN 'array'"
-        " WHEN json_type(line) <> 'OBJECT' THEN 'not_a_resource'"
-        " ELSE coalesce(json_extract_string(line, '$.resourceType'), 'not_a_resource') END AS type FROM lines"
+        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json' ELSE coalesce("
+        " json_extract_string(line, '$.resourceType'),"
+        " CASE json_type(line) WHEN 'ARRAY' THEN 'array' ELSE 'not_a_resource' END) END AS type FROM lines"
     ).pl().sort("source_row", maintain_order=True)  # fmt: skip
     for (resource_type,), lines_of_type in typed.group_by("type", maintain_order=True):
         name = str(resource_type)

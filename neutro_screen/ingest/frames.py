@@ -1,5 +1,6 @@
 """What every reader yields: the rows of one kind from one file, as text, in the native layout of CONTRACT.md."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
@@ -60,10 +61,22 @@ class SourceFile:
         return replace(
             self,
             rows=self.rows + more.rows,
-            notes=tuple(dict.fromkeys((*self.notes, *more.notes))),
+            notes=_added_up((*self.notes, *more.notes)),
             first_collected_at=min(firsts, default=None),
             last_collected_at=max(lasts, default=None),
         )
+
+
+def _added_up(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes of several portions: counts of rows (``…_rows:3``) are added, every other note stands once."""
+    added: dict[str, int | None] = {}
+    for note in notes:
+        name, _, count = note.partition(":")
+        if name.endswith("_rows") and count.isdigit():
+            added[name] = (added.get(name) or 0) + int(count)
+        else:
+            added[note] = None
+    return tuple(name if count is None else f"{name}:{count}" for name, count in added.items())
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,9 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
         *(pl.lit(None, pl.String).alias(column) for column in NATIVE_COLUMNS[kind] if column not in frame.columns)
     )
     blanks = pl.col(NATIVE_COLUMNS[kind])
-    frame = frame.with_columns(blanks.replace("", None))
+    frame = frame.with_columns(blanks.replace("", None)).with_columns(
+        pl.col(column).str.strip_chars().replace(words) for column, words in layout.values.items() if column in frame
+    )
     return (
         frame.select(*NATIVE_COLUMNS[kind], source_file=pl.lit(source_file), source_row="source_row"),
         (f"ignored_columns:{ignored}",) if ignored else (),

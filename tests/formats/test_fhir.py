@@ -352,3 +352,15 @@ def test_deleted_resources_are_entered_in_error(tmp_path: Path) -> None:
     )  # fmt: skip
     assert extract.labs["status_text"].to_list() == ["final", "entered-in-error"]
     assert extract.medications["status"].to_list() == ["entered-in-error"]
+
+
+def test_a_damaged_first_line_refuses_one_line_not_the_file(tmp_path: Path) -> None:
+    extract = read(tmp_path, '{"resourceType": "Observation", "id": ', observation(), observation())
+    assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [(1, "broken_json")]
+    assert extract.labs["source_row"].to_list() == [2, 3]
+
+
+def test_a_bundle_with_an_entry_a_line_is_a_document(tmp_path: Path) -> None:
+    entries = [json.dumps(observation()), json.dumps(observation())]
+    text = "[\n" + ",\n".join(entries) + "\n]"
+    assert read(tmp_path, text, name="a.json").labs.height == 2

@@ -186,7 +186,13 @@ def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.Error as error:
             raise _why_not_open(error, store) from None
     with connection:
+        _keep_quiet(connection)
         yield connection
+
+
+def _keep_quiet(connection: duckdb.DuckDBPyConnection) -> None:
+    """Where a program has no file of its own DuckDB draws a bar on standard output after two seconds."""
+    connection.execute("SET enable_progress_bar = false")
 
 
 @contextmanager
@@ -373,6 +379,7 @@ def _keep_backup(store: Path, folder: Path, version: int) -> None:
 
 def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
+    _keep_quiet(connection)
     try:
         name = str(copy).replace("'", "''")
         connection.execute(f"ATTACH '{name}' AS store (STORAGE_VERSION '{STORAGE_VERSION}')")

@@ -55,7 +55,7 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, float]:
     length = max(lengths)
     old, new = digest(before), digest(undisturbed)
     ended: Counter[str] = Counter()
-    for _ in range(kills):
+    for done in range(1, kills + 1):
         shutil.rmtree(victim.parent, ignore_errors=True)
         shutil.copytree(before.parent, victim.parent)
         process = _night(victim, halves[1], "2026-11-22T02:00:00")
@@ -69,9 +69,14 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, float]:
         left = {path.name for path in victim.parent.iterdir()} - {victim.name, f".{victim.name}.lock", "reports"}
         ended["different after the next run"] += bool(again.exitcode) or digest(victim) != new
         ended["left-overs after the next run"] += bool(left)
+        sys.stderr.write(json.dumps({"kills": done, "seconds of a run": round(length, 2)} | _told(ended)) + "\n")
+    return {"kills": kills, "seconds of a run": round(length, 2)} | _told(ended)
+
+
+def _told(ended: Counter[str]) -> dict[str, float]:
     names = ("had ended", "old run", "new run", "not opened", "not whole", "different after the next run",
              "left-overs after the next run")  # fmt: skip
-    return {"kills": kills, "seconds of a run": round(length, 2)} | {name: ended[name] for name in names}
+    return {name: ended[name] for name in names}
 
 
 def _looked_at(store: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -98,7 +98,7 @@ def dealt(hospital: Hospital, nights: int, seed: int) -> tuple[list[dict[str, pl
     merges: list[list[dict[str, str]]] = [[] for _ in range(nights)]
     ids = hospital.patients["patient_id"].sort().to_list()
     drawn.shuffle(ids)
-    for old, new in zip(ids[: len(ids) // 50 * 2 : 2], ids[1 : len(ids) // 50 * 2 : 2], strict=True):
+    for old, new in zip(ids[: len(ids) // 20 * 2 : 2], ids[1 : len(ids) // 20 * 2 : 2], strict=True):
         merges[drawn.randrange(nights)].append({"patient_id": old, "replaced_by": new})
         counted["merges"] += 1
     labs = [pl.DataFrame(night, schema=hospital.labs.schema) for night in rows]

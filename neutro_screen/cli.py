@@ -165,6 +165,7 @@ def backfill(
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
@@ -202,6 +203,8 @@ def backfill(
         Index time of all chunks; default that of the backfill that has begun, else now.
     max_rejected
         Stop at a chunk when more than this share of its screened rows is refused.
+    pseudonymise
+        File with the key of the pseudonyms, as for ``run``.
     memory
         What the rows at work may take.
     notify
@@ -229,6 +232,7 @@ def backfill(
         profile=profile,
         policy=policy,
         max_rejected=max_rejected,
+        pseudonymise=pseudonymise,
         memory=bytes_of(memory),
         as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
     )
@@ -649,6 +653,7 @@ def schedule(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
     """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
@@ -681,6 +686,8 @@ def schedule(
         TOML file that describes the source.
     policy
         TOML file with clinical numbers that differ.
+    pseudonymise
+        File with the key of the pseudonyms, as for ``run``.
     notify
         TOML file that says who is told of failures, critical patients and warnings.
     """
@@ -690,6 +697,7 @@ def schedule(
         "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
         "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
         "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "pseudonymise": pseudonymise and str(pseudonymise.absolute()),
         "notify": notify and str(notify.absolute()),
     }  # fmt: skip
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})

@@ -37,8 +37,6 @@ from neutro_screen.simulate import simulate_labs_at_scale
 from neutro_screen.store import lock
 from neutro_screen.workspace import Workspace, working_folder
 
-NIGHT_ROWS = 20_000
-RECENT_ROWS = 1_000_000
 #: No result of the simulated laboratories is later.
 BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")
 _TIMES = ("collected_at", "resulted_at")
@@ -50,12 +48,14 @@ def main() -> None:
     options.add_argument("--folder", type=Path, required=True)
     options.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
     options.add_argument("--repeat", type=int, default=3)
+    options.add_argument("--recent", type=int, default=1_000_000, help="rows of one stretch of years")
+    options.add_argument("--night-rows", type=int, default=20_000)
     options.add_argument("--population", action="store_true")
     chosen = options.parse_args()
     chosen.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = []
     for rows in chosen.rows:
-        store, extract = built(chosen.folder, rows, chosen.population)
+        store, extract = built(chosen.folder, rows, chosen.recent, chosen.night_rows, chosen.population)
         repeats = [night(store, extract) for _ in range(chosen.repeat)]
         told.append({name: round(median(one[name] for one in repeats), 2) for name in repeats[0]})
         sys.stdout.write(json.dumps({"rows": rows, "MB": store.stat().st_size >> 20} | told[-1]) + "\n")
@@ -64,26 +64,26 @@ def main() -> None:
     sys.stdout.write(json.dumps({"ratio": ratio}) + "\n")
 
 
-def built(folder: Path, rows: int, population: bool) -> tuple[Path, Path]:
+def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population: bool) -> tuple[Path, Path]:
     """The store, without what came in last, and the night's extract: the last results of some recent patients."""
     name = f"{rows}{'p' if population else ''}"
     store, extract = folder / name / "s.duckdb", folder / f"night-{name}.parquet"
     if store.exists() and extract.exists():
         return store, extract
     simulated, before = folder / f"labs-{name}.parquet", folder / f"before-{name}.parquet"
-    simulate_labs_at_scale(rows + NIGHT_ROWS, 1, simulated)
+    simulate_labs_at_scale(rows + night_rows, 1, simulated)
     labs = pl.read_parquet(simulated)
-    years = pl.int_range(pl.len()) // RECENT_ROWS
+    years = pl.int_range(pl.len()) // recent_rows
     if not population:  # a patient's rows stand together: whole patients move to earlier years
         years = years.min().over("patient_id")
         labs = labs.with_columns(
             (pl.col(name).str.to_datetime() - years * timedelta(days=400)).dt.strftime("%Y-%m-%dT%H:%M:%S")
             for name in _TIMES
         )
-    recent = labs.head(RECENT_ROWS).with_columns(
+    recent = labs.head(recent_rows).with_columns(
         is_last=pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
     )
-    last = recent.filter("is_last").head(NIGHT_ROWS)
+    last = recent.filter("is_last").head(night_rows)
     last.drop("is_last").write_parquet(extract)
     labs.join(
         last.select("patient_id", "specimen_id", "collected_at").unique(),

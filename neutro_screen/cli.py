@@ -510,6 +510,24 @@ def retention(
 
 
 @app.command
+def export(*, store: Path, to: str) -> None:
+    """Write every table and view as Parquet, into a folder or onto object storage, with a manifest written last.
+
+    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    to
+        A folder, or the address of one; the run's own folder is made in it.
+    """
+    from neutro_screen.export import export as export_tables
+
+    _write(export_tables(store, to))
+
+
+@app.command
 def simulate(
     *,
     out: Path,

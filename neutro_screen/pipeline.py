@@ -141,11 +141,6 @@ class Account:
     duplicate: int
     not_screened: int
 
-    @property
-    def has_no_data(self) -> bool:
-        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
-        return self.rows_in == self.not_screened + self.no_result
-
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
         told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened

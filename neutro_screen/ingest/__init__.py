@@ -14,6 +14,7 @@ from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
 from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
+from neutro_screen.ingest.remote import near_copies
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
 __all__ = [
@@ -111,7 +112,7 @@ def portions(
     """
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
-    with local_copies(paths, format_name) as local:
+    with near_copies(paths) as near, local_copies(near, format_name) as local:
         yield from _portions(local, profile or Profile(), format_name)
 
 

@@ -29,6 +29,7 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
+from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, load_profile
 from neutro_screen.protocol import screen
@@ -335,6 +336,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         for table in ("no_result", "rejected_row", *CHART):
             insert(connection, table, work.get(f"new_{table}"))
         _publish_results(connection, work)
+        publish_drug_matches(connection)
         delete_patients(connection, SCREENED, touched)
         for table in SCREENED:
             insert(

@@ -28,7 +28,7 @@ bench-large: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --large
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/build.py
+	$(BIN)/python -m docs.build
 
 # Each stamp is made again when what it was made from changes.
 $(VENV)/bin/python:

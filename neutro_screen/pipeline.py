@@ -81,6 +81,7 @@ class RunSettings:
     policy: Path | None = None
     max_rejected: float = 0.2
     rescreen_all: bool = False
+    csv_bom: bool = False
 
     @property
     def paths(self) -> dict[Kind, tuple[str, ...]]:
@@ -359,7 +360,11 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         insert(connection, "run", _run_row(settings, work, account, counts, newest))
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         insert(connection, "quality_count", _quality_rows(work.noted("quality"), run_id))
-    report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
+    report = (
+        write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
+        if settings.reports is not None
+        else None
+    )
     return RunSummary(
         run_id=run_id,
         account=account,

@@ -29,7 +29,7 @@ from neutro_schemas.store import (
     SourceFileTable,
     WorklistRow,
 )
-from neutro_screen.errors import ConfigurationError, PublishError, StoreError
+from neutro_screen.errors import ConfigurationError, PublishError, StoreError, did_you_mean
 
 SCHEMA_VERSION: Final = 1
 #: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
@@ -126,7 +126,12 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         StoreError: no such file, not a store, damaged, held by a writer, or from a newer version of the program.
     """
     if not store.is_file():
-        raise StoreError("no such store", where=str(store), remedy="`neutro-screen run` makes one.")
+        others = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
+        raise StoreError(
+            "no such store",
+            where=str(store),
+            remedy=did_you_mean(store.name, others) + "`neutro-screen run` makes one.",
+        )
     with _own_name(store) as path:
         try:
             connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
@@ -98,7 +98,9 @@ def ingest(
     """
     profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
-        raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
+        raise ConfigurationError(
+            f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
+        )
     parts: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
     refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
     files: list[SourceFile] = []

@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.errors import StoreError
+from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store import LATEST_RUN, first_row, read_table
 
@@ -82,7 +82,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     runs = read_table(connection, "SELECT * FROM run ORDER BY as_of, started_at, run_id")
     this = runs.filter(pl.col("run_id") == chosen)
     if not this.height:
-        raise StoreError(f"holds no run {chosen!r}" if chosen else "holds no run yet", where="store")
+        raise StoreError(
+            f"holds no run {chosen!r}" if chosen else "holds no run yet",
+            where="store",
+            remedy=did_you_mean(chosen, runs["run_id"]) + "`SELECT run_id FROM run` lists them." if chosen else "",
+        )
     run = this.to_dicts()[0]
     position = runs["run_id"].to_list().index(chosen)
     worklist = read_table(connection, _WORKLIST.format(which="<>"), {"run": chosen})

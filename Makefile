@@ -29,6 +29,9 @@ bench-large: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m docs.build
+	$(BIN)/zensical build --clean
+	@find site -name '*.py' -delete
+	@echo "open site/index.html"
 
 # Each stamp is made again when what it was made from changes.
 $(VENV)/bin/python:

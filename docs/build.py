@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from docs.notebook_page import notebook_page
 from docs.queries import queries_page
 from docs.walkthrough import walkthrough_page
 from neutro_schemas import Flag
@@ -27,8 +28,9 @@ PAGES = {
     "csv.md": "csv_page",
     "queries.md": "queries_page",
     "walkthrough.md": "walkthrough_page",
+    "notebook.ipynb": "notebook_page",
 }
-__all__ = ["PAGES", "queries_page", "walkthrough_page"]
+__all__ = ["PAGES", "notebook_page", "queries_page", "walkthrough_page"]
 _RULE = re.compile(r"test_((?:anc|sev|epi|trd|rpd|drg|mal|inf|bmp|per|cyc|ctx|fev|mask|wrk|pit)_\d+b?)_(.+)")
 
 

@@ -4,12 +4,11 @@ import re
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import duckdb
 
-from docs.sample_store import build
+from docs.sample_store import sample_store
 
 FOLDER = Path(__file__).parent
 HEAD = """# Questions, answered in SQL
@@ -81,14 +80,12 @@ def questions() -> list[Question]:
 @cache
 def answers() -> dict[str, Answer]:
     """Title -> answer of the sample store."""
-    with TemporaryDirectory() as folder:
-        store = build(Path(folder) / "sample.duckdb")
-        with duckdb.connect(str(store), read_only=True) as connection:
-            found = {}
-            for question in questions():
-                relation = connection.execute(question.query)
-                columns = [column[0] for column in relation.description or []]
-                found[question.title] = Answer(columns, relation.fetchall())
+    found = {}
+    with duckdb.connect(str(sample_store()), read_only=True) as connection:
+        for question in questions():
+            relation = connection.execute(question.query)
+            columns = [column[0] for column in relation.description or []]
+            found[question.title] = Answer(columns, relation.fetchall())
     return found
 
 

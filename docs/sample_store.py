@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -44,6 +45,17 @@ def build(store: Path) -> Path:
     with duckdb.connect(str(store)) as connection:
         connection.execute("UPDATE run SET started_at = as_of")
     return store
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory()
+
+
+@cache
+def sample_store() -> Path:
+    """The store, made once in this process and removed with it."""
+    return build(Path(_folder().name) / "sample.duckdb")
 
 
 if __name__ == "__main__":

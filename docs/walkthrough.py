@@ -3,9 +3,8 @@
 import re
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from docs.sample_store import build
+from docs.sample_store import sample_store
 from neutro_screen.explain import explain_patient
 from neutro_screen.show import explanation_text
 from neutro_screen.store import reading
@@ -21,7 +20,7 @@ def walkthrough_page() -> str:
 
 @cache
 def _sections() -> dict[str, list[str]]:
-    with TemporaryDirectory() as folder, reading(build(Path(folder) / "sample.duckdb")) as connection:
+    with reading(sample_store()) as connection:
         told = explanation_text(explain_patient(connection, PATIENT))
     parts = (part.splitlines() for part in re.split(r"\n\n(?=[A-Z ]+(?:\n|:))", told))
     return {lines[0]: lines[1:] for lines in parts}

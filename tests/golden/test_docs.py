@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:
     assert "◆ critical   00456" in told
     assert "recorded: acknowledged" in told
     assert "'00456" in (tmp_path / "reports" / "flagged.csv").read_text("utf-8-sig")
+
+
+def test_the_site_is_built_and_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="the docs site needs the extra docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs")
+    words = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.name: page.read_text("utf-8") for page in (tmp_path / "site").rglob("*.html")}
+    assert {"index.html", *(page.with_suffix(".html").name for page in DOCS.glob("*.md"))} <= set(pages)
+    loaded = r"<(?:script|img|iframe)[^>]+src=.?https?:|<link[^>]+(?:stylesheet|preload|icon)[^>]+href=.?https?:"
+    assert [name for name, text in pages.items() if re.search(loaded, text)] == []
 
 
 def _ran(line: str, folder: Path) -> str:

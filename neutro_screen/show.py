@@ -87,7 +87,8 @@ def worklist_text(rows: pl.DataFrame) -> str:
     counted = rows.group_by(pl.col("priority").cast(pl.String)).len()
     numbers = dict(counted.iter_rows())
     of = ", ".join(f"{numbers[name]} {name}" for name in PRIORITY_SHAPES if name in numbers)
-    return f"{rows.height} on the worklist of run {rows['run_id'][0]}: {of}\n\n{_printed(table)}"
+    head = f"{rows.height} on the worklist of run {rows['run_id'][0]}\n{of}"
+    return f"{head}\n\n{_printed(table)}"
 
 
 def explanation_text(told: dict[str, Any]) -> str:

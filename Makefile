@@ -11,7 +11,7 @@ demo: $(VENV)/.core
 	  --patients sample_data/patients.csv --diagnoses sample_data/diagnoses.csv --events sample_data/events.csv \
 	  --store reports/demo/screen.duckdb --reports reports/demo --as-of $(NEUTRO_DEMO_AS_OF)
 
-test: $(VENV)/.dev $(VENV)/.browser
+test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.postgresql
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
@@ -38,12 +38,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@test -f $(VENV)/.dev || $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@test -f $(VENV)/.dev || $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/.core
 
@@ -53,7 +53,15 @@ $(VENV)/.browser: | $(VENV)/bin/python
 	  || { echo "The browser tests need Chromium: run 'sudo apt-get install chromium' and repeat."; exit 1; }
 	@touch $@
 
-# The locks name versions and hashes, no registry.
+# One test file starts a PostgreSQL server of its own; Debian's package brings the programs.
+$(VENV)/.postgresql: | $(VENV)/bin/python
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 \
+	  || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null) \
+	  || { echo "The PostgreSQL tests need its server: run 'sudo apt-get install postgresql' and repeat."; exit 1; }
+	@touch $@
+
+# The locks name versions and hashes, no registry. They are complete: pip is told not to resolve anything itself (with hashes
+# it looks past the pin of a package that another one asks for with an extra); `make check` ends with `pip check`.
 lock:
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock

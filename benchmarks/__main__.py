@@ -96,24 +96,23 @@ def floor(path: Path) -> dict[str, Any]:
 def full(path: Path) -> dict[str, Any]:
     """Our whole run without reports: read, validate, history, all rules, publish."""
     from neutro_screen import pipeline
-    from neutro_screen.workspace import Workspace
 
     def act() -> dict[str, float]:
-        steps = {}
+        steps = dict[str, float]()
         with tempfile.TemporaryDirectory() as folder:
             store = Path(folder) / "s.duckdb"
             settings = pipeline.RunSettings(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
-            work = Workspace()
-            for step in (
-                pipeline.ingest_step,
-                pipeline.validate_step,
-                pipeline.history_step,
-                pipeline.screen_step,
-                pipeline.publish_step,
-            ):
-                started = time.perf_counter()
-                step(settings, work)
-                steps[step.__name__] = time.perf_counter() - started
+            started = [time.perf_counter()]
+            names: list[str] = []
+
+            def next_step(name: str) -> None:
+                names.append(name)
+                started.append(time.perf_counter())
+
+            pipeline.run(settings, next_step)
+            started.append(time.perf_counter())
+            for name, begin, end in zip(names, started[1:], started[2:], strict=True):
+                steps[name] = steps.get(name, 0.0) + end - begin
         return steps
 
     return measured(act)

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from neutro_screen.pipeline import RunSettings, history_step, ingest_step, screen_step, validate_step
+from neutro_screen.pipeline import PART_STEPS, RunSettings, ingest_step, survey_step
 from neutro_screen.simulate import Hospital, simulate_hospital, write_native
 from neutro_screen.workspace import Workspace
 
@@ -42,7 +42,7 @@ def screened(hospital: Hospital) -> Workspace:
         kinds = ("labs", "medications", "patients", "diagnoses", "events")
         paths: dict[str, Any] = {kind: (f"{folder}/{kind}.csv",) for kind in kinds}
         settings = RunSettings(store=Path(folder) / "store" / "s.duckdb", as_of=AS_OF, **paths)
-        for step in (ingest_step, validate_step, history_step, screen_step):
+        for step in (ingest_step, survey_step, *PART_STEPS):
             step(settings, work)
     return work
 

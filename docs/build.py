@@ -1,6 +1,6 @@
 """Builds the generated pages: the rules from the reference tables and the spec tests, the data dictionary and the CSV columns
-from the contracts, the commands from the command line, questions and walkthrough from the sample store. `make docs` writes
-them; a test fails when they are out of date."""
+from the contracts, the formats from the readers, the commands from the command line, questions, walkthrough and notebook from
+the sample store. `make docs` writes them; a test fails when they are out of date."""
 
 import ast
 import re
@@ -15,6 +15,7 @@ from docs.walkthrough import walkthrough_page
 from neutro_schemas import Flag
 from neutro_schemas.store import ReviewTable, WorklistRow
 from neutro_screen.cli import app
+from neutro_screen.ingest import describe
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "rules.md": "rules_page",
     "data_dictionary.md": "dictionary_page",
+    "formats.md": "formats_page",
     "commands.md": "commands_page",
     "csv.md": "csv_page",
     "queries.md": "queries_page",
@@ -153,6 +155,11 @@ is *unknown*, never zero.
         table = "\n".join(f"| `{column}` | {meaning} |" for column, meaning in columns.items())
         parts.append(f"\n## {name}\n\n{lead[name]}\n\n| column | meaning |\n|---|---|\n{table}\n")
     return "".join(parts)
+
+
+def formats_page() -> str:
+    """Per format the fields that are read, and its limits; codes and units that all of them share."""
+    return describe.formats_page()
 
 
 def main() -> None:

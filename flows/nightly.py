@@ -1,4 +1,4 @@
-"""The nightly run as a Prefect flow: the five steps of the pipeline as tasks that hand on a folder and counts.
+"""The nightly run as a Prefect flow: the steps of the pipeline as tasks that hand on a folder and counts.
 
 Prefect keeps parameters, return values, log lines and exception texts in its database. So tasks get paths and return
 counts; the rows wait as Parquet in a private work folder that is removed at the end, and an error says kind, place and
@@ -6,71 +6,15 @@ remedy only. Environment (see docs/operations.md): a private PREFECT_HOME, DO_NO
 PREFECT_SERVER_ANALYTICS_ENABLED=false.
 """
 
-import shutil
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from neutro_screen.errors import PublishError, UnreadableInputError
-from neutro_screen.pipeline import (
-    RunSettings,
-    history_step,
-    ingest_step,
-    moment,
-    now,
-    publish_step,
-    screen_step,
-    validate_step,
-)
-from neutro_screen.store import lock
-from neutro_screen.workspace import Workspace
-
-Step = Callable[[RunSettings, Workspace], Any]
-
-
-def _may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Reading and publishing may fail for a moment (a share that is away, a full disk); a refusal stays a refusal."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, UnreadableInputError | PublishError)
-
-
-def _take(step: Step, settings: RunSettings, work: str) -> dict[str, Any]:
-    told = step(settings, Workspace(Path(work)))
-    return told if isinstance(told, dict) else told.as_dict()
-
-
-@task(retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_pass, persist_result=False)
-def ingest(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Read all inputs into the canonical frames."""
-    return _take(ingest_step, settings, work)
-
-
-@task(persist_result=False)
-def validate(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Judge every row; split accepted from refused."""
-    return _take(validate_step, settings, work)
-
-
-@task(persist_result=False)
-def history(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Merge with what the store holds of the touched patients."""
-    return _take(history_step, settings, work)
-
-
-@task(persist_result=False)
-def screen(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Apply the rules."""
-    return _take(screen_step, settings, work)
-
-
-@task(retries=2, retry_delay_seconds=[10, 60], retry_condition_fn=_may_pass, persist_result=False)
-def publish(settings: RunSettings, work: str) -> dict[str, Any]:
-    """Put the results in place and write the reports."""
-    return _take(publish_step, settings, work)
+from neutro_screen.notify import load_notify, telling
+from neutro_screen.schedule import settings_of
+from neutro_screen.tasks import run_step_by_step
 
 
 @flow(name="neutro-screen-nightly", persist_result=False, log_prints=False)
@@ -88,34 +32,21 @@ def nightly(
     as_of: str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    memory: str = "4GB",
+    notify: str | None = None,
 ) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
 
     Returns the run's summary: counts and the report's path.
     """
-    settings = RunSettings(
-        store=Path(store),
-        as_of=moment(as_of) if as_of else now(),
-        labs=tuple(labs),
-        medications=tuple(medications or ()),
-        patients=tuple(patients or ()),
-        diagnoses=tuple(diagnoses or ()),
-        events=tuple(events or ()),
-        reports=Path(reports) if reports else None,
-        format=format,
-        profile=Path(profile) if profile else None,
-        policy=Path(policy) if policy else None,
-        max_rejected=max_rejected,
-        rescreen_all=rescreen_all,
-    )
-    with lock(settings.store):
-        work = tempfile.mkdtemp(prefix=".neutro-screen-work-", dir=settings.store.parent)
-        try:
-            for step in (ingest, validate, history, screen):
-                step(settings, work)
-            summary = publish(settings, work)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    asked = {
+        "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
+        "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy, "as_of": as_of,
+        "max_rejected": max_rejected, "rescreen_all": rescreen_all, "memory": memory,
+    }  # fmt: skip
+    with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
+        summary = run_step_by_step(settings_of(asked)).as_dict()
+        told(summary)
     create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
     return summary
 

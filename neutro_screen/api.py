@@ -13,7 +13,7 @@ from neutro_screen import pipeline, protocol
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, native
-from neutro_screen.pipeline import RunSettings, RunSummary, moment, now, unusable_results
+from neutro_screen.pipeline import RunSettings, RunSummary, bytes_of, moment, now, unusable_results
 from neutro_screen.protocol import ScreenResult
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.results import judge_rows
@@ -87,6 +87,7 @@ def run(
     as_of: datetime | str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    memory: str = "4GB",
 ) -> RunSummary:
     """What ``neutro-screen run`` does, with its options.
 
@@ -107,6 +108,7 @@ def run(
         policy=_path(policy),
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        memory=bytes_of(memory),
     )
     return pipeline.run(settings)
 

@@ -25,6 +25,8 @@ _INPUT, _CONTROL = Group("Input", sort_key=0), Group("Control", sort_key=1)
 Paths = Annotated[list[str] | None, Parameter(group=_INPUT)]
 AsJson = Annotated[bool, Parameter(name="--json", group=_CONTROL)]
 Quiet = Annotated[bool, Parameter(group=_CONTROL)]
+#: Finished steps that a terminal keeps in view.
+_MOST_STEPS = 8
 Priority = Literal["critical", "high", "medium", "low", "info"]
 
 
@@ -73,6 +75,8 @@ def run(
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     csv_bom: Annotated[bool, Parameter(group=_CONTROL)] = False,
     quiet: Quiet = False,
     json_: AsJson = False,
@@ -111,12 +115,17 @@ def run(
         Screen every patient of the store again, not only those with new rows.
     csv_bom
         CSV files for Excel: a byte order mark, and an apostrophe before ids that Excel would turn into numbers.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings: counts only.
+    memory
+        What the rows at work may take; more of them are spread over parts that wait on disk beside the store.
     quiet
         Show nothing but errors.
     json_
         Print the summary as JSON.
     """
-    from neutro_screen.pipeline import RunSettings
+    from neutro_screen.notify import load_notify, telling
+    from neutro_screen.pipeline import RunSettings, bytes_of
     from neutro_screen.pipeline import run as run_pipeline
 
     settings = RunSettings(
@@ -132,18 +141,113 @@ def run(
         policy=policy,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        memory=bytes_of(memory),
         csv_bom=csv_bom,
         as_of=_as_of(as_of),
     )
     began = perf_counter()
-    with _progress(quiet or json_) as show:
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
         summary = run_pipeline(settings, show)
+        told(summary.as_dict())
     if json_:
         _write(json.dumps(summary.as_dict(), indent=2))
     elif not quiet:
         from neutro_screen.show import summary_text
 
         _write(summary_text(summary) + f"\n{_rate(summary.account.rows_in, perf_counter() - began)}")
+
+
+@app.command
+def backfill(
+    *,
+    labs: Annotated[list[str], Parameter(group=_INPUT)],
+    medications: Paths = None,
+    patients: Paths = None,
+    diagnoses: Paths = None,
+    events: Paths = None,
+    store: Path,
+    reports: Path | None = None,
+    by: Literal["file", "month", "year"] = "month",
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None,
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
+    policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
+    """Screen years of extracts in chunks; one that was stopped goes on after its last finished chunk.
+
+    Example: neutro-screen backfill --labs "extracts/*/labs_*.csv" --patients patients.csv --store screen.duckdb --by year
+
+    Parameters
+    ----------
+    labs
+        Laboratory files, folders or globs, with a date in their paths.
+    medications
+        Medication files.
+    patients
+        Patient files.
+    diagnoses
+        Diagnosis files.
+    events
+        Event files.
+    store
+        The DuckDB file; the finished chunks are remembered beside it.
+    reports
+        Folder for the reports, written after the last chunk.
+    by
+        One chunk a month, a year (of the date in the path) or a laboratory file.
+    format
+        Format of the files.
+    profile
+        TOML file that describes the source.
+    policy
+        TOML file with clinical numbers that differ.
+    as_of
+        Index time of all chunks; default that of the backfill that has begun, else now.
+    max_rejected
+        Stop at a chunk when more than this share of its screened rows is refused.
+    memory
+        What the rows at work may take.
+    notify
+        TOML file that says who is told of the end.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the summary as JSON.
+    """
+    from neutro_screen.backfill import backfill as run_backfill
+    from neutro_screen.backfill import begun_as_of
+    from neutro_screen.notify import load_notify, telling
+    from neutro_screen.pipeline import RunSettings, bytes_of
+    from neutro_screen.show import backfill_text
+
+    settings = RunSettings(
+        store=store,
+        labs=tuple(labs),
+        medications=tuple(medications or ()),
+        patients=tuple(patients or ()),
+        diagnoses=tuple(diagnoses or ()),
+        events=tuple(events or ()),
+        reports=reports,
+        format=format,
+        profile=profile,
+        policy=policy,
+        max_rejected=max_rejected,
+        memory=bytes_of(memory),
+        as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
+    )
+    with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
+        summary = run_backfill(settings, by, lambda at: show(f"chunk {at.number} of {at.of}: {at.chunk}"))
+        if summary.last:
+            told(summary.last.as_dict())
+    if json_:
+        _write(json.dumps(summary.as_dict(), indent=2))
+    elif not quiet:
+        _write(backfill_text(summary))
 
 
 @app.command
@@ -359,6 +463,47 @@ def report(
 
 
 @app.command
+def rebuild(
+    *,
+    store: Path,
+    as_of: str,
+    out: Path,
+    reports: Path | None = None,
+    policy: Path | None = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
+    """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
+
+    Example: neutro-screen rebuild --store screen.duckdb --as-of 2026-11-20 --out past.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    as_of
+        The latest run up to this time is rebuilt. ISO 8601, UTC where no offset is given.
+    out
+        The DuckDB file to make; it must not exist.
+    reports
+        Folder for the reports of that night.
+    policy
+        The policy of that night, where the store does not hold it (runs of a store of schema 1).
+    quiet
+        Show nothing but errors.
+    json_
+        Print the run and what is to be known about it as JSON.
+    """
+    from neutro_screen.past import rebuild as rebuild_night
+
+    with _progress(quiet or json_) as show:
+        show("rebuilding")
+        run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
+    told = {"run_id": run_id, "out": out, "notes": list(notes)}
+    _tell(told, "\n".join([f"rebuilt run {run_id} in {out.name}", *notes]), quiet, json_)
+
+
+@app.command
 def simulate(
     *,
     out: Path,
@@ -415,14 +560,14 @@ def init(
     quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
-    """Write a commented profile and policy to edit; nothing that is there is overwritten.
+    """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
     Example: neutro-screen init settings --from night/labs.csv
 
     Parameters
     ----------
     folder
-        Where to write profile.toml and policy.toml.
+        Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
     quiet
@@ -434,6 +579,30 @@ def init(
 
     written = write_starter(folder, from_)
     _tell({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
+
+
+@app.command
+def migrate(*, store: Path, quiet: Quiet = False, json_: AsJson = False) -> None:
+    """Bring the store of an older version up to this one; the old file is kept beside it. The next run does the same.
+
+    Example: neutro-screen migrate --store screen.duckdb
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the name of the backup as JSON.
+    """
+    from neutro_screen.store import lock
+    from neutro_screen.store import migrate as migrate_store
+
+    with lock(store):
+        backup = migrate_store(store)
+    text = f"migrated; the old file is {backup.name}" if backup else "nothing to do: the store is of this version"
+    _tell({"backup": backup and backup.name}, text, quiet, json_)
 
 
 @app.command
@@ -468,6 +637,28 @@ def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = F
 
 
 @app.command
+def notify(settings: Path) -> None:
+    """Send a test message by every way that a notification file names.
+
+    Example: neutro-screen notify notify.toml
+
+    Parameters
+    ----------
+    settings
+        TOML file that says who is told what.
+    """
+    from neutro_screen.notify import Message, load_notify, send
+
+    test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
+    problems = send(test, load_notify(settings))
+    for problem in problems:
+        _warn(problem)
+    if problems:
+        sys.exit(1)
+    _write("sent")
+
+
+@app.command
 def schedule(
     *,
     cron: str = "0 2 * * *",
@@ -482,6 +673,7 @@ def schedule(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
     """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
 
@@ -513,6 +705,8 @@ def schedule(
         TOML file that describes the source.
     policy
         TOML file with clinical numbers that differ.
+    notify
+        TOML file that says who is told of failures, critical patients and warnings.
     """
     from neutro_screen.schedule import serve_nightly
 
@@ -520,6 +714,7 @@ def schedule(
         "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
         "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
         "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "notify": notify and str(notify.absolute()),
     }  # fmt: skip
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
 
@@ -551,6 +746,8 @@ def _progress(silent: bool) -> Iterator[Callable[[str], None]]:
         def show(step: str) -> None:
             for task in progress.task_ids:
                 progress.update(task, completed=1)
+            for task in progress.task_ids[: -_MOST_STEPS + 1]:
+                progress.remove_task(task)
             progress.add_task(step, total=1)
 
         yield show
@@ -575,6 +772,10 @@ def _tell(result: Mapping[str, Any], text: str, quiet: bool, as_json: bool) -> N
         _write(json.dumps(result, indent=2, default=str))
     elif not quiet:
         _write(text)
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"neutro-screen: warning: {text}\n")
 
 
 def _write(text: str) -> None:

@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple
 
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.store import LATEST_RUN, SCHEMA_VERSION, first_row, lock, reading
+from neutro_screen.show import warning_text
+from neutro_screen.store import LATEST_RUN, SCHEMA_VERSION, first_row, lock, read_table, reading
 
 _LEAST_FREE_COPIES: Final = 3
 _LATE_AFTER: Final = timedelta(hours=36)
@@ -65,7 +66,7 @@ def _packages() -> Finding:
 
 def _flows() -> Finding:
     try:
-        prefect, fastapi = version("prefect"), version("fastapi")
+        prefect, fastapi, sqlalchemy = version("prefect"), version("fastapi"), version("sqlalchemy")
     except PackageNotFoundError:
         return Finding(
             "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
@@ -75,6 +76,11 @@ def _flows() -> Finding:
         return Finding(
             "flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
         )
+    if prefect.startswith("3.8.") and not sqlalchemy.startswith("2.0."):
+        return Finding(
+            "flows", "failed", f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
+            "Install sqlalchemy<2.1.",
+        )  # fmt: skip
     return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
 
 
@@ -118,11 +124,22 @@ def _latest_run(store: Path, now: datetime) -> Finding:
         row = first_row(
             connection, f"SELECT as_of, newest_result_at, rows_accepted FROM run WHERE run_id = ({LATEST_RUN})"
         )
+        warnings = read_table(
+            connection,
+            f"SELECT kind, lab, detail, CAST(since AS VARCHAR) AS since FROM run_warning WHERE run_id = ({LATEST_RUN})",
+        ).to_dicts()
     if row is None:
         return Finding("latest run", "warning", "the store holds no run yet", "Is the schedule set up?")
     as_of, newest, accepted = row
     if now - as_of > _LATE_AFTER:
         return Finding("latest run", "warning", f"{as_of} UTC", "No run for more than 36 hours: look at the schedule.")
+    if warnings:
+        return Finding(
+            "latest run",
+            "warning",
+            "; ".join(warning_text(row) for row in warnings),
+            "Silence is not health: look at the laboratory's export.",
+        )
     if not accepted or newest is None:
         return Finding(
             "latest run", "warning", f"{as_of} UTC brought no new result", "Look at the laboratory's export."

@@ -4,6 +4,7 @@ Every step reads from and writes to a workspace and returns counts only, so that
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 from polars._typing import JoinStrategy
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from neutro_schemas import (
     PRIORITIES,
@@ -20,6 +22,7 @@ from neutro_schemas import (
     Diagnosis,
     Event,
     LabResult,
+    LabRow,
     Medication,
     NoResult,
     Patient,
@@ -30,38 +33,62 @@ from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.drug_matches import publish_drug_matches
-from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError
-from neutro_screen.ingest import Extract, Kind, load_profile
+from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
+from neutro_screen.ingest import Kind, SourceFile, load_profile
+from neutro_screen.ingest.files import private_folder
+from neutro_screen.merges import (
+    NO_STATEMENTS,
+    changed_records,
+    crosswalk,
+    new_statements,
+    standing_statements,
+    with_members,
+    with_own_records,
+    with_survivor,
+)
 from neutro_screen.protocol import screen
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
 from neutro_screen.rules.drug_names import unmatched_names
-from neutro_screen.rules.results import JudgedRows, judge_rows
+from neutro_screen.rules.origins import TextCounts, no_origins, number_origins
+from neutro_screen.rules.results import JudgedRows, judge_part, judged_origins
 from neutro_screen.rules.worklist import open_cases, worklist_rows
+from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
     LATEST_RUN,
+    MERGE_STATEMENTS,
+    SCHEMA_VERSION,
     SCREENED,
     delete_patients,
     delete_rows,
     first_row,
     insert,
     lock,
+    migrate,
     publishing,
     read_table,
     reading,
+    registered,
 )
-from neutro_screen.validate import conform, dtypes, in_shape, split_valid
-from neutro_screen.workspace import Workspace
+from neutro_screen.validate import conform, dtypes, in_shape, no_rows, split_valid
+from neutro_screen.workspace import Workspace, working_folder
 
 CHART: Final[dict[str, Any]] = {
     "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
+}  # fmt: skip
+_CHART_PART: Final = {
+    "medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events",
 }  # fmt: skip
 #: What makes two laboratory rows the same row: everything but where they were read.
 _IDENTITY: Final = (
     "patient_id", "specimen_id", "collected_at", "resulted_at", "analyte", "method", "value", "comparator",
     "value_text", "status", "lab",
 )  # fmt: skip
+
+
+#: What a laboratory row takes at the peak of a part, from text to flags (measured: docs/performance.md).
+_BYTES_PER_ROW: Final = 1_600
 
 
 @dataclass(frozen=True)
@@ -82,6 +109,13 @@ class RunSettings:
     max_rejected: float = 0.2
     rescreen_all: bool = False
     csv_bom: bool = False
+    #: bytes that the rows at work may take; more are spread over parts, one after the other
+    memory: int = 4 << 30
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many laboratory rows are judged and screened together."""
+        return max(1, self.memory // _BYTES_PER_ROW)
 
     @property
     def paths(self) -> dict[Kind, tuple[str, ...]]:
@@ -102,6 +136,11 @@ class Account:
     no_result: int
     duplicate: int
     not_screened: int
+
+    @property
+    def has_no_data(self) -> bool:
+        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
+        return self.rows_in == self.not_screened + self.no_result
 
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
@@ -126,6 +165,8 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
+    warnings: tuple[Mapping[str, str | None], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -150,17 +191,40 @@ def moment(text: str) -> datetime:
     return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
 
 
+def bytes_of(size: str) -> int:
+    """A size of memory as people write it: ``4GB``, ``512MiB``.
+
+    Raises:
+        ConfigurationError: it is none, or too small to work with.
+    """
+    try:
+        told = int(TypeAdapter(ByteSize).validate_python(size))
+    except ValidationError:
+        told = 0
+    if told < _LEAST_MEMORY:
+        raise ConfigurationError(f"{size!r} is no size of memory to work with", remedy="Example: --memory 4GB")
+    return told
+
+
+_LEAST_MEMORY: Final = 100_000_000
+
+
 def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
     """Run the five steps over the inputs and publish into the store.
 
     Raises:
         NeutroScreenError: one of its kinds, with its exit code; the previous results then stand.
     """
-    work = Workspace()
-    with lock(settings.store):
-        for step in (ingest_step, validate_step, history_step, screen_step):
+    with lock(settings.store), working_folder(settings.store) as folder:
+        work = Workspace(folder, settings.rows_at_once)
+        for step in (ingest_step, survey_step):
             progress(step.__name__.removesuffix("_step"))
             step(settings, work)
+        for part in work.parts:
+            for part_step in PART_STEPS:
+                progress(part_step.__name__.removesuffix("_step"))
+                part_step(settings, work, part)
+            work.settle(part, OUTCOMES)
         progress("publish")
         return publish_step(settings, work)
 
@@ -171,35 +235,111 @@ def check(settings: RunSettings) -> dict[str, Any]:
     Raises:
         NeutroScreenError: the inputs cannot be read or judged.
     """
-    work = Workspace()
-    ingest_step(settings, work)
-    validate_step(settings, work)
-    return {name: work.noted(name) for name in ("rows_in", "counted", "quality")}
+    with private_folder() as folder:
+        work = Workspace(folder, settings.rows_at_once)
+        ingest_step(settings, work)
+        work.divide(work.noted("rows_in"), settings.rows_at_once)
+        for part in work.parts:
+            validate_step(settings, work, part)
+            work.settle(part, ())
+        return {"rows_in": work.noted("rows_in"), "counted": _counted(work), "quality": _quality(work)}
 
 
 def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
-    """Read all inputs into the canonical frames."""
-    extract = readers.ingest(settings.paths, load_profile(settings.profile), settings.format)
-    work.put("lab_row", extract.labs)
-    for kind, frame in _chart_frames(extract).items():
-        work.put(f"{kind}_row", frame)
+    """Read all inputs into the canonical frames, a portion at a time, and settle what the rows have in common."""
+    profile, policy = load_profile(settings.profile), load_policy(settings.policy)
+    reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
+    sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
+    files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    for kind in readers.KINDS:
+        empty = readers.no_rows(kind, profile)
+        work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
+    for portion in readers.portions(settings.paths, profile, settings.format):
+        rows = portion.rows
+        if portion.kind == "lab":
+            lab_rows += rows.height
+            rows, sent = number_origins(rows, sent)
+            texts.add(rows)
+        else:
+            kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[portion.kind]: rows}))
+        work.add(f"{portion.kind}_row", rows)
+        broken.append(_broken_lines(portion))
+        files.append(portion.file)
+    known = judged_origins(sent, texts.counted, reference, policy, profile.decimal_mark)
+    kinds |= kinds_of(known.filter("has_value"), Chart.of())
+    broken_lines = pl.concat(broken)
+    n_broken = broken_lines.filter(pl.col("kind") == "lab").height
+    work.put("origin", known)
+    work.put("broken_line", broken_lines)
     work.note("files", [asdict(file) | {"first_collected_at": _iso(file.first_collected_at),
                                         "last_collected_at": _iso(file.last_collected_at)}
-                        for file in extract.files])  # fmt: skip
-    work.put("broken_line", _broken_lines(extract))
-    return {"lab_rows": extract.labs.height, "files": len(extract.files)}
+                        for file in readers.together(files)])  # fmt: skip
+    work.note("rows_in", lab_rows + n_broken)
+    work.note("broken_labs", n_broken)
+    work.note("kinds_tonight", sorted(kinds))
+    return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
 
 
-def validate_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
-    """Judge every row; split accepted from refused; nothing is dropped.
+def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
+    """Look at the store as a whole: who has to be screened again, and in how many parts.
 
-    Raises:
-        RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
+    Screened again are those with an open episode (their status depends on the index time) and, after a change of
+    policy or program, when a kind of data comes for the first time, or with ``rescreen_all``, everybody.
     """
+    kinds = frozenset(work.noted("kinds_tonight"))
+    recalled, taken, because, stored_rows = pl.DataFrame(schema={"patient_id": pl.String}), [], None, 0
+    statements = NO_STATEMENTS
+    if settings.store.exists():
+        migrate(settings.store)
+        with reading(settings.store) as connection:
+            _check_clock(connection, settings)
+            taken = [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
+            before = _latest_program(connection)
+            known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
+            # A kind of data that comes for the first time is no longer unknown, of anybody.
+            because = _why_everybody(settings, before, kinds - known_kinds)
+            kinds |= known_kinds
+            recalled = read_table(connection, _EVERYBODY if because else _WITH_OPEN_EPISODE)
+            counted = first_row(connection, "SELECT (SELECT count(*) FROM lab_result), count(*) FROM patient_summary")
+            stored_rows = counted[0] * recalled.height // counted[1] if counted and counted[1] else 0
+            statements = read_table(connection, MERGE_STATEMENTS)
+    work.note("run_id", _run_id(settings.as_of, taken))
+    work.note("data_kinds", sorted(kinds))
+    work.note("everybody_because", because)
+    work.divide(work.noted("rows_in") + stored_rows, settings.rows_at_once)
+    changed = _settle_merges(work, statements)
+    work.add("recalled", pl.concat([recalled, changed]).unique())
+    return {"patients_recalled": recalled.height, "parts": len(work.parts)}
+
+
+def _settle_merges(work: Workspace, before: pl.DataFrame) -> pl.DataFrame:
+    """Settle which record speaks for which; returns the records (patient_id) that are another person than before."""
+    rows = pl.concat(work.rows("patient_row", part).filter(pl.col("replaced_by").is_not_null()) for part in work.parts)
+    tonight = _distinct(split_valid(rows, Patient).accepted, _identity("patient"))
+    standing = standing_statements(before, new_statements(_of_run(tonight, work), before))
+    was, settled = crosswalk(before).survivors, crosswalk(standing)
+    work.put("statement_before", before)
+    work.put("statement", standing)
+    work.put("cyclic_merge", settled.cyclic)
+    work.keep_together(settled.survivors)
+    return with_members(changed_records(was, settled.survivors), was, settled.survivors)
+
+
+def _of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
+    return rows.with_columns(run_id=pl.lit(work.noted("run_id"), pl.String))
+
+
+_EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
+_WITH_OPEN_EPISODE: Final = "SELECT DISTINCT patient_id FROM episode WHERE ended_at IS NULL"
+
+
+def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+    """Judge every row of a part; split accepted from refused; nothing is dropped."""
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
-    charts = {kind: split_valid(work.get(f"{kind}_row"), model) for kind, model in CHART.items()}
-    judged = judge_rows(
-        work.get("lab_row"),
+    charts = {kind: split_valid(work.rows(f"{kind}_row", part), model) for kind, model in CHART.items()}
+    judged = judge_part(
+        work.rows("lab_row", part),
+        work.get("origin"),
         load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
         policy,
         as_of=settings.as_of,
@@ -207,89 +347,67 @@ def validate_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         decimal_mark=profile.decimal_mark,
     )
     accepted, rejected = split_valid(judged.results, ScreenedResult)
-    broken = work.get("broken_line")
-    broken_labs = broken.filter(pl.col("kind") == "lab").height
-    _check_share(
-        rejected.height + broken_labs, judged.results.height + judged.no_results.height + broken_labs, settings
-    )
-    work.put("lab_result", conform(in_shape(accepted, LabResult), LabResult, RefusedInputError, "laboratory results"))
-    work.put("no_result", in_shape(judged.no_results, NoResult))
-    work.put(
-        "rejected_row",
-        pl.concat(
-            [
-                _rejected(rejected, "lab", list(work.get("lab_row").columns)),
-                *(_rejected(chart.rejected, kind, list(chart.accepted.columns)) for kind, chart in charts.items()),
-                broken,
-            ]
-        ),
-    )
+    results = in_shape(accepted, LabResult)
+    work.put("lab_result", conform(results, LabResult, RefusedInputError, "laboratory results"), part)
+    work.put("no_result", in_shape(judged.no_results, NoResult), part)
+    refused = [
+        _rejected(rejected, "lab", list(dtypes(LabRow))),
+        *(_rejected(chart.rejected, kind, list(chart.accepted.columns)) for kind, chart in charts.items()),
+        *([work.get("broken_line")] if part == 0 else []),
+    ]
+    work.put("rejected_row", pl.concat(refused), part)
     for kind, chart in charts.items():
-        work.put(kind, chart.accepted)
-    work.note("quality", _quality(judged, accepted, rejected) + _unmatched_drugs(charts["medication"].accepted))
+        work.put(kind, chart.accepted, part)
+    quality = quality_counts(judged, accepted, rejected)
+    work.note("quality", quality + _unmatched_drugs(charts["medication"].accepted), part)
+    work.note("newest", _iso(results["collected_at"].max()), part)
     counted = {
-        "accepted": accepted.height, "rejected": rejected.height + broken_labs,
-        "no_result": judged.no_results.height, "not_screened": judged.not_screened.height,
+        "accepted": accepted.height, "rejected": rejected.height, "no_result": judged.no_results.height,
+        "not_screened": judged.not_screened.height,
     }  # fmt: skip
-    work.note("counted", counted)
-    work.note("rows_in", work.get("lab_row").height + broken_labs)
+    work.note("counted", counted, part)
     return counted
 
 
-def history_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
-    """Drop what the store already holds and fetch the full history of every patient that is touched.
+def history_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+    """Drop what the store already holds and fetch the full history of every patient of a part that is touched.
 
-    Touched are the patients with a new row of any kind, those with an open episode (their status depends on the index
-    time) and, after a change of policy or program or with ``rescreen_all``, everybody.
+    Touched are the patients with a new row of any kind and those that ``survey_step`` recalled.
     """
-    tonight = {name: _distinct(work.get(name), _identity(name)) for name in _HISTORY}
-    candidates = _patients_of(tonight.values())
+    tonight = {name: _distinct(work.get(name, part), _identity(name)) for name in HISTORY}
+    recalled = work.rows("recalled", part)
+    candidates = with_members(pl.concat([_patients_of(tonight.values()), recalled]), work.survivors)
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
-    run_id, is_everybody, everybody_because = _run_id(settings.as_of, []), False, None
-    kinds = kinds_of(tonight["lab_result"], Chart.of(*(tonight[kind] for kind in CHART)))
     if settings.store.exists():
         with reading(settings.store) as connection:
-            run_id = _run_id(
-                settings.as_of, [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
-            )
-            before = _latest_program(connection)
-            known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
-            # A kind of data that comes for the first time is no longer unknown, of anybody.
-            everybody_because = _why_everybody(settings, before, kinds - known_kinds)
-            is_everybody = everybody_because is not None
-            kinds |= known_kinds
-            open_ones = "WHERE ended_at IS NULL" if not is_everybody else ""
-            known = read_table(connection, f"SELECT DISTINCT patient_id FROM episode {open_ones}")
-            if is_everybody:
-                known = pl.concat([known, read_table(connection, "SELECT patient_id FROM patient_summary")])
-            candidates = pl.concat([candidates, known]).unique()
             connection.register("candidate", candidates)
-            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in _HISTORY}
+            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
             refuted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
             stored["lab_result"] = pl.concat([stored["lab_result"], refuted])
-            open_or_all = known
-    else:
-        open_or_all = candidates.clear()
     for name, frame in tonight.items():
-        added = _not_in(frame, stored[name], _identity(name)).with_columns(run_id=pl.lit(run_id))
-        work.put(f"new_{name}", added)
-        work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]))
-    touched = pl.concat([_patients_of(work.get(f"new_{name}") for name in _HISTORY), open_or_all]).unique()
-    work.put("touched", touched.sort("patient_id"))
-    work.note("run_id", run_id)
-    work.note("data_kinds", sorted(kinds))
-    work.note("everybody_because", everybody_because)
-    return {"patients_touched": touched.height}
+        added = _of_run(_not_in(frame, stored[name], _identity(name)), work)
+        if name == "patient":  # a merge that was undone may be made again by a row that is known
+            said = new_statements(_of_run(frame, work), work.get("statement_before"))
+            added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
+        work.put(f"new_{name}", added, part)
+        work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]), part)
+    changed = [_patients_of(work.get(f"new_{name}", part) for name in HISTORY), recalled]
+    touched = with_members(pl.concat(changed), work.survivors)
+    work.put("touched", touched, part)
+    people = with_survivor(touched, work.survivors).n_unique()
+    work.note("patients_touched", people, part)
+    return {"patients_touched": people}
 
 
-_HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
+HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
 _HISTORY_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM candidate)'
 
 
-def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
-    """Apply the rules to the full history of the touched patients."""
-    touched = work.get("touched")
-    history = {name: work.get(f"history_{name}").join(touched, on="patient_id", how="semi") for name in _HISTORY}
+def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+    """Apply the rules to the full history of the touched patients of a part."""
+    touched, survivors = work.get("touched", part), work.survivors
+    stored = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in HISTORY}
+    history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
     result = screen(
         history["lab_result"],
         history["medication"],
@@ -300,16 +418,40 @@ def screen_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         policy=load_policy(settings.policy),
         # What its specimen refutes is judged anew by the screen itself.
         unusable=unusable_results(
-            history["rejected_row"].filter(pl.col("scope") == "row"), history["no_result"], settings.as_of
+            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["no_result"]),
+            settings.as_of,
         ),
         data_kinds=frozenset(work.noted("data_kinds")),
     )
     for table in SCREENED:
-        work.put(table, getattr(result, _RESULT_OF.get(table, table)))
-    work.put("contradicted", result.contradicted)
+        work.put(table, getattr(result, _RESULT_OF.get(table, table)), part)
+    # Results that their specimen refutes go to quarantine until the specimen says otherwise.
+    new = work.get("new_lab_result", part)
+    contradicted = with_own_records(result.contradicted, survivors)
+    kept = _refuted(new, contradicted, "anti")
+    work.put("new_lab_result", kept.sort(*_IDENTITY[:5], *_PLACE), part)
+    work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
+    counted = work.noted("counted", part)
+    settled = {
+        "accepted": kept.height, "rejected": counted["rejected"] + new.height - kept.height,
+        "duplicate": counted["accepted"] - new.height,
+    }  # fmt: skip
+    work.note("settled", counted | settled, part)
     return {"flags": result.flag.height}
 
 
+def _received(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a time are unknown since the run that brought them; its id begins with its index time."""
+    arrived = pl.col("run_id").str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
+    return rows.with_columns(collected_at=pl.coalesce("collected_at", arrived))
+
+
+#: The steps that are taken for one part after the other, and the frames that publishing needs of them.
+PART_STEPS: Final = (validate_step, history_step, screen_step)
+OUTCOMES: Final = ("touched", "refuted", *(f"new_{name}" for name in HISTORY), *SCREENED)
+#: Where a row was read.
+_PLACE: Final = ("source_file", "source_row", "run_id")
 _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
 
 
@@ -326,25 +468,27 @@ def unusable_results(rejected: pl.DataFrame, no_results: pl.DataFrame, as_of: da
 
 
 def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
-    """Put the new rows and the conclusions into the store in one step, then write the reports."""
-    run_id, touched = work.noted("run_id"), work.get("touched")
-    account = _account(work)
+    """Put the new rows and the conclusions into the store in one step, then write the reports.
+
+    Raises:
+        RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
+    """
+    run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **_counted(work, "settled"))
     account.check()
-    with publishing(settings.store) as connection:
+    _check_share(account, settings)
+    touched = sum(work.noted("patients_touched", part) for part in work.parts)
+    newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
+    with publishing(settings.store, settings.memory) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
+        previous = _previous_by_survivor(previous, work.survivors)
         seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
-        raised = read_table(connection, _FIRST_RAISED)
-        for table in ("no_result", "rejected_row", *CHART):
-            insert(connection, table, work.get(f"new_{table}"))
-        _publish_results(connection, work)
+        seen = pl.concat([seen, _under_survivor(seen, work.survivors)])
+        for part in work.parts:
+            with registered(connection, "screened", work.get("touched", part)):
+                raised = read_table(connection, _FIRST_RAISED)
+            publish_part(connection, work, part, raised)
+        publish_merges(connection, work)
         publish_drug_matches(connection)
-        delete_patients(connection, SCREENED, touched)
-        for table in SCREENED:
-            insert(
-                connection,
-                table,
-                _first_raised(work.get(table), raised, run_id) if table == "flag" else work.get(table),
-            )
         status = read_table(connection, "SELECT * FROM patient_summary").lazy()
         cases = open_cases(
             read_table(connection, "SELECT * FROM episode").lazy(),
@@ -356,10 +500,11 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
         counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
-        newest = work.get("lab_result")["collected_at"].max()
-        insert(connection, "run", _run_row(settings, work, account, counts, newest))
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
-        insert(connection, "quality_count", _quality_rows(work.noted("quality"), run_id))
+        warnings = _silence(connection, settings, account, work)
+        insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
+        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
+        insert(connection, "quality_count", _quality_rows(_quality(work), run_id))
     report = (
         write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
         if settings.reports is not None
@@ -368,15 +513,48 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     return RunSummary(
         run_id=run_id,
         account=account,
-        patients_touched=touched.height,
+        patients_touched=touched,
         flags=counts["flags"],
         priorities=counts["priorities"],
         changes=counts["changes"],
         cannot_assess=counts["cannot_assess"],
-        newest_result_at=_iso(newest),
+        newest_result_at=newest,
         report=str(report) if report else None,
         everybody_because=work.noted("everybody_because"),
+        warnings=tuple(row | {"since": _iso(row["since"])} for row in warnings.to_dicts()),
     )
+
+
+def _silence(connection: DuckDBPyConnection, settings: RunSettings, account: Account, work: Workspace) -> pl.DataFrame:
+    """What did not come in tonight; the days on which each laboratory collected are kept for the next night."""
+    known = read_table(connection, "SELECT * FROM laboratory_day")
+    if not known.height:  # the store is new, or was brought up from a version without the table
+        known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
+    results = pl.concat(work.get("new_lab_result", part).select("lab", "collected_at") for part in work.parts)
+    days = laboratory_days(results, known, settings.as_of)
+    connection.execute("DELETE FROM laboratory_day")
+    insert(connection, "laboratory_day", days)
+    tonight = pl.lit(settings.as_of).cast(pl.Datetime("us"))
+    extracts = read_table(connection, _EXTRACTS, {"as_of": settings.as_of}).with_columns(at=pl.coalesce("at", tonight))
+    return silence_warnings(
+        usable_rows=account.accepted + account.duplicate,
+        new_rows=account.accepted,
+        days=days,
+        extracts=extracts,
+        as_of=settings.as_of,
+        rule=load_policy(settings.policy).silence,
+    )
+
+
+_LABORATORY_DAYS: Final = (
+    "SELECT lab, CAST(collected_at AS DATE) AS day, max(collected_at) AS newest_at FROM lab_result "
+    "WHERE collected_at <= $as_of GROUP BY ALL"
+)
+#: The runs up to now that brought each kind of data; tonight's run has no row of its own yet.
+_EXTRACTS: Final = (
+    'SELECT DISTINCT kind, as_of AS "at" FROM source_file LEFT JOIN run USING (run_id) '
+    'WHERE "rows" > 0 AND coalesce(as_of <= $as_of, true)'
+)
 
 
 #: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.
@@ -391,23 +569,16 @@ _SEEN_EPISODES: Final = (
 )
 _FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
-    "GROUP BY patient_id, specimen_id, episode_id, rule_id"
+    "SEMI JOIN screened USING (patient_id) GROUP BY patient_id, specimen_id, episode_id, rule_id"
 )
 
 
-def _account(work: Workspace) -> Account:
-    """Settle what became of tonight's laboratory rows; a refuted one counts as refused, like every other refusal."""
-    counted = work.noted("counted")
-    new = work.get("new_lab_result")
-    refuted = _refuted(new, work.get("contradicted")).height
-    return Account(
-        rows_in=work.noted("rows_in"),
-        accepted=new.height - refuted,
-        rejected=counted["rejected"] + refuted,
-        no_result=counted["no_result"],
-        duplicate=counted["accepted"] - new.height,
-        not_screened=counted["not_screened"],
-    )
+def _counted(work: Workspace, name: str = "counted") -> dict[str, int]:
+    """Laboratory rows by disposition, all parts together; a line that is no row counts as refused."""
+    total = Counter[str](rejected=work.noted("broken_labs"))
+    for part in work.parts:
+        total.update(work.noted(name, part))
+    return dict(total)
 
 
 def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
@@ -415,37 +586,76 @@ def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrateg
     return keyed.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"], how=how).drop("is_manual")
 
 
-def _publish_results(connection: DuckDBPyConnection, work: Workspace) -> None:
-    """Store the new results; those that their specimen refutes go to quarantine until the specimen says otherwise."""
-    history = work.get("history_lab_result").join(work.get("touched"), on="patient_id", how="semi")
-    refuted = _refuted(history, work.get("contradicted"))
-    before = read_table(connection, "SELECT * FROM contradicted_result")
-    before = before.join(work.get("touched"), on="patient_id", how="semi")
-    where = ["source_file", "source_row", "run_id"]
-    delete_patients(connection, ("contradicted_result",), work.get("touched"))
-    delete_patients(connection, ("rejected_row",), work.get("touched"), "scope = 'specimen'")
-    delete_rows(connection, "lab_result", refuted.select(where))
-    insert(connection, "lab_result", before.join(refuted, on=where, how="anti"))
-    new = _refuted(work.get("new_lab_result"), work.get("contradicted"), "anti")
-    insert(connection, "lab_result", new.sort(*_IDENTITY[:5], *where))
+def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, raised: pl.DataFrame) -> None:
+    """Store the new rows of a part, and its conclusions in the place of the earlier ones of its patients.
+
+    ``raised`` (patient_id, specimen_id, episode_id, rule_id, first_run) are the flags that stood before.
+    """
+    touched, refuted, run_id = work.get("touched", part), work.get("refuted", part), work.noted("run_id")
+    with registered(connection, "screened", touched):
+        before = read_table(connection, "SELECT * FROM contradicted_result SEMI JOIN screened USING (patient_id)")
+    delete_patients(connection, (*SCREENED, "contradicted_result"), touched)
+    delete_patients(connection, ("rejected_row",), touched, "scope = 'specimen'")
+    for table in ("no_result", "rejected_row", *CHART):
+        insert(connection, table, work.get(f"new_{table}", part))
+    delete_rows(connection, "lab_result", refuted.select(_PLACE))
+    insert(connection, "lab_result", before.join(refuted, on=_PLACE, how="anti"))
+    insert(connection, "lab_result", work.get("new_lab_result", part))
     insert(connection, "contradicted_result", refuted)
-    as_read = [column for column in refuted.columns if column not in ("reason", "run_id", "source_file", "source_row")]
-    insert(
-        connection,
-        "rejected_row",
-        refuted.with_columns(
-            column=pl.lit("value"),
-            kind=pl.lit("lab"),
-            scope=pl.lit("specimen"),
-            row=pl.struct(as_read).struct.json_encode(),
-        ),
+    as_read = [column for column in refuted.columns if column not in ("reason", *_PLACE)]
+    refusals = refuted.with_columns(
+        column=pl.lit("value"),
+        kind=pl.lit("lab"),
+        scope=pl.lit("specimen"),
+        row=pl.struct(as_read).struct.json_encode(),
     )
+    insert(connection, "rejected_row", refusals)
+    flags = _first_raised(work.get("flag", part), raised, run_id)
+    for table in SCREENED:
+        insert(connection, table, flags if table == "flag" else work.get(table, part))
+    withdrawn = raised.join(flags, on=_FLAG_KEY, how="anti", nulls_equal=True).rename({"first_run": "run_id"})
+    insert(connection, "withdrawn_flag", withdrawn.with_columns(withdrawn_by=pl.lit(run_id)).sort(*_FLAG_KEY))
+
+
+_FLAG_KEY: Final = ("patient_id", "specimen_id", "episode_id", "rule_id")
+
+
+def publish_merges(connection: DuckDBPyConnection, work: Workspace) -> None:
+    """Say which records were merged; merges that lead around a circle count for nothing and go to quarantine."""
+    connection.execute("DELETE FROM patient_merge")
+    connection.execute("DELETE FROM rejected_row WHERE scope = 'merge'")
+    insert(connection, "patient_merge", work.get("statement").join(work.survivors, on="patient_id"))
+    refused = work.get("cyclic_merge").with_columns(
+        kind=pl.lit("patient"),
+        scope=pl.lit("merge"),
+        reason=pl.lit("merge_in_a_circle"),
+        column=pl.lit("replaced_by"),
+        row=pl.struct("patient_id", "replaced_by").struct.json_encode(),
+    )
+    insert(connection, "rejected_row", refused.drop("replaced_by"))
+
+
+def _previous_by_survivor(previous: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The worklist of the run before as it would have been with tonight's merges: the most urgent row of each person."""
+    return (
+        with_survivor(previous, survivors)
+        .sort(pl.col("change") == "resolved", "priority", "patient_id", descending=[False, True, False])
+        .unique("patient_id", keep="first", maintain_order=True)
+    )
+
+
+def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
+    """The ids that the episodes of merged-away records have now: an id is the patient's, a slash and the start."""
+    away = episodes.with_columns(patient_id=pl.col("episode_id").str.replace(r"/[^/]*$", "")).join(
+        survivors, on="patient_id"
+    )
+    start = pl.col("episode_id").str.extract(r"(/[^/]*)$")
+    return away.select(episode_id=pl.concat_str("survivor_id", start))
 
 
 def _first_raised(flags: pl.DataFrame, raised: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Flags with the run that first raised them."""
-    key = ["patient_id", "specimen_id", "episode_id", "rule_id"]
-    return flags.join(raised, on=key, how="left", nulls_equal=True, maintain_order="left").with_columns(
+    return flags.join(raised, on=_FLAG_KEY, how="left", nulls_equal=True, maintain_order="left").with_columns(
         run_id=pl.coalesce("first_run", pl.lit(run_id))
     )
 
@@ -460,7 +670,9 @@ def _program(settings: RunSettings) -> tuple[str, str]:
     return load_policy(settings.policy).sha256, __version__
 
 
-def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, new_kinds: frozenset[str]) -> str | None:
+def _why_everybody(
+    settings: RunSettings, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     policy, version = _program(settings)
     if settings.rescreen_all:
@@ -469,17 +681,31 @@ def _why_everybody(settings: RunSettings, before: tuple[str, str, str] | None, n
         return "the policy changed: flags may differ without any new result"
     if before[1] != version:
         return f"the program changed from {before[1]} to {version}"
+    if before[3] != SCHEMA_VERSION:
+        return "the store was brought up to a new version: its new columns are filled"
     if new_kinds:
         return f"data of a new kind: {', '.join(sorted(new_kinds))}"
     return None
 
 
-def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str] | None:
-    """Policy, version and kinds of data of the latest run."""
+def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never publish the past over the present: what is shown would be older than what is known."""
+    latest = first_row(connection, "SELECT max(as_of) FROM run")
+    if latest and latest[0] is not None and latest[0] > settings.as_of:
+        raise StoreError(
+            f"holds a later run (as of {_iso(latest[0])} UTC) than the one asked for ({_iso(settings.as_of)} UTC)",
+            where=settings.store.name,
+            remedy="Set the clock or --as-of right; `neutro-screen rebuild` makes a past night in a file of its own.",
+        )
+
+
+def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
+    """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
-        connection, f"SELECT policy_sha256, software_version, data_kinds FROM run WHERE run_id = ({LATEST_RUN})"
+        connection,
+        f"SELECT policy_sha256, software_version, data_kinds, schema_version FROM run WHERE run_id = ({LATEST_RUN})",
     )
-    return (row[0], row[1], row[2]) if row else None
+    return (row[0], row[1], row[2], row[3]) if row else None
 
 
 def _identity(table: str) -> list[str]:
@@ -509,11 +735,12 @@ def _patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def _check_share(rejected: int, screened: int, settings: RunSettings) -> None:
-    if screened and rejected / screened > settings.max_rejected:
+def _check_share(account: Account, settings: RunSettings) -> None:
+    screened = account.rows_in - account.not_screened
+    if screened and account.rejected / screened > settings.max_rejected:
         raise RefusedInputError(
-            f"{rejected} of {screened} screened laboratory rows would be refused "
-            f"({rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
+            f"{account.rejected} of {screened} screened laboratory rows would be refused "
+            f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
             remedy="`neutro-screen check` lists the reasons. Nothing was published.",
         )
 
@@ -535,26 +762,18 @@ def _rejected(rows: pl.DataFrame, kind: str, as_read: list[str]) -> pl.DataFrame
     )
 
 
-def _broken_lines(extract: Extract) -> pl.DataFrame:
+def _broken_lines(portion: readers.Portion) -> pl.DataFrame:
     """Lines that could not be split into columns, as ``RejectedRow``."""
     lines = [
-        {"kind": kind, "reason": line.reason, "row": json.dumps({"line": line.row}), "scope": "row",
+        {"kind": portion.kind, "reason": line.reason, "row": json.dumps({"line": line.row}), "scope": "row",
          "source_file": line.source_file, "source_row": line.source_row}
-        for kind, refused in extract.refused.items()
-        for line in refused
+        for line in portion.refused
     ]  # fmt: skip
     return pl.DataFrame(lines, schema=dtypes(RejectedRow))
 
 
-def _chart_frames(extract: Extract) -> dict[str, pl.DataFrame]:
-    return {
-        "medication": extract.medications, "patient": extract.patients, "diagnosis": extract.diagnoses,
-        "event": extract.events,
-    }  # fmt: skip
-
-
-def _quality(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame) -> list[dict[str, Any]]:
-    """Counts by file, laboratory, analyte, disposition and reason."""
+def quality_counts(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame) -> list[dict[str, Any]]:
+    """Counts by file, laboratory, analyte, disposition and reason; those of parts add up."""
     own_name = pl.coalesce("local_code", "loinc", pl.lit("")) + pl.lit(" ") + pl.coalesce("analyte_name", pl.lit(""))
     parts = [
         accepted.with_columns(disposition=pl.lit("accepted"), reason=pl.lit(None, pl.String)),
@@ -564,8 +783,17 @@ def _quality(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame)
             disposition=pl.lit("not_screened"), reason="not_screened", analyte=own_name.str.strip_chars()
         ),
     ]
-    by = ["source_file", "lab", "analyte", "disposition", "reason"]
-    return pl.concat(part.group_by(by).agg(rows=pl.len()) for part in parts).sort(by).to_dicts()
+    return pl.concat(part.group_by(_QUALITY).agg(rows=pl.len()) for part in parts).to_dicts()
+
+
+_QUALITY: Final = ("source_file", "lab", "analyte", "disposition", "reason")
+
+
+def _quality(work: Workspace) -> list[dict[str, Any]]:
+    """The counts of all parts."""
+    counted = [row for part in work.parts for row in work.noted("quality", part)]
+    frame = pl.DataFrame(counted, schema=dtypes(QualityCount)).drop("run_id")
+    return frame.group_by(_QUALITY).agg(pl.col("rows").sum()).sort(_QUALITY).to_dicts()
 
 
 def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
@@ -593,14 +821,14 @@ def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
 def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> dict[str, Any]:
     """Counts for the summary: low results of the touched patients by severity, open rows by priority, changes."""
     open_rows = worklist.filter(pl.col("change") != "resolved")
-    low = work.get("anc").filter(pl.col("severity") > pl.lit("normal"))
+    severities = pl.concat(work.get("anc", part).select("severity") for part in work.parts)
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
         found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
         return {name: found.get(name, 0) for name in names}
 
     return {
-        "flags": by(low, "severity", SEVERITIES[:0:-1]),
+        "flags": by(severities, "severity", SEVERITIES[:0:-1]),
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
         "patients": status.height,
@@ -608,14 +836,14 @@ def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> di
 
 
 def _run_row(
-    settings: RunSettings, work: Workspace, account: Account, counts: dict[str, Any], newest: Any
+    settings: RunSettings, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
 ) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
-        "patients_touched": work.get("touched").height, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": newest,
+        "schema_version": SCHEMA_VERSION, "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",
     }  # fmt: skip
     return pl.DataFrame([row], schema=dtypes(RunTable))

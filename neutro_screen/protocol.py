@@ -101,7 +101,7 @@ def screen(
     )
     anc = _anc_table(specimens)
 
-    numbered = with_episode_numbers(specimens.lazy()).collect()
+    numbered = with_episode_numbers(specimens.lazy()).collect(engine="in-memory")
     cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
     episodes = episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).collect()
     causes = find_causes(episodes.lazy(), anc.lazy(), labs, chart, exposures, policy, as_of, data_kinds)
@@ -146,10 +146,11 @@ def _first_worklist(episodes: pl.DataFrame, flags: pl.DataFrame, status: pl.Data
 def _in_steps(specimens: pl.DataFrame, *steps: tuple[Any, ...]) -> pl.DataFrame:
     """Apply frame functions with their arguments, one after the other.
 
-    Every step joins the frame to itself, so each is collected: twelve of them in one lazy plan are 4,096 scans.
+    Every step joins the frame to itself, so each is collected: twelve of them in one lazy plan are 4,096 scans. The
+    in-memory engine adds the new columns beside the old ones; the streaming engine copies all of them.
     """
     for step, *arguments in steps:
-        specimens = step(specimens.lazy(), *arguments).collect()
+        specimens = step(specimens.lazy(), *arguments).collect(engine="in-memory")
     return specimens
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown
 
 if TYPE_CHECKING:
+    from neutro_screen.backfill import BackfillSummary
     from neutro_screen.pipeline import RunSummary
 
 _WIDTH = 80
@@ -45,15 +46,28 @@ def summary_text(summary: "RunSummary") -> str:
         "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
         f"cannot assess: {summary.cannot_assess} patients",
     ]
-    if a.rows_in == 0 or a.rows_in == a.not_screened + a.no_result:
-        lines.append("NO DATA: no result of the screen's analytes came in. No flags does not mean no neutropenia.")
-    elif a.accepted == 0 and a.duplicate:
-        lines.append("nothing new: every accepted row was in the store already")
+    lines += [warning_text(warning) for warning in summary.warnings]
     if summary.everybody_because:
         lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:
         lines.append(f"report {summary.report}")
     return "\n".join(lines)
+
+
+def warning_text(warning: Mapping[str, str | None]) -> str:
+    """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
+    name = (warning["kind"] or "").replace("_", " ").upper()
+    where = f" {warning['lab']}" if warning["lab"] else ""
+    since = f" (last {warning['since']} UTC)" if warning["since"] else ""
+    return f"{name}{where}: {warning['detail']}{since}"
+
+
+def backfill_text(summary: "BackfillSummary") -> str:
+    """The end of a backfill: its chunks, and the last of its runs."""
+    finished = f"{summary.chunks_run} chunks run, {summary.chunks_finished_before} finished before"
+    if summary.last is None:
+        return f"{finished}: nothing to do"
+    return f"{finished}; rows in {summary.rows_in}\n{summary_text(summary.last)}"
 
 
 def quality_text(quality: dict[str, Any]) -> str:
@@ -94,8 +108,13 @@ def worklist_text(rows: pl.DataFrame) -> str:
 def explanation_text(told: dict[str, Any]) -> str:
     """One patient, section by section."""
     parts = [f"patient {told['patient_id']}"]
+    for merge in told["merged_into"]:
+        parts.append(
+            f"This record was merged into {merge['survivor_id']}: its results are judged there. "
+            f"neutro-screen explain {merge['survivor_id']} shows the person."
+        )
     for name, rows in told.items():
-        if name == "patient_id":
+        if name in ("patient_id", "merged_into") or (name == "merged_records" and not rows):
             continue
         title = name.replace("_", " ").upper()
         if not rows:

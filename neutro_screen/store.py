@@ -9,7 +9,7 @@ import fcntl
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -23,15 +23,19 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
     DrugMatch,
+    LaboratoryDay,
+    PatientMerge,
     QualityCount,
     ReviewTable,
     RunTable,
+    RunWarning,
     SourceFileTable,
+    WithdrawnFlag,
     WorklistRow,
 )
 from neutro_screen.errors import ConfigurationError, PublishError, StoreError, did_you_mean
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 #: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
 STORAGE_VERSION: Final = "v1.2.0"
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -39,9 +43,13 @@ _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoload_known_extensions": False,
 }
 
+#: What DuckDB needs to write a store of any size.
+_LEAST_MEMORY: Final = 512 << 20
+
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
+    "run_warning": RunWarning,
     "source_file": SourceFileTable,
     "lab_result": contract.LabResult,
     "contradicted_result": contract.LabResult,
@@ -54,6 +62,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "anc": contract.Anc,
     "episode": contract.Episode,
     "flag": contract.Flag,
+    "withdrawn_flag": WithdrawnFlag,
     "drug_suspect": contract.DrugSuspect,
     "evidence": contract.Evidence,
     "workup_step": contract.WorkupStep,
@@ -61,6 +70,8 @@ TABLES: Final[Mapping[str, Any]] = {
     "unassessable": contract.CannotAssess,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
+    "laboratory_day": LaboratoryDay,
+    "patient_merge": PatientMerge,
     "review": ReviewTable,
     "drug_match": DrugMatch,
 }
@@ -123,8 +134,21 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to a published store.
 
     Raises:
-        StoreError: no such file, not a store, damaged, held by a writer, or from a newer version of the program.
+        StoreError: no such file, not a store, damaged, held by a writer, or from another version of the program.
     """
+    with _opened(store) as connection:
+        version = _known_version(connection, store)
+        if version < SCHEMA_VERSION:
+            raise StoreError(
+                f"was written by an older version (schema {version}, this program needs {SCHEMA_VERSION})",
+                where=store.name,
+                remedy="`neutro-screen migrate` or the next run brings it up to date and keeps a backup.",
+            )
+        yield connection
+
+
+@contextmanager
+def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not store.is_file():
         others = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
         raise StoreError(
@@ -138,7 +162,6 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.Error as error:
             raise _why_not_open(error, store) from None
     with connection:
-        _check_version(connection, store)
         yield connection
 
 
@@ -179,9 +202,11 @@ def read_table(
     )
 
 
-def first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...] | None:
+def first_row(
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()
+) -> tuple[Any, ...] | None:
     """The first row of a query, or None. (A result that is not read to its end would block the connection.)"""
-    rows = connection.execute(query).fetchall()
+    rows = connection.execute(query, list(parameters)).fetchall()
     return rows[0] if rows else None
 
 
@@ -193,10 +218,12 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
-    Whatever happens before that moment leaves the published file as it was.
+    Whatever happens before that moment leaves the published file as it was. A store of an older version is brought
+    up to this one on the way, and the old file is kept (``backup_of``). ``memory`` bounds what DuckDB keeps in memory,
+    in bytes; the rest waits in the private folder.
 
     Raises:
         PublishError: the copy could not be written or put in place.
@@ -207,15 +234,20 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         copy = folder / store.name
+        version: int | None = None
         if store.exists():
             _copy_file(store, copy)
             connection = _attached(copy, store)
-            _check_version(connection, store)
+            version = _known_version(connection, store)
         else:
             connection = _attached(copy, store)
-            _create(connection)
         with connection:
+            connection.execute("SET temp_directory = ?", [str(folder)])
+            if memory is not None:
+                connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
             connection.execute("BEGIN TRANSACTION")
+            if version != SCHEMA_VERSION:
+                _build(connection)
             yield connection
             connection.execute("COMMIT")
             connection.execute("USE memory")
@@ -223,15 +255,49 @@ def publishing(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute("DETACH store")
         os.chmod(copy, 0o600)
         _synchronise(copy)
+        if version is not None and version != SCHEMA_VERSION:
+            _keep_backup(store, folder, version)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
         reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
         raise PublishError(
             f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def migrate(store: Path) -> Path | None:
+    """Bring a store of an older version up to this one; the path of the backup, or None where nothing was to be done.
+
+    Raises:
+        StoreError, PublishError: as ``publishing``.
+    """
+    with _opened(store) as connection:
+        version = _known_version(connection, store)
+    if version == SCHEMA_VERSION:
+        return None
+    with publishing(store):
+        pass
+    return backup_of(store, version)
+
+
+def backup_of(store: Path, version: int) -> Path:
+    """Where the file is kept as it was before it was migrated from a version."""
+    return store.with_name(f"{store.stem}.v{version}.backup{store.suffix}")
+
+
+def _keep_backup(store: Path, folder: Path, version: int) -> None:
+    """Keep the old file under the backup's name: the same bytes, no copy where the file system knows hard links."""
+    kept = folder / "backup"
+    try:
+        os.link(store, kept)
+    except OSError:
+        _copy_file(store, kept)
+        _synchronise(kept)
+    os.chmod(kept, 0o600)
+    os.replace(kept, backup_of(store, version))
 
 
 def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
@@ -244,6 +310,19 @@ def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise _why_not_open(error, store) from None
     return connection
+
+
+def attach(connection: duckdb.DuckDBPyConnection, store: Path, name: str) -> None:
+    """Another store of this version beside the one being published, read-only, under a name, until it is published.
+
+    Raises:
+        StoreError: as ``reading``.
+    """
+    with reading(store):
+        pass
+    with _own_name(store) as path:
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS {name} (READ_ONLY)")
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -264,7 +343,8 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def _check_version(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+def _known_version(connection: duckdb.DuckDBPyConnection, store: Path) -> int:
+    """The schema version of an open store; one that this program can read or migrate."""
     try:
         row = first_row(connection, "SELECT max(version) FROM schema_version")
     except duckdb.Error:
@@ -280,6 +360,7 @@ def _check_version(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
             where=store.name,
             remedy="Update neutro-screen.",
         )
+    return int(version)
 
 
 def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
@@ -291,6 +372,16 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     )
 
 
+@contextmanager
+def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataFrame) -> Iterator[None]:
+    """The frame as a view of the connection, for as long as it is needed."""
+    connection.register(name, frame)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
+
+
 def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
     """Append a frame; its columns are the table's, or some of them."""
     if not frame.height:
@@ -299,34 +390,25 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
-    connection.register("incoming", frame.select(names))
-    try:
+    with registered(connection, "incoming", frame.select(names)):
         connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
-    finally:
-        connection.unregister("incoming")
 
 
 def delete_patients(
     connection: duckdb.DuckDBPyConnection, tables: Iterable[str], patients: pl.DataFrame, only: str = "TRUE"
 ) -> None:
     """Delete the rows of some patients (patient_id) from some tables; ``only`` is a condition of this program."""
-    connection.register("touched", patients.select("patient_id").unique())
-    try:
+    with registered(connection, "touched", patients.select("patient_id").unique()):
         for table in tables:
             connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
-    finally:
-        connection.unregister("touched")
 
 
 def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
     """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
     if not places.height:
         return
-    connection.register("place", places)
-    try:
+    with registered(connection, "place", places):
         connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
-    finally:
-        connection.unregister("place")
 
 
 def current_worklist(
@@ -358,6 +440,12 @@ def record_review(
             "WHERE s.patient_id = $patient GROUP BY s.patient_id",
             {"patient": patient_id},
         ).to_dicts()
+        merged = first_row(connection, "SELECT count(*) FROM patient_merge WHERE patient_id = ?", [patient_id])
+    if merged and merged[0]:
+        raise ConfigurationError(
+            "this record was merged into another one",
+            remedy="`neutro-screen explain` names it; review that one.",
+        )
     if not known:
         raise ConfigurationError("the store holds no such patient", remedy="Check the identifier; leading zeros count.")
     with publishing(store) as connection:
@@ -368,24 +456,70 @@ def record_review(
         )
 
 
-def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("CREATE TABLE schema_version (version INTEGER)")
-    connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
-    connection.execute("CREATE TYPE severity AS ENUM (" + ", ".join(f"'{name}'" for name in SEVERITIES) + ")")
-    connection.execute("CREATE TYPE priority AS ENUM (" + ", ".join(f"'{name}'" for name in PRIORITIES) + ")")
+def _build(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make whatever of the contract is missing: all of it in a new file, what later versions added in an older one.
+
+    Columns that an older version did not have are null in its rows until their patients are screened again.
+    """
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER)")
+    for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+        connection.execute(f'DROP VIEW "{view}"')
+    _build_types(connection)
+    present = _present_columns(connection)
     for table, model in TABLES.items():
-        columns = ", ".join(f'"{name}" {type_}' for name, type_ in columns_of(table).items())
-        connection.execute(f'CREATE TABLE "{table}" ({columns})')
-        summary = INTERNAL_COMMENTS.get(table) or (model.__doc__ or "").strip().splitlines()[0]
-        _comment(connection, f'TABLE "{table}"', summary)
-        for name, column in model.to_schema().columns.items():
-            _comment(connection, f'COLUMN "{table}"."{name}"', _described(column))
-        if table in RECEIVED:
-            what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
-            _comment(connection, f'COLUMN "{table}"."run_id"', what)
+        wanted = columns_of(table)
+        if table not in present:
+            listed = ", ".join(f'"{name}" {type_}' for name, type_ in wanted.items())
+            connection.execute(f'CREATE TABLE "{table}" ({listed})')
+        for name in wanted.keys() - present.get(table, wanted).keys():
+            connection.execute(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {wanted[name]}')
+        _build_comments(connection, table, model)
     for name, (query, summary) in VIEWS.items():
         connection.execute(f'CREATE VIEW "{name}" AS {query}')
         _comment(connection, f'VIEW "{name}"', summary)
+    connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
+
+
+def _build_types(connection: duckdb.DuckDBPyConnection) -> None:
+    """The two ENUMs with the contract's words; columns of an older one are carried over by their words."""
+    for type_, words in (("severity", SEVERITIES), ("priority", PRIORITIES)):
+        found = connection.execute(
+            "SELECT labels FROM duckdb_types() WHERE type_name = ? AND NOT internal", [type_]
+        ).fetchall()
+        if found and tuple(found[0][0]) == words:
+            continue
+        carried = [
+            (table, name)
+            for table, columns in _present_columns(connection).items()
+            for name in columns
+            if table in TABLES and columns_of(table).get(name) == type_
+        ]
+        for table, name in carried:
+            connection.execute(f'ALTER TABLE "{table}" ALTER "{name}" TYPE VARCHAR')
+        connection.execute(f"DROP TYPE IF EXISTS {type_}")
+        connection.execute(f"CREATE TYPE {type_} AS ENUM (" + ", ".join(f"'{word}'" for word in words) + ")")
+        for table, name in carried:
+            connection.execute(f'ALTER TABLE "{table}" ALTER "{name}" TYPE {type_}')
+
+
+def _present_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Table -> column -> SQL type, as they are in the file."""
+    columns: dict[str, dict[str, str]] = {}
+    for table, name, type_ in connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal"
+    ).fetchall():
+        columns.setdefault(table, {})[name] = type_
+    return columns
+
+
+def _build_comments(connection: duckdb.DuckDBPyConnection, table: str, model: Any) -> None:
+    summary = INTERNAL_COMMENTS.get(table) or (model.__doc__ or "").strip().splitlines()[0]
+    _comment(connection, f'TABLE "{table}"', summary)
+    for name, column in model.to_schema().columns.items():
+        _comment(connection, f'COLUMN "{table}"."{name}"', _described(column))
+    if table in RECEIVED:
+        what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
+        _comment(connection, f'COLUMN "{table}"."run_id"', what)
 
 
 def _described(column: Any) -> str:
@@ -408,6 +542,15 @@ def _comment(connection: duckdb.DuckDBPyConnection, thing: str, text: str) -> No
 
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
+
+#: The merge statement that counts for each patient record: the latest one received.
+MERGE_STATEMENTS: Final = (
+    "SELECT patient_id, replaced_by, source_file, source_row, run_id FROM patient JOIN run USING (run_id) "
+    "WHERE replaced_by IS NOT NULL QUALIFY row_number() OVER (PARTITION BY patient_id "
+    "ORDER BY as_of DESC, started_at DESC, run_id DESC, source_file DESC, source_row DESC) = 1"
+)
+#: The records of one person: the one named by $patient and those merged into it.
+PERSON: Final = "(SELECT $patient UNION ALL SELECT patient_id FROM patient_merge WHERE survivor_id = $patient)"
 
 #: The latest decision of a reviewer per patient.
 _LATEST_REVIEW: Final = (

@@ -1,6 +1,6 @@
 """Readers: one per format, found in ``READERS``. Each yields the canonical frames; none knows a clinical rule."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,12 +9,17 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
-__all__ = ["KINDS", "READERS", "Extract", "Kind", "Profile", "Refused", "SourceFile", "ingest", "load_profile"]
+__all__ = [
+    "KINDS", "READERS", "Extract", "Kind", "Portion", "Profile", "Refused", "SourceFile", "ingest", "load_profile",
+    "no_rows", "portions", "together",
+]  # fmt: skip
 
 
 Tables = Iterable[tuple[Kind, Table]]
@@ -48,9 +53,9 @@ READERS: dict[str, Reader] = {
         takes="folder",
     ),
     "omop": Reader(
-        "OMOP CDM 5.4, a folder of CSV or Parquet files or a DuckDB file",
+        "OMOP CDM 5.4, a folder of CSV or Parquet files, a DuckDB file or a PostgreSQL address",
         omop.recognises,
-        _by_kind(omop.read_omop),
+        omop.read_omop,
         takes="both",
     ),
     "fhir": Reader(
@@ -62,7 +67,7 @@ READERS: dict[str, Reader] = {
         cdisc.read_cdisc,
         takes="both",
     ),
-    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, _by_kind(hl7v2.read_hl7)),
+    "hl7v2": Reader("HL7 v2 messages, single, batch or MLLP", hl7v2.recognises, hl7v2.read_hl7),
     "excel": Reader(
         "Excel workbook (.xlsx, .xlsm), long or wide",
         excel.recognises,
@@ -84,10 +89,22 @@ READERS: dict[str, Reader] = {
 }
 
 
-def ingest(
+class Portion(NamedTuple):
+    """Some rows of one file, in the canonical shape of their kind, and the lines among them that are no rows.
+
+    ``file`` describes these rows only; ``together`` adds the portions of a file up.
+    """
+
+    kind: Kind
+    rows: pl.DataFrame
+    refused: Sequence[Refused]
+    file: SourceFile
+
+
+def portions(
     paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
-) -> Extract:
-    """Read all inputs of one run into the canonical frames.
+) -> Iterator[Portion]:
+    """Read all inputs of one run, a portion at a time, so that no file has to fit into memory.
 
     A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
 
@@ -96,34 +113,64 @@ def ingest(
         UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
         RefusedInputError: a file lacks required columns.
     """
-    profile = profile or Profile()
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
-    parts: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in KINDS}
-    refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
-    files: list[SourceFile] = []
+    with local_copies(paths, format_name) as local:
+        yield from _portions(local, profile or Profile(), format_name)
+
+
+def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Portion]:
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
             with unchanged(path):
+                checksums: dict[Path, str] = {}
                 for kind, table in reader.read(path, asked, profile):
+                    if table.path not in checksums:
+                        checksums[table.path] = sha256_of(table.path)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(table.rows, kind, layout, table.path.name)
-                    typed = TYPED[kind](rows, profile)
-                    parts[kind].append(typed)
-                    refused[kind].extend(table.refused)
-                    files.append(_source_file(kind, name, typed, table, notes))
-    frames = {kind: pl.concat(parts[kind]) if parts[kind] else _no_rows(kind, profile) for kind in KINDS}
+                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile))
+                    found = table._replace(
+                        refused=[*table.refused, *usable.refused], notes=(*table.notes, *usable.notes)
+                    )
+                    file = _source_file(kind, name, usable.rows, found, notes, checksums[table.path])
+                    yield Portion(kind, usable.rows, found.refused, file)
+
+
+def ingest(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+) -> Extract:
+    """All ``portions`` in memory."""
+    profile = profile or Profile()
+    parts: dict[Kind, list[pl.DataFrame]] = {kind: [no_rows(kind, profile)] for kind in KINDS}
+    refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
+    files: list[SourceFile] = []
+    for portion in portions(paths, profile, format_name):
+        parts[portion.kind].append(portion.rows)
+        refused[portion.kind].extend(portion.refused)
+        files.append(portion.file)
+    frames = {kind: pl.concat(parts[kind]) for kind in KINDS}
     return Extract(
         labs=frames["lab"],
         medications=frames["medication"],
         patients=frames["patient"],
         diagnoses=frames["diagnosis"],
         events=frames["event"],
-        files=tuple(files),
+        files=together(files),
         refused=refused,
     )
+
+
+def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
+    """One entry per file and kind, in the order of reading, from those of their portions."""
+    whole: dict[tuple[str, str, Kind], SourceFile] = {}
+    for file in files:
+        key = (file.name, file.sha256, file.kind)
+        before = whole.get(key)
+        whole[key] = before.followed_by(file) if before else file
+    return tuple(whole.values())
 
 
 def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
@@ -161,12 +208,14 @@ def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Pat
     return sources
 
 
-def _source_file(kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...]) -> SourceFile:
+def _source_file(
+    kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...], sha256: str
+) -> SourceFile:
     described = SourceFile(
         name=table.path.name,
         kind=kind,
         format=format_name,
-        sha256=sha256_of(table.path),
+        sha256=sha256,
         rows=typed.height + len(table.refused),
         notes=(*table.notes, *notes),
     )
@@ -176,6 +225,7 @@ def _source_file(kind: Kind, format_name: str, typed: pl.DataFrame, table: Table
     return replace(described, first_collected_at=first, last_collected_at=last)
 
 
-def _no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:
+def no_rows(kind: Kind, profile: Profile) -> pl.DataFrame:
+    """An empty frame in the canonical shape of a kind."""
     columns = dict.fromkeys((*NATIVE_COLUMNS[kind], "source_file"), pl.String)
     return TYPED[kind](pl.DataFrame(schema={**columns, "source_row": pl.Int64}), profile)

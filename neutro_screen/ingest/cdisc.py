@@ -4,7 +4,8 @@ XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import polars as pl
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import head_of, private_folder, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.pieces import ROWS_A_PIECE
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.tabular import Table, kept_local_code, refused_text
 
@@ -45,8 +47,8 @@ def recognises(path: Path) -> bool:
     return head.startswith(_XPT_HEADER) or _JSON_MARK in head
 
 
-def read_cdisc(path: Path, kind: Kind, profile: Profile) -> list[tuple[Kind, Table]]:
-    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout.
+def read_cdisc(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout and in pieces.
 
     The original result and unit (LBORRES) go before the standardised one. LBSTAT "NOT DONE" stands for the value.
     With ``lab`` it brings every kind that is there, else only the one asked for.
@@ -57,17 +59,17 @@ def read_cdisc(path: Path, kind: Kind, profile: Profile) -> list[tuple[Kind, Tab
         RefusedInputError: the dataset is none of the four domains, or lacks required columns.
     """
     files = _files(path) if path.is_dir() else [path]
-    tables: list[tuple[Kind, Table]] = []
+    is_there = False
     for file in files:
         name = _domain_by_name(file)
         if path.is_dir() and (name not in DOMAINS or not recognises(file)):
             continue
-        domain, table = _read(file)
-        if kind in ("lab", _KINDS[domain]):
-            tables.append((_KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))))
-    if not tables:
+        for domain, table in _read(file):
+            if kind in ("lab", _KINDS[domain]):
+                is_there = True
+                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))
+    if not is_there:
         raise UnreadableInputError(f"holds no SDTM dataset of the kind {kind}", where=path.name)
-    return tables
 
 
 def _files(folder: Path) -> list[Path]:
@@ -78,10 +80,16 @@ def _domain_by_name(file: Path) -> str:
     return file.name.split(".")[0].upper()[:2]
 
 
-def _read(file: Path) -> tuple[str, Table]:
+def _read(file: Path) -> Iterator[tuple[str, Table]]:
+    """Pieces of a dataset with its domain; a dataset without rows is one piece."""
     with private_folder() as folder:
         text = unpacked(file, folder)
-        table = _read_xpt(file, text) if head_of(text).startswith(_XPT_HEADER) else _read_json(file, text)
+        is_transport = head_of(text).startswith(_XPT_HEADER)
+        for table in _read_xpt(file, text) if is_transport else _read_json(file, text):
+            yield _in_domain(file, table)
+
+
+def _in_domain(file: Path, table: Table) -> tuple[str, Table]:
     rows = table.rows.rename({column: column.upper() for column in table.rows.columns if column != "source_row"})
     domain = next(
         (name for name, (required, _) in DOMAINS.items() if set(required) <= set(rows.columns)), _domain_by_name(file)
@@ -100,28 +108,35 @@ def _read(file: Path) -> tuple[str, Table]:
     return domain, table._replace(rows=rows.select(*texts, "source_row"))
 
 
-def _read_xpt(file: Path, text: Path) -> Table:
+def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
     try:
         import pyreadstat
     except ImportError:
         raise ConfigurationError(
             "SAS transport files need pyreadstat", remedy="pip install 'neutro-screen[cdisc]'"
         ) from None
-    try:
-        columns, _ = pyreadstat.read_xport(text, output_format="dict", disable_datetime_conversion=True)
-    except Exception:  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
-        raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
-    if not isinstance(columns, dict):
-        raise TypeError("pyreadstat did not give a dict")
-    texts = {str(name): [_text(value) for value in values] for name, values in columns.items()}
-    return _table(file, pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String)))
+    done, more = 0, True
+    while more:
+        try:
+            columns, _ = pyreadstat.read_xport(
+                text, output_format="dict", disable_datetime_conversion=True, row_offset=done, row_limit=ROWS_A_PIECE
+            )
+        except (
+            Exception
+        ):  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
+            raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
+        if not isinstance(columns, dict):
+            raise TypeError("pyreadstat did not give a dict")
+        texts = {str(name): _texts(values) for name, values in columns.items()}
+        frame = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
+        more = frame.height == ROWS_A_PIECE
+        if frame.height or not done:
+            yield _table(file, frame, range(done + 1, done + frame.height + 1))
+        done += frame.height
 
 
-def _read_json(file: Path, text: Path) -> Table:
+def _read_json(file: Path, text: Path) -> Iterator[Table]:
     """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
-    refused: list[Refused] = []
-    rows: list[list[Any]] = []
-    numbers: list[int] = []
     try:
         with text.open(encoding="utf-8-sig") as lines:
             first = lines.readline(_LARGEST_HEADER)
@@ -134,17 +149,34 @@ def _read_json(file: Path, text: Path) -> Table:
                     ) from None
                 document = json.loads(first + lines.read())
             names = [column["name"] for column in document["columns"]]
-            for number, row in enumerate(document.get("rows", ()), start=1):
-                _add(row, number, names, rows, numbers, refused, file.name)
-            if "rows" not in document:
-                for number, line in enumerate(lines, start=2):
-                    if line.strip():
-                        _add(_json(line), number, names, rows, numbers, refused, file.name, line)
+            if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+                raise RefusedInputError("column names are missing or stand twice", where=file.name)
+            sent = (
+                ((number, "", row) for number, row in enumerate(document["rows"], start=1))
+                if "rows" in document
+                else ((number, line, _json(line)) for number, line in enumerate(lines, start=2) if line.strip())
+            )
+            piece, is_first = list(islice(sent, ROWS_A_PIECE)), True
+            while piece or is_first:
+                yield _json_table(file, names, piece)
+                piece, is_first = list(islice(sent, ROWS_A_PIECE)), False
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
-    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise RefusedInputError("column names are missing or stand twice", where=file.name)
-    frame = pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row")
+
+
+def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) -> Table:
+    """Rows with their numbers and lines; what is no list of the right length becomes refused."""
+    fitting = [isinstance(row, list) and len(row) == len(names) for _, _, row in sent]
+    rows = [row for (_, _, row), fits in zip(sent, fitting, strict=True) if fits]
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    texts = {name: _texts(column) for name, column in zip(names, columns, strict=True)}
+    frame = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String))
+    refused = [
+        Refused(file.name, number, "ragged_line", refused_text(line or repr(row)))
+        for (number, line, row), fits in zip(sent, fitting, strict=True)
+        if not fits
+    ]
+    numbers = [number for (number, _, _), fits in zip(sent, fitting, strict=True) if fits]
     return _table(file, frame, numbers)._replace(refused=refused)
 
 
@@ -155,15 +187,9 @@ def _json(line: str) -> Any:
         return None
 
 
-def _add(
-    row: Any, number: int, names: list[str], rows: list[list[Any]], numbers: list[int], refused: list[Refused],
-    file: str, line: str = "",
-) -> None:  # fmt: skip
-    if isinstance(row, list) and len(row) == len(names):
-        rows.append([_text(value) for value in row])
-        numbers.append(number)
-    else:
-        refused.append(Refused(file, number, "ragged_line", refused_text(line or repr(row))))
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """A column as text; one that is text already stays as it is."""
+    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
 
 
 def _text(value: Any) -> str | None:
@@ -172,9 +198,8 @@ def _text(value: Any) -> str | None:
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _table(file: Path, frame: pl.DataFrame, numbers: list[int] | None = None) -> Table:
-    rows = numbers or list(range(1, frame.height + 1))
-    return Table(file, frame.with_columns(pl.Series("source_row", rows, dtype=pl.Int64)))
+def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> Table:
+    return Table(file, frame.with_columns(pl.Series("source_row", numbers, dtype=pl.Int64)))
 
 
 def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:

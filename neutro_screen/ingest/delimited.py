@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
 from neutro_screen.ingest.profile import Profile
@@ -63,7 +64,7 @@ def _head(text: Path, name: str) -> bytes:
 def _split(path: Path, text: Path, expected: set[str], delimiter: str | None) -> Table:
     header, delimiter = _header(text, path.name, expected, delimiter)
     _check_zero_bytes(text, path.name)
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
+    with engine() as connection:
         try:
             relation = connection.read_csv(
                 str(text),

@@ -6,16 +6,19 @@ harm - and polars picks among codings and values. Every row keeps its line (NDJS
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import polars as pl
 
 from neutro_screen.errors import UnreadableInputError
+from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.ingest.pieces import gathered
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.tabular import (
     LOINC_NUMBER,
@@ -30,6 +33,7 @@ from neutro_screen.ingest.tabular import (
 _BLOCK: Final = 8 << 20
 _LARGEST_DOCUMENT: Final = 256 << 20
 _DEEPEST_BUNDLE: Final = 3
+_LINES_LOOKED_AT: Final = 50
 _SUFFIXES: Final = (".json", ".ndjson", ".jsonl")
 _CODINGS: Final = {"coding": [{"system": "VARCHAR", "code": "VARCHAR", "display": "VARCHAR"}], "text": "VARCHAR"}
 _QUANTITY: Final = dict.fromkeys(("value", "comparator", "unit", "system", "code"), "VARCHAR")
@@ -48,36 +52,47 @@ _DRUG: Final = {"medicationCodeableConcept": _CODINGS, "medicationReference": _R
 #: What is read of each resource type. Anything else of a resource is left alone.
 STRUCTURES: Final[dict[str, dict[str, Any]]] = {
     "Observation": {
-        "status": "VARCHAR", "code": _CODINGS, "subject": _REFERENCE, **_EFFECTIVE, "issued": "VARCHAR", **_VALUE,
+        "id": "VARCHAR", "status": "VARCHAR", "code": _CODINGS, "subject": _REFERENCE, **_EFFECTIVE, "issued": "VARCHAR", **_VALUE,
         "component": [{"code": _CODINGS, **_VALUE}], "hasMember": [{"reference": "VARCHAR"}], "specimen": _REFERENCE,
         "contained": _CONTAINED, "performer": [{"display": "VARCHAR"}], "note": [{"text": "VARCHAR"}],
     },
     "MedicationRequest": {
-        "status": "VARCHAR", "intent": "VARCHAR", "doNotPerform": "VARCHAR", "subject": _REFERENCE, **_DRUG,
+        "id": "VARCHAR", "status": "VARCHAR", "intent": "VARCHAR", "doNotPerform": "VARCHAR", "subject": _REFERENCE, **_DRUG,
         "authoredOn": "VARCHAR", "dosageInstruction": [_DOSE],
     },
     "MedicationAdministration": {
-        "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE,
+        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE,
         "dosage": {"route": _CODINGS, "dose": _QUANTITY},
     },
     "MedicationStatement": {
-        "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE, "dateAsserted": "VARCHAR", "dosage": [_DOSE],
+        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE, "dateAsserted": "VARCHAR", "dosage": [_DOSE],
     },
     "MedicationDispense": {
-        "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, "whenHandedOver": "VARCHAR", "whenPrepared": "VARCHAR",
+        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, "whenHandedOver": "VARCHAR", "whenPrepared": "VARCHAR",
         "dosageInstruction": [_DOSE],
     },
     "Medication": {"id": "VARCHAR", "code": _CODINGS},
     "Specimen": {"id": "VARCHAR", "type": _CODINGS, "collection": {"collectedDateTime": "VARCHAR", "collectedPeriod": _PERIOD}},
     "Patient": {
-        "id": "VARCHAR", "birthDate": "VARCHAR", "gender": "VARCHAR", "link": [{"type": "VARCHAR"}],
+        "id": "VARCHAR", "birthDate": "VARCHAR", "gender": "VARCHAR", "link": [{"type": "VARCHAR", "other": _REFERENCE}],
         "extension": [{"url": "VARCHAR", "extension": [{"url": "VARCHAR", "valueString": "VARCHAR"}]}],
     },
     "Condition": {
-        "code": _CODINGS, "subject": _REFERENCE, "verificationStatus": _CODINGS, "onsetDateTime": "VARCHAR",
+        "id": "VARCHAR", "code": _CODINGS, "subject": _REFERENCE, "verificationStatus": _CODINGS, "onsetDateTime": "VARCHAR",
         "onsetPeriod": _PERIOD, "recordedDate": "VARCHAR",
     },
 }  # fmt: skip
+#: Types that become rows, and types that only others refer to.
+FACT_TYPES: Final = ("Medication", "Specimen")
+ROW_TYPES: Final = tuple(name for name in STRUCTURES if name not in FACT_TYPES)
+_CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
+_BAD_LINES: Final = ("broken_json", "not_a_resource")
+#: Names beside those of resource types, which start with a capital letter.
+_DELETED, _TOO_DEEP, _END_OF_BLOCK = "deleted", "nested_too_deeply", "end_of_block"
+_COUNTED: Final = {
+    _DELETED: "deleted_resources", _TOO_DEEP: "nested_too_deeply", "OperationOutcome": "error_outcomes",
+}  # fmt: skip
+_RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
 #: What an Observation inside a report takes from the report where it does not say so itself.
 _FROM_REPORT: Final = ("subject", "effectiveDateTime", "effectivePeriod", "issued")
 _SYSTEMS: Final = {
@@ -109,11 +124,12 @@ def recognises(path: Path) -> bool:
     return unpacked_name.lower().endswith(_SUFFIXES) and b'"resourceType"' in head_of(path, 65_536).replace(b"\0", b"")
 
 
-def read_fhir(path: Path, kind: Kind, profile: Profile) -> list[tuple[Kind, Table]]:
+def read_fhir(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
     """Read one file, or all JSON files of a folder; with ``lab`` it brings every kind, else only the one asked for.
 
-    One laboratory row per value: an Observation's own and each component's; a panel that only lists members is none.
-    Medication and Specimen references are resolved within the file or folder. Bundles of deleted resources,
+    NDJSON comes in pieces, whatever its size. One laboratory row per value: an Observation's own and each component's;
+    a panel that only lists members is none. Medication and Specimen references are resolved within the file or folder,
+    in a first pass that looks at nothing else. Resources that a bulk export lists as deleted become entered in error;
     OperationOutcomes and resources of other types are counted in the notes. A line that is no JSON, or no resource,
     becomes ``refused``.
 
@@ -125,58 +141,139 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> list[tuple[Kind, Tabl
         if path.is_file()
         else [inside for inside in sorted(path.iterdir()) if inside.is_file() and recognises(inside)]
     )
-    with duckdb.connect(config={"autoinstall_known_extensions": False}) as connection:
-        parts = [_read_file(connection, file, profile) for file in files]
-    medications, specimens = (_all_facts(parts, resource_type) for resource_type in ("Medication", "Specimen"))
-    tables: list[tuple[Kind, Table]] = []
-    for part in parts:
-        read = {
-            "lab": _with_specimens(pl.concat(part.rows["lab"]), specimens),
-            "medication": _with_medications(pl.concat(part.rows["medication"]), medications),
-            "patient": pl.concat(part.rows["patient"]),
-            "diagnosis": pl.concat(part.rows["diagnosis"]),
-            "event": no_text_rows("event"),
-        }
-        own: Kind = max(KINDS, key=lambda each: (read[each].height, each == kind)) if kind == "lab" else kind
-        notes = tuple(f"{name}:{count}" for name, count in sorted(part.counts.items()) if count)
-        for each in KINDS:
-            table = Table(part.path, read[each].sort("source_row", maintain_order=True))
-            if each == own:
-                tables.append((each, table._replace(refused=part.refused, notes=notes)))
-            elif kind == "lab" and table.rows.height:
-                tables.append((each, table))
-    return tables
+    with engine() as connection:
+        facts = _Facts()
+        for file in files:
+            for resource_type, resources in _resources_of(connection, file, FACT_TYPES, _may_hold_facts):
+                facts.add(resource_type, resources)
+        known = facts.known()
+        for file in files:
+            yield from gathered(_pieces(connection, file, kind, profile, known))
+
+
+def _pieces(
+    connection: duckdb.DuckDBPyConnection, file: Path, kind: Kind, profile: Profile, known: "_Known"
+) -> Iterator[tuple[Kind, Table]]:
+    """The rows of one file, a few megabytes of text at a time; what is no row goes with the kind that it holds most of."""
+    part = _Part(file, profile, known)
+    seen: Counter[Kind] = Counter()
+    own = kind
+    for resource_type, resources in _resources_of(connection, file, ROW_TYPES):
+        if resource_type != _END_OF_BLOCK:
+            part.add(resource_type, resources)
+            continue
+        rows, refused = part.taken()
+        seen.update({each: rows[each].height for each in KINDS})
+        own = max(KINDS, key=lambda each: (seen[each], each == kind)) if kind == "lab" else kind
+        for each in KINDS if kind == "lab" else (kind,):
+            if rows[each].height or (each == own and refused):
+                yield each, Table(file, rows[each], refused if each == own else ())
+    if part.has_refused and not part.has_resources:
+        raise UnreadableInputError("holds no FHIR resource", where=file.name, remedy="Every line is one JSON resource.")
+    notes = tuple(f"{name}:{count}" for name, count in sorted(part.counts.items()) if count)
+    yield own, Table(file, no_text_rows(own), notes=notes)
+
+
+class _Known(NamedTuple):
+    """What resources say of others, from all files: by id, each null where there is none."""
+
+    medications: pl.DataFrame | None
+    specimens: pl.DataFrame | None
+    #: Observations, medication orders … that the export lists as deleted: type, id.
+    deleted: pl.DataFrame | None
+
+    def is_deleted(self, resource_type: str) -> pl.Expr:
+        """Whether a resource, by its column ``id``, is deleted."""
+        if self.deleted is None:
+            return pl.lit(False)
+        return pl.col("id").is_in(self.deleted.filter(type=resource_type)["id"].implode()).fill_null(False)
+
+
+class _Facts:
+    """Collects what resources say of others, in the first pass."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, list[pl.DataFrame]] = {"Medication": [], "Specimen": [], _DELETED: []}
+
+    def add(self, resource_type: str, resources: pl.DataFrame) -> None:
+        """Keep the facts of a block of resources; of any other type there are none."""
+        if resource_type in _FACTS:
+            self.frames[resource_type].append(detached(_FACTS[resource_type](resources)))
+        elif resource_type == _DELETED:
+            url = pl.col("url").str.extract_groups(_RESOURCE_URL).struct
+            self.frames[_DELETED].append(
+                resources.select(type=url.field("1"), id=url.field("2")).drop_nulls().pipe(detached)
+            )
+
+    def known(self) -> _Known:
+        """The first that is said of every id."""
+        medications, specimens, deleted = (pl.concat(frames) if frames else None for frames in self.frames.values())
+        return _Known(_first_of_each(medications), _first_of_each(specimens), deleted)
+
+
+def _first_of_each(facts: pl.DataFrame | None) -> pl.DataFrame | None:
+    return None if facts is None else facts.drop_nulls("key").unique("key", keep="first", maintain_order=True)
 
 
 class _Part:
-    """What one file holds: rows by kind, what others refer to, lines that are no resource, counts of the rest."""
+    """What one file holds: rows of the current block by kind, and counts over all of it."""
 
-    def __init__(self, path: Path, profile: Profile) -> None:
-        self.path, self.profile = path, profile
-        self.rows: dict[Kind, list[pl.DataFrame]] = {kind: [no_text_rows(kind)] for kind in KINDS}
-        self.rows["medication"] = [no_text_rows("medication").with_columns(key=pl.lit(None, pl.String))]
-        self.facts: dict[str, list[pl.DataFrame]] = {}
-        self.refused: list[Refused] = []
+    def __init__(self, path: Path, profile: Profile, known: _Known) -> None:
+        self.path, self.profile, self.known = path, profile, known
         self.counts: Counter[str] = Counter()
-        self.resources = 0
+        self.has_resources = self.has_refused = False
+        self._rows: dict[Kind, list[pl.DataFrame]] = {}
+        self._refused: list[Refused] = []
+        self.taken()
 
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
-        """Keep the rows of a block of resources (source_row and the fields of STRUCTURES)."""
+        """Keep the rows of a block of resources, or count or refuse its lines."""
+        if resource_type in _BAD_LINES:
+            for row, line in resources.select("source_row", "line").iter_rows():
+                self._refused.append(Refused(self.path.name, row, resource_type, refused_text(line)))
+            self.has_refused = True
+            return
+        if resource_type in _COUNTED:
+            self.counts[_COUNTED[resource_type]] += resources.height
+        self.has_resources |= resource_type not in ("array", _DELETED, _TOO_DEEP)
         if resource_type == "Observation":
-            self.rows["lab"].append(detached(_lab_rows(resources, self.profile)))
+            rows = _lab_rows(_with_deletions(resources, self.known.is_deleted(resource_type)), self.profile)
+            self._keep("lab", _with_specimens(rows, self.known.specimens))
         elif resource_type in _MEDICATION_DATES:
-            self.rows["medication"].append(detached(_medication_rows(resources, _MEDICATION_DATES[resource_type]())))
+            resources = _with_deletions(resources, self.known.is_deleted(resource_type))
+            rows = _medication_rows(resources, _MEDICATION_DATES[resource_type]())
+            self._keep("medication", _with_medications(rows, self.known.medications))
         elif resource_type == "Patient":
-            self.rows["patient"].append(detached(_patient_rows(resources)))
-            self.counts["patient_links"] += resources.filter(_is_replaced()).height
+            self._keep("patient", _patient_rows(resources), _merge_rows(resources))
         elif resource_type == "Condition":
-            self.rows["diagnosis"].append(detached(_diagnosis_rows(resources)))
-        else:
-            self.facts.setdefault(resource_type, []).append(detached(_FACTS[resource_type](resources)))
+            self._keep("diagnosis", _diagnosis_rows(resources.filter(~self.known.is_deleted(resource_type))))
+        elif resource_type not in (*STRUCTURES, *_COUNTED, *_CONTAINERS):
+            self.counts["other_resources"] += resources.height
+
+    def _keep(self, kind: Kind, *frames: pl.DataFrame) -> None:
+        self._rows[kind] += [detached(rows) for rows in frames]
+
+    def taken(self) -> tuple[dict[Kind, pl.DataFrame], list[Refused]]:
+        """The rows of this block in the order of the file, and the lines that are none; then it is empty again."""
+        rows = {kind: pl.concat(frames).sort("source_row", maintain_order=True) for kind, frames in self._rows.items()}
+        refused = sorted(self._refused, key=lambda line: line.source_row)
+        self._rows, self._refused = {kind: [no_text_rows(kind)] for kind in KINDS}, []
+        return rows, refused
 
 
-def _read_file(connection: duckdb.DuckDBPyConnection, path: Path, profile: Profile) -> _Part:
-    part = _Part(path, profile)
+def _with_deletions(resources: pl.DataFrame, is_deleted: pl.Expr) -> pl.DataFrame:
+    return resources.with_columns(status=pl.when(is_deleted).then(pl.lit("entered-in-error")).otherwise("status"))
+
+
+def _may_hold_facts(line: bytes) -> bool:
+    """Whether a line, or a block of lines, can be or hold something of FACT_TYPES: a quick look that spares the parsing."""
+    return b'"Medication"' in line or b'"Specimen"' in line or b'"DELETE"' in line or b'"delete"' in line
+
+
+def _resources_of(
+    connection: duckdb.DuckDBPyConnection, path: Path, wanted: Collection[str], may_hold: Callable[[bytes], bool] = bool
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Resources of a file by type, block for block (see ``_resources``); after each block an empty one, _END_OF_BLOCK."""
     with private_folder() as folder:
         text = unpacked(path, folder)
         head = head_of(text)
@@ -186,47 +283,52 @@ def _read_file(connection: duckdb.DuckDBPyConnection, path: Path, profile: Profi
             )
         if (marked := encoding_by_mark(head)) not in (None, "utf-8-sig"):
             text = transcoded(text, str(marked), folder)
+        is_document = _is_document(connection, text, path.name)
         try:
-            for lines in _blocks(text, path.name):
-                _take_apart(connection, lines, part, _DEEPEST_BUNDLE)
+            for block, first in [(text.read_bytes(), 1)] if is_document else _blocks(text, path.name):
+                if may_hold(block):
+                    lines = _lines([block] if is_document else block.split(b"\n"), first, may_hold)
+                    yield from _resources(connection, lines, wanted, _DEEPEST_BUNDLE)
+                yield _END_OF_BLOCK, pl.DataFrame()
         except duckdb.Error:
             raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
-    if part.refused and not part.resources:
-        raise UnreadableInputError("holds no FHIR resource", where=path.name, remedy="Every line is one JSON resource.")
-    return part
 
 
-def _blocks(text: Path, name: str) -> Iterator[pl.DataFrame]:
-    """Lines with their numbers, so many at a time; a document that runs over several lines is one line."""
-    if _is_document(text):
-        if text.stat().st_size > _LARGEST_DOCUMENT:
-            raise UnreadableInputError(
-                "one JSON document of more than 256 MB", where=name, remedy="Export NDJSON instead."
-            )
-        yield _lines([text.read_bytes()], 1)
-        return
+def _blocks(text: Path, name: str) -> Iterator[tuple[bytes, int]]:
+    """Whole lines, so many at a time, with the number of the first."""
     held, first = b"", 1
     with text.open("rb") as file:
         while chunk := file.read(_BLOCK):
-            *whole, held = (held + chunk).split(b"\n")
-            if len(held) > _LARGEST_DOCUMENT:
-                raise UnreadableInputError("a line is longer than 256 MB", where=name, remedy="Is this NDJSON?")
-            if whole:
-                yield _lines(whole, first)
-                first += len(whole)
+            end = chunk.rfind(b"\n")
+            if end < 0:
+                held += chunk
+                if len(held) > _LARGEST_DOCUMENT:
+                    raise UnreadableInputError("a line is longer than 256 MB", where=name, remedy="Is this NDJSON?")
+                continue
+            block, held = held + chunk[:end], chunk[end + 1 :]
+            yield block, first
+            first += block.count(b"\n") + 1
     if held.strip():
-        yield _lines([held], first)
+        yield held, first
 
 
-def _is_document(text: Path) -> bool:
-    """Whether the file is one JSON value over several lines: then its first line is not one."""
+def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -> bool:
+    """Whether the file is one JSON value over several lines: then its first line is not one.
+
+    Where only the first line is damaged, one of the next is a resource by itself, and the whole is no JSON.
+    """
     with text.open("rb") as file:
-        first = file.readline(_LARGEST_DOCUMENT).strip(b"\xef\xbb\xbf \t\r\n")
-        while not first and (line := file.readline(_LARGEST_DOCUMENT)):
-            first = line.strip()
-        if not file.read(1):
-            return False
-    return first[:1] in (b"{", b"[") and not _is_json(first)
+        lines = (line.strip(b"\xef\xbb\xbf \t\r\n") for line in iter(lambda: file.readline(_LARGEST_DOCUMENT), b""))
+        first, *others = islice(filter(None, lines), 1 + _LINES_LOOKED_AT)
+    if not others or first[:1] not in (b"{", b"[") or _is_json(first):
+        return False
+    is_too_large = text.stat().st_size > _LARGEST_DOCUMENT
+    if any(line.startswith(b"{") and b'"resourceType"' in line and _is_json(line) for line in others):
+        whole = "" if is_too_large else text.read_bytes().decode("utf-8", errors="replace").lstrip("\ufeff")
+        return connection.execute("SELECT json_valid(CAST(? AS VARCHAR))", [whole]).fetchall() == [(True,)]
+    if is_too_large:
+        raise UnreadableInputError("one JSON document of more than 256 MB", where=name, remedy="Export NDJSON instead.")
+    return True
 
 
 def _is_json(line: bytes) -> bool:
@@ -237,74 +339,73 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _lines(lines: Sequence[bytes], first: int) -> pl.DataFrame:
-    texts = [line.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0") for line in lines]
-    numbered = pl.DataFrame({"line": texts}, schema={"line": pl.String}).with_columns(
-        source_row=pl.int_range(first, first + len(texts), dtype=pl.Int64)
+def _lines(lines: Sequence[bytes], first: int, may_hold: Callable[[bytes], bool] = bool) -> pl.DataFrame:
+    """Lines as text with their numbers, without those that hold nothing."""
+    numbered = [(number, line) for number, line in enumerate(lines, start=first) if may_hold(line)]
+    texts = [line.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0") for _, line in numbered]
+    frame = pl.DataFrame(
+        {"line": texts, "source_row": [number for number, _ in numbered]},
+        schema={"line": pl.String, "source_row": pl.Int64},
     )
-    return numbered.filter(pl.col("line") != "")
+    return frame.filter(pl.col("line") != "")
 
 
-def _take_apart(connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, part: _Part, depth: int) -> None:
-    """Sort the lines by resource type; Bundles, arrays and reports are opened and their resources taken the same way."""
+def _resources(
+    connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, wanted: Collection[str], depth: int
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The lines by resource type: those of a wanted type as source_row and the fields of STRUCTURES, others as they are.
+
+    Bundles, arrays and reports are opened and their resources taken the same way; what a Bundle deletes comes as
+    _DELETED with its url.
+    """
     connection.register("lines", lines)
     typed = connection.sql(
-        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json'"
-        " WHEN json_type(line) = 'ARRAY' THEN 'array'"
-        " WHEN json_type(line) <> 'OBJECT' THEN 'not_a_resource'"
-        " ELSE coalesce(json_extract_string(line, '$.resourceType'), 'not_a_resource') END AS type FROM lines"
+        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json' ELSE coalesce("
+        " json_extract_string(line, '$.resourceType'),"
+        " CASE json_type(line) WHEN 'ARRAY' THEN 'array' ELSE 'not_a_resource' END) END AS type FROM lines"
     ).pl().sort("source_row", maintain_order=True)  # fmt: skip
-    for row, line, reason in typed.filter(pl.col("type").is_in(["broken_json", "not_a_resource"])).iter_rows():
-        part.refused.append(Refused(part.path.name, row, reason, refused_text(line)))
-    part.resources += typed.filter(~pl.col("type").is_in(["broken_json", "not_a_resource", "array"])).height
     for (resource_type,), lines_of_type in typed.group_by("type", maintain_order=True):
         name = str(resource_type)
-        connection.register("lines", lines_of_type)
-        if name in STRUCTURES:
+        if name not in wanted:
+            yield name, lines_of_type
+        else:
+            connection.register("lines", lines_of_type)
             read = connection.sql(
                 f"SELECT source_row, json_transform(line, '{json.dumps(STRUCTURES[name])}') AS resource FROM lines"
             ).pl()
-            part.add(name, read.sort("source_row", maintain_order=True).unnest("resource"))
-        elif name in ("Bundle", "array", "DiagnosticReport"):
+            yield name, read.sort("source_row", maintain_order=True).unnest("resource")
+        if name in _CONTAINERS:
+            connection.register("lines", lines_of_type)
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
             if name != "DiagnosticReport" and lines.height == 1:
                 inside = inside.with_columns(source_row="position")
-            part.counts["deleted_resources"] += inside.filter(pl.col("is_deleted")).height
+            yield _DELETED, inside.filter(pl.col("is_deleted"))
             inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
-            if depth and inside.height:
-                _take_apart(connection, inside, part, depth - 1)
+            if inside.height and depth:
+                yield from _resources(connection, inside, wanted, depth - 1)
             else:
-                part.counts["nested_too_deeply"] += inside.height
-        elif name == "OperationOutcome":
-            part.counts["error_outcomes"] += lines_of_type.height
-        elif name not in ("broken_json", "not_a_resource"):
-            part.counts["other_resources"] += lines_of_type.height
+                yield _TOO_DEEP, inside
 
 
 _INSIDE: Final = {
     "Bundle": """
-        SELECT source_row, position, entry -> '$.resource' AS line,
+        SELECT source_row, position, entry -> '$.resource' AS line, entry ->> '$.request.url' AS url,
                coalesce(upper(entry ->> '$.request.method') = 'DELETE', false) AS is_deleted
         FROM (SELECT source_row, unnest(json_extract(line, '$.entry[*]')) AS entry,
                      generate_subscripts(json_extract(line, '$.entry[*]'), 1)::BIGINT AS position FROM lines)
     """,
     "array": """
         SELECT source_row, unnest(json_extract(line, '$[*]')) AS line,
-               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, false AS is_deleted FROM lines
+               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, false AS is_deleted, NULL AS url FROM lines
     """,
     "DiagnosticReport": f"""
-        SELECT source_row, position, false AS is_deleted, json_merge_patch(report, observation) AS line
+        SELECT source_row, position, false AS is_deleted, NULL AS url, json_merge_patch(report, observation) AS line
         FROM (SELECT source_row, unnest(json_extract(line, '$.contained[*]')) AS observation,
                      generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
                      json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
         WHERE observation ->> '$.resourceType' = 'Observation'
     """,
 }
-
-
-def _all_facts(parts: Sequence[_Part], resource_type: str) -> pl.DataFrame | None:
-    frames = [frame for part in parts for frame in part.facts.get(resource_type, [])]
-    return pl.concat(frames).drop_nulls("key").unique("key", keep="first", maintain_order=True) if frames else None
 
 
 def _with_specimens(labs: pl.DataFrame, specimens: pl.DataFrame | None) -> pl.DataFrame:
@@ -548,9 +649,22 @@ def _patient_rows(patients: pl.DataFrame) -> pl.DataFrame:
     return _all_columns(rows, "patient")
 
 
-def _is_replaced() -> pl.Expr:
-    """Patient.link replaced-by: another record takes this one's place."""
-    return pl.col("link").list.eval(pl.element().struct.field("type") == "replaced-by").list.any().fill_null(False)
+def _merge_rows(patients: pl.DataFrame) -> pl.DataFrame:
+    """Patient.link: the record that is replaced and the one that took its place, whichever of the two says so."""
+    links = (
+        patients.select("source_row", "id", "link")
+        .explode("link", empty_as_null=True)
+        .unnest("link")
+        .drop_nulls("type")
+    )
+    other = _id(pl.col("other").struct.field("reference"))
+    is_old, is_new = pl.col("type") == "replaced-by", pl.col("type") == "replaces"
+    rows = links.select(
+        "source_row",
+        patient_id=pl.when(is_old).then("id").when(is_new).then(other),
+        replaced_by=pl.when(is_old).then(other).when(is_new).then("id"),
+    )
+    return _all_columns(rows.drop_nulls(), "patient")
 
 
 def _diagnosis_rows(conditions: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,6 @@ _CHUNK = 1 << 20
 #: A file that grows beyond both limits when unpacked is a decompression bomb, not a laboratory extract.
 _LARGEST_EXPANSION = 200
 ALWAYS_ALLOWED_BYTES = 1 << 30
-_DATABASE_ADDRESSES: Final = ("postgres://", "postgresql://")
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -31,11 +30,9 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        if pattern.startswith(_DATABASE_ADDRESSES):
-            # The address may hold a password: it is not repeated.
-            raise UnreadableInputError(
-                "PostgreSQL is not read directly", remedy="Export the tables to CSV, Parquet or a DuckDB file."
-            )
+        if "://" in pattern:
+            # An address may hold a password: it is not repeated.
+            raise UnreadableInputError("addresses other than postgresql:// are not read", remedy="Name a file.")
         matches = [Path(pattern)] if Path(pattern).exists() else sorted(Path(match) for match in glob.glob(pattern))
         if not matches:
             raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")

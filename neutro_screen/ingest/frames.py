@@ -1,6 +1,7 @@
 """What every reader yields: the rows of one kind from one file, as text, in the native layout of CONTRACT.md."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -19,7 +20,7 @@ NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
         "patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose", "dose_unit", "rxcui",
         "status",
     ),
-    "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity"),
+    "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity", "replaced_by"),
     "diagnosis": ("patient_id", "code", "system", "date"),
     "event": ("patient_id", "event", "date", "detail"),
 }  # fmt: skip
@@ -52,6 +53,30 @@ class SourceFile:
     notes: tuple[str, ...] = ()
     first_collected_at: datetime | None = None
     last_collected_at: datetime | None = None
+
+    def followed_by(self, more: "SourceFile") -> "SourceFile":
+        """The same file with its next portion."""
+        firsts = [time for time in (self.first_collected_at, more.first_collected_at) if time]
+        lasts = [time for time in (self.last_collected_at, more.last_collected_at) if time]
+        return replace(
+            self,
+            rows=self.rows + more.rows,
+            notes=_added_up((*self.notes, *more.notes)),
+            first_collected_at=min(firsts, default=None),
+            last_collected_at=max(lasts, default=None),
+        )
+
+
+def _added_up(notes: Iterable[str]) -> tuple[str, ...]:
+    """Notes of several portions: counts of rows (``…_rows:3``) are added, every other note stands once."""
+    added: dict[str, int | None] = {}
+    for note in notes:
+        name, _, count = note.partition(":")
+        if name.endswith("_rows") and count.isdigit():
+            added[name] = (added.get(name) or 0) + int(count)
+        else:
+            added[note] = None
+    return tuple(name if count is None else f"{name}:{count}" for name, count in added.items())
 
 
 @dataclass(frozen=True)

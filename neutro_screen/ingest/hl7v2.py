@@ -17,6 +17,7 @@ import polars as pl
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, transcoded, unpacked
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.ingest.pieces import gathered
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.tabular import (
     LOINC_NUMBER,
@@ -38,6 +39,9 @@ CHARACTER_SETS: Final = {
 QC_ROLES: Final = ("B", "C", "E", "F", "O", "Q", "V")
 RESULT_MESSAGES: Final = ("ORU", "OUL")
 PHARMACY_MESSAGES: Final = ("RDE", "RDS", "RAS")
+#: ADT events in which the record of MRG is merged into, or renamed to, the one of PID (HL7 v2.5 chapter 3). Merges of
+#: accounts and visits (A35, A41, A42, A50) and moves of single visits (A43 to A45) are none.
+MERGE_EVENTS: Final = ("A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47")
 #: ORC-1 (table 0119), ORC-5 (0038) and RXA-20 (0322) in the words that the medication rules know.
 ORDER_CONTROLS: Final = {
     "CA": "cancelled", "OC": "cancelled", "CR": "cancelled", "DC": "discontinued", "OD": "discontinued",
@@ -82,21 +86,25 @@ def recognises(path: Path) -> bool:
     return path.is_file() and _FIRST_SEGMENT.match(head_of(path).replace(b"\0", b"")) is not None
 
 
-def read_hl7(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
-    """Read one file of messages; with ``lab`` it brings every kind that is there, else the one asked for.
+def read_hl7(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read one file of messages in pieces; with ``lab`` it brings every kind that is there, else the one asked for.
 
     Collected is OBX-14, else SPM-17, else OBR-7; resulted OBX-19, else OBR-22, else MSH-7. The specimen is SPM-2, else
     the order number (OBR-3, OBR-2), one for all orders of a message that were drawn at the same time. A ``<`` or ``>``
     in OBX-8 and the comparator of an SN value go in front of the value. Results of control material (SPM-11) are
-    skipped and counted. What stands outside a message becomes ``refused``.
+    skipped and counted. What stands outside a message becomes ``refused``. People and diagnoses, which every message
+    repeats, are kept until the end of the file.
 
     Raises:
         UnreadableInputError: no message in the file, a message longer than 64 MB, a damaged archive.
         RefusedInputError: the counts of BTS-1 or FTS-1 do not fit, or a batch has no end: the file was cut off.
     """
+    return gathered(_pieces(path, kind, profile))
+
+
+def _pieces(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
     wanted = tuple(_ROWS) if kind == "lab" else (kind,) if kind in _ROWS else ()
-    found: dict[Kind, list[pl.DataFrame]] = {each: [no_text_rows(each)] for each in (*wanted, kind)}
-    refused: list[Refused] = []
+    repeated = {each: no_text_rows(each) for each in wanted if each in _REPEATED}
     counts: Counter[str] = Counter()
     batches = _Batches(path.name)
     with private_folder() as folder:
@@ -109,19 +117,28 @@ def read_hl7(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
             next_row += len(texts)
             counts["messages_decoded_as_cp1252"] += is_guessed
             batches.count(segments)
-            refused += _outside(segments, path.name)
+            if refused := _outside(segments, path.name):
+                yield kind, Table(path, no_text_rows(kind), refused)
+            found: dict[Kind, list[pl.DataFrame]] = {each: [no_text_rows(each)] for each in wanted}
             for said, marks in _all_marks(segments, path.name).items():
                 block = _Block(segments.filter(pl.col("marks") == said), marks)
                 for each in wanted:
                     found[each].append(detached(_ROWS[each](block, profile)))
                 counts.update(block.counts)
+            for each, frames in found.items():
+                rows = pl.concat(frames).sort("source_row")
+                if each in repeated:
+                    repeated[each] = _distinct(pl.concat([repeated[each], rows]), each)
+                elif rows.height:
+                    yield each, Table(path, rows)
     batches.check_end()
     if not batches.messages:
         raise UnreadableInputError("holds no HL7 message", where=path.name, remedy="Every message starts with MSH|.")
+    for each, rows in repeated.items():
+        if rows.height:
+            yield each, Table(path, rows)
     notes = tuple(f"{name}:{count}" for name, count in sorted(counts.items()) if count)
-    tables = {each: Table(path, _distinct(pl.concat(rows), each)) for each, rows in found.items()}
-    asked = tables[kind]._replace(refused=refused, notes=notes)
-    return {kind: asked, **{each: table for each, table in tables.items() if each != kind and table.rows.height}}
+    yield kind, Table(path, no_text_rows(kind), notes=notes)
 
 
 def _blocks(text: Path, name: str) -> Iterator[tuple[list[str], int]]:
@@ -265,6 +282,7 @@ class _Block:
             .select(
                 "msh",
                 message_type=self.component(self.field(9), 1).str.to_uppercase(),
+                message_event=self.component(self.field(9), 2).str.to_uppercase(),
                 message_at=hl7_time(self.component(self.field(7), 1)),
                 sender=pl.coalesce(self.component(self.field(4), 1), self.component(self.field(3), 1)),
             )
@@ -322,10 +340,15 @@ def hl7_time(text: pl.Expr) -> pl.Expr:
 
 
 def _patient_ids(block: _Block, profile: Profile) -> pl.LazyFrame:
-    """PID-3 by message: the identifier of the profile's authority, else the record number (MR), else PI, else the first."""
+    """PID-3 by PID: pid, patient_id."""
     pid = block.of("PID").select("pid", listed=pl.coalesce(block.field(3), block.field(2)))
+    return _picked_ids(pid, block, profile)
+
+
+def _picked_ids(listed: pl.LazyFrame, block: _Block, profile: Profile) -> pl.LazyFrame:
+    """Of the identifiers of a PID the one of the profile's authority, else the record number (MR), else PI, else the first."""
     each = (
-        pid.with_columns(listed=pl.col("listed").str.split(block.marks.repetition))
+        listed.with_columns(listed=pl.col("listed").str.split(block.marks.repetition))
         .explode("listed", empty_as_null=True)
         .select(
             "pid",
@@ -564,17 +587,31 @@ def _medication_rows(block: _Block, profile: Profile) -> pl.DataFrame:
 
 
 def _patient_rows(block: _Block, profile: Profile) -> pl.DataFrame:
+    """One row per PID, and one per MRG of a merge: the prior record, replaced by the one of its PID."""
     component, field = block.component, block.field
-    people = block.of("PID").join(_patient_ids(block, profile), on="pid", how="inner", maintain_order="left")
-    return _all_columns(
-        people.select(
-            "patient_id",
-            "source_row",
-            birth_date=hl7_time(component(field(7), 1)),
-            sex=component(field(8), 1),
-            ethnicity=pl.coalesce(component(field(22), 2), component(field(22), 1), component(field(10), 2)),
-        ),
-        "patient",
+    ids = _patient_ids(block, profile)
+    people = block.of("PID").join(ids, on="pid", how="inner", maintain_order="left")
+    merges = block.of("MRG").filter(pl.col("message_event").is_in(MERGE_EVENTS))
+    prior = _picked_ids(merges.select("pid", listed=pl.coalesce(field(1), field(4))), block, profile)
+    merged = (
+        merges.select("pid", "source_row")
+        .join(prior, on="pid", how="inner", maintain_order="left")
+        .join(ids.rename({"patient_id": "replaced_by"}), on="pid", how="inner", maintain_order="left")
+    )
+    return pl.concat(
+        [
+            _all_columns(
+                people.select(
+                    "patient_id",
+                    "source_row",
+                    birth_date=hl7_time(component(field(7), 1)),
+                    sex=component(field(8), 1),
+                    ethnicity=pl.coalesce(component(field(22), 2), component(field(22), 1), component(field(10), 2)),
+                ),
+                "patient",
+            ),
+            _all_columns(merged.select("patient_id", "replaced_by", "source_row"), "patient"),
+        ]
     )
 
 
@@ -611,13 +648,14 @@ def _all_columns(rows: pl.LazyFrame, kind: Kind) -> pl.DataFrame:
     return whole.collect(engine="in-memory")
 
 
+#: What every message repeats.
+_REPEATED: Final = ("patient", "diagnosis")
+
+
 def _distinct(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
-    """Every message repeats its patient: one row of each, of every column what was said last."""
-    rows = rows.sort("source_row")
+    """One row of every person, of every column what was said last; and every diagnosis once."""
     if kind == "diagnosis":
         said = [column for column in rows.columns if column != "source_row"]
         return rows.unique(said, keep="first", maintain_order=True)
-    if kind == "patient":
-        last = pl.exclude("patient_id").drop_nulls().last()
-        return rows.group_by("patient_id", maintain_order=True).agg(last).select(rows.columns)
-    return rows
+    last = pl.exclude("patient_id").drop_nulls().last()
+    return rows.group_by("patient_id", maintain_order=True).agg(last).select(rows.columns)

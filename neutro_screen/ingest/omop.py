@@ -5,17 +5,22 @@ result's status nor its specimen: corrections were resolved or lost when it was 
 their time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.delimited import read_columns
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.parquet import text_columns
+from neutro_screen.ingest.pieces import ROWS_A_PIECE
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.tabular import LOINC_NUMBER, Table, kept_local_code
 
@@ -41,7 +46,7 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     ),
     "concept": (("concept_id", "concept_name", "vocabulary_id", "concept_code"), ()),
 }  # fmt: skip
-_KINDS: Final[dict[str, Kind]] = {
+KINDS_OF_TABLES: Final[dict[str, Kind]] = {
     "measurement": "lab", "drug_exposure": "medication", "person": "patient", "condition_occurrence": "diagnosis",
 }  # fmt: skip
 #: operator_concept_id -> comparator (4172703, equal, says nothing).
@@ -59,7 +64,7 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in _DATABASES
 
 
-def read_omop(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
+def read_omop(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
     """Read the folder or database; with ``lab`` it brings every kind that is there, else the one asked for.
 
     A measurement's unit is that of unit_concept_id, in which value_as_number is, else unit_source_value. Where there is
@@ -69,63 +74,101 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
         UnreadableInputError: a table is missing, unreadable, or the file is no DuckDB database.
         RefusedInputError: a table lacks required columns of OMOP.
     """
-    wanted = [table for table, its_kind in _KINDS.items() if kind in ("lab", its_kind)]
     source = _Database(path) if path.is_file() else _Folder(path)
     concepts = _concepts(source)
-    tables: dict[Kind, Table] = {}
-    for name in wanted:
-        if (table := source.table(name)) is not None:
+    is_there = False
+    for name, its_kind in KINDS_OF_TABLES.items():
+        if kind not in ("lab", its_kind):
+            continue
+        pieces = source.pieces(name)
+        if pieces is None:
+            if its_kind == kind:
+                raise UnreadableInputError(f"the table {name} is missing", where=path.name)
+            continue
+        is_there = True
+        for table in pieces:
             rows = _ROWS[name](table.rows, concepts, profile)
-            tables[_KINDS[name]] = table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
-        elif _KINDS[name] == kind:
-            raise UnreadableInputError(f"the table {name} is missing", where=path.name)
-    if not tables:
+            yield its_kind, table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
+    if not is_there:
         raise UnreadableInputError(f"OMOP holds nothing of the kind {kind}", where=path.name)
-    return tables
 
 
 class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def table(self, name: str) -> Table | None:
-        """A table with lower-case text columns; optional ones that are not there are null."""
+    def pieces(self, name: str) -> Iterator[Table] | None:
+        """A table with lower-case text columns; optional ones that are not there are null. None: there is none."""
         path = _find(self.path, name)
         if path is None:
             return None
         columns = {*TABLES[name][0], *TABLES[name][1]}
         either_case = columns | {column.upper() for column in columns}
         table = text_columns(path, either_case) if path.suffix == ".parquet" else read_columns(path, either_case)
-        return table._replace(rows=_columns_of(name, table.rows, path.name))
+        return iter([table._replace(rows=_columns_of(name, table.rows, path.name))])
 
 
 class _Database:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def table(self, name: str) -> Table | None:
+    def pieces(self, name: str) -> Iterator[Table] | None:
         """As for a folder; the schema is the first that has the table."""
+        with self._opened() as database:
+            place, columns = _place(database, name)
+        return self._read(name, place, columns) if place else None
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             with duckdb.connect(
                 str(self.path), read_only=True, config={"autoinstall_known_extensions": False}
             ) as database:
                 database.execute("SET enable_external_access = false")
-                found = database.execute(
-                    "SELECT table_catalog, table_schema, table_name, column_name FROM information_schema.columns "
-                    "WHERE table_catalog = current_database() AND lower(table_name) = ? ORDER BY table_schema, ordinal_position", [name]
-                ).fetchall()  # fmt: skip
-                if not found:
-                    return None
-                place, wanted = found[0][:3], {*TABLES[name][0], *TABLES[name][1]}
-                columns = [row[3] for row in found if row[:3] == place and row[3].lower() in wanted]
-                # A CDM named after its schema (cdm.cdm) needs the full path.
-                table = ".".join(_quoted(part) for part in place)
-                listed = ", ".join(f"CAST({_quoted(column)} AS VARCHAR) AS {_quoted(column)}" for column in columns)
-                rows = database.sql(f"SELECT {listed or 1} FROM {table}").pl()
-        except (duckdb.Error, UnicodeDecodeError):
+                yield database
+        except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
             raise UnreadableInputError("is not a readable DuckDB database", where=self.path.name) from None
-        rows = rows.with_columns(source_row=pl.int_range(1, rows.height + 1, dtype=pl.Int64))
-        return Table(self.path, _columns_of(name, rows, f"{self.path.name} {name}"))
+
+    def _read(self, name: str, place: str, columns: list[str]) -> Iterator[Table]:
+        listed = ", ".join(f"CAST({_quoted(column)} AS VARCHAR) AS {_quoted(column)}" for column in columns)
+        done, where = 0, f"{self.path.name} {name}"
+        with self._opened() as database:
+            used = self._used_concepts(database) if "concept_id" in columns else ""
+            batches = database.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_PIECE)
+            empty = pl.DataFrame(pl.from_arrow(batches.schema.empty_table()))
+            for rows in chain((pl.DataFrame(pl.from_arrow(batch)) for batch in batches), [empty]):
+                if rows.height or not done:
+                    numbers = pl.int_range(done + 1, done + rows.height + 1, dtype=pl.Int64)
+                    yield Table(self.path, _columns_of(name, rows.with_columns(source_row=numbers), where))
+                done += rows.height
+
+    def _used_concepts(self, database: duckdb.DuckDBPyConnection) -> str:
+        """A clause for the concepts that some table names: a vocabulary has millions that none does."""
+        named = []
+        for name in KINDS_OF_TABLES:
+            place, columns = _place(database, name)
+            # Databases that were spreadsheets have 3000905.0 for 3000905.
+            named += [
+                f"SELECT regexp_replace(CAST({_quoted(column)} AS VARCHAR), '\\.0+$', '') FROM {place}"
+                for column in columns
+                if column.lower().endswith("concept_id")
+            ]
+        return f"WHERE CAST(concept_id AS VARCHAR) IN ({' UNION '.join(named)})" if named else ""
+
+
+def _place(database: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[str]]:
+    """The quoted name of a table and those of its columns that are read; blank where there is none."""
+    found = database.execute(
+        "SELECT table_catalog, table_schema, table_name, column_name FROM information_schema.columns "
+        "WHERE table_catalog = current_database() AND lower(table_name) = ? ORDER BY table_schema, ordinal_position",
+        [name],
+    ).fetchall()
+    if not found:
+        return "", []
+    place, wanted = found[0][:3], {*TABLES[name][0], *TABLES[name][1]}
+    columns = [row[3] for row in found if row[:3] == place and row[3].lower() in wanted]
+    # A CDM named after its schema (cdm.cdm) needs the full path.
+    return ".".join(_quoted(part) for part in place), columns
 
 
 def _quoted(identifier: str) -> str:
@@ -145,10 +188,11 @@ def _columns_of(name: str, rows: pl.DataFrame, where: str) -> pl.DataFrame:
 
 
 def _concepts(source: _Folder | _Database) -> pl.DataFrame:
-    table = source.table("concept")
-    if table is None:
+    pieces = source.pieces("concept")
+    if pieces is None:
         return pl.DataFrame(schema=dict.fromkeys(TABLES["concept"][0], pl.String))
-    return table.rows.drop("source_row").unique("concept_id", keep="first", maintain_order=True)
+    rows = pl.concat(table.rows for table in pieces)
+    return rows.drop("source_row").unique("concept_id", keep="first", maintain_order=True)
 
 
 def _with_concept(rows: pl.DataFrame, column: str, concepts: pl.DataFrame, prefix: str) -> pl.DataFrame:

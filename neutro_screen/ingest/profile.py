@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -30,12 +30,14 @@ class KindProfile(BaseModel):
     columns: dict[str, str] = Field(default_factory=dict)
     #: native column -> a value that holds for the whole file
     constants: dict[str, str] = Field(default_factory=dict)
+    #: native column -> the source's word -> the word of the native layout; other words stay as they are
+    values: dict[str, dict[str, str]] = Field(default_factory=dict)
     #: only for lab: the measured columns of a wide file
     wide: tuple[WideColumn, ...] = ()
 
-    @field_validator("columns", "constants")
+    @field_validator("columns", "constants", "values")
     @classmethod
-    def _names_native_columns(cls, named: dict[str, str]) -> dict[str, str]:
+    def _names_native_columns(cls, named: dict[str, Any]) -> dict[str, Any]:
         known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
         if unknown := sorted(named.keys() - known):
             raise ValueError(f"unknown column names {unknown}; the native ones are {sorted(known)}")

@@ -173,9 +173,9 @@ def _times(sample: pl.DataFrame, kind: Kind, columns: dict[str, str]) -> list[st
     formats: list[str] = []
     notes: list[str] = []
     for name, values in zip(timed, texts, strict=True):
-        if not values.len() or parse_times(values, "UTC").null_count() == 0:
+        if not values.len() or parse_times(values, "UTC").utc.null_count() == 0:
             continue
-        reading = [each for each in _TIME_FORMATS if parse_times(values, "UTC", (each,)).null_count() == 0]
+        reading = [each for each in _TIME_FORMATS if parse_times(values, "UTC", (each,)).utc.null_count() == 0]
         orders = {re.sub(r"[^dmY]", "", each)[:2] for each in reading if "/" in each}
         if not reading:
             notes.append(f"# No known format fits all times of the column {name!r}: add it to datetime_formats.")

@@ -13,7 +13,10 @@ from neutro_screen.ingest.times import parse_dates, parse_times
 
 
 class Table(NamedTuple):
-    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows."""
+    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows.
+
+    A large file may come as several, each with its own rows and lines; a note is given once a file.
+    """
 
     path: Path
     rows: pl.DataFrame
@@ -107,7 +110,9 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
         *(pl.lit(None, pl.String).alias(column) for column in NATIVE_COLUMNS[kind] if column not in frame.columns)
     )
     blanks = pl.col(NATIVE_COLUMNS[kind])
-    frame = frame.with_columns(blanks.replace("", None))
+    frame = frame.with_columns(blanks.replace("", None)).with_columns(
+        pl.col(column).str.strip_chars().replace(words) for column, words in layout.values.items() if column in frame
+    )
     return (
         frame.select(*NATIVE_COLUMNS[kind], source_file=pl.lit(source_file), source_row="source_row"),
         (f"ignored_columns:{ignored}",) if ignored else (),
@@ -118,8 +123,8 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     """Native laboratory text rows as ``LabRow``: times parsed, stated units and sentinels filled in."""
     collected = parse_times(frame["collected_at"], profile.time_zone, profile.datetime_formats)
     resulted = parse_times(frame["resulted_at"], profile.time_zone, profile.datetime_formats)
-    unreadable = (frame["collected_at"].is_not_null() & collected.is_null()) | (
-        frame["resulted_at"].is_not_null() & resulted.is_null()
+    unreadable = (frame["collected_at"].is_not_null() & collected.utc.is_null()) | (
+        frame["resulted_at"].is_not_null() & resulted.utc.is_null()
     )
     stated = pl.coalesce(
         *(
@@ -130,13 +135,18 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     )
     value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
     return frame.with_columns(
-        collected_at=collected, resulted_at=resulted, has_unreadable_time=unreadable, value_text=value
+        collected_at=collected.utc,
+        resulted_at=resulted.utc,
+        time_oddity=collected.oddity,
+        has_unreadable_time=unreadable,
+        value_text=value,
     ).select(
         pl.col("patient_id").str.strip_chars().replace("", None),
         pl.col("specimen_id").str.strip_chars().replace("", None),
         "collected_at",
         "resulted_at",
         "has_unreadable_time",
+        "time_oddity",
         pl.when(pl.col("local_code").is_not_null()).then(pl.coalesce("code_system", pl.lit("local_name")))
         .alias("code_system"),
         "local_code",
@@ -182,6 +192,7 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("duffy_null").str.strip_chars().str.to_lowercase()
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
+        pl.col("replaced_by").str.strip_chars().replace("", None),
         "source_file",
         "source_row",
     )  # fmt: skip
@@ -208,7 +219,7 @@ def event_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     return frame.select(
         pl.col("patient_id").str.strip_chars(),
         pl.col("event").str.strip_chars().str.to_lowercase().str.replace_all(r"[\s-]+", "_"),
-        parse_times(frame["date"], profile.time_zone, profile.datetime_formats).alias("occurred_at"),
+        parse_times(frame["date"], profile.time_zone, profile.datetime_formats).utc.alias("occurred_at"),
         "detail",
         "source_file",
         "source_row",

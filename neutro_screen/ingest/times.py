@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -18,35 +18,53 @@ LOCAL_FORMATS: Final = (
 DATE_FORMATS: Final = ("%Y-%m-%d",)
 
 
-def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -> pl.Series:
-    """Parse times into UTC (``Datetime('us')`` without zone).
+#: What was unusual about a time that was read; null for the others.
+DATE_ONLY: Final = "date_only"
+SKIPPED: Final = "time_skipped_by_clock"
+SHOWN_TWICE: Final = "time_shown_twice_by_clock"
+
+
+class ParsedTimes(NamedTuple):
+    """``utc``: ``Datetime('us')`` without zone; ``oddity``: DATE_ONLY, SKIPPED, SHOWN_TWICE or null (String)."""
+
+    utc: pl.Series
+    oddity: pl.Series
+
+
+def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -> ParsedTimes:
+    """Parse times into UTC.
 
     A time with its own offset keeps it; the others are in ``time_zone``. In the hour that a clock shows twice the
-    earlier one is meant; a time that the clock skipped counts one hour later. A date alone is its midnight.
+    earlier one is meant; a time that the clock skipped counts one hour later; both are told in ``oddity``. A date alone
+    is its midnight in UTC: no zone is applied, so that it stays the day that was written (FORMATS.md D.29).
     Null where the text is null or fits no format.
     """
     texts = texts.str.strip_chars()
     texts = texts.set(texts == "", None)
     parsed = pl.Series(texts.name, [None], dtype=pl.Datetime("us")).new_from_index(0, texts.len())
+    oddity = pl.Series(texts.name, [None], dtype=pl.String).new_from_index(0, texts.len())
     for format_ in (*formats, *LOCAL_FORMATS, *DATE_FORMATS):
-        if not _pending(parsed, texts).any():
-            return parsed
-        read = (
-            texts.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
-            if not _has_clock(format_)
-            else texts.str.to_datetime(format_, strict=False, time_unit="us")
-        )
-        if isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone is not None:
-            local = read.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        pending = _pending(parsed, texts)
+        if not pending.any():
+            return ParsedTimes(parsed, oddity)
+        if not _has_clock(format_):
+            read = texts.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
+            found, odd = read, _where(read.is_not_null(), DATE_ONLY)
         else:
-            local = _to_utc(read, time_zone)
-        parsed = parsed.zip_with(parsed.is_not_null(), local)
+            read = texts.str.to_datetime(format_, strict=False, time_unit="us")
+            if isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone is not None:
+                found, odd = read.dt.convert_time_zone("UTC").dt.replace_time_zone(None), None
+            else:
+                found, odd = _to_utc(read, time_zone)
+        parsed = parsed.zip_with(~pending, found)
+        if odd is not None:
+            oddity = oddity.zip_with(~pending, odd)
     for format_ in UTC_FORMATS:
         if not _pending(parsed, texts).any():
             break
         zoned = texts.str.replace(r"[Zz]$", "+00:00").str.to_datetime(format_, strict=False, time_unit="us")
         parsed = parsed.zip_with(parsed.is_not_null(), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
-    return parsed
+    return ParsedTimes(parsed, oddity)
 
 
 def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
@@ -80,13 +98,24 @@ def _pending(parsed: pl.Series, texts: pl.Series) -> pl.Series:
     return parsed.is_null() & texts.is_not_null()
 
 
-def _to_utc(local: pl.Series, time_zone: str) -> pl.Series:
-    if time_zone == "UTC":
-        return local
+def _where(mask: pl.Series, word: str) -> pl.Series:
+    """``word`` where the mask is true, else null."""
+    return pl.select(pl.when(mask).then(pl.lit(word))).to_series()
 
-    def in_utc(times: pl.Series) -> pl.Series:
-        zoned = times.dt.replace_time_zone(time_zone, ambiguous="earliest", non_existent="null")
+
+def _to_utc(local: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series | None]:
+    """Local times in UTC, and which of them the clock skipped or showed twice (None = none of them)."""
+    if time_zone == "UTC":
+        return local, None
+
+    def in_utc(times: pl.Series, ambiguous: Literal["earliest", "latest"] = "earliest") -> pl.Series:
+        zoned = times.dt.replace_time_zone(time_zone, ambiguous=ambiguous, non_existent="null")
         return zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
     exact = in_utc(local)
-    return exact.zip_with(exact.is_not_null() | local.is_null(), in_utc(local.dt.offset_by("1h")))
+    is_skipped = exact.is_null() & local.is_not_null()
+    is_twofold = (exact != in_utc(local, "latest")).fill_null(False)
+    oddity = pl.select(pl.when(is_skipped).then(pl.lit(SKIPPED)).when(is_twofold).then(pl.lit(SHOWN_TWICE))).to_series()
+    if is_skipped.any():
+        exact = exact.zip_with(~is_skipped, in_utc(local.dt.offset_by("1h")))
+    return exact, oddity

@@ -36,6 +36,7 @@ class AncRule(_Rule):
     wbc_bound_below_cells_per_ul: PositiveFloat
     wbc_low_below_cells_per_ul: PositiveFloat
     manual_cells_counted: PositiveInt
+    nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
     significant_digits: PositiveInt
 
@@ -50,6 +51,15 @@ class UnitCheckRule(_Rule):
     alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
     history_ratio: PositiveFloat
+    history_within_d: PositiveInt
+    history_floor_cells_per_ul: PositiveFloat
+
+
+class DecimalMarkRule(_Rule):
+    """When a laboratory's other values tell how 1,234 is meant (FORMATS.md D.3)."""
+
+    minimum_n: PositiveInt
+    minority_fraction: PositiveFloat
 
 
 class RapidDeclineRule(_Rule):
@@ -179,6 +189,8 @@ class MixUpRule(_Rule):
 
     within_d: PositiveInt
     mcv_jump_fl: PositiveFloat
+    repeat_within_h: PositiveInt
+    repeat_ratio: PositiveFloat
     haemoglobin_jump_g_per_dl: PositiveFloat
 
 
@@ -190,6 +202,19 @@ class WorklistRule(_Rule):
     repeat_moderate_h: PositiveInt
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
+
+
+class SilenceRule(_Rule):
+    """When a feed, a laboratory or a kind of data counts as silent (silence.py)."""
+
+    newest_result_h: PositiveFloat
+    laboratory_h: dict[str, PositiveFloat]
+    usual_quantile: PositiveFloat
+    usual_factor: PositiveFloat
+    usual_gaps_n: PositiveInt
+    minimum_gaps_n: PositiveInt
+    shortest_d: PositiveFloat
+    stopped_d: PositiveFloat
 
 
 class DrugRule(_Rule):
@@ -206,6 +231,7 @@ class Policy(_Rule):
     specimen: SpecimenRule
     anc: AncRule
     unit_check: UnitCheckRule
+    decimal_mark: DecimalMarkRule
     rpd_1: RapidDeclineRule
     rpd_2: RapidDeclineRule
     rpd_3: TrueDeclineRule
@@ -220,6 +246,7 @@ class Policy(_Rule):
     mix_up: MixUpRule
     worklist: WorklistRule
     drug: DrugRule
+    silence: SilenceRule
 
     @property
     def sha256(self) -> str:
@@ -231,7 +258,7 @@ class Policy(_Rule):
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
-    An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
+    The file is TOML, or JSON as ``run.policy_values`` has it. An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
 
     Raises:
         ReferenceDataError: a built-in entry has no value, unit or source.
@@ -244,8 +271,9 @@ def load_policy(overrides: Path | None = None) -> Policy:
     chosen = _values(builtin)
     if overrides is not None:
         try:
-            own = _values(tomllib.loads(overrides.read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            text = overrides.read_text("utf-8")
+            own = _values(json.loads(text) if overrides.suffix == ".json" else tomllib.loads(text))
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"policy cannot be read: {error}", where=overrides.name) from None
         for section, value in own.items():
             chosen[section] = {**chosen.get(section, {}), **value} if isinstance(value, dict) else value

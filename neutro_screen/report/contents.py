@@ -10,7 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
-from neutro_screen.store import LATEST_RUN, first_row, read_table
+from neutro_screen.store import LATEST_RUN, RECEIVED, first_row, read_table
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -32,6 +32,13 @@ _WORKLIST: Final = """
     WHERE w.run_id = $run AND w.change {which} 'resolved'
     ORDER BY w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id
 """
+
+
+#: Every record of the patients shown, and the patient it belongs to.
+_RECORDS: Final = (
+    "SELECT patient_id, patient_id AS survivor_id FROM shown UNION "
+    "SELECT patient_id, survivor_id FROM patient_merge WHERE survivor_id IN (SELECT patient_id FROM shown)"
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class RunContents:
     throughput: pl.DataFrame
     review_time: pl.DataFrame
     suspects: pl.DataFrame
+    warnings: pl.DataFrame
 
 
 def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> RunContents:
@@ -93,13 +101,17 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     panels = worklist.sort("is_set_aside", maintain_order=True).head(MOST_PANELS).select("patient_id")
     connection.register("listed", worklist.select("patient_id"))
     connection.register("shown", panels)
+    # Rows keep the id they came with; those of a merged-away record are the surviving patient's.
+    connection.register("shown_record", read_table(connection, _RECORDS))
 
     def of(patients: str, table: str, order: str, columns: str = "*", only: str = "TRUE") -> pl.DataFrame:
-        return read_table(
-            connection,
-            f"SELECT {columns} FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients}) AND {only} "
-            f"ORDER BY {order}",
-        )
+        rows = f"FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients})"
+        if table in RECEIVED and table != "flag":
+            rows = (
+                "FROM (SELECT t.* REPLACE (survivor_id AS patient_id) FROM "
+                f"{table} t JOIN shown_record USING (patient_id)) WHERE TRUE"
+            )
+        return read_table(connection, f"SELECT {columns} {rows} AND {only} ORDER BY {order}")
 
     result_columns = (
         "patient_id, specimen_id, collected_at, analyte, method, value, comparator, unit, value_text, unit_text, status, "
@@ -171,6 +183,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             connection,
             "SELECT * FROM suspect_frequency ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
         ),
+        warnings=read_table(
+            connection,
+            "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run ORDER BY kind, lab NULLS FIRST, detail",
+            {"run": chosen},
+        ),
     )  # fmt: skip
 
 
@@ -178,10 +195,10 @@ def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:
     """The latest temperature on file of each patient shown: patient_id, measured_at, detail (text, degrees Celsius)."""
     return read_table(
         connection,
-        "SELECT patient_id, max(measured_at) AS measured_at, arg_max(detail, measured_at) AS detail FROM ("
+        "SELECT survivor_id AS patient_id, max(measured_at) AS measured_at, arg_max(detail, measured_at) AS detail FROM ("
         "SELECT patient_id, occurred_at AS measured_at, detail FROM event WHERE event = 'temperature' UNION ALL "
         "SELECT patient_id, collected_at, CAST(value AS VARCHAR) FROM lab_result WHERE analyte = 'temp_c') "
-        "WHERE patient_id IN (SELECT patient_id FROM shown) AND detail IS NOT NULL GROUP BY patient_id ORDER BY patient_id",
+        "JOIN shown_record USING (patient_id) WHERE detail IS NOT NULL GROUP BY ALL ORDER BY patient_id",
     )
 
 

@@ -79,6 +79,7 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
         severe_limit=next(band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"),
         bands=load_reference().anc_bands.to_dicts(),
         is_latest=contents.is_latest,
+        warnings=contents.warnings.to_dicts(),
         overview=packed(overview(contents, panels) | {"courses": courses}),
         has_history=contents.trend.height > 1,
         has_baselines=any(panel["baseline"] is not None for panel in panels),

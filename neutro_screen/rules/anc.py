@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_schemas import RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.severity import severity
 from neutro_screen.rules.specimens import SPECIMEN, keep_counting_versions
@@ -15,6 +16,8 @@ from neutro_screen.rules.specimens import SPECIMEN, keep_counting_versions
 _INGREDIENTS: Final = (
     "wbc", "wbc_nrbc_corrected", "neut_abs", "seg_abs", "band_abs", "gran_abs", "neut_pct", "seg_pct", "band_pct",
 )  # fmt: skip
+#: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
+_NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
 
 
@@ -22,26 +25,31 @@ _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct",
 class Counted:
     """``anc``: one row per specimen that a count could be told of; ``not_counted``: the other specimens with any
     result that feeds the ANC, and why not; ``contradicted``: results that the rest of their specimen refutes
-    (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count."""
+    (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count; ``taken_back``: specimens
+    with a cancelled or withdrawn result (and collected_at, reason)."""
 
     anc: pl.DataFrame
     not_counted: pl.DataFrame
     contradicted: pl.DataFrame
+    taken_back: pl.DataFrame
 
     def missing(self) -> pl.DataFrame:
-        """Specimens without a count, and refuted results: patient_id, specimen_id, reason, since (ANC-9b)."""
+        """What leaves a count unknown unless a usable one follows: patient_id, specimen_id, reason, since (ANC-9b)."""
         specimens = pl.concat(frame.select(*SPECIMEN, "collected_at") for frame in (self.anc, self.not_counted))
         refuted = self.contradicted.join(specimens, on=SPECIMEN, how="inner")
         return pl.concat(
-            frame.select(*SPECIMEN, "reason", since="collected_at") for frame in (self.not_counted, refuted)
+            frame.select(*SPECIMEN, "reason", since="collected_at")
+            for frame in (self.not_counted, refuted, self.taken_back)
         )
 
 
 def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:
     """Compute the ANC in cells/uL of every specimen of the accepted results (``LabResult``), ANC-1 ... ANC-11."""
-    feeding = reference.analytes.filter(pl.col("feeds_anc") | pl.col("in_differential"))["analyte"]
+    feeding = reference.analytes.filter(pl.col("feeds_anc") | pl.col("in_differential") | (pl.col("analyte") == _NRBC))[
+        "analyte"
+    ]
     counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(feeding.implode())), policy)
-    wide = with_specimen_columns(counting, reference).pipe(_with_routes, policy)
+    wide = with_specimen_columns(counting, reference).pipe(_with_history_check, policy).pipe(_with_routes, policy)
     contradicted = _contradicted(wide)
     chosen = (
         wide.pipe(_without_contradicted)
@@ -66,7 +74,54 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
         )
         .sort(*SPECIMEN),
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
+        taken_back=_taken_back(results, reference),
     )
+
+
+def _taken_back(results: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Specimens with a cancelled or withdrawn result that feeds the ANC; the reason says which."""
+    feeding = reference.analytes.filter("feeds_anc")["analyte"]
+    return (
+        results.filter(pl.col("status").is_in(RETRACTED_STATUSES) & pl.col("analyte").is_in(feeding.implode()))
+        .group_by(SPECIMEN)
+        .agg(
+            pl.col("collected_at").min(),
+            reason=pl.when((pl.col("status") == "cancelled").any())
+            .then(pl.lit("cancelled"))
+            .otherwise(pl.lit("result_withdrawn")),
+        )
+        .sort(SPECIMEN)
+    )
+
+
+def _with_history_check(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Add ``is_beyond_history``: the reported count is so many times the lowest of the days before that the unit must
+    have changed (ANC-9: the patient's history). Only the few patients with such a range are looked at."""
+    rule = policy.unit_check
+    floor = pl.lit(rule.history_floor_cells_per_ul)
+    lowest = pl.max_horizontal(pl.col("neut_abs").min(), floor)
+    wide_ranging = (
+        wide.lazy()
+        .group_by("patient_id")
+        .agg(is_wide=pl.col("neut_abs").max() >= lowest * rule.history_ratio)
+        .filter("is_wide")
+        .collect()
+    )
+    if not wide_ranging.height:
+        return wide.with_columns(is_beyond_history=pl.lit(False))
+    before = pl.col("neut_abs").rolling_min_by("collected_at", f"{rule.history_within_d}d", closed="left")
+    beyond = (
+        wide.filter(pl.col("neut_abs").is_not_null())
+        .join(wide_ranging.select("patient_id"), on="patient_id", how="semi")
+        .sort("patient_id", "collected_at", "specimen_id")
+        .with_columns(before=before.over("patient_id"))
+        .filter(
+            pl.col("neut_abs") >= pl.max_horizontal("before", floor) * rule.history_ratio,
+            pl.col("before").is_not_null(),
+        )
+        .select(*SPECIMEN, is_beyond_history=pl.lit(True))
+    )
+    return wide.join(beyond, on=SPECIMEN, how="left").with_columns(pl.col("is_beyond_history").fill_null(False))
 
 
 def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
@@ -90,6 +145,7 @@ def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.Da
             (is_other & (pl.col("is_manual") == manual)).sum().alias(f"n_others{_suffix(manual)}")
             for manual in (False, True)
         ),
+        nrbc=pl.when(pl.col("analyte") == _NRBC).then("value").max(),
         collected_at=pl.col("collected_at").min(),
         resulted_at=pl.col("resulted_at").max(),
         lab=pl.col("lab").min(),
@@ -144,8 +200,13 @@ def _only(analyte: str, manual: bool) -> pl.Expr:
 
 def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Add every route of ANC-3 that can be computed, for the automated and the manual differential."""
+    is_uncorrected = pl.col("wbc_nrbc_corrected").is_null() & (pl.col("nrbc") > policy.anc.nrbc_above_per_100_wbc)
     wide = wide.with_columns(
-        wbc=pl.coalesce("wbc_nrbc_corrected", "wbc"),
+        wbc=pl.when(is_uncorrected)
+        .then((pl.col("wbc") * 100 / (100 + pl.col("nrbc"))).round_sig_figs(policy.anc.significant_digits))
+        .otherwise(pl.coalesce("wbc_nrbc_corrected", "wbc")),
+        wbc_as_reported=pl.coalesce("wbc_nrbc_corrected", "wbc"),
+        is_wbc_corrected=(is_uncorrected & pl.col("wbc").is_not_null()).fill_null(False),
         wbc_comparator=pl.when(pl.col("wbc_nrbc_corrected").is_not_null())
         .then("wbc_nrbc_corrected_comparator")
         .otherwise("wbc_comparator"),
@@ -159,6 +220,7 @@ def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         end = _suffix(manual)
         percent, incomplete = _neutrophil_percent(end, policy)
         wide = wide.with_columns(
+            pl.when(_is_in_fractions(end, policy)).then(pl.lit("unit_suspect")).alias(f"contradiction_percent{end}"),
             percent.alias(f"percent{end}"),
             incomplete.alias(f"is_incomplete{end}"),
             (pl.col(f"seg_abs{end}") + pl.col(f"band_abs{end}").fill_null(0))
@@ -183,13 +245,14 @@ def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
             exact & (computed > 0) & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
             & (pl.col("neut_abs") > 0)
         ).then(pl.lit("unit_suspect"))
+        .when(pl.col("neut_abs_comparator").is_null() & pl.col("is_beyond_history")).then(pl.lit("unit_suspect"))
         .when(pl.col("wbc").is_null() & (pl.col("neut_abs") >= policy.unit_check.alone_below_g_per_l * 1000))
         .then(pl.lit("unit_suspect"))
-        .when(exact & (pl.col("neut_abs") > pl.col("wbc") * policy.anc.highest_fraction_of_wbc))
+        .when(exact & (pl.col("neut_abs") > pl.col("wbc_as_reported") * policy.anc.highest_fraction_of_wbc))
         .then(pl.lit("anc_exceeds_wbc")),
         contradiction_manual=pl.when(
             pl.col("neut_abs_manual_comparator").is_null() & pl.col("wbc_comparator").is_null()
-            & (pl.col("neut_abs_manual") > pl.col("wbc") * policy.anc.highest_fraction_of_wbc)
+            & (pl.col("neut_abs_manual") > pl.col("wbc_as_reported") * policy.anc.highest_fraction_of_wbc)
         ).then(pl.lit("anc_exceeds_wbc")),
     )  # fmt: skip
 
@@ -210,7 +273,18 @@ def _neutrophil_percent(end: str, policy: Policy) -> tuple[pl.Expr, pl.Expr]:
         .otherwise(seg + band.fill_null(0))
     )
     undecided = neut.is_not_null() & (band > 0) & ~sums_with & ~sums_without
-    return pl.when(~_is_all_zero(end)).then(percent), undecided.fill_null(False)
+    is_usable = ~_is_all_zero(end) & ~_is_in_fractions(end, policy)
+    return pl.when(is_usable).then(percent), undecided.fill_null(False)
+
+
+def _is_in_fractions(end: str, policy: Policy) -> pl.Expr:
+    """The classes of the differential sum to 1, not to 100: fractions labelled per cent."""
+    low, high = policy.anc.differential_sum_low_pct / 100, policy.anc.differential_sum_high_pct / 100
+    neut, seg, band, others = (pl.col(f"{name}{end}") for name in ("neut_pct", "seg_pct", "band_pct", "others"))
+    segmented = pl.coalesce(neut, seg)
+    sums = (segmented + others, segmented + band + others)
+    is_one = pl.any_horizontal(total.is_between(low, high).fill_null(False) for total in sums)
+    return is_one & (pl.col(f"n_others{end}") > 0)
 
 
 def _is_all_zero(end: str = "") -> pl.Expr:
@@ -236,13 +310,20 @@ def _product_comparator(end: str) -> pl.Expr:
 
 
 def _contradicted(wide: pl.DataFrame) -> pl.DataFrame:
+    analytes = {
+        "contradiction": pl.lit("neut_abs"),
+        "contradiction_percent": pl.when(pl.col("neut_pct").is_not_null())
+        .then(pl.lit("neut_pct"))
+        .otherwise(pl.lit("seg_pct")),
+    }
     return pl.concat(
-        wide.filter(pl.col(f"contradiction{end}").is_not_null()).select(
+        wide.filter(pl.col(f"{verdict}{end}").is_not_null()).select(
             *SPECIMEN,
-            analyte=pl.lit("neut_abs"),
+            analyte=analyte,
             is_manual=pl.lit(end == "_manual"),
-            reason=pl.col(f"contradiction{end}"),
+            reason=pl.col(f"{verdict}{end}"),
         )
+        for verdict, analyte in analytes.items()
         for end in ("", "_manual")
     )
 
@@ -319,6 +400,8 @@ def _with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     uses_percent = pl.col("anc_method").str.starts_with("wbc_percent")
     noted = {
         "conflicting_results": pl.col("has_conflict"),
+        "wbc_corrected_for_nrbc": pl.col("is_wbc_corrected")
+        & (uses_percent | (pl.col("anc_method") == "wbc_upper_bound")),
         "preliminary": pl.col("is_preliminary"),
         "differential_discordant": pl.col("is_discordant"),
         "anc_discordant": differs(pl.col("neut_abs"), computed) | differs(pl.col("neut_abs_manual"), by_hand),

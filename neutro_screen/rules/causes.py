@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -26,10 +25,16 @@ class Chart:
     events: pl.DataFrame
 
     @classmethod
-    def of(cls, *frames: pl.DataFrame | None) -> "Chart":
-        """Medications, patients, diagnoses and events, in this order; None is an empty frame."""
-        models: tuple[Any, ...] = (Medication, Patient, Diagnosis, Event)
-        return cls(*(no_rows(model) if frame is None else frame for model, frame in zip(models, frames, strict=True)))
+    def of(
+        cls,
+        medications: pl.DataFrame | None = None,
+        patients: pl.DataFrame | None = None,
+        diagnoses: pl.DataFrame | None = None,
+        events: pl.DataFrame | None = None,
+    ) -> "Chart":
+        """What is known; None is an empty frame."""
+        frames = zip((Medication, Patient, Diagnosis, Event), (medications, patients, diagnoses, events), strict=True)
+        return cls(*(no_rows(model) if frame is None else frame for model, frame in frames))
 
 
 @dataclass(frozen=True)

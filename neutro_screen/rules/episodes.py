@@ -21,12 +21,16 @@ def with_episode_numbers(anc: pl.LazyFrame) -> pl.LazyFrame:
 
     Adds ``is_low``, ``episode`` (UInt32, counts within the patient), the neighbours ``previous_at``,
     ``previous_anc``, ``previous_is_low``, ``next_at`` and ``next_is_low`` (null at the ends). A result whose severity
-    cannot be told neither starts nor ends an episode.
+    cannot be told neither starts nor ends an episode; a preliminary one may start an episode and never ends it.
     """
+    reads = pl.col("notes").fill_null("")
+    is_preliminary = reads.str.contains("preliminary", literal=True) & ~reads.str.contains(
+        "status_unknown", literal=True
+    )
     before, after = pl.col("patient_id").shift(1), pl.col("patient_id").shift(-1)
     same_before, same_after = (pl.col("patient_id") == before), (pl.col("patient_id") == after)
     return (
-        anc.filter(pl.col("severity").is_not_null())
+        anc.filter(pl.col("severity").is_not_null() & ~(is_preliminary & (pl.col("severity") == pl.lit("normal"))))
         .sort(_ORDER)
         .with_columns(is_low=pl.col("severity") > pl.lit("normal"))
         .with_columns(

@@ -23,13 +23,10 @@ def days_text(days: pl.Expr) -> pl.Expr:
 
 
 def evidence_json(*results: pl.Expr) -> pl.Expr:
-    """The results that a flag was raised from, as a JSON list in order of time."""
-    return (
-        pl.concat_list(*results)
-        .list.eval(pl.element().struct.json_encode())
-        .list.join(", ")
-        .pipe(lambda listed: pl.concat_str(pl.lit("["), listed, pl.lit("]")))
-    )
+    """The results (structs) that a flag was raised from, as a JSON list in order of time."""
+    # Joined as text: a list of structs, encoded element by element, takes ten times as long.
+    listed = pl.concat_str(*(result.struct.json_encode() for result in results), separator=", ")
+    return pl.concat_str(pl.lit("["), listed, pl.lit("]"))
 
 
 def result_struct(specimen_id: str, collected_at: str, anc: str, comparator: str) -> pl.Expr:

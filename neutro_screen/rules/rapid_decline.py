@@ -22,7 +22,7 @@ _ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 
 
 def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``rpd_1`` and ``rpd_2`` (Boolean) and ``rpd_1_highest``, ``rpd_2_highest`` (cells/uL, null = nothing before).
+    """Add ``rpd_1`` and ``rpd_2`` (Boolean) and, where they hold, ``rpd_1_highest`` and ``rpd_2_highest`` (cells/uL).
 
     The highest value of the window counts, and the value in force when the window opened: the last one before it, if
     it is not older than the policy's carry. Upper bounds (<, <=) are no heights to fall from. A fall that ends in the
@@ -30,52 +30,63 @@ def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """
     is_bound = pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False)
     is_high = pl.col("anc_cells_per_ul") > policy.rpd_4.neutrophilia_above_cells_per_ul
+    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
+    below = max(policy.rpd_1.below_cells_per_ul, policy.rpd_2.below_cells_per_ul)
     heights = (
         anc.select(*_ORDER, "anc_cells_per_ul", "anc_comparator")
-        .sort(_ORDER)
-        .with_columns(height=pl.when(~is_bound).then("anc_cells_per_ul"))
+        .with_columns(
+            height=pl.when(~is_bound).then("anc_cells_per_ul"),
+            can_fire=(pl.col("anc_cells_per_ul") < below) & ~may_be_higher,
+        )
         .with_columns(plain_height=pl.when(~is_high).then("height"))
+        .filter(pl.col("can_fire").any().over("patient_id"))
+        .sort(_ORDER)
     )
-    ends_normal = pl.col("anc_cells_per_ul") >= policy.rpd_4.normal_from_cells_per_ul
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     for name, rule in (("rpd_1", policy.rpd_1), ("rpd_2", policy.rpd_2)):
-        heights = _with_highest(heights, "height", rule, f"{name}_any")
-        heights = _with_highest(heights, "plain_height", rule, f"{name}_plain")
-        highest = pl.when(ends_normal).then(f"{name}_plain").otherwise(f"{name}_any")
-        limit = (pl.col(f"{name}_highest") * rule.highest_fraction).round_sig_figs(policy.anc.significant_digits)
-        is_below = pl.col("anc_cells_per_ul") < rule.below_cells_per_ul
-        heights = heights.with_columns(highest.alias(f"{name}_highest")).with_columns(
-            ((pl.col("anc_cells_per_ul") <= limit) & is_below & ~may_be_higher).fill_null(False).alias(name)
+        fell = _falls_to(heights, rule, policy).select(
+            *SPECIMEN, pl.lit(True).alias(name), pl.col("highest").alias(f"{name}_highest")
         )
-    found = heights.select(*SPECIMEN, "rpd_1", "rpd_2", "rpd_1_highest", "rpd_2_highest")
-    return anc.join(found, on=SPECIMEN, how="left", maintain_order="left")
+        anc = anc.join(fell, on=SPECIMEN, how="left", maintain_order="left").with_columns(pl.col(name).fill_null(False))
+    return anc
 
 
-def _with_highest(heights: pl.LazyFrame, height: str, rule: RapidDeclineRule, name: str) -> pl.LazyFrame:
-    inside = pl.col(height).rolling_max_by("collected_at", window_size=f"{rule.window_d}d", closed="both")
-    carried = (
-        heights.filter(pl.col(height).is_not_null())
-        .select("patient_id", carried_at="collected_at", carried=height)
-        .sort("carried_at", "patient_id", "carried")
-    )
-    return (
+def _falls_to(heights: pl.LazyFrame, rule: RapidDeclineRule, policy: Policy) -> pl.LazyFrame:
+    """The results that reach the threshold of a rule, with ``highest``: what they fell from."""
+    low = (
         heights.with_columns(
-            inside=inside.over("patient_id"), opens_at=pl.col("collected_at") - timedelta(days=rule.window_d)
+            pl.col(height)
+            .rolling_max_by("collected_at", window_size=f"{rule.window_d}d", closed="both")
+            .over("patient_id")
+            .alias(f"inside_{height}")
+            for height in ("height", "plain_height")
         )
-        .sort("opens_at", "patient_id", "specimen_id")
-        .join_asof(
-            carried,
+        .filter(pl.col("can_fire") & (pl.col("anc_cells_per_ul") < rule.below_cells_per_ul))
+        .with_columns(opens_at=pl.col("collected_at") - timedelta(days=rule.window_d))
+    )
+    for height in ("height", "plain_height"):
+        # Of two at the same time the higher one counts.
+        carried = (
+            heights.filter(pl.col(height).is_not_null())
+            .select("patient_id", carried_at="collected_at", carried=height)
+            .sort("patient_id", "carried_at", "carried")
+        )
+        low = low.join_asof(
+            carried.rename({"carried": f"carried_{height}"}),
             left_on="opens_at",
             right_on="carried_at",
             by="patient_id",
             strategy="backward",
             tolerance=timedelta(days=rule.carry_d),
             allow_exact_matches=False,
-            check_sortedness=False,  # sorted above; polars cannot see it within groups
-        )
-        .with_columns(pl.max_horizontal("inside", "carried").alias(name))
-        .drop("inside", "opens_at", "carried", "carried_at", strict=False)
-        .sort(_ORDER)
+            check_sortedness=False,  # both are in order of time within each patient; polars cannot see it
+        ).drop("carried_at", strict=False)
+    ends_normal = pl.col("anc_cells_per_ul") >= policy.rpd_4.normal_from_cells_per_ul
+    highest, plain = (
+        pl.max_horizontal(f"inside_{height}", f"carried_{height}") for height in ("height", "plain_height")
+    )
+    limit = (pl.col("highest") * rule.highest_fraction).round_sig_figs(policy.anc.significant_digits)
+    return low.with_columns(highest=pl.when(ends_normal).then(plain).otherwise(highest)).filter(
+        pl.col("anc_cells_per_ul") <= limit
     )
 
 

@@ -5,13 +5,13 @@ Nothing is dropped here: every row comes out as a result to be validated, a non-
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
-from neutro_schemas import RETRACTED_STATUSES
+from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
-from neutro_screen.rules import analytes, values
-from neutro_screen.text import match_key
+from neutro_screen.rules import analytes, origins, values
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,58 @@ def judge_rows(
     """Judge the rows of an extract (``LabRow``).
 
     ``patients`` (patient_id, birth_date) lets results from before birth be found. ``as_of`` bounds the future.
+    ``decimal_mark`` is what the profile states.
     """
-    judged = with_analyte(rows, reference)
+    numbered, sent = origins.number_origins(rows, origins.no_origins())
+    texts = origins.TextCounts()
+    texts.add(numbered)
+    known = judged_origins(sent, texts.counted, reference, policy, decimal_mark)
+    return judge_part(numbered, known, reference, policy, as_of=as_of, patients=patients, decimal_mark=decimal_mark)
+
+
+def judged_origins(
+    sent: pl.DataFrame, texts: pl.DataFrame, reference: Reference, policy: Policy, decimal_mark: str | None = None
+) -> pl.DataFrame:
+    """What the whole extract says of its origins: ``origins.described`` and three verdicts.
+
+    ``decimal_mark`` of the laboratory's analyte where its other values tell it, ``batch_is_suspect``, and ``has_value``
+    where any text could be read in a known unit. ``texts`` are the ``TextCounts`` of the extract: the verdicts are those
+    of the whole of it, however many parts its rows are judged in.
+    """
+    described = origins.described(sent, reference)
+    counted = texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
+    marks = values.decimal_marks(counted, policy)
+    described, counted = (
+        frame.join(marks, on=["lab", "analyte"], how="left", nulls_equal=True, maintain_order="left")
+        for frame in (described, counted)
+    )
+    counted = counted.pipe(with_value, reference, decimal_mark).pipe(with_unit, policy)
+    is_value = (pl.col("value_status") == "ok") & (pl.col("unit_status") == "ok") & pl.col("no_result").is_null()
+    readable = counted.filter(is_value)["origin_no"].unique()
+    return described.join(
+        suspect_batches(counted, policy), on=_BATCH, how="left", nulls_equal=True, maintain_order="left"
+    ).with_columns(has_value=pl.col("origin_no").is_in(readable.implode()))
+
+
+def judge_part(
+    numbered: pl.DataFrame,
+    known: pl.DataFrame,
+    reference: Reference,
+    policy: Policy,
+    *,
+    as_of: datetime,
+    patients: pl.DataFrame | None = None,
+    decimal_mark: str | None = None,
+) -> JudgedRows:
+    """Judge rows with ``origin_no`` by the ``judged_origins`` of their extract; see ``judge_rows``."""
+    judged = numbered.join(known, on="origin_no", how="left").drop("origin_no")
     is_screened = pl.col("not_screened").is_null()
     not_screened = judged.filter(~is_screened)
     screened = (
         judged.filter(is_screened)
-        .pipe(with_status, reference)
         .pipe(with_value, reference, decimal_mark)
         .pipe(with_unit, policy)
         .pipe(with_time, policy, as_of, patients)
-        .pipe(with_reference_range)
         .pipe(with_unit_suspicion, policy)
     )
     is_retraction = pl.col("status").is_in(RETRACTED_STATUSES) | (
@@ -65,38 +106,18 @@ def judge_rows(
     )
 
 
-def with_analyte(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    """Add what ``resolve_analytes`` finds for the row's codes, name, specimen and unit."""
-    keys = list(analytes.KEYS)
-    distinct = rows.select(keys).unique().sort(keys)
-    return rows.join(
-        analytes.resolve_analytes(distinct, reference), on=keys, how="left", nulls_equal=True, maintain_order="left"
-    )
+def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None) -> pl.DataFrame:
+    """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed.
 
-
-def with_status(rows: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    """Add ``status`` from the source's word; an unknown word counts as preliminary and is noted."""
-    known = dict(reference.status_words.select("match_key", "status").iter_rows())
-    words = rows.select("status_text").unique().with_columns(key=match_key(pl.col("status_text")))
-    words = words.select(
-        "status_text",
-        status=pl.col("key").replace_strict(known, default="preliminary", return_dtype=pl.String),
-        status_note=pl.when(~pl.col("key").is_in(list(known), nulls_equal=True)).then(pl.lit("status_unknown")),
-    )
-    return rows.join(words, on="status_text", how="left", nulls_equal=True, maintain_order="left")
-
-
-def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | None) -> pl.DataFrame:
-    """Add ``number``, ``comparator``, ``value_status`` and ``no_result``; only texts that are no numbers are parsed."""
-    rows = rows.with_columns(
-        number=values.number(pl.col("value_text")), is_small_unit=(pl.col("factor") < 1).fill_null(False)
-    )
+    ``stated_mark`` is the decimal mark of the source's profile; without it that of the batch counts (``decimal_mark``).
+    """
+    rows = rows.with_columns(number=values.number(pl.col("value_text")))
     is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
     keys = list(values.KEYS)
-    odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, decimal_mark)
+    read = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
     pending = pl.col("status") == "pending"
     return (
-        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        rows.join(read, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
         .with_columns(
             number=pl.when(is_plain).then("number").otherwise("number_read"),
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
@@ -106,7 +127,7 @@ def with_value(rows: pl.DataFrame, reference: Reference, decimal_mark: str | Non
         .with_columns(
             value_status=pl.when(pl.col("dimension") == "marker").then(pl.lit("ok")).otherwise("value_status")
         )
-        .drop("number_read")
+        .drop("number_read", "decimal_mark")
     )
 
 
@@ -139,31 +160,58 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     else:
         rows = rows.with_columns(birth_date=pl.lit(None, pl.Date))
     counted = pl.coalesce("collected_at", "resulted_at")
+    # A spreadsheet shortens long numbers to 2.02E+11: many specimens would become one.
+    is_damaged = pl.col("specimen_id").str.contains(DAMAGED_NUMBER).fill_null(False)
+    own_number = pl.when(~is_damaged).then("specimen_id")
+    # Birth dates are local days, times UTC: the day of birth may begin up to a day earlier in UTC.
+    first_day = pl.col("birth_date").dt.offset_by("-1d")
     return rows.with_columns(
         collected_at=counted,
-        specimen_id=pl.coalesce("specimen_id", counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
+        specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
         time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time")).then(pl.lit("unreadable"))
         .when(counted.is_null()).then(pl.lit("missing"))
         .when(counted > latest).then(pl.lit("future"))
-        .when(counted.dt.date() < pl.col("birth_date")).then(pl.lit("before_birth"))
+        .when(counted.dt.date() < first_day).then(pl.lit("before_birth"))
         .otherwise(pl.lit("ok")),
         time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null())
         .then(pl.lit("collected_from_result_time")),
         order_note=pl.when(pl.col("collected_at") > pl.col("resulted_at")).then(pl.lit("collected_after_resulted")),
+        specimen_note=pl.when(is_damaged).then(pl.lit("specimen_id_damaged")),
     )  # fmt: skip
 
 
-def with_reference_range(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add ``reference_low`` and ``reference_high`` in the canonical unit, by the row's own factor; unreadable = null."""
-    is_marker = pl.col("dimension") == "marker"
-    factor = pl.when(is_marker).then(1.0).otherwise("factor")
-    offset = pl.when(is_marker).then(0.0).otherwise("offset")
-    return rows.with_columns(
-        ((values.number(pl.col(f"reference_{end}_text")) - offset) * factor)
-        .round_sig_figs(15)
-        .alias(f"reference_{end}")
-        for end in ("low", "high")
+#: A laboratory's results of one test in one unit.
+_BATCH: Final = ["lab", *analytes.KEYS]
+
+
+def suspect_batches(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The batches whose median no ward could have: ``_BATCH`` and ``batch_is_suspect`` (true).
+
+    ``counted`` holds distinct values with their number ``n``: their median is that of the single results.
+    """
+    check = policy.unit_check
+    medians = (
+        counted.filter(_is_checked() & pl.col("value").is_not_null())
+        .group_by(*_BATCH, "value")
+        .agg(pl.col("n").sum())
+        .sort("value")
+        .with_columns(last=pl.col("n").cum_sum().over(_BATCH), total=pl.col("n").sum().over(_BATCH))
+        .group_by(_BATCH)
+        .agg(
+            pl.col("total").first(),
+            lower=pl.col("value").filter(2 * pl.col("last") >= pl.col("total")).min(),
+            upper=pl.col("value").filter(2 * pl.col("last") > pl.col("total")).min(),
+        )
+        .filter(pl.col("total") >= check.batch_minimum_n)
     )
+    median = (pl.col("lower") + pl.col("upper")) / 2
+    return medians.filter(~median.is_between(check.batch_median_low, check.batch_median_high)).select(
+        *_BATCH, batch_is_suspect=pl.lit(True)
+    )
+
+
+def _is_checked() -> pl.Expr:
+    return pl.col("typical_reference_high").is_not_null() & (pl.col("unit_status") == "ok")
 
 
 def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -173,30 +221,27 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     limit. (The reported count against WBC x percent needs the whole specimen: see ``rules.specimens``.)
     """
     check = policy.unit_check
-    is_checked = pl.col("typical_reference_high").is_not_null() & (pl.col("unit_status") == "ok")
-    source = ["lab", *analytes.KEYS]
-    medians = (
-        rows.filter(is_checked & pl.col("value").is_not_null())
-        .group_by(source)
-        .agg(median=pl.col("value").median(), n=pl.len())
-        .filter(
-            (pl.col("n") >= check.batch_minimum_n)
-            & ~pl.col("median").is_between(check.batch_median_low, check.batch_median_high)
-        )
-        .select(*source, batch_is_suspect=pl.lit(True))
-    )
-    if medians.height:
-        rows = rows.join(medians, on=source, how="left", nulls_equal=True, maintain_order="left")
-    else:
-        rows = rows.with_columns(batch_is_suspect=pl.lit(None, pl.Boolean))
     range_ratio = pl.col("reference_high") / pl.col("typical_reference_high")
+    belies_range = _is_checked() & (
+        (range_ratio >= check.range_ratio) | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0))
+    ).fill_null(False)
+    rows = rows.with_columns(belies_range=belies_range)
+    # The white cells' own range speaks for the whole specimen: 50 beside WBC 60 [4000-11000] is 50 cells.
+    specimen = ("patient_id", "specimen_id", "unit_key")
+    belied = rows.filter("belies_range").select(specimen).unique()
+    if belied.height:
+        rows = rows.join(
+            belied.with_columns(specimen_belies=pl.lit(True)), on=specimen, how="left", maintain_order="left"
+        )
+    else:
+        rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
         unit_status=pl.when(
-            is_checked
+            _is_checked()
             & (
                 pl.col("batch_is_suspect").fill_null(False)
-                | (range_ratio >= check.range_ratio).fill_null(False)
-                | ((range_ratio <= 1 / check.range_ratio) & (range_ratio > 0)).fill_null(False)
+                | pl.col("belies_range")
+                | pl.col("specimen_belies").fill_null(False)
                 | (pl.col("value") >= 10 * pl.col("usual_high")).fill_null(False)
             )
         )
@@ -222,7 +267,9 @@ def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
             "code_note",
             "status_note",
             "time_note",
+            "time_oddity",
             "order_note",
+            "specimen_note",
             pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
                 pl.lit("possible_pseudoneutropenia")
             ),

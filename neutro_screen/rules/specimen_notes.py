@@ -25,11 +25,12 @@ def noted(**fired: pl.Expr) -> pl.Expr:
 
 
 def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -> pl.LazyFrame:
-    """Add the note ``possible_wrong_blood_in_tube``.
+    """Add the notes on doubtful tubes.
 
-    It is noted where the ANC changed significantly from the specimen before (``significant_change``, from
+    ``possible_wrong_blood_in_tube`` is noted where the ANC changed significantly from the specimen before (``significant_change``, from
     ``trend.with_significant_fall``) and MCV or haemoglobin jumped with it by more than the policy allows, the specimen
-    before being no older than the policy says. ``results`` are the accepted results (``LabResult``). Nothing is
+    before being no older than the policy says; ``possible_pseudoneutropenia`` where a low count is not borne out by the
+    next one within hours (FORMATS.md D.21). ``results`` are the accepted results (``LabResult``). Nothing is
     removed: it lowers confidence.
     """
     rule = policy.mix_up
@@ -47,10 +48,24 @@ def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     jumped = (_jump("mcv") > rule.mcv_jump_fl).fill_null(False) | (
         _jump("hgb") > rule.haemoglobin_jump_g_per_dl
     ).fill_null(False)
+    after, same = pl.col("collected_at").shift(-1), pl.col("patient_id") == pl.col("patient_id").shift(-1)
+    not_borne_out = (
+        same
+        & (after - pl.col("collected_at") <= timedelta(hours=rule.repeat_within_h))
+        & (pl.col("severity") > pl.lit("normal"))
+        & (pl.col("anc_cells_per_ul").shift(-1) > pl.col("anc_cells_per_ul") * rule.repeat_ratio)
+        & pl.col("anc_comparator").shift(-1).is_null()
+    )
     return (
         anc.sort(_ORDER)
         .join(measured, on=SPECIMEN, how="left", maintain_order="left")
-        .with_columns(notes=noted(possible_wrong_blood_in_tube=recent & jumped & pl.col("significant_change")))
+        .with_columns(
+            notes=noted(
+                possible_wrong_blood_in_tube=recent & jumped & pl.col("significant_change"),
+                possible_pseudoneutropenia=not_borne_out
+                & ~pl.col("notes").str.contains("possible_pseudoneutropenia", literal=True).fill_null(False),
+            )
+        )
         .drop("mcv", "hgb")
     )
 

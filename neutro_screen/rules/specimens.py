@@ -16,9 +16,12 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
     """Keep one value per specimen, analyte and kind of differential.
 
     Needs the columns of ``LabResult``; adds ``is_manual`` and ``conflict`` (two different values with equal claim).
-    A cancelled, deleted or wrong result takes back what was resulted before it, and an equal value of the same time.
-    Of the rest a correction goes before a final, a final before a preliminary, then the latest resulted counts; of two
-    with the same claim the lower. A specimen number found again on draws further apart than the policy allows is a
+    A cancelled, deleted or wrong result takes back what was resulted before it, and an equal value of the same time; one
+    entered in error without a value takes back whatever has the same time, or any where no time is told.
+    Of the rest a correction goes before what it corrects, a final before a preliminary, then the latest resulted counts;
+    of two with the same claim the lower. A final resulted after the last correction is not what that corrected: both
+    have the same claim. So have results of one day that nothing but the day identifies: they may be of two draws. A
+    specimen number found again on draws further apart than the policy allows is a
     re-used number: each collection time is then a specimen of its own.
 
     Only the few specimens with a repeat, a retraction or a re-used number are looked at row by row.
@@ -67,21 +70,33 @@ def _with_own_specimen_when_reused(results: pl.DataFrame) -> pl.DataFrame:
 def _drop_retracted(results: pl.DataFrame) -> pl.DataFrame:
     takes_back = pl.col("status").is_in(RETRACTED_STATUSES)
     reported = results.filter(~takes_back).with_row_index("version")
-    retractions = results.filter(takes_back).select(*_RESULT, back_at="resulted_at", back_value="value")
+    retractions = results.filter(takes_back).select(
+        *_RESULT, back_at="resulted_at", back_value="value", is_error=pl.col("status") == "entered_in_error"
+    )
     same_time = pl.col("back_at").eq_missing(pl.col("resulted_at")) | pl.col("back_at").is_null()
     taken_back = reported.join(retractions, on=_RESULT).filter(
         (pl.col("back_at") > pl.col("resulted_at"))
         | (pl.col("back_at").is_not_null() & pl.col("resulted_at").is_null())
         | (same_time & (pl.col("back_value") == pl.col("value")))
+        | (same_time & pl.col("back_value").is_null() & pl.col("is_error"))
     )
     return reported.join(taken_back, on="version", how="anti").drop("version")
 
 
 def _keep_strongest(results: pl.DataFrame) -> pl.DataFrame:
     strength = pl.col("status").replace_strict({status: rank for rank, status in enumerate(STATUSES)})
-    claim = ("strength", "resulted_at")
+    claim = ("strength", "claimed_at")
+    is_final, is_corrected = pl.col("status") == "final", pl.col("status") == "corrected"
+    corrected_at = pl.col("resulted_at").filter(is_corrected).max().over(_RESULT)
+    is_later = (is_final & (pl.col("resulted_at") > corrected_at)).fill_null(False)
+    # Only the day is told and no specimen number: nothing says that the later result is of the same draw.
+    is_of_the_day = (
+        is_final & pl.col("specimen_id").str.starts_with("@") & pl.col("notes").str.contains("date_only", literal=True)
+    ).fill_null(False)
     ranked = results.with_columns(
-        strength=strength, below=pl.col("comparator").is_in(["<", "<="]).fill_null(False).not_()
+        strength=pl.when(is_later).then(STATUSES.index("corrected")).otherwise(strength),
+        claimed_at=pl.when(is_later).then(corrected_at).when(~is_of_the_day).then("resulted_at"),
+        below=pl.col("comparator").is_in(["<", "<="]).fill_null(False).not_(),
     ).sort(
         *_RESULT, *claim, "value", "below", "source_file", "source_row",
         descending=[False] * len(_RESULT) + [True, True] + [False] * 4,
@@ -90,4 +105,6 @@ def _keep_strongest(results: pl.DataFrame) -> pl.DataFrame:
     strongest = ranked.unique(_RESULT, keep="first", maintain_order=True)
     rivals = ranked.join(strongest.select(*_RESULT, *claim), on=[*_RESULT, *claim], how="semi", nulls_equal=True)
     conflicts = rivals.group_by(_RESULT).agg(conflict=pl.struct("value", "comparator").n_unique() > 1).sort(_RESULT)
-    return strongest.join(conflicts, on=_RESULT, how="left", maintain_order="left").drop("strength", "below")
+    return strongest.join(conflicts, on=_RESULT, how="left", maintain_order="left").drop(
+        "strength", "claimed_at", "below"
+    )

@@ -4,21 +4,23 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.reference import Reference
+from neutro_screen.reference import Policy, Reference
 from neutro_screen.text import match_key
 
 _COMPARATOR_WORDS: Final = {
     "<": "<", "<=": "<=", "=<": "<=", "\u2264": "<=", ">": ">", ">=": ">=", "=>": ">=", "\u2265": ">=", "=": None,
     "less than": "<", "below": "<", "under": "<", "greater than": ">", "more than": ">", "above": ">", "over": ">",
 }  # fmt: skip
-#: Abnormal flags that some analysers print behind the number.
-_FLAGS: Final = ("h", "l", "hh", "ll", "a", "n", "c", "*", "**", "!", "+", "(h)", "(l)", "hi", "lo", "high", "low")
+#: Abnormal flags that some analysers print behind the number; or nothing.
+_FLAG_TAIL: Final = r"^[\s,*!+]*(?:\((?:hh?|ll?)\)|high|low|hi|lo|hh|ll|[hlanc])?[\s,*!+]*$"
 _PARTS: Final = (
     r"^(?P<comparator><=|>=|=<|=>|<|>|\x{2264}|\x{2265}|=|less than|greater than|more than|below|above|under|over)?"
     r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
 )
 #: What decides how a text is read, beside the text itself.
-KEYS: Final = ("value_text", "unit_key", "is_small_unit")
+KEYS: Final = ("value_text", "unit_key", "is_small_unit", "decimal_mark")
+_GROUPED_BY_COMMA: Final = r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
+_GROUPED_BY_POINT: Final = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$"
 
 
 def number(value_text: pl.Expr) -> pl.Expr:
@@ -32,37 +34,85 @@ def is_ambiguous(value_text: pl.Expr, is_small_unit: pl.Expr) -> pl.Expr:
     return is_small_unit & value_text.str.contains(r"^\s*\d{1,3}\.\d{3}\s*$")
 
 
-def read_texts(distinct: pl.DataFrame, reference: Reference, decimal_mark: str | None) -> pl.DataFrame:
+def decimal_marks(texts: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The decimal mark of a laboratory's analyte, told by its other values of the batch (FORMATS.md D.3).
+
+    ``texts`` (lab, analyte, value_text) are the distinct texts of the whole batch with their number ``n``. Returns lab, analyte, decimal_mark
+    ("," or "."), only where enough values bear one mark out and next to none the other.
+    A text bears out the comma where nothing but a decimal comma makes sense of it (0,35; 4,5; 1.234,5), the point
+    likewise (4.5; 0.351; 1,234.5). One group of three digits (1.234; 1,234) says nothing, nor does a whole number.
+    """
+    rule = policy.decimal_mark
+    digits = _digits(pl.col("value_text"))
+    is_comma = digits.str.contains(r"^[+-]?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))$") | digits.str.contains(
+        r"^[+-]?\d{1,3}(?:\.\d{3})+,\d+$"
+    )
+    is_point = digits.str.contains(r"^[+-]?(?:0\.\d+|\d*\.(?:\d{1,2}|\d{4,}))$") | digits.str.contains(
+        r"^[+-]?\d{1,3}(?:,\d{3})+\.\d+$"
+    )
+    borne_out = (
+        texts.group_by("lab", "analyte")
+        .agg(comma=pl.col("n").filter(is_comma).sum(), point=pl.col("n").filter(is_point).sum())
+        .with_columns(most=pl.max_horizontal("comma", "point"), least=pl.min_horizontal("comma", "point"))
+    )
+    return (
+        borne_out.filter(
+            (pl.col("most") >= rule.minimum_n)
+            & (pl.col("least") <= rule.minority_fraction * (pl.col("most") + pl.col("least")))
+        )
+        .select(
+            "lab",
+            "analyte",
+            decimal_mark=pl.when(pl.col("comma") > pl.col("point")).then(pl.lit(",")).otherwise(pl.lit(".")),
+        )
+        .sort("lab", "analyte")
+    )
+
+
+def _digits(value_text: pl.Expr) -> pl.Expr:
+    """The number in a text without comparator, spaces and apostrophes; what stands behind it is left."""
+    return match_key(value_text).str.replace(r"^(?:[<>=]=?|\x{2264}|\x{2265})?\s*", "").str.replace_all(r"[ ']", "")
+
+
+def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | None = None) -> pl.DataFrame:
     """Read distinct texts that are no plain numbers, given with ``KEYS``.
 
     Adds ``number`` (Float64), ``comparator``, ``value_status`` (ok, unparseable, ambiguous_decimal) and ``no_result``
     (kind of non-result, null = it should be a value).
 
-    A comma is the decimal mark with one or two digits after it, or more than three, or a leading zero; with three
-    digits it is a thousands mark where cells per uL are counted, and otherwise ambiguous unless the source's profile
-    states its decimal mark (FORMATS.md D.3). What stands behind the number may be a flag or the row's own unit.
+    ``stated_mark`` is the decimal mark that the source's profile states: it holds for every text. Without it a comma is
+    the decimal mark with one or two digits after it, or more than three, or a leading zero; with three digits it is a
+    thousands mark where cells per uL are counted, and otherwise what ``decimal_mark`` (from ``decimal_marks``, null =
+    cannot be told) says (FORMATS.md D.3). What stands behind the number may be a flag or the row's own unit.
     """
     texts = distinct.with_columns(key=match_key(pl.col("value_text")))
     parts = pl.col("key").str.extract_groups(_PARTS)
     texts = texts.with_columns(parts.alias("parts")).unnest("parts")
     digits = pl.col("number").str.replace_all(r"[ ']", "")
-    decimal_comma = _decimal_comma(digits, decimal_mark)
+    decimal_comma = _stated(digits, stated_mark) if stated_mark else _decimal_comma(digits)
     plain = (
         pl.when(decimal_comma)
         .then(digits.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
         .when(decimal_comma.not_())
         .then(digits.str.replace_all(",", "", literal=True))
     )
+    tail_is_known = (
+        pl.col("tail").str.contains(_FLAG_TAIL)
+        | (pl.col("tail") == pl.col("unit_key"))
+        | _is_same_unit(texts, reference)
+    )
     small_point = is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
-    tail_is_known = pl.col("tail").is_in(["", *_FLAGS]) | (pl.col("tail") == pl.col("unit_key"))
+    point_groups = pl.lit(stated_mark == ",") if stated_mark else (pl.col("decimal_mark") == ",").fill_null(False)
+    without_point = digits.str.replace_all(".", "", literal=True).cast(pl.Float64, strict=False)
     value = plain.cast(pl.Float64, strict=False)
     texts = texts.with_columns(
-        parsed=pl.when(tail_is_known & value.is_finite() & ~small_point | (small_point & pl.lit(decimal_mark == ",")))
-        .then(pl.when(small_point).then(digits.str.replace_all(".", "", literal=True).cast(pl.Float64, strict=False))
-              .otherwise(value)),
-        is_ambiguous=small_point & pl.lit(decimal_mark is None) | (tail_is_known & plain.is_null() & digits.is_not_null()),
+        parsed=pl.when(small_point & point_groups)
+        .then(without_point)
+        .when(~small_point & tail_is_known & value.is_finite())
+        .then(value),
+        is_ambiguous=(small_point & ~point_groups) | (tail_is_known & plain.is_null() & digits.is_not_null()),
         no_result=_no_result(texts, reference),
-    )  # fmt: skip
+    )
     return texts.select(
         *KEYS,
         number=pl.when(pl.col("no_result").is_null()).then("parsed"),
@@ -78,10 +128,32 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, decimal_mark: str |
     )
 
 
-def _decimal_comma(digits: pl.Expr, decimal_mark: str | None) -> pl.Expr:
+def _is_same_unit(texts: pl.DataFrame, reference: Reference) -> pl.Series:
+    """Whether the tail is another spelling of the row's own unit: the same factor wherever both are accepted."""
+    units = reference.unit_factors.filter(pl.col("decision") != "refuse").select(
+        "dimension", "factor", "offset", "match_key"
+    )
+    pairs = (
+        texts.select("unit_key", "tail")
+        .unique()
+        .join(units, left_on="unit_key", right_on="match_key")
+        .join(units, left_on=["dimension", "tail"], right_on=["dimension", "match_key"], suffix="_tail")
+        .group_by("unit_key", "tail")
+        .agg(is_same=((pl.col("factor") == pl.col("factor_tail")) & (pl.col("offset") == pl.col("offset_tail"))).all())
+    )
+    found = texts.select("unit_key", "tail").join(pairs, on=["unit_key", "tail"], how="left", maintain_order="left")
+    return found["is_same"].fill_null(False)
+
+
+def _stated(digits: pl.Expr, mark: str) -> pl.Expr:
+    """As ``_decimal_comma`` where the profile states the mark; null where the text does not keep to it."""
+    other, grouped = (".", _GROUPED_BY_POINT) if mark == "," else (",", _GROUPED_BY_COMMA)
+    keeps = ~digits.str.contains(other, literal=True) | digits.str.contains(grouped)
+    return pl.when(keeps).then(pl.lit(mark == ","))
+
+
+def _decimal_comma(digits: pl.Expr) -> pl.Expr:
     """True: the comma is the decimal mark; False: commas only group thousands; null: it cannot be told."""
-    if decimal_mark is not None:
-        return pl.lit(decimal_mark == ",")
     has_comma = digits.str.contains(",", literal=True)
     has_point = digits.str.contains(".", literal=True)
     return (
@@ -93,6 +165,7 @@ def _decimal_comma(digits: pl.Expr, decimal_mark: str | None) -> pl.Expr:
         .when(digits.str.contains(r"^[+-]?0,\d+$") | digits.str.contains(r"^[+-]?\d+,(\d{1,2}|\d{4,})$"))
         .then(pl.lit(True))
         .when(pl.col("is_small_unit") & digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$")).then(pl.lit(False))
+        .when(digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$")).then(pl.col("decimal_mark") == ",")
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.workspace import private_file
 
-_FILES: Final = ("profile.toml", "policy.toml")
+_FILES: Final = ("profile.toml", "policy.toml", "notify.toml")
 
 
 def write_starter(folder: Path, sample: Path | None = None) -> list[Path]:

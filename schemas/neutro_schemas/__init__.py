@@ -1,7 +1,7 @@
 """The contracts of neutro_screen's tables: pandera models and vocabularies, nothing else."""
 
 from neutro_schemas.chart import Diagnosis, Event, Medication, Patient
-from neutro_schemas.lab_result import LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
+from neutro_schemas.lab_result import DAMAGED_NUMBER, LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
 from neutro_schemas.result import (
     Anc,
     CannotAssess,
@@ -26,6 +26,7 @@ from neutro_schemas.vocabulary import (
 __all__ = [
     "ANC_METHODS",
     "COMPARATORS",
+    "DAMAGED_NUMBER",
     "PRIORITIES",
     "RETRACTED_STATUSES",
     "SEVERITIES",

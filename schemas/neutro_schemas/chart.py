@@ -37,6 +37,11 @@ class Patient(pa.DataFrameModel):
     sex: str = pa.Field(nullable=True, description="Sex as sent.")
     duffy_null: bool = pa.Field(nullable=True, description="Recorded Duffy-null phenotype or genotype; never inferred.")
     ethnicity: str = pa.Field(nullable=True, description="As sent; never moves a threshold.")
+    replaced_by: str = pa.Field(
+        nullable=True,
+        description="Merged: the record that took this one's place; its own id = it stands by itself, an earlier merge "
+        "is undone; null = nothing is said.",
+    )
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
 

@@ -1,6 +1,6 @@
 """Laboratory results: as read, as judged, as stored."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import pandera.polars as pa
 import polars as pl
@@ -9,6 +9,8 @@ from pandera.polars import PolarsData
 from neutro_schemas.vocabulary import COMPARATORS, RETRACTED_STATUSES, STATUSES
 
 Microseconds = Annotated[pl.Datetime, "us", None]
+#: A number as a spreadsheet shortens it, 2.02E+11: what it was is lost (FORMATS.md D.5).
+DAMAGED_NUMBER: Final = r"^\d(?:[.,]\d+)?[eE]\+\d{2,3}$"
 
 
 class LabRow(pa.DataFrameModel):
@@ -19,6 +21,11 @@ class LabRow(pa.DataFrameModel):
     collected_at: Microseconds = pa.Field(nullable=True, description="Collection time, UTC.")
     resulted_at: Microseconds = pa.Field(nullable=True, description="Time of the result, UTC.")
     has_unreadable_time: bool = pa.Field(description="A time was given that could not be read.")
+    time_oddity: str = pa.Field(
+        nullable=True,
+        isin=("date_only", "time_skipped_by_clock", "time_shown_twice_by_clock"),
+        description="What was unusual about the collection time as sent; null for most.",
+    )
     code_system: str = pa.Field(nullable=True, description="System of local_code, for example mimic_itemid.")
     local_code: str = pa.Field(nullable=True, description="The source's own test code.")
     loinc: str = pa.Field(nullable=True, description="LOINC code as sent.")
@@ -52,6 +59,10 @@ class ScreenedResult(pa.DataFrameModel):
     value: float = pa.Field(nullable=True)
     unit: str = pa.Field(nullable=True)
     highest_plausible: float = pa.Field(nullable=True)
+
+    @pa.check("patient_id", name="damaged_patient_id")
+    def _is_no_shortened_number(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(~pl.col(column.key).str.contains(DAMAGED_NUMBER))
 
     @pa.check("time_status", name="missing_time")
     def _has_a_time(cls, column: PolarsData) -> pl.LazyFrame:
@@ -145,7 +156,10 @@ class RejectedRow(pa.DataFrameModel):
     reason: str = pa.Field(description="Why it was refused: the name of the failed check.")
     column: str = pa.Field(nullable=True, description="The column to look at.")
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")
-    scope: str = pa.Field(isin=("row", "specimen"), description="Refused by itself, or refuted by its specimen.")
+    scope: str = pa.Field(
+        isin=("row", "specimen", "merge"),
+        description="Refused by itself, refuted by its specimen, or a merge that leads around a circle.",
+    )
     row: str = pa.Field(description="The row as read, JSON.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")

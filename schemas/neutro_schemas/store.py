@@ -20,7 +20,9 @@ class RunTable(pa.DataFrameModel):
     as_of: Microseconds = pa.Field(description="Index time: the only clock of the rules, UTC.")
     policy_version: str = pa.Field(description="Version of the policy.")
     policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
+    policy_values: str = pa.Field(nullable=True, description="JSON: the policy's values; null before version 2.")
     software_version: str = pa.Field(description="Version of neutro_screen.")
+    schema_version: int = pa.Field(nullable=True, description="Version of the store's tables; null before version 2.")
     rows_in: int = pa.Field(description="Laboratory rows read.")
     rows_accepted: int = pa.Field(description="Laboratory rows accepted and new.")
     rows_rejected: int = pa.Field(description="Laboratory rows refused.")
@@ -46,6 +48,49 @@ class SourceFileTable(pa.DataFrameModel):
     notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
     first_collected_at: Microseconds = pa.Field(nullable=True, description="First collection time, UTC.")
     last_collected_at: Microseconds = pa.Field(nullable=True, description="Last collection time, UTC.")
+
+
+class RunWarning(pa.DataFrameModel):
+    """Something that did not come in: silence is not health."""
+
+    run_id: str = pa.Field(description="Run.")
+    kind: str = pa.Field(
+        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        description="What is amiss.",
+    )
+    lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
+    detail: str = pa.Field(description="In one sentence.")
+    since: Microseconds = pa.Field(nullable=True, description="When it was last heard of, UTC; null = never.")
+
+
+class LaboratoryDay(pa.DataFrameModel):
+    """One day on which a laboratory collected: how often it usually sends."""
+
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null where it has no name.")
+    day: pl.Date = pa.Field(description="Day of collection, UTC.")
+    newest_at: Microseconds = pa.Field(description="Newest collection time of that day, UTC.")
+
+
+class WithdrawnFlag(pa.DataFrameModel):
+    """One flag that no longer stands: a later night knew better."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    specimen_id: str = pa.Field(nullable=True, description="Specimen; null where the rule is about an episode.")
+    episode_id: str = pa.Field(nullable=True, description="Episode.")
+    rule_id: str = pa.Field(description="Rule of RULES.md.")
+    run_id: str = pa.Field(description="Run that first raised the flag.")
+    withdrawn_by: str = pa.Field(description="Run in which it no longer stood.")
+
+
+class PatientMerge(pa.DataFrameModel):
+    """One patient record that was merged into another; its rows are screened as the survivor's."""
+
+    patient_id: str = pa.Field(description="The record that was merged away; rows received under it keep it.")
+    survivor_id: str = pa.Field(description="The record that stands for the person, over any number of merges.")
+    replaced_by: str = pa.Field(description="The record that it was merged into.")
+    source_file: str = pa.Field(description="Name of the input file that said so.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+    run_id: str = pa.Field(description="Run that brought the merge.")
 
 
 class WorklistRow(pa.DataFrameModel):

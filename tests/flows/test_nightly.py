@@ -1,8 +1,7 @@
 """The Prefect flow gives the same tables as the command, and its database learns nothing of any patient."""
 
-import os
-import subprocess
-import sys
+import json
+import re
 from pathlib import Path
 
 import duckdb
@@ -10,32 +9,42 @@ import pytest
 
 from neutro_screen.pipeline import RunSettings, moment, run
 from neutro_screen.store import SCREENED
+from tests.flows.conftest import PrefectServer
 
-ROOT = Path(__file__).parents[2]
-SAMPLE = ROOT / "sample_data"
+SAMPLE = Path(__file__).parents[2] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
+pytestmark = pytest.mark.xdist_group("prefect")
+
 _FLOW = """
-import sys
+import json, sys
 from flows.nightly import nightly
-sample, store, reports = sys.argv[1:]
-nightly(
-    labs=[f"{sample}/labs.csv"], medications=[f"{sample}/medications.csv"], patients=[f"{sample}/patients.csv"],
-    diagnoses=[f"{sample}/diagnoses.csv"], events=[f"{sample}/events.csv"],
-    store=store, reports=reports, as_of="2026-11-22T02:00:00",
-)
+print(json.dumps(nightly(**json.loads(sys.argv[1]))))
 """
-
-
-def prefect_environment(home: Path) -> dict[str, str]:
-    """A private Prefect that phones nobody."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return clean | {
-        "PREFECT_HOME": str(home),
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
-        "PYTHONPATH": str(ROOT),
-    }
+#: The flow of the night with its pauses cut to a second: a file comes late and the disk is full for a moment; then a
+#: night that must be refused.
+_LATE_THEN_REFUSED = """
+import json, os, sys, threading
+import neutro_screen.tasks as module
+from flows.nightly import nightly
+from neutro_screen.errors import PublishError, RefusedInputError
+asked, labs, refused = map(json.loads, sys.argv[1:])
+quick = {"retry_delay_seconds": [1, 1, 1]}
+module.ingest, module.publish = module.ingest.with_options(**quick), module.publish.with_options(**quick)
+publish_step, tried = module.publish_step, []
+def full_at_first(settings, work):
+    tried.append(1)
+    if len(tried) == 1:
+        raise PublishError("the disk is full")
+    return publish_step(settings, work)
+module.publish_step = full_at_first
+threading.Timer(1.5, lambda: os.symlink(labs, asked["labs"][0])).start()
+print(json.dumps(nightly(**asked)["account"]))
+assert len(tried) == 2, tried
+try:
+    nightly(**refused)
+except RefusedInputError:
+    print("refused")
+"""
 
 
 def rows(store: Path, table: str) -> list[tuple[object, ...]]:
@@ -44,29 +53,66 @@ def rows(store: Path, table: str) -> list[tuple[object, ...]]:
         return connection.execute(f'SELECT * FROM "{table}" ORDER BY ALL').fetchall()
 
 
-@pytest.mark.xdist_group("prefect")
-def test_the_flow_publishes_the_same_tables_as_the_command(tmp_path: Path) -> None:
+def test_the_flow_publishes_the_same_tables_as_the_command(tmp_path: Path, prefect_server: PrefectServer) -> None:
     by_flow, by_command = tmp_path / "flow" / "s.duckdb", tmp_path / "command" / "s.duckdb"
-    home = tmp_path / "prefect"
-    home.mkdir(mode=0o700)
-    done = subprocess.run(
-        [sys.executable, "-c", _FLOW, str(SAMPLE), str(by_flow), str(tmp_path / "reports")],
-        env=prefect_environment(home),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    kinds = ("labs", "medications", "patients", "diagnoses", "events")
+    asked = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in kinds}
+    told = {"store": str(by_flow), "reports": str(tmp_path / "reports"), "as_of": NIGHT}
+    done = prefect_server.python("-c", _FLOW, json.dumps(asked | told))
     assert done.returncode == 0, done.stderr[-2000:]
-    chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
-    run(RunSettings(store=by_command, as_of=moment(NIGHT), labs=(str(SAMPLE / "labs.csv"),), **chart))
+    run(RunSettings(store=by_command, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
     for table in (*SCREENED, "lab_result", "rejected_row", "no_result", "worklist_row", "medication"):
         assert rows(by_flow, table) == rows(by_command, table), table
         assert table in ("evidence", "drug_suspect", "workup_step") or rows(by_flow, table), table
     assert (tmp_path / "reports" / "report.html").exists()
     assert not list(by_flow.parent.glob(".neutro-screen-work-*"))
-    kept = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
-    assert kept
-    for told in (kept, done.stdout.encode(), done.stderr.encode()):
-        assert b"P-001" not in told
-        assert b"S-001" not in told
+    assert "P-0" not in done.stdout + done.stderr
+
+
+def test_what_may_pass_is_tried_again_and_a_refusal_is_told_at_once(
+    tmp_path: Path, prefect_server: PrefectServer
+) -> None:
+    bad, told, notify = tmp_path / "bad.csv", tmp_path / "told", tmp_path / "notify.toml"
+    bad.write_text("patient_id,collected_at,loinc,value,unit\nSECRET-ID,2026-11-21,751-8,SECRET,furlongs\n", "utf-8")
+    notify.write_text(f'command = ["tee", "{told}"]\n', "utf-8")
+    store = tmp_path / "s" / "s.duckdb"
+    late = {"labs": [str(tmp_path / "late.csv")], "store": str(store), "as_of": NIGHT}
+    refused = late | {"labs": [str(bad)], "notify": str(notify)}
+    words = (late, str(SAMPLE / "labs.csv"), refused)
+    done = prefect_server.python("-c", _LATE_THEN_REFUSED, *map(json.dumps, words))
+    assert done.returncode == 0, done.stderr[-2000:]
+    account, outcome = done.stdout.splitlines()
+    assert json.loads(account)["rows_in"] == 1665
+    assert rows(store, "anc")
+    assert {task for task in ("ingest", "publish") if re.search(f"{task}-.*Retry 1/3", done.stderr)} == {
+        "ingest", "publish",
+    }  # fmt: skip
+    assert outcome == "refused"
+    assert "validate" in done.stderr
+    assert not re.search("validate-.*Retry", done.stderr)
+    assert told.read_text("utf-8").startswith("neutro-screen FAILED: RefusedInputError, exit code 12")
+    assert "SECRET" not in done.stdout + done.stderr + told.read_text("utf-8")
+
+
+_BACKFILL = """
+import json, sys
+from flows.backfill import backfill
+for _ in range(2):
+    print(json.dumps(backfill(**json.loads(sys.argv[1]))))
+"""
+
+
+def test_a_backfill_runs_its_chunks_as_tasks_and_then_has_nothing_to_do(
+    tmp_path: Path, prefect_server: PrefectServer
+) -> None:
+    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
+    for year, part in ((2024, lines[::2]), (2025, lines[1::2])):
+        (tmp_path / f"labs_{year}.csv").write_text("\n".join([header, *part]), "utf-8")
+    store = tmp_path / "s" / "s.duckdb"
+    asked = {"labs": [f"{tmp_path}/labs_*.csv"], "store": str(store), "by": "year", "as_of": NIGHT}
+    done = prefect_server.python("-c", _BACKFILL, json.dumps(asked))
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert (first["chunks_run"], first["rows_in"], second["chunks_finished_before"]) == (2, 1665, 2)
+    assert "chunk 2 of 2: 2025" in done.stderr
+    assert len(rows(store, "run")) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.ingest import READERS, Kind, ingest
+from neutro_screen.ingest import READERS, Kind, Profile, ingest
 from neutro_screen.simulate import Hospital
 from tests.formats import hospital_files as files
 
@@ -107,15 +107,15 @@ def damaged_file(path: Path, content: bytes, seed: int) -> bytes:
 
 
 class Sample:
-    """A valid input of one reader, and what becomes of damaged copies of it."""
+    """A valid input of one reader, and what becomes of damaged copies of it in the whole of ingest."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.inputs: dict[Kind, list[str]] = {
             kind: paths for kind, paths in WRITERS[name](small_hospital(), folder).items() if kind == "lab"
         }
         self.format = name.split("_", maxsplit=1)[0]
-        source = Path(self.inputs["lab"][0])
-        paths = sorted(source.iterdir()) if source.is_dir() else [source]
+        self.source = Path(self.inputs["lab"][0])
+        paths = sorted(self.source.iterdir()) if self.source.is_dir() else [self.source]
         self.contents = {path: path.read_bytes() for path in paths}
         assert self.format in READERS
 
@@ -126,8 +126,105 @@ class Sample:
         try:
             extract = ingest(self.inputs, format_name=self.format if seed % 2 else None)
         except NeutroScreenError as error:
-            assert error.exit_code in REFUSALS, f"exit code {error.exit_code}"
-            return f"exit_{error.exit_code}"
+            return _refusal(error)
         finally:
             hit.write_bytes(self.contents[hit])
         return "refused_rows" if any(extract.refused.values()) else "accepted"
+
+
+#: Files of a folder format that say something about the rows of others, and what kind the others are of.
+_LOOKUPS: dict[str, tuple[str, ...]] = {"mimic": ("d_labitems", "admissions"), "omop": ("concept",)}
+_KINDS: dict[str, Kind] = {
+    "prescriptions": "medication", "patients": "patient", "diagnoses_icd": "diagnosis", "admissions": "diagnosis",
+    "drug_exposure": "medication", "person": "patient", "condition_occurrence": "diagnosis", "cm": "medication",
+    "dm": "patient",
+}  # fmt: skip
+#: Between the records of formats whose files hold many independent ones.
+_RECORD_ENDS = {"hl7v2": b"\r", "fhir": b"\n"}
+RECORDS_A_FILE = 50
+
+
+class QuickSample(Sample):
+    """The same, for hundreds of thousands of cases: only the reader, and of a folder only the files that it needs.
+
+    Of HL7 messages and NDJSON resources, ``RECORDS_A_FILE`` stand in one file, each damaged by a seed of its own.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__(name, folder)
+        self.folder = folder
+        self.read = READERS[self.format].read
+        self.records = self._records()
+        self.places: dict[Path, tuple[Path, Kind]] = {}
+        for number, path in enumerate(self.contents if self.source.is_dir() else ()):
+            small = folder / f"only-{number}"
+            small.mkdir()
+            stem = path.name.split(".")[0].lower()
+            for other, content in self.contents.items():
+                its_stem = other.name.split(".")[0].lower()
+                feeds = stem in ("d_labitems", "concept") and its_stem in ("labevents", "measurement")
+                feeds |= (stem, its_stem) == ("admissions", "diagnoses_icd")
+                if other == path or its_stem in _LOOKUPS.get(self.format, ()) or feeds:
+                    (small / other.name).write_bytes(content)
+            self.places[path] = small, _KINDS.get(stem, "lab")
+
+    @property
+    def cases_a_file(self) -> int:
+        """How many damaged records, or files, one call of ``outcome`` tries."""
+        return RECORDS_A_FILE if self.records else 1
+
+    def outcome(self, seed: int) -> str:
+        """As for ``Sample``, of what the reader alone makes of it; seeds count files."""
+        if self.records:
+            first = seed * RECORDS_A_FILE
+            return self._read_file(self.source_name(), self._damaged_records(range(first, first + RECORDS_A_FILE)))
+        hit = sorted(self.contents)[seed % len(self.contents)]
+        return self.outcome_of(hit, damaged_file(hit, self.contents[hit], seed))
+
+    def outcome_of(self, hit: Path, content: bytes) -> str:
+        """What becomes of this content of one of the files."""
+        if hit not in self.places:
+            return self._read_file(hit.name, content)
+        place, kind = self.places[hit]
+        changed = place / hit.name
+        changed.write_bytes(content)
+        try:
+            return self._outcome(place, kind)
+        finally:
+            changed.write_bytes(self.contents[hit])
+
+    def source_name(self) -> str:
+        """A name that the reader takes for its own."""
+        return "night.hl7" if self.format == "hl7v2" else "export.ndjson"
+
+    def _records(self) -> list[bytes]:
+        end = _RECORD_ENDS.get(self.format)
+        if end is None:
+            return []
+        whole = b"".join(self.contents.values())
+        if self.format == "hl7v2":
+            return [b"MSH" + message for message in whole.split(b"MSH")[1:]]
+        return [line + end for line in whole.split(end) if line]
+
+    def _damaged_records(self, seeds: range) -> bytes:
+        """After a valid record, so that the file is still taken for what it is."""
+        return self.records[0] + b"".join(damaged(self.records[seed % len(self.records)], seed) for seed in seeds)
+
+    def _read_file(self, name: str, content: bytes) -> str:
+        path = self.folder / name
+        path.write_bytes(content)
+        return self._outcome(path, "lab")
+
+    def _outcome(self, path: Path, kind: Kind) -> str:
+        try:
+            is_refused = False
+            for _, table in self.read(path, kind, Profile()):
+                is_refused |= bool(table.refused)
+        except NeutroScreenError as error:
+            return _refusal(error)
+        return "refused_rows" if is_refused else "accepted"
+
+
+def _refusal(error: NeutroScreenError) -> str:
+    assert error.exit_code in REFUSALS, f"exit code {error.exit_code}"
+    return f"exit_{error.exit_code}"

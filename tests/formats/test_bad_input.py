@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -294,8 +295,27 @@ def test_parquet_with_a_nested_column(tmp_path: Path) -> None:
     refusal(path)
 
 
-def test_postgresql_is_refused_without_its_password(tmp_path: Path) -> None:
+@pytest.mark.parametrize("address", ["postgresql://u:SECRET@localhost:1/cdm", "POSTGRES://u:SECRET@localhost:1/cdm"])
+def test_a_database_that_cannot_be_reached_is_refused_without_its_password(address: str) -> None:
     with pytest.raises(UnreadableInputError) as raised:
-        ingest({"lab": ["postgresql://user:SECRET@host/cdm"]})
+        ingest({"lab": [address]})
     assert "SECRET" not in str(raised.value)
-    assert "PostgreSQL is not read directly" in str(raised.value)
+    assert "the PostgreSQL database cannot be read" in str(raised.value)
+
+
+def test_other_addresses_are_refused_without_their_password() -> None:
+    with pytest.raises(UnreadableInputError, match="are not read") as raised:
+        ingest({"lab": ["mysql://u:SECRET@localhost/cdm"]})
+    assert "SECRET" not in str(raised.value)
+
+
+def test_another_format_from_postgresql_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="from PostgreSQL only OMOP is read"):
+        ingest({"lab": ["postgresql://u@localhost:1/cdm"]}, format_name="fhir")
+
+
+def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
+    monkeypatch.setitem(sys.modules, "adbc_driver_postgresql.dbapi", None)
+    with pytest.raises(ConfigurationError, match=r"neutro-screen\[postgres\]"):
+        ingest({"lab": ["postgresql://u@localhost:1/cdm"]})

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from polars.testing import assert_frame_equal
 
 from neutro_screen.errors import UnreadableInputError
-from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest import Extract, fhir, ingest, pieces
 from neutro_screen.ingest.profile import Profile
 
 UCUM = "http://unitsofmeasure.org"
@@ -182,14 +183,26 @@ def test_deleted_resources_errors_and_others_are_counted(tmp_path: Path) -> None
         "entry": [{"request": {"method": "DELETE", "url": "Observation/1"}}] * 2,
     }
     outcome = {"resourceType": "OperationOutcome", "issue": []}
-    replaced = {
-        "resourceType": "Patient",
-        "id": "1",
-        "link": [{"type": "replaced-by", "other": {"reference": "Patient/2"}}],
-    }
-    extract = read(tmp_path, observation(), deleted, outcome, {"resourceType": "Encounter"}, replaced)
+    extract = read(tmp_path, observation(), deleted, outcome, {"resourceType": "Encounter"})
     notes = next(file.notes for file in extract.files if file.kind == "lab")
-    assert notes == ("deleted_resources:2", "error_outcomes:1", "other_resources:1", "patient_links:1")
+    assert notes == ("deleted_resources:2", "error_outcomes:1", "other_resources:1")
+
+
+def test_a_merge_is_told_by_either_record(tmp_path: Path) -> None:
+    def person(own: str, *links: tuple[str, str]) -> dict[str, Any]:
+        listed = [{"type": kind, "other": {"reference": f"Patient/{other}"}} for kind, other in links]
+        return {"resourceType": "Patient", "id": own, "link": listed}
+
+    patients = read(
+        tmp_path,
+        person("1", ("replaced-by", "2")),
+        person("5", ("replaces", "3"), ("replaces", "4"), ("seealso", "9")),
+        person("6", ("replaced-by", "6")),
+        person("7"),
+    ).patients
+    merged = patients.drop_nulls("replaced_by").sort("patient_id")
+    assert merged.select("patient_id", "replaced_by").rows() == [("1", "2"), ("3", "5"), ("4", "5")]
+    assert set(patients["patient_id"]) == {"1", "3", "4", "5", "6", "7"}
 
 
 def test_lines_that_are_no_resource_are_refused(tmp_path: Path) -> None:
@@ -285,3 +298,69 @@ def test_empty_file(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf\n")
     with pytest.raises(UnreadableInputError, match=r"empty\.ndjson: the file is empty"):
         ingest({"lab": [str(path)]}, format_name="fhir")
+
+
+def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row numbers, refused lines and references hold across blocks and files."""
+    export = tmp_path / "export"
+    export.mkdir()
+    results = [
+        json.dumps(observation(id=f"o{number}", specimen={"reference": f"Specimen/s{number}"}, effectiveDateTime=None))
+        for number in range(40)
+    ]
+    results[7:7] = ["no json", ""]
+    (export / "Observation.ndjson").write_text("\n".join(results), "utf-8")
+    orders = [
+        medication(
+            "MedicationRequest", medicationReference={"reference": f"Medication/m{number}"}, authoredOn="2026-01-01"
+        )
+        for number in range(40)
+    ]
+    (export / "MedicationRequest.ndjson").write_text("\n".join(map(json.dumps, orders)), "utf-8")
+    referred = [
+        {"resourceType": "Medication", "id": f"m{number}", "code": {"text": f"drug {number}"}} for number in range(40)
+    ]
+    referred += [
+        {"resourceType": "Specimen", "id": f"s{number}", "type": {"text": "blood"},
+         "collection": {"collectedDateTime": f"2026-01-01T00:{number:02}:00Z"}}
+        for number in range(40)
+    ]  # fmt: skip
+    (export / "Referred.ndjson").write_text("\n".join(map(json.dumps, referred)), "utf-8")
+    whole = ingest({"lab": [str(export)]})
+    monkeypatch.setattr(fhir, "_BLOCK", 1000)
+    monkeypatch.setattr(pieces, "ROWS_A_PIECE", 3)
+    read = fhir.read_fhir(export, "lab", Profile())
+    assert sum(kind == "lab" and table.rows.height > 0 for kind, table in read) > 5
+    assert_frame_equal(ingest({"lab": [str(export)]}).labs, whole.labs)
+    assert_frame_equal(ingest({"lab": [str(export)]}).medications, whole.medications)
+    assert [str(at) for at in whole.labs["collected_at"][:2]] == ["2026-01-01 00:00:00", "2026-01-01 00:01:00"]
+    assert whole.labs["source_row"].to_list() == [*range(1, 8), *range(10, 43)]
+    assert whole.medications["drug_name"].to_list() == [f"drug {number}" for number in range(40)]
+    assert [line.source_row for line in whole.refused["lab"]] == [8]
+
+
+def test_deleted_resources_are_entered_in_error(tmp_path: Path) -> None:
+    def deleted(*urls: str) -> dict[str, Any]:
+        entries = [{"request": {"method": "DELETE", "url": url}} for url in urls]
+        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+    extract = read(
+        tmp_path,
+        observation(id="a"), observation(id="b"),
+        medication("MedicationRequest", id="m", medicationCodeableConcept={"text": "x"}, authoredOn="2026-01-01"),
+        deleted("Observation/b", "https://host/fhir/MedicationRequest/m", "Patient?identifier=7"),
+    )  # fmt: skip
+    assert extract.labs["status_text"].to_list() == ["final", "entered-in-error"]
+    assert extract.medications["status"].to_list() == ["entered-in-error"]
+
+
+def test_a_damaged_first_line_refuses_one_line_not_the_file(tmp_path: Path) -> None:
+    extract = read(tmp_path, '{"resourceType": "Observation", "id": ', observation(), observation())
+    assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [(1, "broken_json")]
+    assert extract.labs["source_row"].to_list() == [2, 3]
+
+
+def test_a_bundle_with_an_entry_a_line_is_a_document(tmp_path: Path) -> None:
+    entries = [json.dumps(observation()), json.dumps(observation())]
+    text = "[\n" + ",\n".join(entries) + "\n]"
+    assert read(tmp_path, text, name="a.json").labs.height == 2

@@ -340,3 +340,26 @@ def test_people_are_one_row_with_the_latest_word(tmp_path: Path) -> None:
     people = read(tmp_path, known + bare).patients
     assert people.select("patient_id", "sex").rows() == [("0042", "F")]
     assert str(people["birth_date"][0]) == "1970-01-02"
+
+
+@pytest.mark.parametrize("event", ["A18", "A34", "A36", "A40"])
+def test_a_merge_names_the_surviving_record(tmp_path: Path, event: str) -> None:
+    merge = message(
+        "MRG|X9^^^H^AN~0007^^^H^MR", "PV1|1", "PID|1||0043^^^H^MR", "MRG|0008^^^H^MR",
+        header=rf"MSH|^~\&|ADT|H|||20260111||ADT^{event}|1|P|2.5.1",
+    )  # fmt: skip
+    patients = read(tmp_path, message(ORDER, NEUTROPHILS) + merge).patients
+    merged = patients.filter(pl.col("replaced_by").is_not_null())
+    assert merged.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0008", "0043")]
+
+
+def test_a_merge_of_accounts_is_none_of_patients(tmp_path: Path) -> None:
+    header = r"MSH|^~\&|ADT|H|||20260111||ADT^A41|1|P|2.5.1"
+    patients = read(tmp_path, message("MRG|0007^^^H^MR||12", header=header)).patients
+    assert patients.select("patient_id", "replaced_by").rows() == [("0042", None)]
+
+
+def test_a_prior_record_of_another_authority_is_not_merged(tmp_path: Path) -> None:
+    header = r"MSH|^~\&|ADT|H|||20260111||ADT^A40|1|P|2.5.1"
+    text = message("MRG|0007^^^OTHER^MR", header=header)
+    assert read(tmp_path, text, Profile(patient_authority="H")).patients["replaced_by"].to_list() == [None]

@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 
 from neutro_schemas import ScreenedResult
-from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest import Extract, ingest, load_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.results import judge_rows
 from neutro_screen.validate import split_valid
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
+#: Files of the folders that no reader takes anything from, and why.
+NOT_READ = {
+    "LICENSE_ODbL.md": "the licence",
+    "MICROBIOLOGYEVENTS.csv": "cultures; no rule asks for them",
+}
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the open data are not beside the project")
 
 
@@ -58,3 +63,36 @@ def test_mimic_three() -> None:
     accepted, no_results, not_screened, rejected = verdict(extract)
     assert accepted + no_results + not_screened + sum(rejected.values()) == 76074
     assert sum(rejected.values()) < 10
+
+
+def test_nhanes() -> None:
+    profile = load_profile(Path(__file__).parent / "profiles" / "nhanes.toml")
+    extract = ingest(
+        {"lab": [str(DATA / "nhanes" / "CBC_J.csv")], "patient": [str(DATA / "nhanes" / "DEMO_J.csv")]}, profile
+    )
+    assert (extract.labs.height, extract.patients.height) == (83660, 9254)
+    assert dict(extract.patients["sex"].value_counts().iter_rows()) == {"male": 4557, "female": 4697}
+    assert extract.patients["ethnicity"].null_count() == 0
+    assert set(extract.labs["patient_id"]) <= set(extract.patients["patient_id"])
+    judged = judge_rows(extract.labs, load_reference().extended_by(profile.named_analytes, {}), load_policy(),
+                        as_of=datetime(2019, 1, 1), patients=extract.patients)  # fmt: skip
+    accepted, rejected = split_valid(judged.results, ScreenedResult)
+    # A person who was asked and not bled has blanks in every column.
+    assert (accepted.height, judged.no_results.height, judged.not_screened.height, rejected.height) == (
+        75250,
+        8410,
+        0,
+        0,
+    )
+
+
+def test_every_file_is_read() -> None:
+    """Each file of the open data is a source of rows, a lookup table of one, or known not to be read."""
+    profile = load_profile(Path(__file__).parent / "profiles" / "nhanes.toml")
+    read = {"README.md", "D_LABITEMS.csv", "ADMISSIONS.csv"}
+    for folder in ("hl7v2", "fhir", "synthea_fhir", "mimic3_demo"):
+        read |= {file.name for file in ingest({"lab": [str(DATA / folder)]}).files}
+    read |= {file.name for file in ingest({"lab": [str(DATA / "nhanes" / "CBC_J.csv")],
+                                           "patient": [str(DATA / "nhanes" / "DEMO_J.csv")]}, profile).files}  # fmt: skip
+    there = {path.name for path in DATA.rglob("*") if path.is_file()}
+    assert there == read | NOT_READ.keys()

@@ -7,9 +7,12 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest import Extract, cdisc, ingest
+from neutro_screen.ingest.profile import Profile
+from tests.formats import hospital_files
 from tests.formats.hospital_files import write_text_csv, write_xlsx
 
 MEASUREMENT = ("person_id", "measurement_concept_id", "measurement_date", "operator_concept_id", "value_as_number",
@@ -227,3 +230,40 @@ def test_parquet_types_become_text(tmp_path: Path) -> None:
     frame.with_columns(pl.col("collected_at").str.to_datetime(time_zone="UTC")).write_parquet(tmp_path / "x.parquet")
     row = read(tmp_path / "x.parquet").labs.row(0, named=True)
     assert (row["patient_id"], row["value_text"], str(row["collected_at"])) == ("7", "0.4", "2026-01-10 08:00:00")
+
+
+def test_a_merge_in_the_native_layout(tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("patient_id,replaced_by\n0007, 0042\n0042,\n0043,0043\n")
+    patients = ingest({"patient": [str(path)]}).patients
+    assert patients.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0042", None), ("0043", "0043")]
+
+
+def test_datasets_in_many_pieces_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = hospital_files.hospital(finals_only=True)
+    for name, write in {"xpt": hospital_files.write_xpt, "json": hospital_files.write_dataset_json}.items():
+        (tmp_path / name).mkdir()
+        paths = write(of, tmp_path / name)["lab"]
+        whole = ingest({"lab": paths})
+        with monkeypatch.context() as patch:
+            patch.setattr(cdisc, "ROWS_A_PIECE", 7)
+            assert sum(1 for _ in cdisc.read_cdisc(Path(paths[0]), "lab", Profile())) > 20
+            pieces = ingest({"lab": paths})
+        assert_frame_equal(pieces.labs, whole.labs)
+        assert [file.rows for file in pieces.files] == [file.rows for file in whole.files]
+
+
+def test_a_database_whose_concept_ids_are_decimals(tmp_path: Path) -> None:
+    path = tmp_path / "cdm.duckdb"
+    with duckdb.connect(str(path)) as database:
+        database.execute("CREATE TABLE person AS SELECT 1 AS person_id, 1970 AS year_of_birth")
+        database.execute(
+            "CREATE TABLE measurement AS SELECT 1 AS person_id, 3000905.0::DOUBLE AS measurement_concept_id, "
+            "DATE '2026-01-10' AS measurement_date, 4.5 AS value_as_number"
+        )
+        database.execute(
+            "CREATE TABLE concept AS SELECT unnest([3000905, 7]) AS concept_id, 'Leukocytes' AS concept_name, "
+            "'LOINC' AS vocabulary_id, unnest(['6690-2', '0-0']) AS concept_code"
+        )
+    labs = read(path).labs
+    assert labs.select("loinc", "analyte_name", "value_text").rows() == [("6690-2", "Leukocytes", "4.5")]

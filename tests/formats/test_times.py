@@ -9,7 +9,7 @@ from neutro_screen.ingest.times import parse_dates, parse_times
 
 
 def parsed(text: str | None, zone: str = "UTC", *formats: str) -> datetime | None:
-    found: datetime | None = parse_times(pl.Series([text], dtype=pl.String), zone, formats)[0]
+    found: datetime | None = parse_times(pl.Series([text], dtype=pl.String), zone, formats).utc[0]
     return found
 
 
@@ -36,7 +36,7 @@ def test_times_without_a_format(text: str | None, utc: datetime | None) -> None:
     [
         ("%d.%m.%Y %H:%M", "10.01.2026 08:15", datetime(2026, 1, 10, 7, 15)),
         ("%m/%d/%Y %I:%M:%S %p", "1/10/2026 11:15:00 PM", datetime(2026, 1, 10, 22, 15)),
-        ("%d.%m.%Y", "10.01.2026", datetime(2026, 1, 9, 23)),
+        ("%d.%m.%Y", "10.01.2026", datetime(2026, 1, 10)),
         ("%Y-%m-%d %H:%M %z", "2026-01-10 08:15 +0500", datetime(2026, 1, 10, 3, 15)),
     ],
 )
@@ -50,9 +50,17 @@ def test_the_hour_that_a_clock_shows_twice_or_skips() -> None:
     assert parsed("2026-03-08 02:30:00", "America/New_York") == datetime(2026, 3, 8, 7, 30)
 
 
+def test_what_is_odd_about_a_time_is_told() -> None:
+    texts = pl.Series(["2026-03-29 02:30:00", "2026-10-25 02:30:00", "2026-10-25 03:30:00", "2026-03-29", "soon", None])
+    assert parse_times(texts, "Europe/Berlin").oddity.to_list() == [
+        "time_skipped_by_clock", "time_shown_twice_by_clock", None, "date_only", None, None,
+    ]  # fmt: skip
+    assert parse_times(texts, "UTC").oddity.to_list() == [None, None, None, "date_only", None, None]
+
+
 def test_mixed_times_of_one_column() -> None:
     texts = pl.Series(["2026-01-10", "2026-01-10T08:00:00+01:00", "2026-01-10 08:00", "x", None])
-    assert parse_times(texts, "UTC").to_list() == [
+    assert parse_times(texts, "UTC").utc.to_list() == [
         datetime(2026, 1, 10), datetime(2026, 1, 10, 7), datetime(2026, 1, 10, 8), None, None,
     ]  # fmt: skip
 

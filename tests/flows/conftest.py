@@ -1,0 +1,104 @@
+"""One Prefect server on loopback for all flow tests, with a home of its own whose every byte is searched for patients at the end."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_STARTS_WITHIN_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running server: where it keeps its state and the environment of its clients."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def command(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run Prefect's own command line as an operator does."""
+        return self.python("-m", "prefect", *words, timeout=timeout)
+
+    def python(self, *words: str, timeout: float = 240, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run Python as a client of this server."""
+        return subprocess.run(
+            [sys.executable, *words], env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=timeout
+        )
+
+    def start(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """Start a client that keeps running."""
+        with log.open("wb") as file:
+            return subprocess.Popen([sys.executable, *words], env=self.environment, cwd=ROOT, stdout=file, stderr=file)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process that a test has started."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A private Prefect that phones nobody."""
+    home = tmp_path_factory.mktemp("prefect")
+    home.chmod(0o700)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = clean | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        "NEUTRO_SCREEN_HOME": str(ROOT),
+        "PYTHONPATH": str(ROOT),
+    }
+    words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    server = PrefectServer(home, environment)
+    process = server.start(words, home / "server.log")
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/api/health", process, home / "server.log")
+        yield server
+    finally:
+        stop(process)
+    _assert_no_patient_in(home)
+
+
+def _assert_no_patient_in(home: Path) -> None:
+    """After all flow tests: database, logs and results that Prefect kept hold paths and counts, and no patient's value."""
+    kept = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert b"neutro-screen" in kept[home / "prefect.db"]
+    for path, content in kept.items():
+        found = [sentinel for sentinel in _SENTINELS if sentinel in content]
+        assert not found, f"{path.name} holds {found}"
+
+
+#: Patients and specimens of the sample hospital, and what the tests plant.
+_SENTINELS = (b"P-0", b"S-0", b"SECRET-ID", b"furlongs")
+
+
+def _wait_until_healthy(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _STARTS_WITHIN_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urlopen(address, timeout=2):  # noqa: S310 - an address of this file
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(f"the Prefect server did not start: {log.read_text('utf-8')[-2000:]}")

@@ -1,0 +1,82 @@
+"""`prefect deploy --all` with the shipped file, a worker, and a schedule that fires."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.flows.conftest import PrefectServer, stop
+from tests.flows.test_nightly import NIGHT, SAMPLE, rows
+
+pytestmark = pytest.mark.xdist_group("prefect")
+_FIRES_WITHIN_SECONDS = 120
+
+
+def asked_of(server: PrefectServer, path: str, body: dict[str, Any] | None = None) -> Any:
+    """What the server's API answers."""
+    content = json.dumps(body).encode() if body is not None else None
+    address = server.environment["PREFECT_API_URL"] + path
+    with urlopen(Request(address, content, {"Content-Type": "application/json"}), timeout=10) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: PrefectServer) -> PrefectServer:
+    """The server with a work pool and every deployment of prefect.yaml."""
+    asked_of(prefect_server, "/work_pools/", {"name": "neutro-screen", "type": "process"})
+    done = prefect_server.command("--no-prompt", "deploy", "--all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return prefect_server
+
+
+def test_the_deployments_have_a_time_zone_and_one_run_at_a_time(deployed: PrefectServer) -> None:
+    nightly = asked_of(deployed, "/deployments/name/neutro-screen-nightly/nightly")
+    backfill = asked_of(deployed, "/deployments/name/neutro-screen-backfill/backfill")
+    (schedule,) = nightly["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 2 * * *", "Europe/Berlin")
+    assert schedule["active"]
+    assert backfill["schedules"] == []
+    for deployment in (nightly, backfill):
+        assert deployment["global_concurrency_limit"]["limit"] == 1
+        assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+
+
+def test_a_schedule_fires_and_a_worker_screens_the_night(deployed: PrefectServer, tmp_path: Path) -> None:
+    store, notify, told = tmp_path / "s" / "s.duckdb", tmp_path / "notify.toml", tmp_path / "told"
+    notify.write_text(f'command = ["tee", "{told}"]\n', "utf-8")
+    asked = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in ("labs", "medications", "patients", "diagnoses", "events")}
+    asked |= {"store": str(store), "reports": str(tmp_path / "r"), "as_of": NIGHT, "notify": str(notify)}
+    words = ("--no-prompt", "deploy", "--name", "nightly", "--interval", "5", "--params", json.dumps(asked))
+    done = deployed.command(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    worker = deployed.start(
+        ["-m", "prefect", "worker", "start", "--pool", "neutro-screen", "--limit", "1"], tmp_path / "worker.log"
+    )
+    try:
+        completed = _wait_for_a_completed_run(deployed)
+    finally:
+        stop(worker)
+    assert "P-0" not in (tmp_path / "worker.log").read_text("utf-8")
+    assert completed["auto_scheduled"]
+    assert rows(store, "worklist_row")
+    assert (tmp_path / "r" / "report.html").exists()
+    assert re.match(r"neutro-screen: critical patients tonight: [1-9]", told.read_text("utf-8"))
+    (artifact,) = asked_of(deployed, "/artifacts/filter", {"limit": 1, "sort": "UPDATED_DESC"})
+    assert artifact["key"] == "neutro-screen-nightly"
+    assert f"report: {tmp_path / 'r' / 'report.html'}" in artifact["data"]
+
+
+def _wait_for_a_completed_run(server: PrefectServer) -> dict[str, Any]:
+    end = time.monotonic() + _FIRES_WITHIN_SECONDS
+    asked = {"deployments": {"name": {"any_": ["nightly"]}}}
+    while time.monotonic() < end:
+        runs = asked_of(server, "/flow_runs/filter", asked)
+        if done := [run for run in runs if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")]:
+            assert done[0]["state_type"] == "COMPLETED", done[0]["state"]["message"]
+            return dict(done[0])
+        time.sleep(0.5)
+    raise AssertionError(f"no run within {_FIRES_WITHIN_SECONDS} s: {(server.home / 'server.log').read_text()[-2000:]}")

@@ -1,0 +1,79 @@
+"""More rows than the memory allows are judged and screened part by part, with the same result."""
+
+import stat
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.pipeline import bytes_of
+from neutro_screen.store import SCREENED
+from neutro_screen.workspace import BUCKETS, Workspace
+from tests.nights import night, table
+
+RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event", "quality_count")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample hospital, screened in one piece."""
+    path = tmp_path_factory.mktemp("whole") / "s.duckdb"
+    night(path)
+    return path
+
+
+def test_many_parts_end_in_the_tables_of_one(whole: Path, tmp_path: Path) -> None:
+    parted = tmp_path / "s.duckdb"
+    summary = night(parted, memory=400_000)  # some 250 rows at once: seven parts, on disk
+    assert summary.account.rows_in == 1665
+    for name in (*SCREENED, *RECEIVED, "worklist_row"):
+        assert table(parted, name) == table(whole, name), name
+    assert [path.name for path in tmp_path.iterdir() if path.name != "s.duckdb"] == [".s.duckdb.lock"]
+
+
+def test_everybody_is_screened_again_in_parts_although_little_came_in(whole: Path, tmp_path: Path) -> None:
+    parted, few = tmp_path / "s.duckdb", tmp_path / "few.csv"
+    night(parted)
+    lines = (Path(__file__).parents[2] / "sample_data" / "labs.csv").read_text("utf-8").splitlines(keepends=True)
+    few.write_text("".join(lines[:20]), "utf-8")
+    summary = night(parted, labs=few, rescreen_all=True, memory=400_000)
+    assert summary.account.accepted == 0
+    for name in SCREENED:
+        assert table(parted, name) == table(whole, name), name
+
+
+def test_what_a_killed_run_left_behind_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / ".s.duckdb.work" / "lab_row" / "bucket=00"
+    left.mkdir(parents=True)
+    (left / "000001.parquet").write_bytes(b"half a file")
+    assert night(tmp_path / "s.duckdb", memory=400_000).account.rows_in == 1665
+    assert not (tmp_path / ".s.duckdb.work").exists()
+
+
+def test_a_patient_is_in_one_part_only_and_rows_without_patient_are_in_one_too(tmp_path: Path) -> None:
+    ids = [f"{number:04d}" for number in range(2_000)] * 2 + [None] * 3
+    rows = pl.DataFrame({"patient_id": ids, "value": range(len(ids))})
+    work = Workspace(tmp_path / "work", rows_in_memory=100)
+    work.add("row", rows[:50])
+    work.add("row", rows[50:])
+    work.divide(rows.height, 500)
+    parts = [work.rows("row", part) for part in work.parts]
+    assert len(parts) == 9
+    assert pl.concat(parts).sort("value").equals(rows)
+    assert sum(part["patient_id"].drop_nulls().n_unique() for part in parts) == 2_000
+    assert [part["patient_id"].null_count() for part in parts if part["patient_id"].null_count()] == [3]
+    assert max(part.height for part in parts) < 2 * rows.height / len(parts) + rows.height / BUCKETS
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*.parquet")}
+    folders = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_dir()}
+    assert (modes, folders) == ({0o600}, {0o700})
+
+
+@pytest.mark.parametrize("size", ["much", "-4GB", "1KB", ""])
+def test_a_size_of_memory_that_is_none_is_refused(size: str) -> None:
+    with pytest.raises(ConfigurationError, match="no size of memory"):
+        bytes_of(size)
+
+
+def test_sizes_of_memory_are_read_as_people_write_them() -> None:
+    assert (bytes_of("4GB"), bytes_of("512MiB")) == (4_000_000_000, 512 << 20)

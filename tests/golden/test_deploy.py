@@ -75,3 +75,12 @@ def test_what_the_container_copies_is_there_and_its_user_is_nobody_special() -> 
     assert [name for name in copied if not (ROOT / name).exists()] == []
     assert "USER 10001" in text
     assert "--require-hashes" in text
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    named = set(re.findall(r"tests/[\w/]+(?:\.py)?", text)) | {
+        f"tests/{match[1]}/{match[2]}" for match in re.finditer(r"`tests/(\w+)/\w+\.py`, `(test_\w+\.py)`", text)
+    }
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

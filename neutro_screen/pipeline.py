@@ -5,7 +5,7 @@ Every step reads from and writes to a workspace and returns counts only, so that
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,9 +33,10 @@ from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.drift import quality_drift
+from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
-from neutro_screen.ingest.files import private_folder
+from neutro_screen.ingest.files import private_folder, unpacking_in
 from neutro_screen.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -47,6 +48,7 @@ from neutro_screen.merges import (
     with_survivor,
 )
 from neutro_screen.protocol import screen
+from neutro_screen.pseudonyms import load_pseudonyms
 from neutro_screen.quality import merged, quality_counts, quality_measures, row_counts, specimen_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
@@ -61,6 +63,7 @@ from neutro_screen.store import (
     MERGE_STATEMENTS,
     SCHEMA_VERSION,
     SCREENED,
+    audit,
     delete_patients,
     delete_rows,
     first_row,
@@ -73,7 +76,7 @@ from neutro_screen.store import (
     registered,
 )
 from neutro_screen.validate import conform, dtypes, in_shape, no_rows, split_valid
-from neutro_screen.workspace import Workspace, working_folder
+from neutro_screen.workspace import Workspace, work_folder, working_folder
 
 CHART: Final[dict[str, Any]] = {
     "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
@@ -109,6 +112,9 @@ class RunSettings:
     policy: Path | None = None
     max_rejected: float = 0.2
     rescreen_all: bool = False
+    #: file with the key of the pseudonyms; None = identifiers stay as they are
+    pseudonymise: Path | None = None
+    csv_bom: bool = False
     #: bytes that the rows at work may take; more are spread over parts, one after the other
     memory: int = 4 << 30
 
@@ -136,11 +142,6 @@ class Account:
     no_result: int
     duplicate: int
     not_screened: int
-
-    @property
-    def has_no_data(self) -> bool:
-        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
-        return self.rows_in == self.not_screened + self.no_result
 
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
@@ -259,7 +260,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
-    for portion in readers.portions(settings.paths, profile, settings.format):
+    for portion in _portions(settings, profile):
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height
@@ -285,6 +286,14 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
 
 
+def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[readers.Portion]:
+    """The readers' portions, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    with unpacking_in(work_folder(settings.store) if settings.store.name else None):
+        for portion in readers.portions(settings.paths, profile, settings.format):
+            yield pseudonyms.applied(portion) if pseudonyms else portion
+
+
 def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
@@ -298,6 +307,7 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         migrate(settings.store)
         with reading(settings.store) as connection:
             _check_clock(connection, settings)
+            _check_key(connection, settings)
             taken = [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
@@ -492,30 +502,36 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     with publishing(settings.store, settings.memory) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
         previous = _previous_by_survivor(previous, work.survivors)
-        seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
+        screened = pl.concat(work.get("touched", part) for part in work.parts)
+        with registered(connection, "screened", screened):
+            seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
         seen = pl.concat([seen, _under_survivor(seen, work.survivors)])
         for part in work.parts:
             with registered(connection, "screened", work.get("touched", part)):
                 raised = read_table(connection, _FIRST_RAISED)
             publish_part(connection, work, part, raised)
         publish_merges(connection, work)
-        status = read_table(connection, "SELECT * FROM patient_summary").lazy()
-        cases = open_cases(
-            read_table(connection, "SELECT * FROM episode").lazy(),
-            read_table(connection, "SELECT * FROM flag WHERE rule_id LIKE 'RPD-%' AND episode_id IS NULL").lazy(),
-            status,
-            seen.lazy(),
-        )
-        worklist = worklist_rows(cases, status, previous.lazy(), run_id).collect()
+        publish_drug_matches(connection)
+        worklist = _worklist(connection, screened, previous, seen, settings.as_of, run_id)
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
-        counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
+        patients = first_row(connection, "SELECT count(*) FROM patient_summary")
+        counts = _counts(work, worklist) | {
+            "patients": patients[0] if patients else 0, "cannot_assess": unknown[0] if unknown else 0,
+        }  # fmt: skip
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         warnings = _silence(connection, settings, account, work)
         insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
-        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
+        run_row = _run_row(settings, work, account, counts, touched, newest)
+        insert(connection, "run", run_row)
+        rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
+        audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = _publish_quality(connection, settings, work)
-    report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
+    report = (
+        write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
+        if settings.reports is not None
+        else None
+    )
     return RunSummary(
         run_id=run_id,
         account=account,
@@ -610,11 +626,45 @@ _PREVIOUS_WORKLIST: Final = (
     "SELECT * FROM worklist_row WHERE run_id = "
     "(SELECT run_id FROM run WHERE as_of < $as_of ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Episodes that were published as resolved, save those first shown by another run for the same night.
-_SEEN_EPISODES: Final = (
-    "SELECT episode_id FROM episode WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN "
-    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved'), false)"
+_SHOWN_TONIGHT: Final = (
+    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved')"
 )
+#: Episodes of the patients now screened that were published as resolved, save those first shown by another run for the
+#: same night.
+_SEEN_EPISODES: Final = (
+    "SELECT episode_id FROM episode SEMI JOIN screened USING (patient_id) "
+    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_SHOWN_TONIGHT}, false)"
+)
+#: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
+_CASES: Final = (
+    "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
+    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
+)
+_STANDING_DECLINES: Final = (
+    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id AND s.last_collected_at = f.raised_at "
+    "WHERE f.rule_id LIKE 'RPD-%' AND f.episode_id IS NULL"
+)
+
+
+def _worklist(
+    connection: DuckDBPyConnection,
+    screened: pl.DataFrame,
+    previous: pl.DataFrame,
+    seen: pl.DataFrame,
+    as_of: datetime,
+    run_id: str,
+) -> pl.DataFrame:
+    """The worklist of this run. Only what can be on it is read, so that it costs the same after many years."""
+    with registered(connection, "screened", screened):
+        episodes = read_table(connection, _CASES, {"as_of": as_of})
+    declines = read_table(connection, _STANDING_DECLINES)
+    wanted = _patients_of([episodes, declines, previous])
+    with registered(connection, "wanted", wanted):
+        status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
+    cases = open_cases(episodes.lazy(), declines.lazy(), status, seen.lazy())
+    return worklist_rows(cases, status, previous.lazy(), run_id).collect()
+
+
 _FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
     "SEMI JOIN screened USING (patient_id) GROUP BY patient_id, specimen_id, episode_id, rule_id"
@@ -747,6 +797,26 @@ def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
         )
 
 
+def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never mix pseudonyms of two keys, or pseudonyms and identifiers: one patient would become two."""
+    row = first_row(connection, f"SELECT pseudonym_key FROM run WHERE run_id = ({LATEST_RUN})")
+    if row is None or row[0] == _fingerprint(settings):
+        return
+    if settings.pseudonymise is None:
+        raise StoreError("holds pseudonyms", where=settings.store.name, remedy="Name their key with --pseudonymise.")
+    held = "identifiers" if row[0] is None else "pseudonyms of another key"
+    raise StoreError(
+        f"holds {held}",
+        where=settings.store.name,
+        remedy="A key is chosen with the first run: use that one, or a new store.",
+    )
+
+
+def _fingerprint(settings: RunSettings) -> str | None:
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    return pseudonyms.fingerprint if pseudonyms else None
+
+
 def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
     """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
@@ -853,7 +923,7 @@ def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
     )
 
 
-def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> dict[str, Any]:
+def _counts(work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
     """Counts for the summary: low results of the touched patients by severity, open rows by priority, changes."""
     open_rows = worklist.filter(pl.col("change") != "resolved")
     severities = pl.concat(work.get("anc", part).select("severity") for part in work.parts)
@@ -866,7 +936,6 @@ def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> di
         "flags": by(severities, "severity", SEVERITIES[:0:-1]),
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
-        "patients": status.height,
     }
 
 
@@ -876,7 +945,7 @@ def _run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "pseudonym_key": _fingerprint(settings), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION, "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",

@@ -6,7 +6,11 @@ like and see the new one with their next connection.
 """
 
 import fcntl
+import getpass
+import glob
+import hashlib
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +26,8 @@ import neutro_schemas as contract
 from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
+    AuditTable,
+    DrugMatch,
     LaboratoryDay,
     PatientMerge,
     QualityCount,
@@ -34,7 +40,7 @@ from neutro_schemas.store import (
     WithdrawnFlag,
     WorklistRow,
 )
-from neutro_screen.errors import ConfigurationError, PublishError, StoreError
+from neutro_screen.errors import ConfigurationError, PublishError, StoreError, did_you_mean
 
 SCHEMA_VERSION: Final = 2
 #: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
@@ -76,6 +82,8 @@ TABLES: Final[Mapping[str, Any]] = {
     "laboratory_day": LaboratoryDay,
     "patient_merge": PatientMerge,
     "review": ReviewTable,
+    "audit": AuditTable,
+    "drug_match": DrugMatch,
 }
 RECEIVED: Final = (
     "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
@@ -126,9 +134,29 @@ def lock(store: Path) -> Iterator[None]:
             raise StoreError(
                 "another run is using the store", where=store.name, remedy="Wait until it has ended."
             ) from None
+        _sweep(store)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed processes left beside the store: half a copy, and second names of earlier files."""
+    shutil.rmtree(next_folder(store), ignore_errors=True)
+    for name in store.parent.glob(f".{glob.escape(store.name)}.*.*"):
+        process = name.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            name.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
@@ -146,20 +174,36 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 where=store.name,
                 remedy="`neutro-screen migrate` or the next run brings it up to date and keeps a backup.",
             )
-        yield connection
+        try:
+            yield connection
+        except duckdb.Error as error:
+            if not _is_damage(error):
+                raise
+            raise _damaged(store) from None
 
 
 @contextmanager
 def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not store.is_file():
-        raise StoreError("no such store", where=str(store), remedy="`neutro-screen run` makes one.")
+        others = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
+        raise StoreError(
+            "no such store",
+            where=str(store),
+            remedy=did_you_mean(store.name, others) + "`neutro-screen run` makes one.",
+        )
     with _own_name(store) as path:
         try:
             connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)
         except duckdb.Error as error:
             raise _why_not_open(error, store) from None
     with connection:
+        _keep_quiet(connection)
         yield connection
+
+
+def _keep_quiet(connection: duckdb.DuckDBPyConnection) -> None:
+    """Where a program has no file of its own DuckDB draws a bar on standard output after two seconds."""
+    connection.execute("SET enable_progress_bar = false")
 
 
 @contextmanager
@@ -215,18 +259,19 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None, *, anew: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
     Whatever happens before that moment leaves the published file as it was. A store of an older version is brought
     up to this one on the way, and the old file is kept (``backup_of``). ``memory`` bounds what DuckDB keeps in memory,
-    in bytes; the rest waits in the private folder.
+    in bytes; the rest waits in the private folder. With ``anew`` the rows that are left go into a new file, so that nothing
+    deleted is in its bytes.
 
     Raises:
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    folder = store.with_name(f".{store.name}.next")
+    folder = next_folder(store)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -246,23 +291,41 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
             if version != SCHEMA_VERSION:
                 _build(connection)
             yield connection
-            connection.execute("COMMIT")
-            connection.execute("USE memory")
-            connection.execute("CHECKPOINT store")
-            connection.execute("DETACH store")
+            _finish(connection)
+        if anew:
+            copy = _written_anew(copy, store)
         os.chmod(copy, 0o600)
         _synchronise(copy)
         if version is not None and version != SCHEMA_VERSION:
             _keep_backup(store, folder, version)
+        # A log beside the file is of somebody who wrote into it; with the new file it would not open for anybody.
+        log_of(store).unlink(missing_ok=True)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
-        raise PublishError(
-            f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
-        ) from None
+    except duckdb.Error as error:
+        if _is_damage(error):
+            raise _damaged(store) from None
+        if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+            raise
+        raise _not_published(store, "the database could not be written") from None
+    except OSError as error:
+        raise _not_published(store, error.strerror or "the file could not be written") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_published(store: Path, reason: str) -> PublishError:
+    return PublishError(f"could not be published ({reason})", where=store.name, remedy="The previous results stand.")
+
+
+def log_of(store: Path) -> Path:
+    """DuckDB's log of what was written into the file and is not yet part of it; a published store has none."""
+    return store.with_name(f"{store.name}.wal")
+
+
+def next_folder(store: Path) -> Path:
+    """The private folder in which the next state of the store is made."""
+    return store.with_name(f".{store.name}.next")
 
 
 def migrate(store: Path) -> Path | None:
@@ -285,6 +348,34 @@ def backup_of(store: Path, version: int) -> Path:
     return store.with_name(f"{store.stem}.v{version}.backup{store.suffix}")
 
 
+def backups_of(store: Path) -> list[Path]:
+    """The files that were kept before migrations."""
+    return sorted(store.parent.glob(f"{glob.escape(store.stem)}.v*.backup{glob.escape(store.suffix)}"))
+
+
+def _written_anew(copy: Path, store: Path) -> Path:
+    """A file with the same rows in the same order that was written from the first byte: nothing deleted is left in it."""
+    fresh = copy.with_name("anew.duckdb")
+    with _attached(fresh, store) as connection:
+        _build(connection)
+        quoted = str(copy).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS present (READ_ONLY)")
+        connection.execute("BEGIN TRANSACTION")
+        for table in TABLES:
+            listed = ", ".join(f'"{name}"' for name in columns_of(table))
+            connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {listed} FROM present."{table}"')
+        _finish(connection)
+    return fresh
+
+
+def _finish(connection: duckdb.DuckDBPyConnection) -> None:
+    """Commit, and leave the file complete in itself, without a log."""
+    connection.execute("COMMIT")
+    connection.execute("USE memory")
+    connection.execute("CHECKPOINT store")
+    connection.execute("DETACH store")
+
+
 def _keep_backup(store: Path, folder: Path, version: int) -> None:
     """Keep the old file under the backup's name: the same bytes, no copy where the file system knows hard links."""
     kept = folder / "backup"
@@ -299,6 +390,7 @@ def _keep_backup(store: Path, folder: Path, version: int) -> None:
 
 def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
+    _keep_quiet(connection)
     try:
         name = str(copy).replace("'", "''")
         connection.execute(f"ATTACH '{name}' AS store (STORAGE_VERSION '{STORAGE_VERSION}')")
@@ -364,8 +456,20 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     text = str(error)
     if "lock" in text.lower():
         return StoreError("another program is writing to the store", where=store.name, remedy="Close it and try again.")
+    return _damaged(store)
+
+
+def _damaged(store: Path) -> StoreError:
     return StoreError(
         "is damaged, or no DuckDB file", where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup."
+    )
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    """DuckDB says so in words only: a checksum that does not fit, a block that cannot be read."""
+    text = str(error)
+    return isinstance(error, duckdb.FatalException | duckdb.SerializationException) or any(
+        word in text for word in ("Corrupt", "checksum", "Could not read", "Failed to load metadata")
     )
 
 
@@ -451,6 +555,32 @@ def record_review(
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [patient_id, status, until, note, by, at, known[0]["priority"], known[0]["nadir"]],
         )
+        audit(connection, at=at, action="review", by=by, patient_id=patient_id, counts={status: 1})
+
+
+def audit(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    at: datetime,
+    action: str,
+    by: str | None,
+    counts: Mapping[str, int],
+    patient_id: str | None = None,
+) -> None:
+    """Write down what is being done; of a patient only the hash of the identifier is kept."""
+    subject = None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
+    connection.execute(
+        'INSERT INTO audit ("at", action, "by", subject_sha256, counts) VALUES (?, ?, ?, ?, ?)',
+        [at, action, by or user_name(), subject, json.dumps(dict(counts), sort_keys=True)],
+    )
+
+
+def user_name() -> str | None:
+    """The user of the machine; None where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def _build(connection: duckdb.DuckDBPyConnection) -> None:
@@ -588,6 +718,77 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         ORDER BY run_id, priority DESC, patient_id
         """,
         "What changed from one run to the next: new, escalated, unchanged, improved, resolved.",
+    ),
+    "run_trend": (
+        """
+        SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
+               count(w.patient_id) FILTER (w.change <> 'resolved') AS on_worklist,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'critical'::priority) AS critical,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'high'::priority) AS high,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'medium'::priority) AS medium,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'low'::priority) AS low,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'info'::priority) AS info,
+               count(*) FILTER (w.change = 'new') AS new, count(*) FILTER (w.change = 'escalated') AS escalated,
+               count(*) FILTER (w.change = 'improved') AS improved,
+               count(*) FILTER (w.change = 'unchanged') AS unchanged,
+               count(*) FILTER (w.change = 'resolved') AS resolved,
+               CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
+        FROM run r LEFT JOIN worklist_row w USING (run_id)
+        GROUP BY ALL ORDER BY r.as_of, r.run_id
+        """,
+        "One run: patients on its worklist by priority, what changed, who could not be assessed.",
+    ),
+    "review_time": (
+        """
+        WITH shown AS (
+            SELECT w.patient_id, w.run_id AS first_run_id, w.priority AS first_priority, r.started_at AS first_shown_at,
+                   lead(r.started_at) OVER (PARTITION BY w.patient_id ORDER BY r.started_at, r.run_id) AS next_shown_at
+            FROM worklist_row w JOIN run r USING (run_id) WHERE w.change = 'new'
+        )
+        SELECT s.patient_id, s.first_run_id, s.first_priority, s.first_shown_at, min(v."at") AS first_decision_at,
+               arg_min(v.status, v."at") AS first_status, arg_min(v."by", v."at") AS first_by,
+               date_diff('minute', s.first_shown_at, min(v."at")) / 60.0 AS hours_to_review
+        FROM shown s LEFT JOIN review v ON v.patient_id = s.patient_id AND v."at" >= s.first_shown_at
+             AND (s.next_shown_at IS NULL OR v."at" < s.next_shown_at)
+        GROUP BY s.patient_id, s.first_run_id, s.first_priority, s.first_shown_at
+        ORDER BY s.first_shown_at, s.patient_id
+        """,
+        "One stay of a patient on the worklist: when a run first showed it, when somebody first decided; null = not yet.",
+    ),
+    "review_throughput": (
+        """
+        SELECT CAST(v."at" AS DATE) AS reviewed_on, v."by" AS reviewer, count(*) AS decisions,
+               count(DISTINCT v.patient_id) AS patients, count(*) FILTER (v.status = 'acknowledged') AS acknowledged,
+               count(*) FILTER (v.status = 'snoozed') AS snoozed, count(*) FILTER (v.status = 'dismissed') AS dismissed,
+               median(t.hours_to_review) AS median_hours_to_review
+        FROM review v LEFT JOIN review_time t ON t.patient_id = v.patient_id AND t.first_decision_at = v."at"
+        GROUP BY 1, 2 ORDER BY reviewed_on, reviewer NULLS LAST
+        """,
+        "One day and reviewer: decisions, and hours from first shown to first decision (median). Null = nobody named.",
+    ),
+    "suspect_frequency": (
+        """
+        WITH suspected AS (
+            SELECT s.ingredient, any_value(s.drug_class) AS drug_class,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'likely') AS likely,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'possible') AS possible,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'expected') AS expected,
+                   count(DISTINCT s.patient_id) AS suspected
+            FROM drug_suspect s JOIN episode e USING (episode_id)
+            WHERE e.ended_at IS NULL AND s.category IN ('likely', 'possible', 'expected') GROUP BY s.ingredient
+        ), exposed AS (
+            SELECT d.ingredient, count(DISTINCT m.patient_id) AS exposed
+            FROM drug_match d JOIN medication m ON d.drug_name IS NOT DISTINCT FROM m.drug_name
+                 AND d.atc_code IS NOT DISTINCT FROM m.atc_code AND d.rxcui IS NOT DISTINCT FROM m.rxcui
+                 AND d.route IS NOT DISTINCT FROM m.route
+            WHERE m.patient_id IN (SELECT patient_id FROM patient_summary) GROUP BY d.ingredient
+        )
+        SELECT s.*, coalesce(x.exposed, s.suspected) AS exposed
+        FROM suspected s LEFT JOIN exposed x USING (ingredient)
+        ORDER BY s.likely DESC, s.possible DESC, s.expected DESC, s.ingredient
+        """,
+        "One drug suspected in open episodes: patients by category, and screened patients whose list names the drug "
+        "(exposed). Not a rate of harm, no proof of a cause.",
     ),
     "data_quality": (
         'SELECT run_id, source_file, lab, analyte, disposition, reason, "rows" FROM quality_count '

@@ -13,6 +13,9 @@ from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules import analytes, origins, values
 
+#: Words of a comment that say that the count may be wrong.
+CLUMPING: Final = r"(?i)clump|agglutin|citrate"
+
 
 @dataclass(frozen=True)
 class JudgedRows:
@@ -268,9 +271,7 @@ def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
             "time_oddity",
             "order_note",
             "specimen_note",
-            pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
-                pl.lit("possible_pseudoneutropenia")
-            ),
+            pl.when(pl.col("comment").str.contains(CLUMPING)).then(pl.lit("possible_pseudoneutropenia")),
             separator=", ",
             ignore_nulls=True,
         ).replace("", None),

@@ -21,6 +21,7 @@ class RunTable(pa.DataFrameModel):
     policy_version: str = pa.Field(description="Version of the policy.")
     policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
     policy_values: str = pa.Field(nullable=True, description="JSON: the policy's values; null before version 2.")
+    pseudonym_key: str = pa.Field(nullable=True, description="Fingerprint of the key of the pseudonyms; null = none.")
     software_version: str = pa.Field(description="Version of neutro_screen.")
     schema_version: int = pa.Field(nullable=True, description="Version of the store's tables; null before version 2.")
     rows_in: int = pa.Field(description="Laboratory rows read.")
@@ -33,7 +34,7 @@ class RunTable(pa.DataFrameModel):
     data_kinds: str = pa.Field(description="Kinds of data received so far, comma-separated; others are unknown.")
     counts: str = pa.Field(description="JSON: the account, flags by severity and priorities.")
     newest_result_at: Microseconds = pa.Field(nullable=True, description="Newest collection time received, UTC.")
-    status: str = pa.Field(description="done.")
+    status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
 class SourceFileTable(pa.DataFrameModel):
@@ -171,6 +172,18 @@ class QualityDrift(pa.DataFrameModel):
     words: str = pa.Field(description="The finding as a sentence.")
 
 
+class AuditTable(pa.DataFrameModel):
+    """One thing that was done to the store: a run, a review, a removal."""
+
+    at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
+    action: str = pa.Field(isin=("run", "review", "retention"), description="What.")
+    by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
+    subject_sha256: str = pa.Field(
+        nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
+    )
+    counts: str = pa.Field(description="JSON: rows by kind or table.")
+
+
 class ReviewTable(pa.DataFrameModel):
     """One decision of a reviewer."""
 
@@ -184,6 +197,20 @@ class ReviewTable(pa.DataFrameModel):
         nullable=True, description="Priority when it was reviewed; a higher one wakes it."
     )
     nadir_cells_per_ul: float = pa.Field(nullable=True, description="Nadir when it was reviewed; a lower one wakes it.")
+
+
+class DrugMatch(pa.DataFrameModel):
+    """One way in which the medication lists write a drug, and an ingredient that it names."""
+
+    drug_name: str = pa.Field(nullable=True, description="The drug as written by the source.")
+    atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
+    rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
+    route: str = pa.Field(nullable=True, description="Route as sent.")
+    ingredient: str = pa.Field(
+        nullable=True, description="Ingredient of the drug tables; null where no table knows it."
+    )
+    drug_class: str = pa.Field(nullable=True, description="Its class.")
+    matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
 
 
 INTERNAL_COMMENTS: Final = {

@@ -38,7 +38,9 @@ def quality_drift(tonight: pl.DataFrame, before: pl.DataFrame, run_id: str, poli
     found = [rule(now, past, rules.filter(pl.col("kind") == kind), policy) for kind, rule in _RULES.items()]
     rank = rules.group_by("what").agg(pl.col("rank").min())
     findings = pl.concat(found).join(rank, on="what", how="left").with_columns(run_id=pl.lit(run_id))
-    ordered = findings.sort("rank", "what", "lab", "analyte", "n", descending=[*[False] * 4, True])
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].implode()
+    is_minor = pl.col("analyte").is_not_null() & ~pl.col("analyte").is_in(feeding)
+    ordered = findings.sort("rank", "what", "lab", is_minor, "analyte", "n", descending=[*[False] * 5, True])
     return in_shape(_once(ordered), QualityDrift)
 
 

@@ -98,7 +98,12 @@ def _with_dimension(resolved: pl.DataFrame, reference: Reference) -> pl.DataFram
         & ~(pl.col("name_found") & (pl.col("name_dimension") == pl.col("dimension")).fill_null(False))
         & pl.col("name_found")
     )
+    dimension = pl.when(contradicted).then(by_unit).otherwise(pl.coalesce("dimension", by_unit, pl.lit("count")))
+    # MIMIC-III's items of percentages carry LOINC codes of counts: the item is right, the code is told to be wrong.
+    loinc_is_wrong = has_both & (pl.col("loinc_cell") == pl.col("cell")) & (pl.col("loinc_dimension") != dimension)
     return resolved.with_columns(
-        dimension=pl.when(contradicted).then(by_unit).otherwise(pl.coalesce("dimension", by_unit, pl.lit("count"))),
-        code_note=pl.when(contradicted).then(pl.lit("code_contradicts_unit")),
+        dimension=dimension,
+        code_note=pl.when(contradicted | (loinc_is_wrong & (by_unit == dimension))).then(
+            pl.lit("code_contradicts_unit")
+        ),
     )

@@ -32,6 +32,8 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
+from neutro_screen.drift import quality_drift
+from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
 from neutro_screen.ingest.files import private_folder, unpacking_in
@@ -47,12 +49,13 @@ from neutro_screen.merges import (
 )
 from neutro_screen.protocol import screen
 from neutro_screen.pseudonyms import load_pseudonyms
+from neutro_screen.quality import merged, quality_counts, quality_measures, row_counts, specimen_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
 from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.origins import TextCounts, no_origins, number_origins
-from neutro_screen.rules.results import JudgedRows, judge_part, judged_origins
+from neutro_screen.rules.results import judge_part, judged_origins
 from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
@@ -111,6 +114,7 @@ class RunSettings:
     rescreen_all: bool = False
     #: file with the key of the pseudonyms; None = identifiers stay as they are
     pseudonymise: Path | None = None
+    csv_bom: bool = False
     #: bytes that the rows at work may take; more are spread over parts, one after the other
     memory: int = 4 << 30
 
@@ -139,11 +143,6 @@ class Account:
     duplicate: int
     not_screened: int
 
-    @property
-    def has_no_data(self) -> bool:
-        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
-        return self.rows_in == self.not_screened + self.no_result
-
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
         told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
@@ -167,6 +166,8 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
+    drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
 
@@ -243,8 +244,11 @@ def check(settings: RunSettings) -> dict[str, Any]:
         work.divide(work.noted("rows_in"), settings.rows_at_once)
         for part in work.parts:
             validate_step(settings, work, part)
-            work.settle(part, ())
-        return {"rows_in": work.noted("rows_in"), "counted": _counted(work), "quality": _quality(work)}
+            work.settle(part, ("row_count",))
+        quality = _quality_rows(work, merged(work.get("row_count", part) for part in work.parts), "check")
+        return {
+            "rows_in": work.noted("rows_in"), "counted": _counted(work), "quality": quality.drop("run_id").to_dicts()
+        }  # fmt: skip
 
 
 def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
@@ -401,8 +405,9 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     work.put("rejected_row", pl.concat(refused), part)
     for kind, chart in charts.items():
         work.put(kind, chart.accepted, part)
-    quality = quality_counts(judged, accepted, rejected)
-    work.note("quality", quality + _unmatched_drugs(charts["medication"].accepted), part)
+    counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
+    work.put("row_count", counts, part)
+    work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
     work.note("newest", _iso(results["collected_at"].max()), part)
     counted = {
         "accepted": accepted.height, "rejected": rejected.height, "no_result": judged.no_results.height,
@@ -473,6 +478,9 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     new = work.get("new_lab_result", part)
     contradicted = with_own_records(result.contradicted, survivors)
     kept = _refuted(new, contradicted, "anti")
+    time_zone = load_profile(settings.profile).time_zone
+    counts = specimen_counts(new, result.anc, _refuted(new, contradicted), time_zone)
+    work.put("specimen_count", counts, part)
     work.put("new_lab_result", kept.sort(*_IDENTITY[:5], *_PLACE), part)
     work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
     counted = work.noted("counted", part)
@@ -492,7 +500,9 @@ def _received(rows: pl.DataFrame) -> pl.DataFrame:
 
 #: The steps that are taken for one part after the other, and the frames that publishing needs of them.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
-OUTCOMES: Final = ("touched", "refuted", *(f"new_{name}" for name in HISTORY), *SCREENED)
+OUTCOMES: Final = (
+    "touched", "refuted", "row_count", "specimen_count", *(f"new_{name}" for name in HISTORY), *SCREENED,
+)  # fmt: skip
 #: Where a row was read.
 _PLACE: Final = ("source_file", "source_row", "run_id")
 _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
@@ -518,7 +528,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     """
     run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **_counted(work, "settled"))
     account.check()
-    _check_share(account, settings)
+    _check_share(account, settings, work)
     touched = sum(work.noted("patients_touched", part) for part in work.parts)
     newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
     with publishing(settings.store, settings.memory) as connection:
@@ -533,6 +543,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
                 raised = read_table(connection, _FIRST_RAISED)
             publish_part(connection, work, part, raised)
         publish_merges(connection, work)
+        publish_drug_matches(connection)
         worklist = _worklist(connection, screened, previous, seen, settings.as_of, run_id)
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
@@ -547,8 +558,12 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         insert(connection, "run", run_row)
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
-        insert(connection, "quality_count", _quality_rows(_quality(work), run_id))
-    report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
+        drift = _publish_quality(connection, settings, work)
+    report = (
+        write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
+        if settings.reports is not None
+        else None
+    )
     return RunSummary(
         run_id=run_id,
         account=account,
@@ -560,8 +575,50 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         newest_result_at=newest,
         report=str(report) if report else None,
         everybody_because=work.noted("everybody_because"),
+        drift=drift,
         warnings=tuple(row | {"since": _iso(row["since"])} for row in warnings.to_dicts()),
     )
+
+
+def _publish_quality(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> tuple[str, ...]:
+    """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
+    run_id, counts = work.noted("run_id"), _quality_totals(work)
+    measures = quality_measures(counts, run_id)
+    drift = _drift(connection, settings, measures, run_id)
+    insert(connection, "quality_count", _quality_rows(work, counts, run_id))
+    insert(connection, "quality_measure", measures)
+    insert(connection, "quality_drift", drift)
+    return tuple(drift["words"])
+
+
+def _quality_totals(work: Workspace) -> pl.DataFrame:
+    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
+
+
+def _drift(connection: DuckDBPyConnection, settings: RunSettings, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    policy = load_policy(settings.policy)
+    before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
+    return quality_drift(measures, before, run_id, policy)
+
+
+def _drift_in_words(settings: RunSettings, work: Workspace) -> list[str]:
+    """What drifted in a run that will not be published."""
+    if not settings.store.exists():
+        return []
+    run_id = work.noted("run_id")
+    with reading(settings.store) as connection:
+        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+    return drift["words"].to_list()
+
+
+#: Findings in the message of a refused run.
+_MOST_NAMED: Final = 3
+#: What the laboratories sent in the last runs of earlier nights; of several runs for one night the latest.
+_LAST_MEASURES: Final = (
+    "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "
+    "FROM run WHERE as_of < $as_of QUALIFY row_number() OVER "
+    "(PARTITION BY as_of ORDER BY started_at DESC, run_id DESC) = 1) ORDER BY as_of DESC LIMIT $runs)"
+)
 
 
 def _silence(connection: DuckDBPyConnection, settings: RunSettings, account: Account, work: Workspace) -> pl.DataFrame:
@@ -828,13 +885,15 @@ def _patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def _check_share(account: Account, settings: RunSettings) -> None:
+def _check_share(account: Account, settings: RunSettings, work: Workspace) -> None:
+    """A laboratory that changed its units overnight can fail a whole run: the message names it."""
     screened = account.rows_in - account.not_screened
     if screened and account.rejected / screened > settings.max_rejected:
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
-            remedy="`neutro-screen check` lists the reasons. Nothing was published.",
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
 
 
@@ -865,30 +924,6 @@ def _broken_lines(portion: readers.Portion) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=dtypes(RejectedRow))
 
 
-def quality_counts(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame) -> list[dict[str, Any]]:
-    """Counts by file, laboratory, analyte, disposition and reason; those of parts add up."""
-    own_name = pl.coalesce("local_code", "loinc", pl.lit("")) + pl.lit(" ") + pl.coalesce("analyte_name", pl.lit(""))
-    parts = [
-        accepted.with_columns(disposition=pl.lit("accepted"), reason=pl.lit(None, pl.String)),
-        rejected.with_columns(disposition=pl.lit("rejected")),
-        judged.no_results.with_columns(disposition=pl.lit("no_result"), reason="kind"),
-        judged.not_screened.with_columns(
-            disposition=pl.lit("not_screened"), reason="not_screened", analyte=own_name.str.strip_chars()
-        ),
-    ]
-    return pl.concat(part.group_by(_QUALITY).agg(rows=pl.len()) for part in parts).to_dicts()
-
-
-_QUALITY: Final = ("source_file", "lab", "analyte", "disposition", "reason")
-
-
-def _quality(work: Workspace) -> list[dict[str, Any]]:
-    """The counts of all parts."""
-    counted = [row for part in work.parts for row in work.noted("quality", part)]
-    frame = pl.DataFrame(counted, schema=dtypes(QualityCount)).drop("run_id")
-    return frame.group_by(_QUALITY).agg(pl.col("rows").sum()).sort(_QUALITY).to_dicts()
-
-
 def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
     unmatched = unmatched_names(matched_medications(medications)).collect()
@@ -899,8 +934,17 @@ def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _quality_rows(counted: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
-    return pl.DataFrame(counted, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+def _quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
+    names = [row for part in work.parts for row in work.noted("unmatched_drugs", part)]
+    drugs = pl.DataFrame(names, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+    keys = [name for name in drugs.columns if name != "rows"]
+    return pl.concat(
+        [
+            quality_counts(counts, run_id),
+            drugs.group_by(keys).agg(pl.col("rows").sum()).select(drugs.columns).sort(keys),
+        ]
+    )
 
 
 def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:

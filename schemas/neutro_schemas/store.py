@@ -132,6 +132,46 @@ class QualityCount(pa.DataFrameModel):
     rows: int = pa.Field(description="Number of rows.")
 
 
+class QualityMeasure(pa.DataFrameModel):
+    """One measure of data quality of one run: how many of how many, and the share or the median."""
+
+    run_id: str = pa.Field(description="Run.")
+    source_file: str = pa.Field(nullable=True, description="Name of the file; null = all files of the laboratory.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
+    analyte: str = pa.Field(nullable=True, description="Analyte; null = all of the laboratory's rows.")
+    measure: str = pa.Field(
+        description="rows, accepted, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
+        "wbc_without_differential, anc_discordant, hour_of_day, or what is odd about a collection time: date_only, "
+        "midnight, collected_after_resulted, collected_from_result_time, time_skipped_by_clock, "
+        "time_shown_twice_by_clock."
+    )
+    detail: str = pa.Field(
+        nullable=True,
+        description="Reason, kind of non-result, unit as sent, code or hour (local); null = all of them together.",
+    )
+    n: int = pa.Field(description="How many: rows, or specimens for the differential, discordance and hours.")
+    of: int = pa.Field(description="Of how many.")
+    value: float = pa.Field(nullable=True, description="n / of; for median the median in the canonical unit.")
+
+
+class QualityDrift(pa.DataFrameModel):
+    """One thing about a laboratory that is not as it was in its last runs."""
+
+    run_id: str = pa.Field(description="Run.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
+    analyte: str = pa.Field(nullable=True, description="Analyte; null = the laboratory as a whole.")
+    what: str = pa.Field(
+        description="What drifted: a measure of quality_measure, volume, silent or new_laboratory (drift_rules.csv)."
+    )
+    before: str = pa.Field(nullable=True, description="As it was, in words.")
+    now: str = pa.Field(nullable=True, description="As it is, in words.")
+    before_value: float = pa.Field(nullable=True, description="As it was: share, median or rows a run.")
+    now_value: float = pa.Field(nullable=True, description="As it is.")
+    n: int = pa.Field(description="Rows or specimens of this run that say so.")
+    runs: int = pa.Field(description="Earlier runs that it was compared with.")
+    words: str = pa.Field(description="The finding as a sentence.")
+
+
 class AuditTable(pa.DataFrameModel):
     """One thing that was done to the store: a run, a review, a removal."""
 
@@ -157,6 +197,20 @@ class ReviewTable(pa.DataFrameModel):
         nullable=True, description="Priority when it was reviewed; a higher one wakes it."
     )
     nadir_cells_per_ul: float = pa.Field(nullable=True, description="Nadir when it was reviewed; a lower one wakes it.")
+
+
+class DrugMatch(pa.DataFrameModel):
+    """One way in which the medication lists write a drug, and an ingredient that it names."""
+
+    drug_name: str = pa.Field(nullable=True, description="The drug as written by the source.")
+    atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
+    rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
+    route: str = pa.Field(nullable=True, description="Route as sent.")
+    ingredient: str = pa.Field(
+        nullable=True, description="Ingredient of the drug tables; null where no table knows it."
+    )
+    drug_class: str = pa.Field(nullable=True, description="Its class.")
+    matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
 
 
 INTERNAL_COMMENTS: Final = {

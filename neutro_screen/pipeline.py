@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -297,7 +297,7 @@ def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[reade
 def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
-    Screened again are those with an open episode (their status depends on the index time) and, after a change of
+    Screened again are those with an open episode that is not settled (its status depends on the index time) and, after a change of
     policy or program, when a kind of data comes for the first time, or with ``rescreen_all``, everybody.
     """
     kinds = frozenset(work.noted("kinds_tonight"))
@@ -314,7 +314,7 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             # A kind of data that comes for the first time is no longer unknown, of anybody.
             because = _why_everybody(settings, before, kinds - known_kinds)
             kinds |= known_kinds
-            recalled = read_table(connection, _EVERYBODY if because else _WITH_OPEN_EPISODE)
+            recalled = read_table(connection, _EVERYBODY) if because else _unsettled(connection, settings)
             counted = first_row(connection, "SELECT (SELECT count(*) FROM lab_result), count(*) FROM patient_summary")
             stored_rows = counted[0] * recalled.height // counted[1] if counted and counted[1] else 0
             statements = read_table(connection, MERGE_STATEMENTS)
@@ -345,7 +345,39 @@ def _of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
 
 
 _EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
-_WITH_OPEN_EPISODE: Final = "SELECT DISTINCT patient_id FROM episode WHERE ended_at IS NULL"
+#: Patients with an open episode and something in their chart since: a count, a drug given, still given or planned, an
+#: event. (PIT-1 counts the days of a drug that is still given.)
+_UNSETTLED: Final = """
+    WITH patient_open AS (SELECT DISTINCT patient_id FROM episode WHERE ended_at IS NULL),
+    record AS (
+        SELECT patient_id AS record_id, patient_id FROM patient_open
+        UNION ALL
+        SELECT m.patient_id, survivor_id FROM patient_merge m JOIN patient_open o ON o.patient_id = survivor_id
+    ),
+    happened AS (
+        SELECT patient_id, last_collected_at AS "at" FROM patient_summary SEMI JOIN patient_open USING (patient_id)
+        UNION ALL
+        SELECT r.patient_id, greatest(start_date_latest, coalesce(end_date, DATE '9999-12-31')) FROM medication m JOIN record r ON record_id = m.patient_id
+        UNION ALL
+        SELECT r.patient_id, occurred_at FROM event e JOIN record r ON record_id = e.patient_id
+        UNION ALL
+        SELECT r.patient_id, "date" FROM diagnosis d JOIN record r ON record_id = d.patient_id
+    )
+    SELECT patient_id FROM happened GROUP BY patient_id HAVING coalesce(max("at") >= $settled, true)
+"""
+
+
+def _unsettled(connection: DuckDBPyConnection, settings: RunSettings) -> pl.DataFrame:
+    """The patients (patient_id) whose open episode may look different tonight though nothing came in.
+
+    Long after the last date of a chart every due date and window has run out. Measured from the run before, so that
+    everybody is screened once more after that.
+    """
+    before = first_row(connection, "SELECT max(as_of) FROM run")
+    if before is None or before[0] is None:
+        return pl.DataFrame(schema={"patient_id": pl.String})
+    settled = before[0] - timedelta(days=load_policy(settings.policy).worklist.settled_d)
+    return read_table(connection, _UNSETTLED, {"settled": settled})
 
 
 def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:

@@ -208,6 +208,7 @@ class WorklistRule(_Rule):
     """Priority and due dates (RULES.md section 7, WRK-2)."""
 
     new_d: PositiveInt
+    settled_d: PositiveInt
     repeat_severe_h: PositiveInt
     repeat_moderate_h: PositiveInt
     repeat_mild_h: PositiveInt

@@ -201,3 +201,20 @@ def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(
     with pytest.raises(PublishError, match="No space left on device"):
         night(path)
     assert path.read_bytes() == store.read_bytes()
+
+
+def test_patients_with_an_open_episode_are_screened_until_nothing_can_change_any_more(tmp_path: Path) -> None:
+    store, at_once, nothing = tmp_path / "s.duckdb", tmp_path / "at_once.duckdb", tmp_path / "nothing.csv"
+    nothing.write_text((SAMPLE / "labs.csv").read_text("utf-8").splitlines()[0] + "\n", "utf-8")
+    night(store)
+    touched = [
+        night(store, labs=nothing, as_of=as_of).patients_touched
+        for as_of in ("2026-11-23T02:00:00", "2028-11-23T02:00:00", "2029-11-23T02:00:00")
+    ]
+    assert touched[0] > 0
+    assert touched[1] == touched[0], "everybody once more after it has settled"
+    assert 0 < touched[2] < touched[1], "those with a drug that is still given stay"
+    night(at_once, as_of="2029-11-23T02:00:00")
+    for name in SCREENED:
+        leave_out = "run_id" if name == "flag" else ""
+        assert table(store, name, leave_out) == table(at_once, name, leave_out), name

@@ -200,8 +200,9 @@ def grades(path: Path) -> dict[str, Any]:
     from neutro_screen.rules import severity
 
     frame, bands = _counts().lazy(), load_reference().grade_bands
-    graded = severity.grades(pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0), bands)
-    return measured(lambda: {"values": float(frame.select(**graded).collect().height)})
+    count, comparator, limit, age_days = pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0)
+    graded = severity.with_every_grade(frame, count, comparator, limit, age_days, bands).select(pl.col("^.*_grade$"))
+    return measured(lambda: {"values": float(graded.collect().height)})
 
 
 def ladder(path: Path) -> dict[str, Any]:

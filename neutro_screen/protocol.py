@@ -103,7 +103,9 @@ def screen(
 
     numbered = with_episode_numbers(specimens.lazy()).collect(engine="in-memory")
     cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
-    episodes = episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).collect()
+    episodes = (
+        episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).collect(engine="in-memory")
+    )
     causes = find_causes(episodes.lazy(), anc.lazy(), labs, chart, exposures, policy, as_of, data_kinds)
 
     raised = (
@@ -113,7 +115,7 @@ def screen(
         episode_flags(episodes.lazy()),
         causes.flags.lazy(),
     )
-    flags = pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()).collect()
+    flags = pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()).collect(engine="in-memory")
     declines = verdicts(flags.lazy(), specimens.lazy()).collect()
     ranked = with_priority(episodes, declines, flags, specimens, causes, reference, as_of)
 

@@ -19,11 +19,17 @@ _INGREDIENTS: Final = (
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 _NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
+#: What is told of each count; the other columns are working.
+_TOLD: Final = (
+    *SPECIMEN, "collected_at", "resulted_at", "lab", "reference_low", "anc_cells_per_ul", "anc_comparator", "anc_method",
+    "notes", "wbc", "wbc_comparator", "neut_pct", "seg_pct", "seg_abs", "neut_abs", "neut_abs_manual", "segs_and_bands",
+    "segs_and_bands_manual", "from_percent", "from_percent_manual", "chosen_manual",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Counted:
-    """``anc``: one row per specimen that a count could be told of; ``not_counted``: the other specimens with any
+    """``anc``: one row per specimen that a count could be told of, sorted by specimen; ``not_counted``: the other specimens with any
     result that feeds the ANC, and why not; ``contradicted``: results that the rest of their specimen refutes
     (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count; ``taken_back``: specimens
     with a cancelled or withdrawn result (and collected_at, reason)."""
@@ -59,9 +65,8 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
     )
     has_count = pl.col("anc_cells_per_ul").is_not_null()
     return Counted(
-        anc=chosen.filter(has_count).sort(*SPECIMEN),
-        not_counted=chosen.filter(~has_count & pl.col("has_feeding"))
-        .select(
+        anc=chosen.select(_TOLD).filter(has_count),
+        not_counted=chosen.filter(~has_count & pl.col("has_feeding")).select(
             *SPECIMEN,
             "collected_at",
             reason=pl.when(pl.col("is_all_zero"))
@@ -71,8 +76,7 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
             .when(pl.col("wbc").is_not_null())
             .then(pl.lit("no_differential"))
             .otherwise(pl.lit("no_white_cell_count")),
-        )
-        .sort(*SPECIMEN),
+        ),
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
         taken_back=_taken_back(results, reference),
     )
@@ -121,7 +125,9 @@ def _with_history_check(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         )
         .select(*SPECIMEN, is_beyond_history=pl.lit(True))
     )
-    return wide.join(beyond, on=SPECIMEN, how="left").with_columns(pl.col("is_beyond_history").fill_null(False))
+    return wide.join(beyond, on=SPECIMEN, how="left", maintain_order="left").with_columns(
+        pl.col("is_beyond_history").fill_null(False)
+    )
 
 
 def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
@@ -133,35 +139,33 @@ def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.Da
     others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
     feeding = reference.analytes.filter("feeds_anc")["analyte"]
     scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
-    cells = counting.lazy().with_columns(value=(pl.col("value") * scale).round_sig_figs(15))
-    is_other = pl.col("analyte").is_in(others.implode())
-    wide = cells.group_by(SPECIMEN).agg(
-        *(_only(analyte, manual).max().alias(_column(analyte, manual)) for analyte, manual in _pairs()),
-        *(
-            pl.col("value").filter(is_other & (pl.col("is_manual") == manual)).sum().alias(f"others{_suffix(manual)}")
-            for manual in (False, True)
-        ),
-        *(
-            (is_other & (pl.col("is_manual") == manual)).sum().alias(f"n_others{_suffix(manual)}")
-            for manual in (False, True)
-        ),
-        nrbc=pl.when(pl.col("analyte") == _NRBC).then("value").max(),
-        collected_at=pl.col("collected_at").min(),
-        resulted_at=pl.col("resulted_at").max(),
-        lab=pl.col("lab").min(),
-        reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0).max(),
-        has_feeding=pl.col("analyte").is_in(feeding.implode()).any(),
-        has_conflict=pl.col("conflict").any(),
-        is_preliminary=(pl.col("status") == "preliminary").any(),
+    cells = counting.lazy().with_columns(
+        value=(pl.col("value") * scale).round_sig_figs(15), is_other=pl.col("analyte").is_in(others.implode())
     )
+    wide = (
+        cells.group_by(SPECIMEN)
+        .agg(
+            *_values(_INGREDIENTS, manual=False),
+            nrbc=pl.when(pl.col("analyte") == _NRBC).then("value").max(),
+            collected_at=pl.col("collected_at").min(),
+            resulted_at=pl.col("resulted_at").max(),
+            lab=pl.col("lab").min(),
+            reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0).max(),
+            has_feeding=pl.col("analyte").is_in(feeding.implode()).any(),
+            has_conflict=pl.col("conflict").any(),
+            is_preliminary=(pl.col("status") == "preliminary").any(),
+        )
+        .collect()
+        .sort(SPECIMEN)
+    )
+    # What few specimens have is looked for in their rows only, and joined to the others by the eager join, which
+    # leaves the many columns where they are.
+    by_hand = cells.filter("is_manual").group_by(SPECIMEN).agg(_values(_NEUTROPHILS, manual=True))
     censored = (
         cells.filter(pl.col("comparator").is_not_null())
         .group_by(SPECIMEN)
         .agg(
-            pl.when((pl.col("analyte") == analyte) & (pl.col("is_manual") == manual))
-            .then("comparator")
-            .max()
-            .alias(f"{_column(analyte, manual)}_comparator")
+            _only(analyte, manual, "comparator").max().alias(f"{_column(analyte, manual)}_comparator")
             for analyte, manual in _pairs()
         )
     )
@@ -170,17 +174,24 @@ def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.Da
         .group_by(SPECIMEN)
         .agg(row_notes=pl.col("notes").str.split(", ").explode().unique().sort().str.join(", "))
     )
-    return wide.join(censored, on=SPECIMEN, how="left").join(notes, on=SPECIMEN, how="left").collect()
+    for part in (by_hand, censored, notes):
+        wide = wide.join(part.collect(), on=SPECIMEN, how="left", maintain_order="left")
+    return wide.with_columns(pl.col("others_manual", "n_others_manual").fill_null(0))
 
 
 def _pairs() -> Iterable[tuple[str, bool]]:
+    return [(analyte, False) for analyte in _INGREDIENTS] + [(analyte, True) for analyte in _NEUTROPHILS]
+
+
+def _values(analytes: Iterable[str], *, manual: bool) -> Iterable[pl.Expr]:
+    """The value of each analyte, and sum and number of the other classes of the same differential."""
+    is_other = pl.col("is_other") & (pl.col("is_manual") == manual)
     return [
-        (analyte, manual) for analyte in _INGREDIENTS for manual in (False, True) if _can_be_manual(analyte, manual)
+        *(_only(analyte, manual, "value").max().alias(_column(analyte, manual)) for analyte in analytes),
+        # Rounded: a sum of floats differs in its last digit with the order of the rows.
+        pl.when(is_other).then("value").sum().round_sig_figs(15).alias(f"others{_suffix(manual)}"),
+        is_other.sum().alias(f"n_others{_suffix(manual)}"),
     ]
-
-
-def _can_be_manual(analyte: str, manual: bool) -> bool:
-    return not manual or analyte in _NEUTROPHILS
 
 
 def _suffix(manual: bool) -> str:
@@ -191,11 +202,11 @@ def _column(analyte: str, manual: bool) -> str:
     return f"{analyte}{_suffix(manual)}"
 
 
-def _only(analyte: str, manual: bool) -> pl.Expr:
+def _only(analyte: str, manual: bool, column: str) -> pl.Expr:
     is_wanted = pl.col("analyte") == analyte
-    if _can_be_manual(analyte, True):
+    if analyte in _NEUTROPHILS:
         is_wanted &= pl.col("is_manual") == manual
-    return pl.when(is_wanted).then("value")
+    return pl.when(is_wanted).then(column)
 
 
 def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import polars as pl
 
-from neutro_schemas import Diagnosis, Event, Medication, Patient
+from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
 from neutro_screen.rules.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.evidence import count_patterns, evidence_per_episode, febrile_neutropenia
+from neutro_screen.rules.evidence import count_patterns, evidence_per_episode, febrile_neutropenia, is_read
 from neutro_screen.rules.exposures import exposures_per_patient
 from neutro_screen.rules.suspects import drug_suspects
 from neutro_screen.rules.workup import kinds_of_data, pitfalls, workup_steps
@@ -52,8 +53,15 @@ class Causes:
 def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
     """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
     keys = list(KEYS)
-    resolved = resolve_drug_names(medications.select(keys).unique().sort(keys), load_drug_tables())
+    distinct = medications.select(keys).unique().sort(keys)
+    resolved = resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
     return match_medications(medications.lazy(), resolved)
+
+
+@cache
+def _nothing_resolved() -> pl.DataFrame:
+    """What no line at all names: asked once, not for every part of an extract without medications."""
+    return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
 
 
 def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:
@@ -106,7 +114,7 @@ def find_causes(
     reference = load_cause_reference()
     rules = reference.rules
     cases = episodes.select("patient_id").unique()
-    own = labs.lazy().join(cases, on="patient_id", how="semi").collect().lazy()
+    own = labs.lazy().filter(is_read(reference)).join(cases, on="patient_id", how="semi").collect().lazy()
     medications, patients, diagnoses, events = (
         frame.lazy() for frame in (chart.medications, chart.patients, chart.diagnoses, chart.events)
     )
@@ -114,12 +122,14 @@ def find_causes(
         data_kinds if data_kinds is not None else kinds_of_data(events, labs.lazy(), diagnoses, medications, reference)
     )
     courses = exposures.lazy()
-    patterns = count_patterns(episodes, own, rules).collect()
-    evidence = evidence_per_episode(episodes, anc, own, diagnoses, events, patients, courses, reference).collect()
-    suspects = drug_suspects(episodes, anc, courses, evidence.lazy(), patterns.lazy(), policy, rules, as_of).collect()
+    patterns = count_patterns(episodes, labs.lazy(), rules).collect()
+    evidence = evidence_per_episode(
+        episodes, anc, own, diagnoses, events, patients, courses, reference, patterns.lazy()
+    ).collect(engine="in-memory")
+    suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
     steps = workup_steps(
         episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
-    ).collect()
+    ).collect(engine="in-memory")
     missed = pitfalls(
         episodes, anc, suspects.lazy(), evidence.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
     )
@@ -130,8 +140,26 @@ def find_causes(
         suspects=suspects,
         evidence=evidence,
         steps=steps,
-        flags=pl.concat([missed, febrile], how="diagonal").collect(),
+        flags=pl.concat([missed, febrile], how="diagonal").collect(engine="in-memory"),
     )
+
+
+def _suspects(
+    episodes: pl.LazyFrame,
+    anc: pl.LazyFrame,
+    exposures: pl.DataFrame,
+    evidence: pl.DataFrame,
+    patterns: pl.DataFrame,
+    policy: Policy,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """``drug_suspects`` of the patients with an exposure; nobody else can have one."""
+    if exposures.is_empty():
+        return no_rows(DrugSuspect)
+    exposed, rules = exposures.lazy().select("patient_id").unique(), load_cause_reference().rules
+    episodes, anc = (frame.join(exposed, on="patient_id", how="semi") for frame in (episodes, anc))
+    found = drug_suspects(episodes, anc, exposures.lazy(), evidence.lazy(), patterns.lazy(), policy, rules, as_of)
+    return found.collect(engine="in-memory")
 
 
 def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

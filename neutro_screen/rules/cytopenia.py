@@ -22,15 +22,14 @@ def with_other_lines(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     """
     rule = policy.cytopenia
     counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(list(_LINES))), policy).lazy()
+    values = counting.filter(pl.col("value").is_not_null())
     joined = anc
     for analyte, column in _LINES.items():
-        values = counting.filter((pl.col("analyte") == analyte) & pl.col("value").is_not_null())
-        joined = joined.join(
-            _nearest(anc, values, timedelta(days=rule.within_d)).rename({"value": column}),
-            on=SPECIMEN,
-            how="left",
-            maintain_order="left",
-        )
+        of_line = values.filter(pl.col("analyte") == analyte)
+        own = of_line.group_by(SPECIMEN).agg(pl.col("value").min().alias(column)).collect().lazy()
+        lacking = anc.select(*SPECIMEN, "collected_at").join(own, on=SPECIMEN, how="anti")
+        near = _nearest(lacking, of_line, timedelta(days=rule.within_d)).rename({"near": column})
+        joined = joined.join(pl.concat([own, near]), on=SPECIMEN, how="left", maintain_order="left")
     is_low = [
         pl.col("haemoglobin_g_per_dl") < rule.haemoglobin_below_g_per_dl,
         pl.col("platelets_1e9_per_l") < rule.platelets_below_1e9_per_l,
@@ -52,13 +51,16 @@ def with_other_lines(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     )
 
 
-def _nearest(anc: pl.LazyFrame, values: pl.LazyFrame, within: timedelta) -> pl.LazyFrame:
-    """The value of the same specimen, else of the nearest time within reach; of equally near ones the lower."""
-    own = values.group_by(SPECIMEN).agg(pl.col("value").min())
-    timed = values.group_by("patient_id", "collected_at").agg(pl.col("value").min()).sort("collected_at", "patient_id")
+def _nearest(lacking: pl.LazyFrame, values: pl.LazyFrame, within: timedelta) -> pl.LazyFrame:
+    """For specimens without the value: ``near``, that of the nearest time within reach; of equally near the lower."""
+    timed = (
+        values.join(lacking, on="patient_id", how="semi")
+        .group_by("patient_id", "collected_at")
+        .agg(pl.col("value").min())
+        .sort("patient_id", "collected_at")
+    )
     near = (
-        anc.select(*SPECIMEN, "collected_at")
-        .sort("collected_at", *SPECIMEN)
+        lacking.sort("patient_id", "collected_at", "specimen_id")
         .join_asof(
             timed, on="collected_at", by="patient_id", strategy="backward", tolerance=within, check_sortedness=False,
             coalesce=False, suffix="_before",
@@ -78,8 +80,4 @@ def _nearest(anc: pl.LazyFrame, values: pl.LazyFrame, within: timedelta) -> pl.L
         .then(pl.min_horizontal("value", "value_after"))
         .otherwise("value")
     )
-    return (
-        near.select(*SPECIMEN, near=nearest)
-        .join(own, on=SPECIMEN, how="left")
-        .select(*SPECIMEN, value=pl.coalesce("value", "near"))
-    )
+    return near.select(*SPECIMEN, near=nearest)

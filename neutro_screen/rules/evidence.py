@@ -18,6 +18,8 @@ COLUMNS: Final = tuple(Evidence.to_schema().columns)
 _SPAN: Final = ("patient_id", "episode_id", "started_at", "last_low_at", "ended_at")
 _BLASTS: Final = ("blast_pct", "blast_abs", "myeloblast_pct", "myeloblast_abs")
 _IMMATURE: Final = ("promyelo_pct", "myelo_pct", "meta_pct")
+#: Analytes that are no markers and that evidence or work-up asks for.
+_READ_BESIDE_MARKERS: Final = ("temp_c", "vitamin_b12")
 _NUMBER: Final = r"([0-9]+(?:[.,][0-9]+)?)"
 _DAY: Final = "%Y-%m-%d"
 
@@ -31,14 +33,16 @@ def evidence_per_episode(
     patients: pl.LazyFrame,
     exposures: pl.LazyFrame,
     reference: CauseReference,
+    patterns: pl.LazyFrame | None = None,
 ) -> pl.LazyFrame:
     """All lines of evidence, with the columns of ``Evidence``, sorted.
 
     ``episodes`` is ``Episode``, ``anc`` ``Anc``, ``labs`` ``LabResult`` with markers as analytes, ``exposures`` from
-    ``exposures.exposures_per_patient``. Empty frames are allowed for what the extract does not have.
+    ``exposures.exposures_per_patient``. Empty frames are allowed for what the extract does not have. ``patterns``
+    (``count_patterns``) spares reading the blood counts a second time.
     """
     rules = reference.rules
-    patterns = count_patterns(episodes, labs, rules)
+    patterns = count_patterns(episodes, labs, rules) if patterns is None else patterns
     return (
         pl.concat(
             [
@@ -214,6 +218,12 @@ def coded_diagnoses(diagnoses: pl.LazyFrame, codes: pl.LazyFrame) -> pl.LazyFram
 # ---- patterns of the blood count ------------------------------------------------------------------------------------
 
 
+def is_read(reference: CauseReference) -> pl.Expr:
+    """The laboratory results that anything but ``count_patterns`` reads: markers, temperatures, manual differentials."""
+    read = [*reference.markers["marker"], *_READ_BESIDE_MARKERS]
+    return pl.col("analyte").is_in(read) | (pl.col("method") == "manual")
+
+
 def count_patterns(episodes: pl.LazyFrame, labs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     """What the other lines of the blood count did during each episode; one row per episode.
 
@@ -230,7 +240,10 @@ def count_patterns(episodes: pl.LazyFrame, labs: pl.LazyFrame, rules: CauseRules
         & pl.col("value").is_not_null()
         & ~pl.col("status").is_in(["cancelled", "entered_in_error"])
     ).select("patient_id", "analyte", "value", at="collected_at")
-    joined = counts.join(episodes.select(_SPAN), on="patient_id")
+    reach = max(near, wide)
+    joined = counts.join(episodes.select(_SPAN), on="patient_id").filter(
+        pl.col("at").is_between(pl.col("started_at") - reach, pl.col("last_low_at") + reach)
+    )
     inside = pl.col("at").is_between(pl.col("started_at") - near, pl.col("last_low_at") + near)
     analyte = pl.col("analyte")
 

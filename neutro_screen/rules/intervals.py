@@ -2,7 +2,7 @@
 
 import numpy as np
 import polars as pl
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.severity import severity
@@ -48,8 +48,8 @@ def clopper_pearson(cells_counted: int, confidence: float) -> pl.DataFrame:
     found = np.arange(cells_counted + 1)
     tail = (1 - confidence) / 2
     # The beta quantile is undefined at the two ends, where the interval reaches 0 or 1.
-    low = np.where(found == 0, 0.0, beta.ppf(tail, np.maximum(found, 1), cells_counted - found + 1))
-    high = np.where(found == cells_counted, 1.0, beta.ppf(1 - tail, found + 1, np.maximum(cells_counted - found, 1)))
+    low = np.where(found == 0, 0.0, betaincinv(np.maximum(found, 1), cells_counted - found + 1, tail))
+    high = np.where(found == cells_counted, 1.0, betaincinv(found + 1, np.maximum(cells_counted - found, 1), 1 - tail))
     return pl.DataFrame({"cells_found": found, "share_low": low, "share_high": high})
 
 

@@ -58,7 +58,7 @@ def with_priority(
         .join(of_causes(causes, flags.lazy(), as_of), on="episode_id", how="left")
         .with_columns(pl.col(pl.Boolean).fill_null(False))  # nothing of the kind is known of the episode
         .pipe(episode_reasons, episode_conditions(), reference)
-        .collect()
+        .collect(engine="in-memory")
     )
 
 

@@ -182,8 +182,10 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     rule = policy.rpd_3
     reach = policy.rpd_1.window_d + policy.rpd_1.carry_d
     count = pl.col("anc_cells_per_ul")
+    # The frame is in order of patient and time: the next row is the next result, if it is the same patient's.
+    has_next = pl.col("patient_id") == pl.col("patient_id").shift(-1)
     following = (
-        pl.col(column).shift(-1).over("patient_id", order_by=_ORDER).alias(f"decline_next_{name}")
+        pl.when(has_next).then(pl.col(column).shift(-1)).alias(f"decline_next_{name}")
         for name, column in (
             ("id", "specimen_id"),
             ("at", "collected_at"),

@@ -40,13 +40,20 @@ def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
         .lazy()
         .group_by(SPECIMEN)
         .agg(
-            mcv=pl.col("value").filter(pl.col("analyte") == "mcv").min(),
-            hgb=pl.col("value").filter(pl.col("analyte") == "hgb").min(),
+            mcv=pl.when(pl.col("analyte") == "mcv").then("value").min(),
+            hgb=pl.when(pl.col("analyte") == "hgb").then("value").min(),
         )
+        .collect()
+        .lazy()
     )
-    recent = pl.col("collected_at").diff().over("patient_id", order_by=_ORDER) <= timedelta(days=rule.within_d)
-    jumped = (_jump("mcv") > rule.mcv_jump_fl).fill_null(False) | (
-        _jump("hgb") > rule.haemoglobin_jump_g_per_dl
+    same_patient = pl.col("patient_id") == pl.col("patient_id").shift(1)
+
+    def change(column: str) -> pl.Expr:
+        return pl.when(same_patient).then(pl.col(column).diff())
+
+    recent = change("collected_at") <= timedelta(days=rule.within_d)
+    jumped = (change("mcv").abs() > rule.mcv_jump_fl).fill_null(False) | (
+        change("hgb").abs() > rule.haemoglobin_jump_g_per_dl
     ).fill_null(False)
     after, same = pl.col("collected_at").shift(-1), pl.col("patient_id") == pl.col("patient_id").shift(-1)
     not_borne_out = (
@@ -68,7 +75,3 @@ def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
         )
         .drop("mcv", "hgb")
     )
-
-
-def _jump(quantity: str) -> pl.Expr:
-    return pl.col(quantity).diff().abs().over("patient_id", order_by=_ORDER)

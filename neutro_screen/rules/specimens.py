@@ -26,33 +26,41 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
 
     Only the few specimens with a repeat, a retraction or a re-used number are looked at row by row.
     """
-    results = results.with_columns(is_manual=pl.col("method") == "manual")
-    # One bit per analyte and kind: the sum of the bits of a specimen equals their union only if none is repeated.
-    kinds = results.select("analyte", "is_manual").unique().sort("analyte", "is_manual").with_row_index("kind")
-    bits = kinds.select("analyte", "is_manual", bit=2 ** pl.col("kind").cast(pl.Int64))
-    numbered = results.join(bits, on=["analyte", "is_manual"], how="left", maintain_order="left")
-    irregular = (
-        numbered.lazy()
-        .group_by(SPECIMEN)
-        .agg(
-            is_repeated=pl.col("bit").sum() != pl.col("bit").bitwise_or(),
-            is_retracted=pl.col("status").is_in(RETRACTED_STATUSES).any(),
-            is_reused=pl.col("collected_at").max() - pl.col("collected_at").min()
-            > timedelta(hours=policy.specimen.reused_id_h),
-        )
-        .filter(pl.col("is_repeated") | pl.col("is_retracted") | pl.col("is_reused"))
-        .collect()
-    )
-    if not irregular.height:
-        return results.with_columns(conflict=pl.lit(False))
-    regular = results.join(irregular, on=SPECIMEN, how="anti").with_columns(conflict=pl.lit(False))
+    results = results.with_columns(is_manual=pl.col("method") == "manual", specimen=pl.struct(SPECIMEN).hash())
+    irregular = _irregular(results, policy)
+    is_irregular = pl.col("specimen").is_in(irregular.implode())
+    regular = (results.filter(~is_irregular) if irregular.len() else results).drop("specimen")
+    regular = regular.with_columns(conflict=pl.lit(False))
+    if not irregular.len():
+        return regular
     sorted_out = (
-        results.join(irregular.select(*SPECIMEN, "is_reused"), on=SPECIMEN, how="inner")
+        results.filter(is_irregular)
+        .drop("specimen")
+        .with_columns(is_reused=_spread().over(SPECIMEN) > timedelta(hours=policy.specimen.reused_id_h))
         .pipe(_with_own_specimen_when_reused)
         .pipe(_drop_retracted)
         .pipe(_keep_strongest)
     )
     return pl.concat([regular, sorted_out.select(regular.columns)])
+
+
+def _irregular(results: pl.DataFrame, policy: Policy) -> pl.Series:
+    """Hashes of the specimens that have to be sorted out; a few regular ones that share a hash do no harm."""
+    found = results.lazy().select(
+        "specimen", "collected_at", result=pl.struct(_RESULT).hash(), is_back=pl.col("status").is_in(RETRACTED_STATUSES)
+    )
+    repeated = found.filter(pl.col("result").is_duplicated() | pl.col("is_back")).select("specimen")
+    reused = (
+        found.group_by("specimen")
+        .agg(spread=_spread())
+        .filter(pl.col("spread") > timedelta(hours=policy.specimen.reused_id_h))
+        .select("specimen")
+    )
+    return pl.concat([repeated, reused]).unique().collect()["specimen"]
+
+
+def _spread() -> pl.Expr:
+    return pl.col("collected_at").max() - pl.col("collected_at").min()
 
 
 def _with_own_specimen_when_reused(results: pl.DataFrame) -> pl.DataFrame:

@@ -69,7 +69,9 @@ def patient_status(
     unknown is never "normal". ``declines`` comes from ``verdicts``. ``top_suspect`` is the first-ranked suspect of the
     latest episode that has one and is at least possible.
     """
-    usable = anc.filter(pl.col("severity").is_not_null()).sort(_ORDER)
+    usable = anc.select(*_ORDER, "severity", "anc_cells_per_ul", "anc_comparator").filter(
+        pl.col("severity").is_not_null()
+    )
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
     counts = usable.with_columns(depth=depth).group_by("patient_id").agg(
         worst_severity=pl.col("severity").max(),

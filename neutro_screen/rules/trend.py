@@ -78,7 +78,9 @@ def with_significant_fall(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 
 def is_latest() -> pl.Expr:
     """The latest specimen of each patient."""
-    return pl.struct(_ORDER[1:]).rank("ordinal", descending=True).over("patient_id") == 1
+    is_last_time = pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
+    last_id = pl.when(is_last_time).then("specimen_id").max().over("patient_id")
+    return is_last_time & (pl.col("specimen_id") == last_id)
 
 
 def with_trend(anc: pl.LazyFrame, policy: Policy, wanted: pl.Expr | None = None) -> pl.LazyFrame:
@@ -159,12 +161,13 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
         log2=pl.col("anc_cells_per_ul").clip(lower_bound=lowest).log(2),
         variance=log_variance(policy) / math.log(2) ** 2,
     )
-    ends = anc.filter(wanted).select(*SPECIMEN, end_at="collected_at")
+    # A number instead of patient and specimen: it is grouped and joined by four times.
+    ends = anc.filter(wanted).select(*SPECIMEN, end_at="collected_at").with_row_index("end")
     age = pl.col("end_at") - pl.col("value_at")
     days = (
         ends.join(values, on="patient_id")
         .filter(age.is_between(timedelta(), timedelta(days=window_d)))
-        .group_by(*SPECIMEN, day=pl.col("value_at").dt.date())
+        .group_by("end", day=pl.col("value_at").dt.date())
         .agg(
             week=(-age.dt.total_seconds() / timedelta(weeks=1).total_seconds()).mean(),
             log2=pl.col("log2").median(),
@@ -172,10 +175,10 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
             n=pl.len(),
         )
     )
-    pairs = days.join(days.select(*SPECIMEN, later="week", later_log2="log2"), on=SPECIMEN).filter(
+    pairs = days.join(days.select("end", later="week", later_log2="log2"), on="end").filter(
         pl.col("week") < pl.col("later")
     )
-    lines = pairs.group_by(SPECIMEN).agg(
+    lines = pairs.group_by("end").agg(
         slope=((pl.col("later_log2") - pl.col("log2")) / (pl.col("later") - pl.col("week"))).median()
     )
     level = pl.col("log2") - pl.col("slope") * pl.col("week")
@@ -183,8 +186,8 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
     spread = pl.max_horizontal(pl.col("variance").mean().sqrt(), scatter)
     reach = rule.interval_z * spread / (((pl.col("week") - pl.col("week").mean()) ** 2).sum() * rule.efficiency).sqrt()
     fitted = (
-        days.join(lines, on=SPECIMEN)
-        .group_by(SPECIMEN)
+        days.join(lines, on="end")
+        .group_by("end")
         .agg(
             pl.col("slope").first(),
             level_log2=level.median(),
@@ -194,14 +197,18 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
         )
         .filter((pl.col("n") >= rule.minimum_n) & (pl.col("n_days") >= rule.minimum_days))
     )
-    return ends.select(*SPECIMEN, is_wanted=pl.lit(True)).join(
-        fitted.select(
-            *SPECIMEN,
-            "level_log2",
-            slope=pl.col("slope").round_sig_figs(_SETTLED_DIGITS),
-            slope_low=(pl.col("slope") - pl.col("reach")).round_sig_figs(_SETTLED_DIGITS),
-            slope_high=(pl.col("slope") + pl.col("reach")).round_sig_figs(_SETTLED_DIGITS),
-        ),
-        on=SPECIMEN,
-        how="left",
+    return (
+        ends.select(*SPECIMEN, "end", is_wanted=pl.lit(True))
+        .join(
+            fitted.select(
+                "end",
+                "level_log2",
+                slope=pl.col("slope").round_sig_figs(_SETTLED_DIGITS),
+                slope_low=(pl.col("slope") - pl.col("reach")).round_sig_figs(_SETTLED_DIGITS),
+                slope_high=(pl.col("slope") + pl.col("reach")).round_sig_figs(_SETTLED_DIGITS),
+            ),
+            on="end",
+            how="left",
+        )
+        .drop("end")
     )

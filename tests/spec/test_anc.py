@@ -219,6 +219,16 @@ def test_anc_6_below_two_proves_nothing_and_is_never_normal() -> None:
     assert result.cannot_assess["reason"].to_list() == ["indeterminate"]
 
 
+@pytest.mark.parametrize("white_cells", ["6690-2", "804-5"])  # by a machine, and counted by hand
+def test_anc_6_a_bound_of_the_white_cells_is_kept_however_they_were_counted(white_cells: str) -> None:
+    row = anc_of(f"""
+        loinc         | value | unit
+        {white_cells} | <1.0  | 10*9/L
+        770-8         | 40    | %
+    """)
+    assert (row["anc_comparator"], row["anc_cells_per_ul"], row["severity"]) == ("<", 400, "severe")
+
+
 def test_anc_6_a_censored_white_cell_count_bounds_the_computed_count() -> None:
     row = anc_of("""
         loinc  | value | unit

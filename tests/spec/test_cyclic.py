@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.cyclic import cyclic_series, false_alarm_probability, with_cyclic
+from neutro_screen.rules.cyclic import cyclic_series, false_alarm_probability, periodogram, with_cyclic
 from tests.spec.counts import DAY_0, counts, exposures
 
 POLICY = load_policy()
@@ -94,3 +94,19 @@ def test_the_false_alarm_probability_bounds_how_often_noise_reaches_a_power() ->
     assert passed <= 10
     assert false_alarm_probability(0.95, days, 1 / 14 - 1 / 36) < 1e-9
     assert false_alarm_probability(0.05, days, 1 / 14 - 1 / 36) > 0.5
+
+
+def test_the_periodogram_is_that_of_scipy() -> None:
+    from scipy.signal import lombscargle  # slow to import, which is why the product has its own
+
+    rng = np.random.default_rng(3)
+    frequencies = np.linspace(1 / 36, 1 / 14, 60)
+    for n in (10, 27, 80):
+        day = np.sort(rng.uniform(0, 150, n))
+        level = np.sin(2 * np.pi * day / 21) + rng.normal(0, 1, n)
+        expected = lombscargle(day, level, 2 * np.pi * frequencies, normalize=True, floating_mean=True)
+        assert periodogram(day, level, frequencies) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_level_that_never_changes_has_no_period() -> None:
+    assert not periodogram(np.arange(30.0), np.full(30, 5.0), np.linspace(1 / 36, 1 / 14, 9)).any()

@@ -7,7 +7,7 @@ import pytest
 
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import check_ladder, load_reference, loinc_check_digit
-from neutro_screen.rules.severity import grades, severity
+from neutro_screen.rules.severity import severity, with_every_grade
 from neutro_screen.text import match_key
 
 VECTORS = Path(__file__).parents[3] / "shared" / "clinical"
@@ -34,6 +34,14 @@ def test_sev_1_severities_sort_from_normal_to_profound() -> None:
     assert told["s"].to_list() == ["normal", "moderate", "profound"]
 
 
+def grades_of(anc: float, comparator: str | None = None, age_days: float | None = None) -> pl.DataFrame:
+    """The grades of one count without a lower limit of normal."""
+    frame = pl.LazyFrame({"anc": [anc], "age": [age_days]}, schema={"anc": pl.Float64, "age": pl.Float64})
+    comparison, no_limit = pl.lit(comparator, pl.String), pl.lit(None, pl.Float64)
+    bands = load_reference().grade_bands
+    return with_every_grade(frame, pl.col("anc"), comparison, no_limit, pl.col("age"), bands).collect()
+
+
 def graded(vectors: pl.DataFrame) -> pl.DataFrame:
     """Published vectors with the grades of every system, their units brought to cells per uL by the product's table."""
     units = load_reference().unit_factors.filter((pl.col("dimension") == "count") & (pl.col("decision") == "accept"))
@@ -42,9 +50,10 @@ def graded(vectors: pl.DataFrame) -> pl.DataFrame:
     )
     scaled = ((pl.col(name) * pl.col("factor") * 1000).round_sig_figs(15).alias(name) for name in ("value", "lln"))
     bands = load_reference().grade_bands
-    return in_cells.with_columns(*scaled).with_columns(
-        **grades(pl.col("value"), pl.lit(None, pl.String), pl.col("lln"), pl.col("age_days"), bands)
-    )
+    count, exact = pl.col("value"), pl.lit(None, pl.String)
+    return with_every_grade(
+        in_cells.with_columns(*scaled).lazy(), count, exact, pl.col("lln"), pl.col("age_days"), bands
+    ).collect()
 
 
 @pytest.mark.parametrize(
@@ -67,9 +76,7 @@ def test_sev_2_published_grading_vectors(name: str, columns: tuple[str, ...]) ->
     [(0, 4), (99.9, 4), (100, 3), (499.9, 3), (500, 2), (999.9, 2), (1000, 1), (1499.9, 1), (1500, 0)],
 )
 def test_sev_2_ctcae_v6_needs_no_limit_of_normal(cells_per_ul: float, grade: int) -> None:
-    frame = pl.DataFrame({"anc": [float(cells_per_ul)]})
-    none = pl.lit(None, pl.Float64)
-    told = frame.select(**grades(pl.col("anc"), pl.lit(None, pl.String), none, none, load_reference().grade_bands))
+    told = grades_of(float(cells_per_ul))
     assert told["ctcae_v6_grade"].item() == grade
 
 
@@ -79,13 +86,7 @@ def test_sev_2_ctcae_v6_needs_no_limit_of_normal(cells_per_ul: float, grade: int
      (None, 300, None)],
 )  # fmt: skip
 def test_sev_2_daids_by_age(age_days: float | None, cells_per_ul: float, grade: int | None) -> None:
-    frame = pl.DataFrame(
-        {"anc": [float(cells_per_ul)], "age": [age_days]}, schema={"anc": pl.Float64, "age": pl.Float64}
-    )
-    none = pl.lit(None, pl.Float64)
-    told = frame.select(
-        **grades(pl.col("anc"), pl.lit(None, pl.String), none, pl.col("age"), load_reference().grade_bands)
-    )
+    told = grades_of(float(cells_per_ul), age_days=age_days)
     assert told["daids_grade"].item() == grade
 
 
@@ -95,10 +96,7 @@ def test_sev_2_daids_by_age(age_days: float | None, cells_per_ul: float, grade: 
 def test_sev_2_a_value_below_a_bound_grades_at_least_as_the_bound_proves(
     bound: float, v5: int | None, v6: int | None
 ) -> None:
-    none = pl.lit(None, pl.Float64)
-    told = pl.DataFrame({"anc": [bound]}).select(
-        **grades(pl.col("anc"), pl.lit("<"), none, none, load_reference().grade_bands)
-    )
+    told = grades_of(bound, "<")
     assert (told["ctcae_v5_grade"].item(), told["ctcae_v6_grade"].item()) == (v5, v6)
 
 

@@ -34,6 +34,7 @@ def backfill(
     as_of: str | None = None,
     max_rejected: float = 0.2,
     memory: str = "4GB",
+    pseudonymise: str | None = None,
     parts: int | None = None,
     notify: str | None = None,
 ) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def backfill(
         "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
         "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy,
         "as_of": as_of or (begun.isoformat() if begun else None), "max_rejected": max_rejected, "memory": memory,
+        "pseudonymise": pseudonymise,
     }  # fmt: skip
     logger = get_run_logger()
     share = create_progress_artifact(progress=0.0, key="neutro-screen-backfill", description="chunks finished, %")

@@ -33,6 +33,7 @@ def nightly(
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
     memory: str = "4GB",
+    pseudonymise: str | None = None,
     notify: str | None = None,
 ) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
@@ -43,6 +44,7 @@ def nightly(
         "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
         "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy, "as_of": as_of,
         "max_rejected": max_rejected, "rescreen_all": rescreen_all, "memory": memory,
+        "pseudonymise": pseudonymise,
     }  # fmt: skip
     with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
         summary = run_step_by_step(settings_of(asked)).as_dict()

@@ -13,11 +13,12 @@ from neutro_screen import pipeline, protocol
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, native
+from neutro_screen.merges import survivors_said, with_survivor
 from neutro_screen.pipeline import RunSettings, RunSummary, bytes_of, moment, now, unusable_results
 from neutro_screen.protocol import ScreenResult
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.results import judge_rows
-from neutro_screen.validate import dtypes, in_shape, split_valid
+from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
 
 Paths = str | Path | Sequence[str | Path]
 _CHART: Final[Mapping[Kind, Any]] = {
@@ -48,8 +49,8 @@ def screen(
 
     ``labs`` are accepted results (``LabResult``), rows as ``read`` yields them (``LabRow``), or rows of the native
     layout (docs/formats.md), text or typed; the others have the columns of their models in ``neutro_schemas.chart``
-    or the native layout. Rows that are refused make their patients *cannot assess*, as in a run. A time without an
-    offset is UTC.
+    or the native layout. Rows that are refused make their patients *cannot assess*, as in a run. Records that
+    ``patients`` merges (``replaced_by``) are one patient. A time without an offset is UTC.
 
     Raises:
         RefusedInputError: a frame has none of these shapes.
@@ -69,6 +70,10 @@ def screen(
         accepted, rejected = split_valid(judged.results, ScreenedResult)
         results = in_shape(accepted, LabResult)
         unusable = unusable_results(rejected, judged.no_results, index_time)
+    survivors = survivors_said(no_rows(Patient) if chart["patient"] is None else chart["patient"])
+    results = with_survivor(results, survivors)
+    chart = {kind: None if rows is None else with_survivor(rows, survivors) for kind, rows in chart.items()}
+    unusable = None if unusable is None else with_survivor(unusable, survivors)
     return protocol.screen(results, *chart.values(), as_of=index_time, policy=numbers, unusable=unusable)
 
 
@@ -87,6 +92,7 @@ def run(
     as_of: datetime | str | None = None,
     max_rejected: float = 0.2,
     rescreen_all: bool = False,
+    pseudonymise: str | Path | None = None,
     memory: str = "4GB",
 ) -> RunSummary:
     """What ``neutro-screen run`` does, with its options.
@@ -108,6 +114,7 @@ def run(
         policy=_path(policy),
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        pseudonymise=_path(pseudonymise),
         memory=bytes_of(memory),
     )
     return pipeline.run(settings)

@@ -1,7 +1,8 @@
 """Years of extracts in chunks. Every chunk is a run of its own, so the store is whole after each of them; a manifest beside
 the store remembers the finished ones, and a backfill that was stopped goes on after the last of them.
 
-All chunks have the same index time, so that the end is what one run over everything would have given.
+All chunks of one start have the same index time, and a later start never an earlier one, so that the end is what one run
+over everything would have given at the last of them.
 """
 
 import glob
@@ -17,8 +18,9 @@ from typing import Any, Final, Literal
 
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
 from neutro_screen.ingest import Kind
+from neutro_screen.ingest.remote import found_at, is_remote, state_at
 from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
-from neutro_screen.store import lock, reading
+from neutro_screen.store import first_row, lock, reading
 from neutro_screen.workspace import private_file
 
 By = Literal["file", "month", "year"]
@@ -42,9 +44,7 @@ class Chunk:
         digest = hashlib.sha256(json.dumps([settings.format, _text(settings.profile)]).encode())
         for kind, paths in self.paths.items():
             for path in paths:
-                for file in sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]:
-                    status = file.stat()
-                    digest.update(json.dumps([kind, str(file), status.st_size, status.st_mtime_ns]).encode())
+                digest.update(json.dumps([kind, _state(path)]).encode())
         return digest.hexdigest()
 
 
@@ -77,13 +77,20 @@ def manifest_of(store: Path) -> Path:
 
 
 def begun_as_of(store: Path) -> datetime | None:
-    """The index time of a backfill that has begun and not ended; None where there is none.
+    """The index time to go on with where a backfill has begun and not ended; None where there is none.
+
+    It is that of the beginning, or that of the latest run, if a night came in between: time never goes back in a store.
 
     Raises:
         ConfigurationError: the manifest cannot be read.
+        StoreError: the store cannot be read.
     """
     kept = _kept(store)
-    return moment(kept["as_of"]) if kept and not kept["is_complete"] else None
+    if kept is None or kept["is_complete"] or not store.exists():
+        return None
+    with reading(store) as connection:
+        latest: tuple[datetime | None, ...] = first_row(connection, "SELECT max(as_of) FROM run") or ()
+    return max([moment(kept["as_of"]), *filter(None, latest)])
 
 
 def chunks_of(settings: RunSettings, by: By) -> list[Chunk]:
@@ -127,7 +134,7 @@ def backfill(
     """Run every chunk that is not finished yet; only the last one writes reports.
 
     Raises:
-        ConfigurationError: another backfill has begun here, with another index time, profile, policy or format.
+        ConfigurationError: another backfill has begun here, with another profile, policy or format.
         StoreError: another backfill is at work on this store.
         NeutroScreenError: a chunk cannot be run; the ones before it stand, and the next start goes on with it.
     """
@@ -168,11 +175,22 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
     """Paths of files and folders, absolute and sorted by pattern; a folder stays one unit: some formats are folders."""
     found: list[str] = []
     for pattern in patterns:
+        if is_remote(pattern):
+            found += found_at(pattern)
+            continue
         matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
         if not matches:
             raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
         found += [str(Path(match).absolute()) for match in matches]
     return found
+
+
+def _state(path: str) -> list[Any]:
+    """Place, size and time of a file, or of every file of a folder."""
+    if is_remote(path):
+        return state_at(path)
+    files = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
+    return [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
 
 def _period(path: str, by: By) -> str | None:
@@ -191,7 +209,7 @@ def _finished(settings: RunSettings) -> dict[str, dict[str, Any]]:
         return {}
     if not kept["is_complete"] and kept["settings"] != _settings_key(settings):
         raise ConfigurationError(
-            f"a backfill with another index time, profile, policy or format has begun (as of {kept['as_of']})",
+            f"a backfill with another profile, policy or format has begun (as of {kept['as_of']})",
             where=manifest_of(settings.store).name,
             remedy="Finish it with its own settings, or delete this file to begin again.",
         )
@@ -201,7 +219,7 @@ def _finished(settings: RunSettings) -> dict[str, dict[str, Any]]:
 
 
 def _settings_key(settings: RunSettings) -> str:
-    read_by = [settings.as_of.isoformat(), settings.format, _text(settings.profile), _text(settings.policy)]
+    read_by = [settings.format, _text(settings.profile), _text(settings.policy)]
     return hashlib.sha256(json.dumps(read_by).encode()).hexdigest()
 
 

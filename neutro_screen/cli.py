@@ -68,6 +68,7 @@ def run(
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
     rescreen_all: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
@@ -105,6 +106,8 @@ def run(
         Publish nothing when more than this share of the screened rows is refused.
     rescreen_all
         Screen every patient of the store again, not only those with new rows.
+    pseudonymise
+        File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept.
     notify
         TOML file that says who is told of failures, critical patients and warnings: counts only.
     memory
@@ -131,6 +134,7 @@ def run(
         policy=policy,
         max_rejected=max_rejected,
         rescreen_all=rescreen_all,
+        pseudonymise=pseudonymise,
         memory=bytes_of(memory),
         as_of=_as_of(as_of),
     )
@@ -161,6 +165,7 @@ def backfill(
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
     max_rejected: Annotated[float, Parameter(group=_CONTROL)] = 0.2,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
@@ -198,6 +203,8 @@ def backfill(
         Index time of all chunks; default that of the backfill that has begun, else now.
     max_rejected
         Stop at a chunk when more than this share of its screened rows is refused.
+    pseudonymise
+        File with the key of the pseudonyms, as for ``run``.
     memory
         What the rows at work may take.
     notify
@@ -225,6 +232,7 @@ def backfill(
         profile=profile,
         policy=policy,
         max_rejected=max_rejected,
+        pseudonymise=pseudonymise,
         memory=bytes_of(memory),
         as_of=_as_of(as_of) if as_of else begun_as_of(store) or _as_of(None),
     )
@@ -420,6 +428,25 @@ def report(*, store: Path, reports: Path, run: str | None = None) -> None:
 
 
 @app.command
+def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:
+    """Print the pseudonym of a patient, to ask a pseudonymised store for it.
+
+    Example: neutro-screen pseudonym P-001 --pseudonymise key
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier as in the extract.
+    pseudonymise
+        The key file of the store's runs.
+    """
+    from neutro_screen.pseudonyms import load_pseudonyms
+
+    if pseudonyms := load_pseudonyms(pseudonymise):
+        _write(pseudonyms.of("patient", patient_id))
+
+
+@app.command
 def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, policy: Path | None = None) -> None:
     """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
 
@@ -442,6 +469,62 @@ def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, 
 
     run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
     _write("\n".join([f"rebuilt run {run_id} in {out.name}", *notes]))
+
+
+@app.command
+def retention(
+    *,
+    store: Path,
+    before: str | None = None,
+    patient: str | None = None,
+    by: str | None = None,
+    reports: Path | None = None,
+) -> None:
+    """Remove what old runs left, or every row of a patient, and say what is gone. The bytes are gone from the file, too.
+
+    Example: neutro-screen retention --store screen.duckdb --before 2025-01-01
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    before
+        Worklists, quality counts and warnings of runs before this day; never the latest run's.
+    patient
+        A patient's identifier (in a pseudonymised store the pseudonym); the records merged into it go too.
+    by
+        Who asks for it, for the audit trail; default the user of the machine.
+    reports
+        Folder whose reports are written again without the patient.
+    """
+    from neutro_screen.pipeline import now
+    from neutro_screen.report import write_reports
+    from neutro_screen.retention import remove
+    from neutro_screen.store import lock
+
+    with lock(store):
+        removed = remove(store, before=_as_of(before) if before else None, patient_id=patient, by=by, at=now())
+    _write("\n".join(removed.lines() or ["nothing to remove"]))
+    if reports is not None:
+        _write(str(write_reports(store, reports, None)))
+
+
+@app.command
+def export(*, store: Path, to: str) -> None:
+    """Write every table and view as Parquet, into a folder or onto object storage, with a manifest written last.
+
+    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    to
+        A folder, or the address of one; the run's own folder is made in it.
+    """
+    from neutro_screen.export import export as export_tables
+
+    _write(export_tables(store, to))
 
 
 @app.command
@@ -588,6 +671,7 @@ def schedule(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     policy: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
+    pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
     """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
@@ -620,6 +704,8 @@ def schedule(
         TOML file that describes the source.
     policy
         TOML file with clinical numbers that differ.
+    pseudonymise
+        File with the key of the pseudonyms, as for ``run``.
     notify
         TOML file that says who is told of failures, critical patients and warnings.
     """
@@ -629,6 +715,7 @@ def schedule(
         "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
         "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
         "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "pseudonymise": pseudonymise and str(pseudonymise.absolute()),
         "notify": notify and str(notify.absolute()),
     }  # fmt: skip
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})

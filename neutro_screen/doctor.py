@@ -1,5 +1,6 @@
 """What stands in the way of tonight's run: the installation, the reference data, the store and its permissions."""
 
+import os
 import shutil
 import stat
 import sys
@@ -9,10 +10,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+import duckdb
+
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.show import warning_text
-from neutro_screen.store import LATEST_RUN, SCHEMA_VERSION, first_row, lock, read_table, reading
+from neutro_screen.store import (
+    LATEST_RUN,
+    SCHEMA_VERSION,
+    TABLES,
+    first_row,
+    lock,
+    log_of,
+    next_folder,
+    read_table,
+    reading,
+)
+from neutro_screen.workspace import work_folder
 
 _LEAST_FREE_COPIES: Final = 3
 _LATE_AFTER: Final = timedelta(hours=36)
@@ -38,9 +52,13 @@ def examine(store: Path | None, now: datetime) -> list[Finding]:
     if store is not None:
         checks += [
             ("store", lambda: _store(store)),
+            ("store contents", lambda: _contents(store)),
             ("store permissions", lambda: _permissions(store)),
+            # Before the lock is taken: whoever takes it clears what a killed run has left.
+            ("left-overs", lambda: _left_overs(store)),
             ("store lock", lambda: _lock(store)),
             ("disk", lambda: _disk(store)),
+            ("clock", lambda: _clock(store, now)),
             ("latest run", lambda: _latest_run(store, now)),
         ]
     return [_carried_out(name, check) for name, check in checks]
@@ -96,7 +114,26 @@ def _store(store: Path) -> Finding:
     return Finding("store", "ok", f"schema {SCHEMA_VERSION}, {runs[0] if runs else 0} runs")
 
 
+def _contents(store: Path) -> Finding:
+    """Read every table once: a damaged block shows only when it is read."""
+    with reading(store) as connection:
+        for table in TABLES:
+            try:
+                first_row(connection, f'SELECT count(DISTINCT hash(t)) FROM "{table}" t')
+            except duckdb.Error:
+                return Finding(
+                    "store contents", "failed", f"the table {table} is damaged",
+                    "Restore the last backup, then run with the extracts since.",
+                )  # fmt: skip
+    return Finding("store contents", "ok", f"{len(TABLES)} tables can be read")
+
+
 def _permissions(store: Path) -> Finding:
+    if not os.access(store.parent, os.W_OK | os.X_OK) or not os.access(store, os.R_OK):
+        return Finding(
+            "store permissions", "failed", "the file cannot be read, or its folder not be written",
+            "Give both to the user that runs the nights (chown).",
+        )  # fmt: skip
     mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
     if mode & 0o077:
         return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
@@ -105,6 +142,33 @@ def _permissions(store: Path) -> Finding:
             "store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}"
         )
     return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
+
+
+def _left_overs(store: Path) -> Finding:
+    log = log_of(store)
+    if log.exists():
+        return Finding(
+            "left-overs", "warning", f"{log.name}: another program wrote into the store, or was killed while it did",
+            f"Close that program; the next run replaces the file and removes the log. Until then: mv {log} {log}.old",
+        )  # fmt: skip
+    left = [path.name for path in (next_folder(store), work_folder(store)) if path.exists()]
+    if left:
+        return Finding(
+            "left-overs", "warning", f"of a run at work, or of one that was killed: {', '.join(left)}",
+            "Nothing: the next run clears them.",
+        )  # fmt: skip
+    return Finding("left-overs", "ok", "none")
+
+
+def _clock(store: Path, now: datetime) -> Finding:
+    with reading(store) as connection:
+        row = first_row(connection, "SELECT max(as_of) FROM run")
+    if row and row[0] is not None and row[0] > now:
+        return Finding(
+            "clock", "failed", f"the latest run is of {row[0]} UTC, the clock says {now} UTC: no run can be published",
+            "Set the clock. If that run was wrong, rebuild the night before it (`neutro-screen rebuild`) and go on from there.",
+        )  # fmt: skip
+    return Finding("clock", "ok", f"{now} UTC")
 
 
 def _lock(store: Path) -> Finding:

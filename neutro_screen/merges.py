@@ -65,6 +65,11 @@ def _circle(merges: pl.DataFrame) -> pl.DataFrame:
     return merges
 
 
+def survivors_said(patients: pl.DataFrame) -> pl.DataFrame:
+    """patient_id, survivor_id of the records that these rows (``Patient``) merge, without anything heard before."""
+    return crosswalk(new_statements(patients, NO_STATEMENTS)).survivors
+
+
 def with_survivor(frame: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataFrame:
     """The frame with every merged-away ``patient_id`` replaced by the record that stands for it."""
     return _relabelled(frame, "patient_id", survivors) if survivors.height else frame

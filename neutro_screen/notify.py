@@ -19,7 +19,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError
-from neutro_screen.pipeline import Account
 
 Event = Literal["failed", "critical", "warning", "done"]
 
@@ -188,7 +187,7 @@ def _unsent_by_apprise(message: Message, notify: Notify) -> int:
 
 def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
     """Touch the dead-man file, save after a night without data: silence is not health."""
-    if notify.dead_man is None or Account(**summary["account"]).has_no_data:
+    if notify.dead_man is None or "no data" in _warnings(summary):
         return []
     try:
         notify.dead_man.touch(mode=0o644)
@@ -198,10 +197,7 @@ def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
 
 
 def _warnings(summary: Mapping[str, Any]) -> Counter[str]:
-    kinds = Counter(str(warning["kind"]).replace("_", " ") for warning in summary.get("warnings", ()))
-    if Account(**summary["account"]).has_no_data:
-        kinds["no data"] = 1
-    return kinds
+    return Counter(str(warning["kind"]).replace("_", " ") for warning in summary["warnings"])
 
 
 def _counted(counts: Mapping[str, int]) -> str:

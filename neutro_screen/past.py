@@ -54,6 +54,8 @@ def rebuild(
         raise ConfigurationError("no run is as old as that", where=store.name, remedy="Name a later --as-of.")
     night = runs.row(-1, named=True)
     run_id: str = night["run_id"]
+    if night["status"] != "done":
+        raise ConfigurationError("what that night alone had was removed by retention", where=store.name)
     with TemporaryDirectory(prefix=f".{out.name}.work-", dir=out.parent) as folder:
         settings = RunSettings(store=out, as_of=night["as_of"], labs=(), policy=_policy_of(night, policy, Path(folder)))
         with publishing(out) as connection:
@@ -100,6 +102,7 @@ def _copy_received(connection: DuckDBPyConnection, night: dict[str, Any]) -> Non
     _copy(connection, "rejected_row", "rejected_row", "scope = 'row' AND run_id IN (SELECT run_id FROM run)")
     _copy(connection, "withdrawn_flag", "withdrawn_flag", "withdrawn_by IN (SELECT run_id FROM run)")
     connection.execute('INSERT INTO review BY NAME SELECT * FROM present.review WHERE "at" <= ?', [night["started_at"]])
+    connection.execute('INSERT INTO audit BY NAME SELECT * FROM present.audit WHERE "at" <= ?', [night["started_at"]])
     connection.execute(
         "INSERT INTO laboratory_day SELECT lab, CAST(collected_at AS DATE), max(collected_at) FROM lab_result "
         "JOIN run USING (run_id) WHERE collected_at <= as_of GROUP BY ALL"

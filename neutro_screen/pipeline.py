@@ -5,7 +5,7 @@ Every step reads from and writes to a workspace and returns counts only, so that
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,9 +32,10 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
+from neutro_screen.drift import quality_drift
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
-from neutro_screen.ingest.files import private_folder
+from neutro_screen.ingest.files import private_folder, unpacking_in
 from neutro_screen.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -46,12 +47,14 @@ from neutro_screen.merges import (
     with_survivor,
 )
 from neutro_screen.protocol import screen
+from neutro_screen.pseudonyms import load_pseudonyms
+from neutro_screen.quality import merged, quality_counts, quality_measures, row_counts, specimen_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes import Chart, kinds_of, matched_medications
 from neutro_screen.rules.drug_names import unmatched_names
 from neutro_screen.rules.origins import TextCounts, no_origins, number_origins
-from neutro_screen.rules.results import JudgedRows, judge_part, judged_origins
+from neutro_screen.rules.results import judge_part, judged_origins
 from neutro_screen.rules.worklist import open_cases, worklist_rows
 from neutro_screen.silence import laboratory_days, silence_warnings
 from neutro_screen.store import (
@@ -59,6 +62,7 @@ from neutro_screen.store import (
     MERGE_STATEMENTS,
     SCHEMA_VERSION,
     SCREENED,
+    audit,
     delete_patients,
     delete_rows,
     first_row,
@@ -71,7 +75,7 @@ from neutro_screen.store import (
     registered,
 )
 from neutro_screen.validate import conform, dtypes, in_shape, no_rows, split_valid
-from neutro_screen.workspace import Workspace, working_folder
+from neutro_screen.workspace import Workspace, work_folder, working_folder
 
 CHART: Final[dict[str, Any]] = {
     "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
@@ -107,6 +111,8 @@ class RunSettings:
     policy: Path | None = None
     max_rejected: float = 0.2
     rescreen_all: bool = False
+    #: file with the key of the pseudonyms; None = identifiers stay as they are
+    pseudonymise: Path | None = None
     #: bytes that the rows at work may take; more are spread over parts, one after the other
     memory: int = 4 << 30
 
@@ -135,11 +141,6 @@ class Account:
     duplicate: int
     not_screened: int
 
-    @property
-    def has_no_data(self) -> bool:
-        """No result of the screen's analytes came in: no flags then does not mean no neutropenia."""
-        return self.rows_in == self.not_screened + self.no_result
-
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
         told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
@@ -163,6 +164,8 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
+    drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
 
@@ -239,8 +242,11 @@ def check(settings: RunSettings) -> dict[str, Any]:
         work.divide(work.noted("rows_in"), settings.rows_at_once)
         for part in work.parts:
             validate_step(settings, work, part)
-            work.settle(part, ())
-        return {"rows_in": work.noted("rows_in"), "counted": _counted(work), "quality": _quality(work)}
+            work.settle(part, ("row_count",))
+        quality = _quality_rows(work, merged(work.get("row_count", part) for part in work.parts), "check")
+        return {
+            "rows_in": work.noted("rows_in"), "counted": _counted(work), "quality": quality.drop("run_id").to_dicts()
+        }  # fmt: skip
 
 
 def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
@@ -252,7 +258,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
-    for portion in readers.portions(settings.paths, profile, settings.format):
+    for portion in _portions(settings, profile):
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height
@@ -278,6 +284,14 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
 
 
+def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[readers.Portion]:
+    """The readers' portions, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    with unpacking_in(work_folder(settings.store) if settings.store.name else None):
+        for portion in readers.portions(settings.paths, profile, settings.format):
+            yield pseudonyms.applied(portion) if pseudonyms else portion
+
+
 def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
@@ -291,6 +305,7 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         migrate(settings.store)
         with reading(settings.store) as connection:
             _check_clock(connection, settings)
+            _check_key(connection, settings)
             taken = [row[0] for row in connection.execute("SELECT run_id FROM run").fetchall()]
             before = _latest_program(connection)
             known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
@@ -356,8 +371,9 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     work.put("rejected_row", pl.concat(refused), part)
     for kind, chart in charts.items():
         work.put(kind, chart.accepted, part)
-    quality = quality_counts(judged, accepted, rejected)
-    work.note("quality", quality + _unmatched_drugs(charts["medication"].accepted), part)
+    counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
+    work.put("row_count", counts, part)
+    work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
     work.note("newest", _iso(results["collected_at"].max()), part)
     counted = {
         "accepted": accepted.height, "rejected": rejected.height, "no_result": judged.no_results.height,
@@ -428,6 +444,9 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     new = work.get("new_lab_result", part)
     contradicted = with_own_records(result.contradicted, survivors)
     kept = _refuted(new, contradicted, "anti")
+    time_zone = load_profile(settings.profile).time_zone
+    counts = specimen_counts(new, result.anc, _refuted(new, contradicted), time_zone)
+    work.put("specimen_count", counts, part)
     work.put("new_lab_result", kept.sort(*_IDENTITY[:5], *_PLACE), part)
     work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
     counted = work.noted("counted", part)
@@ -447,7 +466,9 @@ def _received(rows: pl.DataFrame) -> pl.DataFrame:
 
 #: The steps that are taken for one part after the other, and the frames that publishing needs of them.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
-OUTCOMES: Final = ("touched", "refuted", *(f"new_{name}" for name in HISTORY), *SCREENED)
+OUTCOMES: Final = (
+    "touched", "refuted", "row_count", "specimen_count", *(f"new_{name}" for name in HISTORY), *SCREENED,
+)  # fmt: skip
 #: Where a row was read.
 _PLACE: Final = ("source_file", "source_row", "run_id")
 _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
@@ -473,35 +494,36 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     """
     run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **_counted(work, "settled"))
     account.check()
-    _check_share(account, settings)
+    _check_share(account, settings, work)
     touched = sum(work.noted("patients_touched", part) for part in work.parts)
     newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
     with publishing(settings.store, settings.memory) as connection:
         previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": settings.as_of})
         previous = _previous_by_survivor(previous, work.survivors)
-        seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
+        screened = pl.concat(work.get("touched", part) for part in work.parts)
+        with registered(connection, "screened", screened):
+            seen = read_table(connection, _SEEN_EPISODES, {"as_of": settings.as_of})
         seen = pl.concat([seen, _under_survivor(seen, work.survivors)])
         for part in work.parts:
             with registered(connection, "screened", work.get("touched", part)):
                 raised = read_table(connection, _FIRST_RAISED)
             publish_part(connection, work, part, raised)
         publish_merges(connection, work)
-        status = read_table(connection, "SELECT * FROM patient_summary").lazy()
-        cases = open_cases(
-            read_table(connection, "SELECT * FROM episode").lazy(),
-            read_table(connection, "SELECT * FROM flag WHERE rule_id LIKE 'RPD-%' AND episode_id IS NULL").lazy(),
-            status,
-            seen.lazy(),
-        )
-        worklist = worklist_rows(cases, status, previous.lazy(), run_id).collect()
+        worklist = _worklist(connection, screened, previous, seen, settings.as_of, run_id)
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
-        counts = _counts(work, worklist, status.collect()) | {"cannot_assess": unknown[0] if unknown else 0}
+        patients = first_row(connection, "SELECT count(*) FROM patient_summary")
+        counts = _counts(work, worklist) | {
+            "patients": patients[0] if patients else 0, "cannot_assess": unknown[0] if unknown else 0,
+        }  # fmt: skip
         insert(connection, "source_file", _file_rows(work.noted("files"), run_id))
         warnings = _silence(connection, settings, account, work)
         insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
-        insert(connection, "run", _run_row(settings, work, account, counts, touched, newest))
-        insert(connection, "quality_count", _quality_rows(_quality(work), run_id))
+        run_row = _run_row(settings, work, account, counts, touched, newest)
+        insert(connection, "run", run_row)
+        rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
+        audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
+        drift = _publish_quality(connection, settings, work)
     report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
     return RunSummary(
         run_id=run_id,
@@ -514,8 +536,50 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         newest_result_at=newest,
         report=str(report) if report else None,
         everybody_because=work.noted("everybody_because"),
+        drift=drift,
         warnings=tuple(row | {"since": _iso(row["since"])} for row in warnings.to_dicts()),
     )
+
+
+def _publish_quality(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> tuple[str, ...]:
+    """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
+    run_id, counts = work.noted("run_id"), _quality_totals(work)
+    measures = quality_measures(counts, run_id)
+    drift = _drift(connection, settings, measures, run_id)
+    insert(connection, "quality_count", _quality_rows(work, counts, run_id))
+    insert(connection, "quality_measure", measures)
+    insert(connection, "quality_drift", drift)
+    return tuple(drift["words"])
+
+
+def _quality_totals(work: Workspace) -> pl.DataFrame:
+    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
+
+
+def _drift(connection: DuckDBPyConnection, settings: RunSettings, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    policy = load_policy(settings.policy)
+    before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
+    return quality_drift(measures, before, run_id, policy)
+
+
+def _drift_in_words(settings: RunSettings, work: Workspace) -> list[str]:
+    """What drifted in a run that will not be published."""
+    if not settings.store.exists():
+        return []
+    run_id = work.noted("run_id")
+    with reading(settings.store) as connection:
+        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+    return drift["words"].to_list()
+
+
+#: Findings in the message of a refused run.
+_MOST_NAMED: Final = 3
+#: What the laboratories sent in the last runs of earlier nights; of several runs for one night the latest.
+_LAST_MEASURES: Final = (
+    "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "
+    "FROM run WHERE as_of < $as_of QUALIFY row_number() OVER "
+    "(PARTITION BY as_of ORDER BY started_at DESC, run_id DESC) = 1) ORDER BY as_of DESC LIMIT $runs)"
+)
 
 
 def _silence(connection: DuckDBPyConnection, settings: RunSettings, account: Account, work: Workspace) -> pl.DataFrame:
@@ -555,11 +619,45 @@ _PREVIOUS_WORKLIST: Final = (
     "SELECT * FROM worklist_row WHERE run_id = "
     "(SELECT run_id FROM run WHERE as_of < $as_of ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Episodes that were published as resolved, save those first shown by another run for the same night.
-_SEEN_EPISODES: Final = (
-    "SELECT episode_id FROM episode WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN "
-    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved'), false)"
+_SHOWN_TONIGHT: Final = (
+    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved')"
 )
+#: Episodes of the patients now screened that were published as resolved, save those first shown by another run for the
+#: same night.
+_SEEN_EPISODES: Final = (
+    "SELECT episode_id FROM episode SEMI JOIN screened USING (patient_id) "
+    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_SHOWN_TONIGHT}, false)"
+)
+#: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
+_CASES: Final = (
+    "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
+    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
+)
+_STANDING_DECLINES: Final = (
+    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id AND s.last_collected_at = f.raised_at "
+    "WHERE f.rule_id LIKE 'RPD-%' AND f.episode_id IS NULL"
+)
+
+
+def _worklist(
+    connection: DuckDBPyConnection,
+    screened: pl.DataFrame,
+    previous: pl.DataFrame,
+    seen: pl.DataFrame,
+    as_of: datetime,
+    run_id: str,
+) -> pl.DataFrame:
+    """The worklist of this run. Only what can be on it is read, so that it costs the same after many years."""
+    with registered(connection, "screened", screened):
+        episodes = read_table(connection, _CASES, {"as_of": as_of})
+    declines = read_table(connection, _STANDING_DECLINES)
+    wanted = _patients_of([episodes, declines, previous])
+    with registered(connection, "wanted", wanted):
+        status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
+    cases = open_cases(episodes.lazy(), declines.lazy(), status, seen.lazy())
+    return worklist_rows(cases, status, previous.lazy(), run_id).collect()
+
+
 _FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
     "SEMI JOIN screened USING (patient_id) GROUP BY patient_id, specimen_id, episode_id, rule_id"
@@ -692,6 +790,26 @@ def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
         )
 
 
+def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+    """Never mix pseudonyms of two keys, or pseudonyms and identifiers: one patient would become two."""
+    row = first_row(connection, f"SELECT pseudonym_key FROM run WHERE run_id = ({LATEST_RUN})")
+    if row is None or row[0] == _fingerprint(settings):
+        return
+    if settings.pseudonymise is None:
+        raise StoreError("holds pseudonyms", where=settings.store.name, remedy="Name their key with --pseudonymise.")
+    held = "identifiers" if row[0] is None else "pseudonyms of another key"
+    raise StoreError(
+        f"holds {held}",
+        where=settings.store.name,
+        remedy="A key is chosen with the first run: use that one, or a new store.",
+    )
+
+
+def _fingerprint(settings: RunSettings) -> str | None:
+    pseudonyms = load_pseudonyms(settings.pseudonymise)
+    return pseudonyms.fingerprint if pseudonyms else None
+
+
 def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
     """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
     row = first_row(
@@ -728,13 +846,15 @@ def _patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def _check_share(account: Account, settings: RunSettings) -> None:
+def _check_share(account: Account, settings: RunSettings, work: Workspace) -> None:
+    """A laboratory that changed its units overnight can fail a whole run: the message names it."""
     screened = account.rows_in - account.not_screened
     if screened and account.rejected / screened > settings.max_rejected:
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
-            remedy="`neutro-screen check` lists the reasons. Nothing was published.",
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
 
 
@@ -765,30 +885,6 @@ def _broken_lines(portion: readers.Portion) -> pl.DataFrame:
     return pl.DataFrame(lines, schema=dtypes(RejectedRow))
 
 
-def quality_counts(judged: JudgedRows, accepted: pl.DataFrame, rejected: pl.DataFrame) -> list[dict[str, Any]]:
-    """Counts by file, laboratory, analyte, disposition and reason; those of parts add up."""
-    own_name = pl.coalesce("local_code", "loinc", pl.lit("")) + pl.lit(" ") + pl.coalesce("analyte_name", pl.lit(""))
-    parts = [
-        accepted.with_columns(disposition=pl.lit("accepted"), reason=pl.lit(None, pl.String)),
-        rejected.with_columns(disposition=pl.lit("rejected")),
-        judged.no_results.with_columns(disposition=pl.lit("no_result"), reason="kind"),
-        judged.not_screened.with_columns(
-            disposition=pl.lit("not_screened"), reason="not_screened", analyte=own_name.str.strip_chars()
-        ),
-    ]
-    return pl.concat(part.group_by(_QUALITY).agg(rows=pl.len()) for part in parts).to_dicts()
-
-
-_QUALITY: Final = ("source_file", "lab", "analyte", "disposition", "reason")
-
-
-def _quality(work: Workspace) -> list[dict[str, Any]]:
-    """The counts of all parts."""
-    counted = [row for part in work.parts for row in work.noted("quality", part)]
-    frame = pl.DataFrame(counted, schema=dtypes(QualityCount)).drop("run_id")
-    return frame.group_by(_QUALITY).agg(pl.col("rows").sum()).sort(_QUALITY).to_dicts()
-
-
 def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
     unmatched = unmatched_names(matched_medications(medications)).collect()
@@ -799,8 +895,17 @@ def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _quality_rows(counted: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
-    return pl.DataFrame(counted, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+def _quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
+    names = [row for part in work.parts for row in work.noted("unmatched_drugs", part)]
+    drugs = pl.DataFrame(names, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+    keys = [name for name in drugs.columns if name != "rows"]
+    return pl.concat(
+        [
+            quality_counts(counts, run_id),
+            drugs.group_by(keys).agg(pl.col("rows").sum()).select(drugs.columns).sort(keys),
+        ]
+    )
 
 
 def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
@@ -811,7 +916,7 @@ def _file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:
     )
 
 
-def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> dict[str, Any]:
+def _counts(work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
     """Counts for the summary: low results of the touched patients by severity, open rows by priority, changes."""
     open_rows = worklist.filter(pl.col("change") != "resolved")
     severities = pl.concat(work.get("anc", part).select("severity") for part in work.parts)
@@ -824,7 +929,6 @@ def _counts(work: Workspace, worklist: pl.DataFrame, status: pl.DataFrame) -> di
         "flags": by(severities, "severity", SEVERITIES[:0:-1]),
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
-        "patients": status.height,
     }
 
 
@@ -834,7 +938,7 @@ def _run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"), "started_at": now(), "as_of": settings.as_of, "policy_version": policy.version,
-        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "software_version": __version__,
+        "policy_sha256": policy.sha256, "policy_values": policy.model_dump_json(), "pseudonym_key": _fingerprint(settings), "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION, "patients_touched": touched, "data_kinds": ",".join(work.noted("data_kinds")), "counts": json.dumps(counts, sort_keys=True), "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",

@@ -43,6 +43,7 @@ def summary_text(summary: "RunSummary") -> str:
         f"cannot assess: {summary.cannot_assess} patients",
     ]
     lines += [warning_text(warning) for warning in summary.warnings]
+    lines += [f"DRIFT: {words}" for words in summary.drift]
     if summary.everybody_because:
         lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:

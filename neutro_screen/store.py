@@ -6,7 +6,11 @@ like and see the new one with their next connection.
 """
 
 import fcntl
+import getpass
+import glob
+import hashlib
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,9 +26,12 @@ import neutro_schemas as contract
 from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
+    AuditTable,
     LaboratoryDay,
     PatientMerge,
     QualityCount,
+    QualityDrift,
+    QualityMeasure,
     ReviewTable,
     RunTable,
     RunWarning,
@@ -69,9 +76,12 @@ TABLES: Final[Mapping[str, Any]] = {
     "unassessable": contract.CannotAssess,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
+    "quality_measure": QualityMeasure,
+    "quality_drift": QualityDrift,
     "laboratory_day": LaboratoryDay,
     "patient_merge": PatientMerge,
     "review": ReviewTable,
+    "audit": AuditTable,
 }
 RECEIVED: Final = (
     "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
@@ -122,9 +132,29 @@ def lock(store: Path) -> Iterator[None]:
             raise StoreError(
                 "another run is using the store", where=store.name, remedy="Wait until it has ended."
             ) from None
+        _sweep(store)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sweep(store: Path) -> None:
+    """Remove what killed processes left beside the store: half a copy, and second names of earlier files."""
+    shutil.rmtree(next_folder(store), ignore_errors=True)
+    for name in store.parent.glob(f".{glob.escape(store.name)}.*.*"):
+        process = name.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            name.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager
@@ -142,7 +172,12 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 where=store.name,
                 remedy="`neutro-screen migrate` or the next run brings it up to date and keeps a backup.",
             )
-        yield connection
+        try:
+            yield connection
+        except duckdb.Error as error:
+            if not _is_damage(error):
+                raise
+            raise _damaged(store) from None
 
 
 @contextmanager
@@ -155,7 +190,13 @@ def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.Error as error:
             raise _why_not_open(error, store) from None
     with connection:
+        _keep_quiet(connection)
         yield connection
+
+
+def _keep_quiet(connection: duckdb.DuckDBPyConnection) -> None:
+    """Where a program has no file of its own DuckDB draws a bar on standard output after two seconds."""
+    connection.execute("SET enable_progress_bar = false")
 
 
 @contextmanager
@@ -211,18 +252,19 @@ def _enum_kind(type_: Any) -> str | None:
 
 
 @contextmanager
-def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def publishing(store: Path, memory: int | None = None, *, anew: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
     Whatever happens before that moment leaves the published file as it was. A store of an older version is brought
     up to this one on the way, and the old file is kept (``backup_of``). ``memory`` bounds what DuckDB keeps in memory,
-    in bytes; the rest waits in the private folder.
+    in bytes; the rest waits in the private folder. With ``anew`` the rows that are left go into a new file, so that nothing
+    deleted is in its bytes.
 
     Raises:
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    folder = store.with_name(f".{store.name}.next")
+    folder = next_folder(store)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -242,23 +284,41 @@ def publishing(store: Path, memory: int | None = None) -> Iterator[duckdb.DuckDB
             if version != SCHEMA_VERSION:
                 _build(connection)
             yield connection
-            connection.execute("COMMIT")
-            connection.execute("USE memory")
-            connection.execute("CHECKPOINT store")
-            connection.execute("DETACH store")
+            _finish(connection)
+        if anew:
+            copy = _written_anew(copy, store)
         os.chmod(copy, 0o600)
         _synchronise(copy)
         if version is not None and version != SCHEMA_VERSION:
             _keep_backup(store, folder, version)
+        # A log beside the file is of somebody who wrote into it; with the new file it would not open for anybody.
+        log_of(store).unlink(missing_ok=True)
         os.replace(copy, store)
         _synchronise(store.parent)
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the database could not be written"
-        raise PublishError(
-            f"could not be published ({reason})", where=store.name, remedy="The previous results stand."
-        ) from None
+    except duckdb.Error as error:
+        if _is_damage(error):
+            raise _damaged(store) from None
+        if not isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+            raise
+        raise _not_published(store, "the database could not be written") from None
+    except OSError as error:
+        raise _not_published(store, error.strerror or "the file could not be written") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_published(store: Path, reason: str) -> PublishError:
+    return PublishError(f"could not be published ({reason})", where=store.name, remedy="The previous results stand.")
+
+
+def log_of(store: Path) -> Path:
+    """DuckDB's log of what was written into the file and is not yet part of it; a published store has none."""
+    return store.with_name(f"{store.name}.wal")
+
+
+def next_folder(store: Path) -> Path:
+    """The private folder in which the next state of the store is made."""
+    return store.with_name(f".{store.name}.next")
 
 
 def migrate(store: Path) -> Path | None:
@@ -281,6 +341,34 @@ def backup_of(store: Path, version: int) -> Path:
     return store.with_name(f"{store.stem}.v{version}.backup{store.suffix}")
 
 
+def backups_of(store: Path) -> list[Path]:
+    """The files that were kept before migrations."""
+    return sorted(store.parent.glob(f"{glob.escape(store.stem)}.v*.backup{glob.escape(store.suffix)}"))
+
+
+def _written_anew(copy: Path, store: Path) -> Path:
+    """A file with the same rows in the same order that was written from the first byte: nothing deleted is left in it."""
+    fresh = copy.with_name("anew.duckdb")
+    with _attached(fresh, store) as connection:
+        _build(connection)
+        quoted = str(copy).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS present (READ_ONLY)")
+        connection.execute("BEGIN TRANSACTION")
+        for table in TABLES:
+            listed = ", ".join(f'"{name}"' for name in columns_of(table))
+            connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {listed} FROM present."{table}"')
+        _finish(connection)
+    return fresh
+
+
+def _finish(connection: duckdb.DuckDBPyConnection) -> None:
+    """Commit, and leave the file complete in itself, without a log."""
+    connection.execute("COMMIT")
+    connection.execute("USE memory")
+    connection.execute("CHECKPOINT store")
+    connection.execute("DETACH store")
+
+
 def _keep_backup(store: Path, folder: Path, version: int) -> None:
     """Keep the old file under the backup's name: the same bytes, no copy where the file system knows hard links."""
     kept = folder / "backup"
@@ -295,6 +383,7 @@ def _keep_backup(store: Path, folder: Path, version: int) -> None:
 
 def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
+    _keep_quiet(connection)
     try:
         name = str(copy).replace("'", "''")
         connection.execute(f"ATTACH '{name}' AS store (STORAGE_VERSION '{STORAGE_VERSION}')")
@@ -360,8 +449,20 @@ def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
     text = str(error)
     if "lock" in text.lower():
         return StoreError("another program is writing to the store", where=store.name, remedy="Close it and try again.")
+    return _damaged(store)
+
+
+def _damaged(store: Path) -> StoreError:
     return StoreError(
         "is damaged, or no DuckDB file", where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup."
+    )
+
+
+def _is_damage(error: duckdb.Error) -> bool:
+    """DuckDB says so in words only: a checksum that does not fit, a block that cannot be read."""
+    text = str(error)
+    return isinstance(error, duckdb.FatalException | duckdb.SerializationException) or any(
+        word in text for word in ("Corrupt", "checksum", "Could not read", "Failed to load metadata")
     )
 
 
@@ -447,6 +548,32 @@ def record_review(
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [patient_id, status, until, note, by, at, known[0]["priority"], known[0]["nadir"]],
         )
+        audit(connection, at=at, action="review", by=by, patient_id=patient_id, counts={status: 1})
+
+
+def audit(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    at: datetime,
+    action: str,
+    by: str | None,
+    counts: Mapping[str, int],
+    patient_id: str | None = None,
+) -> None:
+    """Write down what is being done; of a patient only the hash of the identifier is kept."""
+    subject = None if patient_id is None else hashlib.sha256(patient_id.encode()).hexdigest()
+    connection.execute(
+        'INSERT INTO audit ("at", action, "by", subject_sha256, counts) VALUES (?, ?, ?, ?, ?)',
+        [at, action, by or user_name(), subject, json.dumps(dict(counts), sort_keys=True)],
+    )
+
+
+def user_name() -> str | None:
+    """The user of the machine; None where it has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def _build(connection: duckdb.DuckDBPyConnection) -> None:
@@ -590,5 +717,16 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         "ORDER BY run_id, source_file, lab, analyte, disposition, reason",
         "Per run, file, laboratory and analyte: how many rows were accepted, refused, without result, repeated or not "
         "screened, and why.",
+    ),
+    "data_quality_measure": (
+        'SELECT run_id, source_file, lab, analyte, measure, detail, n, "of", value FROM quality_measure '
+        "ORDER BY run_id, source_file, lab, analyte, measure, detail",
+        "Per run, file (null = all files), laboratory and analyte: units seen, refusals and non-results by kind, "
+        "medians, and per laboratory what is odd about times and differentials.",
+    ),
+    "data_quality_drift": (
+        "SELECT run_id, lab, analyte, what, before, now, before_value, now_value, n, runs, words FROM quality_drift "
+        "ORDER BY run_id, what, lab, analyte",
+        "Per run: what about a laboratory is not as it was in its last runs, from what to what.",
     ),
 }

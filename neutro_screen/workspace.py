@@ -179,12 +179,17 @@ def _height(frames: list[pl.DataFrame]) -> int:
 @contextmanager
 def working_folder(store: Path) -> Iterator[Path]:
     """The private folder beside a store for the length of one run (hold its lock); a killed run's is cleared first."""
-    folder = store.with_name(f".{store.name}.work")
+    folder = work_folder(store)
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def work_folder(store: Path) -> Path:
+    """The private folder beside a store in which the rows of a run wait."""
+    return store.with_name(f".{store.name}.work")
 
 
 def private_file(path: Path, mode: str = "wb") -> IO[Any]:

@@ -14,6 +14,7 @@ from neutro_screen.ingest.files import find_files, sha256_of, unchanged
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
 from neutro_screen.ingest.postgres import local_copies
 from neutro_screen.ingest.profile import Profile, load_profile
+from neutro_screen.ingest.remote import near_copies
 from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
 __all__ = [
@@ -37,19 +38,15 @@ class Reader(NamedTuple):
     has_own_layout: bool = True
 
 
-def _one_kind(read: Callable[[Path, Kind, Profile], Table]) -> Callable[[Path, Kind, Profile], Tables]:
-    return lambda path, kind, profile: [(kind, read(path, kind, profile))]
-
-
-def _by_kind(read: Callable[[Path, Kind, Profile], dict[Kind, Table]]) -> Callable[[Path, Kind, Profile], Tables]:
-    return lambda path, kind, profile: read(path, kind, profile).items()
+def _one_kind(read: Callable[[Path, Kind, Profile], Iterable[Table]]) -> Callable[[Path, Kind, Profile], Tables]:
+    return lambda path, kind, profile: ((kind, piece) for piece in read(path, kind, profile))
 
 
 READERS: dict[str, Reader] = {
     "mimic": Reader(
         "MIMIC-III folder, or hosp folder of MIMIC-IV, of CSV files",
         mimic.recognises,
-        _by_kind(mimic.read_mimic),
+        mimic.read_mimic,
         takes="folder",
     ),
     "omop": Reader(
@@ -71,7 +68,7 @@ READERS: dict[str, Reader] = {
     "excel": Reader(
         "Excel workbook (.xlsx, .xlsm), long or wide",
         excel.recognises,
-        _one_kind(excel.read_excel),
+        _one_kind(lambda path, kind, profile: [excel.read_excel(path, kind, profile)]),
         has_own_layout=False,
     ),
     "parquet": Reader(
@@ -115,7 +112,7 @@ def portions(
     """
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
-    with local_copies(paths, format_name) as local:
+    with near_copies(paths) as near, local_copies(near, format_name) as local:
         yield from _portions(local, profile or Profile(), format_name)
 
 

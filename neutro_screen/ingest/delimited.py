@@ -5,11 +5,15 @@ of fields, with its number, instead of padding or dropping it.
 """
 
 import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.engine import engine
@@ -22,18 +26,22 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".psv")
 _DELIMITERS = (",", ";", "\t", "|")
 #: A longer line is no row of a laboratory extract.
 LONGEST_LINE = 2_000_000
+ROWS_A_PIECE = 500_000
 _CHUNK = 16 << 20
 
 
-def read_delimited(path: Path, kind: Kind, profile: Profile) -> Table:
+def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[Table]:
     """Read one file of a kind as text columns under the file's own header names; see ``read_columns``."""
     return read_columns(path, named_columns(kind, profile), profile.encoding, profile.delimiter)
 
 
-def read_columns(path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None) -> Table:
-    """Read one file as text; the delimiter is the one that finds most of the ``expected`` columns in the header.
+def read_columns(
+    path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None
+) -> Iterator[Table]:
+    """Read one file as text, in pieces; the delimiter is the one that finds most ``expected`` columns in the header.
 
-    Lines with too few or too many fields, broken quotes or undecodable bytes become ``refused``.
+    Lines with too few or too many fields, broken quotes or undecodable bytes become ``refused``. The lines that a quote
+    left open would swallow are read for themselves.
 
     Raises:
         UnreadableInputError: no bytes, not text, damaged archive, a line longer than 2 MB.
@@ -44,13 +52,32 @@ def read_columns(path: Path, expected: set[str], encoding: str | None = None, de
         marked = encoding or encoding_by_mark(_head(text, path.name))
         if marked not in (None, "utf-8"):
             text = transcoded(text, marked, folder)
-        table = _split(path, text, expected, delimiter)
-        if marked is None and any(line.reason == "undecodable_text" for line in table.refused):
+        notes: tuple[str, ...] = ()
+        layout = _layout(text, path, expected, delimiter)
+        refusals = _refusals(layout)
+        if marked is None and any(refusal.reason == "undecodable_text" for refusal in refusals):
             # Western European single-byte text is the one other encoding of exports without a mark; letters in names
             # and the micro sign are all that differ.
-            table = _split(path, transcoded(text, "cp1252", folder), expected, delimiter)
-            return table._replace(notes=("decoded_as_cp1252",))
-        return table
+            layout = _layout(transcoded(text, "cp1252", folder), path, expected, delimiter)
+            refusals, notes = _refusals(layout), ("decoded_as_cp1252",)
+        has_open_quote = any(refusal.reason == "broken_quotes" for refusal in refusals)
+        for piece in _line_by_line(layout) if has_open_quote else _pieces(layout, refusals):
+            yield piece._replace(notes=notes)
+
+
+class _Layout(NamedTuple):
+    """A UTF-8 text, the file it was made from, and how its lines are split."""
+
+    text: Path
+    path: Path
+    header: list[str]
+    delimiter: str
+
+
+def _layout(text: Path, path: Path, expected: set[str], delimiter: str | None) -> _Layout:
+    header, found = _header(text, path.name, expected, delimiter)
+    _check_zero_bytes(text, path.name)
+    return _Layout(text, path, header, found)
 
 
 def _head(text: Path, name: str) -> bytes:
@@ -61,40 +88,94 @@ def _head(text: Path, name: str) -> bytes:
     return head
 
 
-def _split(path: Path, text: Path, expected: set[str], delimiter: str | None) -> Table:
-    header, delimiter = _header(text, path.name, expected, delimiter)
-    _check_zero_bytes(text, path.name)
-    with engine() as connection:
-        try:
-            relation = connection.read_csv(
-                str(text),
-                header=True,
-                sep=delimiter,
-                quotechar='"',
-                escapechar='"',
-                columns=dict.fromkeys(header, "VARCHAR"),
-                auto_detect=False,
-                null_padding=False,
-                strict_mode=True,
-                max_line_size=LONGEST_LINE,
-                store_rejects=True,
-                rejects_limit=0,
-            )
-            rows = relation.pl()
-            refused = connection.sql(
-                "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
-                "FROM reject_errors GROUP BY line ORDER BY line"
-            ).fetchall()
-        except (duckdb.Error, UnicodeDecodeError) as error:
-            raise UnreadableInputError(_why(error), where=path.name) from None
-    return Table(
-        path,
-        rows.with_columns(source_row=_line_numbers(rows.height, [line for line, _, _ in refused])),
-        [
-            Refused(path.name, line, _REASONS.get(error, "ragged_line"), refused_text(text or ""))
-            for line, error, text in refused
-        ],
+def _refusals(layout: _Layout) -> list[Refused]:
+    """The lines that cannot be split: known before the first row is taken, so that every row gets its own number."""
+    with engine() as connection, _splitting(layout):
+        _scan(connection, layout).aggregate("count(COLUMNS(*))").fetchall()
+        refused = connection.sql(
+            "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
+            "FROM reject_errors GROUP BY line ORDER BY line"
+        ).fetchall()
+    return [
+        Refused(layout.path.name, line, _REASONS.get(error, "ragged_line"), refused_text(text or ""))
+        for line, error, text in refused
+    ]
+
+
+def _pieces(layout: _Layout, refused: Sequence[Refused]) -> Iterator[Table]:
+    """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
+    taken, n_rows = [line.source_row for line in refused], 0
+    with engine() as connection, _splitting(layout):
+        for batch in _scan(connection, layout).to_arrow_reader(ROWS_A_PIECE):
+            rows = pl.DataFrame(batch)
+            numbers = _line_numbers(n_rows, rows.height, taken)
+            yield Table(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
+            n_rows += rows.height
+    if n_rows == 0:
+        yield Table(layout.path, _rows_of(layout, []), refused)
+
+
+def _line_by_line(layout: _Layout) -> Iterator[Table]:
+    """Every line read for itself, as a slow but sure way: a quote left open would swallow all lines behind it."""
+    rows: list[tuple[Any, ...]] = []
+    refused: list[Refused] = []
+    with layout.text.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if number == 1 or not line.strip():
+                continue
+            fields, reason = _fields(line, layout)
+            if reason:
+                text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+                refused.append(Refused(layout.path.name, number, reason, refused_text(text)))
+            else:
+                rows.append((*fields, number))
+            if len(rows) == ROWS_A_PIECE:
+                yield Table(layout.path, _rows_of(layout, rows), tuple(refused))
+                rows, refused = [], []
+    yield Table(layout.path, _rows_of(layout, rows), tuple(refused))
+
+
+def _fields(line: bytes, layout: _Layout) -> tuple[list[str], str | None]:
+    """The fields of one line, or why it is refused."""
+    try:
+        fields = next(csv.reader([line.decode("utf-8").rstrip("\r\n")], delimiter=layout.delimiter, strict=True))
+    except UnicodeDecodeError:
+        return [], "undecodable_text"
+    except csv.Error:
+        return [], "broken_quotes"
+    if len(fields) == len(layout.header):
+        return fields, None
+    return [], "too_few_fields" if len(fields) < len(layout.header) else "too_many_fields"
+
+
+def _rows_of(layout: _Layout, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    columns = dict.fromkeys(layout.header, pl.String) | {"source_row": pl.Int64}
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _scan(connection: duckdb.DuckDBPyConnection, layout: _Layout) -> duckdb.DuckDBPyRelation:
+    return connection.read_csv(
+        str(layout.text),
+        header=True,
+        sep=layout.delimiter,
+        quotechar='"',
+        escapechar='"',
+        columns=dict.fromkeys(layout.header, "VARCHAR"),
+        auto_detect=False,
+        null_padding=False,
+        strict_mode=True,
+        max_line_size=LONGEST_LINE,
+        store_rejects=True,
+        rejects_limit=0,
     )
+
+
+@contextmanager
+def _splitting(layout: _Layout) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, UnicodeDecodeError) as error:
+        raise UnreadableInputError(_why(error), where=layout.path.name, remedy="Is a quote left open?") from None
 
 
 _REASONS = {
@@ -144,11 +225,12 @@ def _check_zero_bytes(text: Path, name: str) -> None:
                 )
 
 
-def _line_numbers(rows: int, refused: list[int]) -> pl.Series:
-    """Line numbers of the accepted rows: the header is line 1, and refused lines leave their numbers free."""
-    before = np.asarray(refused, dtype=np.int64) - np.arange(len(refused)) - 2
-    accepted = np.arange(rows, dtype=np.int64)
-    return pl.Series("source_row", accepted + 2 + np.searchsorted(before, accepted, side="right"))
+def _line_numbers(n_before: int, rows: int, taken: list[int]) -> pl.Series:
+    """Line numbers of accepted rows, of which ``n_before`` came before: the header is line 1, and refused lines keep
+    theirs."""
+    gaps = np.asarray(taken, dtype=np.int64) - np.arange(len(taken)) - 2
+    accepted = np.arange(n_before, n_before + rows, dtype=np.int64)
+    return pl.Series("source_row", accepted + 2 + np.searchsorted(gaps, accepted, side="right"))
 
 
 def _why(error: Exception) -> str:

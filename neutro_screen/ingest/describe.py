@@ -138,7 +138,7 @@ def _codes_and_units() -> list[str]:
         ),
         "",
         "A unit that is in no table is refused (`unit_unknown`), never guessed. All spellings: "
-        "`neutro_screen/reference/units.csv`; more names of tests and units through the profile's `analytes` and `units`.",
+        "`neutro_screen/reference/unit_factors.csv`; more names of tests and units through the profile's `analytes` and `units`.",
     ]
 
 

@@ -390,13 +390,6 @@ def _lab_rows(block: _Block, profile: Profile) -> pl.DataFrame:
     orders = _orders(block).join(
         notes.rename({"source_row": "obr", "note": "order_note"}), on="obr", how="left", maintain_order="left"
     )
-    results = (
-        block.of("OBX")
-        .filter(pl.col("message_type").is_in(RESULT_MESSAGES) | pl.col("message_type").is_null())
-        .join(_patient_ids(block, profile), on="pid", how="left", maintain_order="left")
-        .join(orders, on="obr", how="left", maintain_order="left")
-        .join(notes, on="source_row", how="left", maintain_order="left")
-    )
     codes = [
         {
             "code": component(field(3), first),
@@ -414,34 +407,50 @@ def _lab_rows(block: _Block, profile: Profile) -> pl.DataFrame:
     local = pl.coalesce(
         *(pl.when(~is_one.fill_null(False)).then(code["code"]) for code, is_one in zip(codes, is_loinc, strict=True))
     )
-    status = pl.coalesce(field(11), pl.when(pl.col("order_status") != "A").then("order_status"))
-    value = with_off_scale(_value(block), component(field(8), 1))
-    reference = pl.coalesce(block.text(block.first(field(7))), pl.lit(""))
-    rows = results.with_columns(loinc=loinc).select(
-        "patient_id",
-        "specimen_id",
-        "loinc",
-        "specimen_type",
-        "source_row",
-        "specimen_role",
-        collected_at=pl.coalesce(hl7_time(component(field(14), 1)), "specimen_at", "order_at"),
-        resulted_at=pl.coalesce(hl7_time(component(field(19), 1)), "reported_at", "message_at"),
-        analyte_name=pl.coalesce(codes[0]["text"], codes[1]["text"], component(field(3), 9)),
-        local_code=kept_local_code(local, profile),
-        value=value,
-        unit=_unit(block),
-        reference_low=pl.coalesce(
-            reference.str.extract(r"^\s*([\d.]+)\s*(?:-|\x{2013}|to)\s*[\d.]+"),
-            reference.str.extract(r"^\s*>=?\s*([\d.]+)"),
-        ),
-        reference_high=pl.coalesce(
-            reference.str.extract(r"^\s*[\d.]+\s*(?:-|\x{2013}|to)\s*([\d.]+)"),
-            reference.str.extract(r"^\s*<=?\s*([\d.]+)"),
-        ),
-        status=status,
-        lab=pl.coalesce(component(field(23), 1), "sender"),
-        comment=pl.concat_str("note", "order_note", separator="\n", ignore_nulls=True).replace("", None),
+    # The fields of a segment are a list; joins, which would copy it row by row, come after it has been read.
+    said = (
+        block.of("OBX")
+        .filter(pl.col("message_type").is_in(RESULT_MESSAGES) | pl.col("message_type").is_null())
+        .select(
+            "pid",
+            "obr",
+            "source_row",
+            "message_at",
+            loinc=loinc,
+            local=local,
+            analyte_name=pl.coalesce(codes[0]["text"], codes[1]["text"], component(field(3), 9)),
+            value=with_off_scale(_value(block), component(field(8), 1)),
+            unit=_unit(block),
+            reference=pl.coalesce(block.text(block.first(field(7))), pl.lit("")),
+            own_status=field(11),
+            observed_at=hl7_time(component(field(14), 1)),
+            analysed_at=hl7_time(component(field(19), 1)),
+            lab=pl.coalesce(component(field(23), 1), "sender"),
+        )
     )
+    reference = pl.col("reference")
+    rows = (
+        said.join(_patient_ids(block, profile), on="pid", how="left", maintain_order="left")
+        .join(orders, on="obr", how="left", maintain_order="left")
+        .join(notes, on="source_row", how="left", maintain_order="left")
+        .select(
+            "patient_id", "specimen_id", "loinc", "specimen_type", "source_row", "specimen_role", "analyte_name", "value",
+            "unit", "lab",
+            collected_at=pl.coalesce("observed_at", "specimen_at", "order_at"),
+            resulted_at=pl.coalesce("analysed_at", "reported_at", "message_at"),
+            local_code=kept_local_code(pl.col("local"), profile),
+            reference_low=pl.coalesce(
+                reference.str.extract(r"^\s*([\d.]+)\s*(?:-|\x{2013}|to)\s*[\d.]+"),
+                reference.str.extract(r"^\s*>=?\s*([\d.]+)"),
+            ),
+            reference_high=pl.coalesce(
+                reference.str.extract(r"^\s*[\d.]+\s*(?:-|\x{2013}|to)\s*([\d.]+)"),
+                reference.str.extract(r"^\s*<=?\s*([\d.]+)"),
+            ),
+            status=pl.coalesce("own_status", pl.when(pl.col("order_status") != "A").then("order_status")),
+            comment=pl.concat_str("note", "order_note", separator="\n", ignore_nulls=True).replace("", None),
+        )
+    )  # fmt: skip
     found = rows.collect(engine="in-memory")
     is_material = pl.col("specimen_role").is_in(QC_ROLES).fill_null(False)
     block.counts["qc_rows_skipped"] = found.filter(is_material).height
@@ -597,6 +606,8 @@ def _patient_rows(block: _Block, profile: Profile) -> pl.DataFrame:
         merges.select("pid", "source_row")
         .join(prior, on="pid", how="inner", maintain_order="left")
         .join(ids.rename({"patient_id": "replaced_by"}), on="pid", how="inner", maintain_order="left")
+        # A record that replaces itself says nothing; in the canonical layout it would undo a merge.
+        .filter(pl.col("patient_id") != pl.col("replaced_by"))
     )
     return pl.concat(
         [

@@ -5,6 +5,7 @@ its LOINC is kept only as sent. There are no statuses: corrections were resolved
 specimen ids.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -25,110 +26,125 @@ def recognises(folder: Path) -> bool:
     return folder.is_dir() and all(_find(folder, name) is not None for name in ("labevents", "d_labitems"))
 
 
-def read_mimic(folder: Path, kind: Kind, profile: Profile) -> dict[Kind, Table]:
-    """Read the folder in the native layout; with ``lab`` it brings every kind that is there, else the one asked for.
+def read_mimic(folder: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read the folder in the native layout, in pieces; with ``lab`` it brings every kind that is there, else the one
+    asked for.
 
     Raises:
         UnreadableInputError: labevents or d_labitems is missing or unreadable.
         RefusedInputError: a file lacks the columns of MIMIC.
     """
-    tables: dict[Kind, Table] = {}
+    prescriptions, patients, diagnoses = (
+        _find(folder, name) for name in ("prescriptions", "patients", "diagnoses_icd")
+    )
+    tables: list[tuple[Kind, Iterator[Table]]] = []
     if kind == "lab":
-        tables["lab"] = _labs(folder)
-    if kind in ("lab", "medication") and (path := _find(folder, "prescriptions")):
-        tables["medication"] = _prescriptions(path)
-    if kind in ("lab", "patient") and (path := _find(folder, "patients")):
-        tables["patient"] = _patients(path)
-    if kind in ("lab", "diagnosis") and (path := _find(folder, "diagnoses_icd")):
-        tables["diagnosis"] = _diagnoses(path, _find(folder, "admissions"))
+        tables.append(("lab", _labs(folder)))
+    if kind in ("lab", "medication") and prescriptions:
+        tables.append(("medication", _prescriptions(prescriptions)))
+    if kind in ("lab", "patient") and patients:
+        tables.append(("patient", _patients(patients)))
+    if kind in ("lab", "diagnosis") and diagnoses:
+        tables.append(("diagnosis", _diagnoses(diagnoses, _find(folder, "admissions"))))
     if not tables:
         raise UnreadableInputError(f"holds no {kind} file of MIMIC", where=folder.name)
-    return tables
+    for found, pieces in tables:
+        for piece in pieces:
+            yield found, piece
 
 
-def _labs(folder: Path) -> Table:
-    events = _read(
+def _labs(folder: Path) -> Iterator[Table]:
+    items = _whole(_found(folder, "d_labitems"), ("itemid", "label", "fluid"), ("loinc_code",)).drop("source_row")
+    named = items.unique("itemid", keep="first", maintain_order=True)
+    is_removed = pl.col("value").is_null() | (pl.col("value").str.strip_chars() == _REMOVED)
+    edition = None
+    for events in _pieces(
         _found(folder, "labevents"),
         ("subject_id", "itemid", "charttime", "value", "valueuom"),
         ("specimen_id", "storetime", "valuenum", "ref_range_lower", "ref_range_upper", "comments"),
-    )
-    items = _read(_found(folder, "d_labitems"), ("itemid", "label", "fluid"), ("loinc_code",)).rows
-    named = items.drop("source_row").unique("itemid", keep="first", maintain_order=True)
-    rows = events.rows.join(named, on="itemid", how="left", maintain_order="left")
-    is_fourth = rows["specimen_id"].is_not_null().any()
-    is_removed = pl.col("value").is_null() | (pl.col("value").str.strip_chars() == _REMOVED)
-    rows = rows.with_columns(value=pl.when(is_removed).then(pl.coalesce("valuenum", "value")).otherwise("value"))
-    return _select(
-        events._replace(rows=rows),
-        patient_id="subject_id",
-        specimen_id="specimen_id",
-        collected_at="charttime",
-        resulted_at="storetime",
-        loinc="loinc_code",
-        analyte_name="label",
-        local_code="itemid",
-        value="value",
-        unit="valueuom",
-        reference_low="ref_range_lower",
-        reference_high="ref_range_upper",
-        specimen_type="fluid",
-        comment="comments",
-        constants={"code_system": "mimic_itemid", "lab": "MIMIC-IV" if is_fourth else "MIMIC-III"},
-    )
+    ):
+        rows = events.rows.join(named, on="itemid", how="left", maintain_order="left")
+        # Only MIMIC-IV numbers its specimens.
+        edition = edition or ("MIMIC-IV" if rows["specimen_id"].is_not_null().any() else "MIMIC-III")
+        rows = rows.with_columns(value=pl.when(is_removed).then(pl.coalesce("valuenum", "value")).otherwise("value"))
+        yield _select(
+            events._replace(rows=rows),
+            patient_id="subject_id",
+            specimen_id="specimen_id",
+            collected_at="charttime",
+            resulted_at="storetime",
+            loinc="loinc_code",
+            analyte_name="label",
+            local_code="itemid",
+            value="value",
+            unit="valueuom",
+            reference_low="ref_range_lower",
+            reference_high="ref_range_upper",
+            specimen_type="fluid",
+            comment="comments",
+            constants={"code_system": "mimic_itemid", "lab": edition},
+        )
 
 
-def _prescriptions(path: Path) -> Table:
-    orders = _read(
+def _prescriptions(path: Path) -> Iterator[Table]:
+    start, end = pl.coalesce("starttime", "startdate"), pl.coalesce("stoptime", "enddate")
+    for orders in _pieces(
         path,
         ("subject_id", "drug", "dose_val_rx", "dose_unit_rx", "route"),
         ("startdate", "enddate", "starttime", "stoptime"),
-    )
-    rows = orders.rows.with_columns(start=pl.coalesce("starttime", "startdate"), end=pl.coalesce("stoptime", "enddate"))
-    return _select(
-        orders._replace(rows=rows),
-        patient_id="subject_id",
-        drug_name="drug",
-        start_date="start",
-        end_date="end",
-        dose="dose_val_rx",
-        dose_unit="dose_unit_rx",
-        route="route",
-    )
+    ):
+        yield _select(
+            orders._replace(rows=orders.rows.with_columns(start=start, end=end)),
+            patient_id="subject_id",
+            drug_name="drug",
+            start_date="start",
+            end_date="end",
+            dose="dose_val_rx",
+            dose_unit="dose_unit_rx",
+            route="route",
+        )
 
 
-def _patients(path: Path) -> Table:
+def _patients(path: Path) -> Iterator[Table]:
     """MIMIC-IV gives an age in a year instead of a date of birth: the year of birth, one year uncertain."""
-    people = _read(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year"))
     year, age = (pl.col(name).cast(pl.Int32, strict=False) for name in ("anchor_year", "anchor_age"))
-    rows = people.rows.with_columns(born=pl.coalesce("dob", (year - age).cast(pl.String).str.zfill(4)))
-    return _select(people._replace(rows=rows), patient_id="subject_id", birth_date="born", sex="gender")
+    for people in _pieces(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year")):
+        rows = people.rows.with_columns(born=pl.coalesce("dob", (year - age).cast(pl.String).str.zfill(4)))
+        yield _select(people._replace(rows=rows), patient_id="subject_id", birth_date="born", sex="gender")
 
 
-def _diagnoses(path: Path, admissions: Path | None) -> Table:
-    coded = _read(path, ("subject_id", "hadm_id"), ("icd9_code", "icd_code", "icd_version"))
-    rows = coded.rows.with_columns(
-        code=pl.coalesce("icd_code", "icd9_code"),
-        system=pl.when(pl.col("icd_version") == "10").then(pl.lit("icd10")).otherwise(pl.lit("icd9")),
-        dischtime=pl.lit(None, pl.String),
-    )
+def _diagnoses(path: Path, admissions: Path | None) -> Iterator[Table]:
+    discharged = pl.DataFrame(schema={"hadm_id": pl.String, "dischtime": pl.String})
     if admissions is not None:
-        discharged = _read(admissions, ("hadm_id", "dischtime")).rows.select("hadm_id", "dischtime")
-        discharged = discharged.unique("hadm_id", keep="first", maintain_order=True)
-        rows = rows.drop("dischtime").join(discharged, on="hadm_id", how="left", maintain_order="left")
-    return _select(coded._replace(rows=rows), patient_id="subject_id", code="code", date="dischtime", system="system")
+        discharged = _whole(admissions, ("hadm_id", "dischtime")).drop("source_row")
+    discharged = discharged.unique("hadm_id", keep="first", maintain_order=True)
+    for coded in _pieces(path, ("subject_id", "hadm_id"), ("icd9_code", "icd_code", "icd_version")):
+        rows = coded.rows.with_columns(
+            code=pl.coalesce("icd_code", "icd9_code"),
+            system=pl.when(pl.col("icd_version") == "10").then(pl.lit("icd10")).otherwise(pl.lit("icd9")),
+        ).join(discharged, on="hadm_id", how="left", maintain_order="left")
+        yield _select(
+            coded._replace(rows=rows), patient_id="subject_id", code="code", date="dischtime", system="system"
+        )
 
 
-def _read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Table:
+def _whole(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The rows of a small file; see ``_pieces``."""
+    return pl.concat(piece.rows for piece in _pieces(path, required, optional))
+
+
+def _pieces(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[Table]:
     """Read a file with lower-case column names; optional columns that are not there are null."""
     both = {*required, *optional}
-    table = read_columns(path, both | {name.upper() for name in both})
-    rows = table.rows.rename({name: name.lower() for name in table.rows.columns if name.lower() in both})
-    if missing := [column for column in required if column not in rows.columns]:
-        raise RefusedInputError(f"columns of MIMIC missing: {', '.join(missing)}", where=path.name)
-    absent = [pl.lit(None, pl.String).alias(name) for name in optional if name not in rows.columns]
-    return table._replace(
-        rows=rows.select(*(name for name in (*required, *optional) if name in rows.columns), *absent, "source_row")
-    )
+    for table in read_columns(path, both | {name.upper() for name in both}):
+        rows = table.rows.rename({name: name.lower() for name in table.rows.columns if name.lower() in both})
+        if missing := [column for column in required if column not in rows.columns]:
+            raise RefusedInputError(f"columns of MIMIC missing: {', '.join(missing)}", where=path.name)
+        absent = [pl.lit(None, pl.String).alias(name) for name in optional if name not in rows.columns]
+        present = [name for name in (*required, *optional) if name in rows.columns]
+        yield table._replace(
+            rows=rows.select(*present, *absent, "source_row").select(*required, *optional, "source_row")
+        )
 
 
 def _select(table: Table, *, constants: dict[str, str] | None = None, **columns: str) -> Table:

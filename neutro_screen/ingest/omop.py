@@ -104,8 +104,8 @@ class _Folder:
             return None
         columns = {*TABLES[name][0], *TABLES[name][1]}
         either_case = columns | {column.upper() for column in columns}
-        table = text_columns(path, either_case) if path.suffix == ".parquet" else read_columns(path, either_case)
-        return iter([table._replace(rows=_columns_of(name, table.rows, path.name))])
+        read = text_columns if path.suffix == ".parquet" else read_columns
+        return (piece._replace(rows=_columns_of(name, piece.rows, path.name)) for piece in read(path, either_case))
 
 
 class _Database:

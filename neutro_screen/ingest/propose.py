@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import unicodedata
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,7 @@ _TIME_FORMATS: Final = (
 )  # fmt: skip
 #: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
 _SENTINELS: Final = ("9999999", "999999", "99999", "-999")
+_ABSOLUTE: Final = r"(?i)[\s,]+abs(?:olut\w*)?\.?\s*$"
 _UNIT_IN_HEADER: Final = r"[\[(]([^\])]*)[\])]\s*$"
 
 
@@ -93,7 +95,19 @@ def _sample(path: Path) -> tuple[pl.DataFrame, list[str]]:
     if not lines or "\0" in lines[0]:
         raise UnreadableInputError("is empty or no text", where=path.name)
     delimiter = max(",;\t|", key=lines[0].count)
+    if not lines[0].count(delimiter):
+        delimited = [number for number, line in enumerate(lines[:HEADER_WITHIN], start=1) if _has_several(line)]
+        if delimited:
+            raise RefusedInputError(
+                f"the header seems to be line {delimited[0]}, under a title", where=path.name,
+                remedy="Take the lines above it away, here and in every night's file.",
+            )  # fmt: skip
     return _table(list(islice(csv.reader(lines, delimiter=delimiter), _SAMPLE))), details
+
+
+def _has_several(line: str) -> bool:
+    """Whether a line has as many columns as the smallest extract."""
+    return max(map(line.count, ",;\t|")) >= 3
 
 
 def _first_table(sheets: list[list[list[str | None]]], name: str) -> pl.DataFrame:
@@ -129,14 +143,16 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
         return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind]), -KINDS.index(kind))
 
     best = max(KINDS, key=fit)
-    # A file that is whole in no kind is most often a laboratory's: wide, or with names of its own.
-    return (best, found[best]) if fit(best)[0] and best != "patient" else _lab_or(best, found, names)
-
-
-def _lab_or(best: Kind, found: dict[Kind, dict[str, str]], names: list[str]) -> tuple[Kind, dict[str, str]]:
-    if best == "patient" and not _wide_columns(names, set(), load_reference()) and len(found["patient"]) > 1:
-        return "patient", found["patient"]
-    return "lab", found["lab"]
+    # A patient's columns are in every file; what else is there tells the kinds apart.
+    if best == "patient" and len(found["patient"]) < 2:
+        best = "lab"
+    if not fit(best)[0] or best == "patient":
+        measured = _wide_columns(names, set(found["lab"].values()), load_reference())
+        if "value" in found["lab"] or len(measured) > 1:
+            best = "lab"
+        elif not fit(best)[0]:
+            best = max(KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id"}), -KINDS.index(kind)))
+    return best, found[best]
 
 
 def _wide_columns(names: list[str], taken: set[str], reference: Reference) -> dict[str, tuple[str, str]]:
@@ -151,10 +167,13 @@ def _wide_columns(names: list[str], taken: set[str], reference: Reference) -> di
             continue
         unit = (re.search(_UNIT_IN_HEADER, name) or [None, ""])[1] or ("%" if "%" in name else "")
         bare = re.sub(_UNIT_IN_HEADER, "", name)
-        named, bare_key, key_of_unit = pl.select(
-            name=match_key(pl.lit(name)), bare=match_key(pl.lit(bare)), unit=match_key(pl.lit(unit))
-        ).row(0)
-        matches = sized.filter(pl.col("code").is_in([key for key in (named, bare_key) if key]))
+        # "Neutrophile abs." is a name with its dimension; the unit says the same.
+        plain = re.sub(_ABSOLUTE, "", bare) if unit else bare
+        named, bare_key, plain_key, key_of_unit = pl.select(
+            name=match_key(pl.lit(name)), bare=match_key(pl.lit(bare)), plain=match_key(pl.lit(plain)),
+            unit=match_key(pl.lit(unit)),
+        ).row(0)  # fmt: skip
+        matches = sized.filter(pl.col("code").is_in([key for key in (named, bare_key, plain_key) if key]))
         if unit and matches["analyte"].n_unique() > 1:
             dimension = "percent" if key_of_unit in percents else "count"
             matches = matches.filter(pl.col("dimension_of") == dimension)
@@ -226,6 +245,15 @@ def _open_questions(
                 f"# Tests that are not known by name: {_listed(unmapped)}",
                 "# Map those that matter in a table [analytes], for example: \"NEUT ABS\" = \"neut_abs\"",
             ]  # fmt: skip
+    if kind == "lab" and "status" in columns:
+        words = sample.select(word=columns["status"], key=match_key(pl.col(columns["status"])))
+        if unmapped := _by_count(
+            words.filter(~pl.col("key").is_in(reference.status_words["match_key"].implode()))["word"]
+        ):
+            lines += [
+                f"# Status words that are not known, and would count as preliminary: {_listed(unmapped)}",
+                "# Map them in a table [statuses], for example: \"validated\" = \"final\"",
+            ]  # fmt: skip
     units = [pl.Series([unit for _, unit in wide.values() if unit], dtype=pl.String)] if wide else []
     units += [sample[columns["unit"]]] if kind == "lab" and "unit" in columns else []
     if units:
@@ -247,7 +275,10 @@ def _listed(names: list[str]) -> str:
 
 
 def _key(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "", name.lower())
+    """Letters and digits of a column's name, without accents; ß as ss, umlauts as they are typed without a keyboard for them."""
+    spelled = name.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "", plain)
 
 
 def _quoted(text: str) -> str:

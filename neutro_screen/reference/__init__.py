@@ -39,6 +39,7 @@ class Reference:
     anc_bands: pl.DataFrame
     grade_bands: pl.DataFrame
     reasons: pl.DataFrame
+    drift_rules: pl.DataFrame
 
     def extended_by(self, analytes: Mapping[str, str], statuses: Mapping[str, str]) -> "Reference":
         """This reference with a source's own test names (-> analyte) and status words (-> status) on top.
@@ -95,6 +96,7 @@ def load_reference() -> Reference:
         anc_bands=_table("anc_bands.csv", contract.AncBand).sort("lower"),
         grade_bands=_table("grade_bands.csv", contract.GradeBand),
         reasons=_table("reasons.csv", contract.Reason),
+        drift_rules=_table("drift_rules.csv", contract.DriftRule),
     )
     check_ladder(reference.anc_bands.rename({"severity": "step"}), "anc_bands.csv")
     if tuple(reference.anc_bands["severity"]) != SEVERITIES[::-1]:

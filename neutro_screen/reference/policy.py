@@ -62,6 +62,16 @@ class DecimalMarkRule(_Rule):
     minority_fraction: PositiveFloat
 
 
+class DriftRule(_Rule):
+    """What tonight's extract is compared with (drift_rules.csv)."""
+
+    runs: PositiveInt
+    told_n: PositiveInt
+    least_n: PositiveInt
+    least_scatter: PositiveFloat
+    hour_fit: PositiveFloat
+
+
 class RapidDeclineRule(_Rule):
     """One threshold rule of rapid decline (RPD-1, RPD-2)."""
 
@@ -232,6 +242,7 @@ class Policy(_Rule):
     anc: AncRule
     unit_check: UnitCheckRule
     decimal_mark: DecimalMarkRule
+    drift: DriftRule
     rpd_1: RapidDeclineRule
     rpd_2: RapidDeclineRule
     rpd_3: TrueDeclineRule

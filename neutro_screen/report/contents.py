@@ -68,6 +68,8 @@ class RunContents:
     temperature: pl.DataFrame
     cannot_assess: pl.DataFrame
     data_quality: pl.DataFrame
+    quality_measure: pl.DataFrame
+    quality_drift: pl.DataFrame
     source_file: pl.DataFrame
     rules: pl.DataFrame
     history: pl.DataFrame
@@ -144,6 +146,13 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             "ORDER BY disposition, rows DESC, reason, analyte, lab, source_file",
             {"run": chosen},
         ),
+        quality_measure=read_table(
+            connection,
+            "SELECT * FROM quality_measure WHERE run_id = $run ORDER BY source_file, lab, analyte, measure, detail",
+            {"run": chosen},
+        ),
+        # In the order in which they were found: the most serious first.
+        quality_drift=read_table(connection, "SELECT * FROM quality_drift WHERE run_id = $run ORDER BY rowid", {"run": chosen}),
         source_file=read_table(
             connection, "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name", {"run": chosen}
         ),

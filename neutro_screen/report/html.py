@@ -20,6 +20,7 @@ from neutro_screen.reference import FOLDER, load_policy, load_reference
 from neutro_screen.report import words
 from neutro_screen.report.contents import OTHER_LINES, RunContents
 from neutro_screen.report.patients import minutes, patient_panels
+from neutro_screen.report.quality import quality_tables
 
 #: Room for the rows as read; the most urgent patients have them in the page, all have them in the store.
 SOURCE_ROOM_BYTES: Final = 4_000_000
@@ -70,7 +71,7 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
         chart_rows=contents.chart_rows,
         cannot_assess=contents.cannot_assess.to_dicts(),
         files=contents.source_file.to_dicts(),
-        quality=quality(contents),
+        quality=quality(contents) | quality_tables(contents),
         suspects=contents.suspects.to_dicts(),
         policy_rows=policy_rows(contents.run["policy_sha256"]),
         rules=[row | {"family": words.RULE_FAMILIES.get(row["rule_id"].split("-")[0], "")} for row in contents.rules.to_dicts()],
@@ -219,6 +220,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["shapes"] = words.PRIORITY_SHAPES
+    environment.globals["time_oddities"] = list(words.TIME_ODDITIES.items())
     environment.globals["dispositions"] = words.DISPOSITIONS
     environment.globals["methods"] = words.METHODS
     environment.globals["cytopenias"] = words.CYTOPENIAS

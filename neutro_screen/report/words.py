@@ -24,6 +24,15 @@ DISPOSITIONS: Final[Mapping[str, str]] = {
     "duplicate": "already there",
     "not_screened": "not screened",
 }
+#: What can be odd about a collection time.
+TIME_ODDITIES: Final[Mapping[str, str]] = {
+    "collected_after_resulted": "after the result",
+    "collected_from_result_time": "result time only",
+    "date_only": "day only",
+    "midnight": "at midnight",
+    "time_skipped_by_clock": "in an hour that the clock skipped",
+    "time_shown_twice_by_clock": "in an hour that the clock showed twice",
+}
 #: The steps of the work-up as something to do.
 NEXT_STEPS: Final[Mapping[str, str]] = {
     "repeat_cbc": "repeat blood count",

@@ -13,6 +13,9 @@ from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules import analytes, origins, values
 
+#: Words of a comment that say that the count may be wrong.
+CLUMPING: Final = r"(?i)clump|agglutin|citrate"
+
 
 @dataclass(frozen=True)
 class JudgedRows:
@@ -114,10 +117,10 @@ def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None
     rows = rows.with_columns(number=values.number(pl.col("value_text")))
     is_plain = pl.col("number").is_not_null() & ~values.is_ambiguous(pl.col("value_text"), pl.col("is_small_unit"))
     keys = list(values.KEYS)
-    read = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
+    odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
     pending = pl.col("status") == "pending"
     return (
-        rows.join(read, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
         .with_columns(
             number=pl.when(is_plain).then("number").otherwise("number_read"),
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
@@ -228,11 +231,9 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     rows = rows.with_columns(belies_range=belies_range)
     # The white cells' own range speaks for the whole specimen: 50 beside WBC 60 [4000-11000] is 50 cells.
     specimen = ("patient_id", "specimen_id", "unit_key")
-    belied = rows.filter("belies_range").select(specimen).unique()
+    belied = rows.filter("belies_range").select(specimen).unique().with_columns(specimen_belies=pl.lit(True))
     if belied.height:
-        rows = rows.join(
-            belied.with_columns(specimen_belies=pl.lit(True)), on=specimen, how="left", maintain_order="left"
-        )
+        rows = rows.join(belied, on=specimen, how="left", maintain_order="left")
     else:
         rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
@@ -270,9 +271,7 @@ def _with_retractions(results: pl.DataFrame) -> pl.DataFrame:
             "time_oddity",
             "order_note",
             "specimen_note",
-            pl.when(pl.col("comment").str.contains(r"(?i)clump|agglutin|citrate")).then(
-                pl.lit("possible_pseudoneutropenia")
-            ),
+            pl.when(pl.col("comment").str.contains(CLUMPING)).then(pl.lit("possible_pseudoneutropenia")),
             separator=", ",
             ignore_nulls=True,
         ).replace("", None),

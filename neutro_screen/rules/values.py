@@ -37,12 +37,16 @@ def is_ambiguous(value_text: pl.Expr, is_small_unit: pl.Expr) -> pl.Expr:
 def decimal_marks(texts: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """The decimal mark of a laboratory's analyte, told by its other values of the batch (FORMATS.md D.3).
 
-    ``texts`` (lab, analyte, value_text) are the distinct texts of the whole batch with their number ``n``. Returns lab, analyte, decimal_mark
-    ("," or "."), only where enough values bear one mark out and next to none the other.
+    ``texts`` are the distinct texts of the whole batch: lab, analyte, is_small_unit, value_text and how often, ``n``. Returns lab,
+    analyte, decimal_mark ("," or "."), only where enough values bear one mark out and next to none the other.
     A text bears out the comma where nothing but a decimal comma makes sense of it (0,35; 4,5; 1.234,5), the point
     likewise (4.5; 0.351; 1,234.5). One group of three digits (1.234; 1,234) says nothing, nor does a whole number.
+    Where no text needs the decision, none is taken.
     """
-    rule = policy.decimal_mark
+    text, rule = pl.col("value_text"), policy.decimal_mark
+    is_open = text.str.contains(r"[1-9]\d{0,2},\d{3}(?:\D|$)") | is_ambiguous(text, pl.col("is_small_unit"))
+    is_open_to = texts.filter(is_open).select("lab", "analyte").unique()
+    texts = texts.join(is_open_to, on=["lab", "analyte"], how="semi", nulls_equal=True)
     digits = _digits(pl.col("value_text"))
     is_comma = digits.str.contains(r"^[+-]?(?:0,\d+|\d+,(?:\d{1,2}|\d{4,}))$") | digits.str.contains(
         r"^[+-]?\d{1,3}(?:\.\d{3})+,\d+$"

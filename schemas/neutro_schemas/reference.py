@@ -111,6 +111,27 @@ class Reason(pa.DataFrameModel):
         strict = True
 
 
+class DriftRule(pa.DataFrameModel):
+    """When a laboratory's measure counts as drifted from its last runs; an analyte's own row goes before ``*``."""
+
+    what: str = pa.Field(description="Measure of quality_measure, volume, silent or new_laboratory.")
+    analyte: str = pa.Field(description="Analyte; * = any.")
+    kind: str = pa.Field(
+        isin=("unit", "share", "fold", "volume", "silent", "new", "hour"), description="How it is compared."
+    )
+    change: float = pa.Field(ge=0, description="Least change: of a share, or as a factor (fold, volume, hour).")
+    z: float = pa.Field(ge=0, description="Least change in multiples of the scatter of the runs before.")
+    minimum_n: pl.Int64 = pa.Field(ge=1, description="Rows or specimens that must say so.")
+    minimum_runs: pl.Int64 = pa.Field(ge=1, description="Earlier runs that it must be compared with.")
+    rank: pl.Int64 = pa.Field(ge=0, description="Order of the findings, the most serious first.")
+    title: str = pa.Field(description="What drifted, in words.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["what", "analyte"]
+
+
 class AncBand(pa.DataFrameModel):
     """One severity band (SEV-1): lower <= ANC < upper."""
 

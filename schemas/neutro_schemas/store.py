@@ -21,6 +21,7 @@ class RunTable(pa.DataFrameModel):
     policy_version: str = pa.Field(description="Version of the policy.")
     policy_sha256: str = pa.Field(description="SHA-256 of the policy's values.")
     policy_values: str = pa.Field(nullable=True, description="JSON: the policy's values; null before version 2.")
+    pseudonym_key: str = pa.Field(nullable=True, description="Fingerprint of the key of the pseudonyms; null = none.")
     software_version: str = pa.Field(description="Version of neutro_screen.")
     schema_version: int = pa.Field(nullable=True, description="Version of the store's tables; null before version 2.")
     rows_in: int = pa.Field(description="Laboratory rows read.")
@@ -33,7 +34,7 @@ class RunTable(pa.DataFrameModel):
     data_kinds: str = pa.Field(description="Kinds of data received so far, comma-separated; others are unknown.")
     counts: str = pa.Field(description="JSON: the account, flags by severity and priorities.")
     newest_result_at: Microseconds = pa.Field(nullable=True, description="Newest collection time received, UTC.")
-    status: str = pa.Field(description="done.")
+    status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
 class SourceFileTable(pa.DataFrameModel):
@@ -129,6 +130,58 @@ class QualityCount(pa.DataFrameModel):
     disposition: str = pa.Field(description="accepted, rejected, no_result, duplicate or not_screened.")
     reason: str = pa.Field(nullable=True, description="Why, for rows that were not accepted.")
     rows: int = pa.Field(description="Number of rows.")
+
+
+class QualityMeasure(pa.DataFrameModel):
+    """One measure of data quality of one run: how many of how many, and the share or the median."""
+
+    run_id: str = pa.Field(description="Run.")
+    source_file: str = pa.Field(nullable=True, description="Name of the file; null = all files of the laboratory.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
+    analyte: str = pa.Field(nullable=True, description="Analyte; null = all of the laboratory's rows.")
+    measure: str = pa.Field(
+        description="rows, accepted, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
+        "wbc_without_differential, anc_discordant, hour_of_day, or what is odd about a collection time: date_only, "
+        "midnight, collected_after_resulted, collected_from_result_time, time_skipped_by_clock, "
+        "time_shown_twice_by_clock."
+    )
+    detail: str = pa.Field(
+        nullable=True,
+        description="Reason, kind of non-result, unit as sent, code or hour (local); null = all of them together.",
+    )
+    n: int = pa.Field(description="How many: rows, or specimens for the differential, discordance and hours.")
+    of: int = pa.Field(description="Of how many.")
+    value: float = pa.Field(nullable=True, description="n / of; for median the median in the canonical unit.")
+
+
+class QualityDrift(pa.DataFrameModel):
+    """One thing about a laboratory that is not as it was in its last runs."""
+
+    run_id: str = pa.Field(description="Run.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
+    analyte: str = pa.Field(nullable=True, description="Analyte; null = the laboratory as a whole.")
+    what: str = pa.Field(
+        description="What drifted: a measure of quality_measure, volume, silent or new_laboratory (drift_rules.csv)."
+    )
+    before: str = pa.Field(nullable=True, description="As it was, in words.")
+    now: str = pa.Field(nullable=True, description="As it is, in words.")
+    before_value: float = pa.Field(nullable=True, description="As it was: share, median or rows a run.")
+    now_value: float = pa.Field(nullable=True, description="As it is.")
+    n: int = pa.Field(description="Rows or specimens of this run that say so.")
+    runs: int = pa.Field(description="Earlier runs that it was compared with.")
+    words: str = pa.Field(description="The finding as a sentence.")
+
+
+class AuditTable(pa.DataFrameModel):
+    """One thing that was done to the store: a run, a review, a removal."""
+
+    at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
+    action: str = pa.Field(isin=("run", "review", "retention"), description="What.")
+    by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
+    subject_sha256: str = pa.Field(
+        nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
+    )
+    counts: str = pa.Field(description="JSON: rows by kind or table.")
 
 
 class ReviewTable(pa.DataFrameModel):

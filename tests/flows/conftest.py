@@ -24,11 +24,11 @@ class PrefectServer:
     home: Path
     environment: dict[str, str]
 
-    def command(self, *words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run Prefect's own command line as an operator does."""
         return self.python("-m", "prefect", *words, timeout=timeout)
 
-    def python(self, *words: str, timeout: float = 240, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    def python(self, *words: str, timeout: float = 400, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run Python as a client of this server."""
         return subprocess.run(
             [sys.executable, *words], env=self.environment, cwd=cwd, capture_output=True, text=True, timeout=timeout
@@ -64,6 +64,10 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        # A busy machine, and a database that has one writer: few runs ahead, and patience.
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "120",
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "NEUTRO_SCREEN_HOME": str(ROOT),

@@ -23,21 +23,26 @@ print(json.dumps(nightly(**json.loads(sys.argv[1]))))
 #: The flow of the night with its pauses cut to a second: a file comes late and the disk is full for a moment; then a
 #: night that must be refused.
 _LATE_THEN_REFUSED = """
-import json, os, sys, threading
+import json, os, sys
 import neutro_screen.tasks as module
 from flows.nightly import nightly
 from neutro_screen.errors import PublishError, RefusedInputError
 asked, labs, refused = map(json.loads, sys.argv[1:])
 quick = {"retry_delay_seconds": [1, 1, 1]}
 module.ingest, module.publish = module.ingest.with_options(**quick), module.publish.with_options(**quick)
-publish_step, tried = module.publish_step, []
+ingest_step, publish_step, tried = module.ingest_step, module.publish_step, []
+def comes_after_the_first_look(settings, work):
+    try:
+        return ingest_step(settings, work)
+    finally:
+        if not os.path.exists(asked["labs"][0]):
+            os.symlink(labs, asked["labs"][0])
 def full_at_first(settings, work):
     tried.append(1)
     if len(tried) == 1:
         raise PublishError("the disk is full")
     return publish_step(settings, work)
-module.publish_step = full_at_first
-threading.Timer(1.5, lambda: os.symlink(labs, asked["labs"][0])).start()
+module.ingest_step, module.publish_step = comes_after_the_first_look, full_at_first
 print(json.dumps(nightly(**asked)["account"]))
 assert len(tried) == 2, tried
 try:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import READERS, delimited, files, ingest
+from neutro_screen.ingest import READERS, delimited, files, ingest, portions, together
 from neutro_screen.ingest.profile import Profile, load_profile
 from tests.formats.hospital_files import write_xlsx
 
@@ -113,6 +113,42 @@ def test_an_encoding_the_profile_gets_wrong(tmp_path: Path) -> None:
         ingest({"lab": [str(path)]}, Profile(encoding="utf-16-le"))
     with pytest.raises(UnreadableInputError, match="is not text in klingon"):
         ingest({"lab": [str(path)]}, Profile(encoding="klingon"))
+
+
+def test_a_quote_left_open_swallows_no_patient(tmp_path: Path) -> None:
+    """Everything behind it would be one field of one row; each line is read for itself instead."""
+    header, row = TABLE.splitlines()[:2]
+    patients = [f"Q{number:03d}" for number in range(60)]
+    lines = [row.replace(row.split(",")[0], patient) for patient in patients]
+    lines[20] = '"' + lines[20]
+    lines[40] = '"' + lines[40]
+    lines[50] = "too,few"
+    extract = ingest({"lab": [str(written(tmp_path, "\n".join([header, *lines, ""]).encode()))]})
+    refused = {line.source_row: line.reason for line in extract.refused["lab"]}
+    assert refused == {22: "broken_quotes", 42: "broken_quotes", 52: "too_few_fields"}
+    read = dict(extract.labs.select("patient_id", "source_row").iter_rows())
+    assert read == {name: place + 2 for place, name in enumerate(patients) if place not in (20, 40, 50)}
+
+
+def test_quotes_left_open_on_every_line_are_refused_line_by_line(tmp_path: Path) -> None:
+    header, row = TABLE.splitlines()[:2]
+    extract = ingest({"lab": [str(written(tmp_path, "\n".join([header, *[f'x"y,"{row}'] * 99, ""]).encode()))]})
+    assert [line.source_row for line in extract.refused["lab"]] == [*range(2, 101)]
+    assert {line.reason for line in extract.refused["lab"]} == {"broken_quotes"}
+
+
+def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header, row = TABLE.splitlines()[:2]
+    lines = [row.replace(row.split(",")[0], f"Q{number:05d}") for number in range(6_000)]
+    lines[4_500] = "too,few"
+    path = written(tmp_path, "\n".join([header, *lines, ""]).encode())
+    whole = ingest({"lab": [str(path)]})
+    monkeypatch.setattr(delimited, "ROWS_A_PIECE", 2_048)
+    pieces = list(portions({"lab": [str(path)]}))
+    assert [piece.rows.height for piece in pieces] == [2_048, 2_048, 1_903]
+    assert pl.concat(piece.rows for piece in pieces).equals(whole.labs)
+    assert [file.rows for file in together(piece.file for piece in pieces)] == [6_000]
+    assert whole.labs["source_row"].to_list() == [*range(2, 4_502), *range(4_503, 6_002)]
 
 
 def test_ragged_lines_and_broken_quotes_are_refused_rows(tmp_path: Path) -> None:

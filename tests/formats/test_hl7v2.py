@@ -359,6 +359,11 @@ def test_a_merge_of_accounts_is_none_of_patients(tmp_path: Path) -> None:
     assert patients.select("patient_id", "replaced_by").rows() == [("0042", None)]
 
 
+def test_a_record_merged_into_itself_says_nothing(tmp_path: Path) -> None:
+    header = r"MSH|^~\&|ADT|H|||20260111||ADT^A40|1|P|2.5.1"
+    assert read(tmp_path, message("MRG|0042^^^H^MR", header=header)).patients["replaced_by"].to_list() == [None]
+
+
 def test_a_prior_record_of_another_authority_is_not_merged(tmp_path: Path) -> None:
     header = r"MSH|^~\&|ADT|H|||20260111||ADT^A40|1|P|2.5.1"
     text = message("MRG|0007^^^OTHER^MR", header=header)

@@ -163,3 +163,56 @@ def test_no_proposal_for_what_is_no_table(tmp_path: Path) -> None:
         (tmp_path / "x.csv").write_bytes(content)
         with pytest.raises(NeutroScreenError):
             propose_profile(tmp_path / "x.csv")
+
+
+def test_a_proposal_for_a_german_ward_sheet(tmp_path: Path) -> None:
+    path = tmp_path / "station.xlsx"
+    write_xlsx(path, [
+        ("Laborexport Station 3",), (),
+        ("Patientennummer", "Entnahmedatum", "Leukozyten [Gpt/l]", "Neutrophile [%]", "Neutrophile abs. [Gpt/l]", "Kalium [mmol/l]"),
+        ("0001", "31.01.2026 08:15", "2,5", "12", "0,30", "4,1"),
+    ])  # fmt: skip
+    profile, text = proposed(tmp_path, path)
+    assert profile.lab.columns == {"patient_id": "Patientennummer", "collected_at": "Entnahmedatum"}
+    assert {wide.analyte: wide.unit for wide in profile.lab.wide} == {
+        "wbc": "Gpt/l",
+        "neut_pct": "%",
+        "neut_abs": "Gpt/l",
+    }
+    assert 'Columns that are not used: "Kalium [mmol/l]"' in text
+    assert judged(ingest({"lab": [str(path)]}, profile), profile).accepted.height == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "header", "row", "columns"),
+    [
+        ("medication", ("Fallnummer", "Pat.-Nr.", "Präparat", "ATC-Code", "Beginn", "Ende"),
+         ("F1", "0001", "Leponex", "N05AH02", "01.02.2026", ""), {"patient_id": "Pat.-Nr.", "drug_name": "Präparat"}),
+        ("patient", ("PID", "Geburtsdatum", "Geschlecht"), ("0001", "13.02.1960", "w"), {"birth_date": "Geburtsdatum"}),
+        ("diagnosis", ("PatientenID", "ICD-10-Code", "Diagnosedatum"), ("0001", "D70.1", "13.02.2026"), {"code": "ICD-10-Code"}),
+        ("lab", ("Patienten-ID", "Abnahmezeitpunkt", "Parameter", "Ergebnis", "Einheit", "Befundstatus"),
+         ("0001", "31.01.2026 08:15", "Leukozyten", "2,5", "Gpt/l", "endgültig"), {"collected_at": "Abnahmezeitpunkt"}),
+    ],
+)  # fmt: skip
+def test_a_proposal_for_german_files_of_every_kind(
+    tmp_path: Path, kind: str, header: tuple[str, ...], row: tuple[str, ...], columns: dict[str, str]
+) -> None:
+    path = write_text_csv(tmp_path / "datei.csv", [header, row], delimiter=";", encoding="cp1252")
+    profile, text = proposed(tmp_path, path)
+    assert columns.items() <= getattr(profile, kind).columns.items()
+    assert "MISSING" not in text
+    assert profile.datetime_formats[0].startswith("%d.%m.%Y")
+    if kind == "lab":
+        assert 'Status words that are not known, and would count as preliminary: "endgültig"' in text
+    extract = ingest({kind: [str(path)]}, profile)
+    assert not any(extract.refused.values())
+
+
+def test_no_proposal_for_a_file_with_a_title(tmp_path: Path) -> None:
+    path = write_text_csv(
+        tmp_path / "titled.csv",
+        [("Export",), ("Patient ID", "Test", "Result", "Units"), ("SECRET", "WBC", "2", "K/uL")],
+    )
+    with pytest.raises(NeutroScreenError, match="the header seems to be line 2") as raised:
+        propose_profile(path)
+    assert "SECRET" not in str(raised.value)

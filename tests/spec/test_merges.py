@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+import neutro_screen
 from neutro_screen.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -75,6 +76,19 @@ def test_everybody_who_is_or_was_one_person_is_touched_together() -> None:
     for record in "ABCD":
         members = with_members(pl.DataFrame({"patient_id": [record]}), before, after)
         assert members["patient_id"].to_list() == ["A", "B", "C", "D"]
+
+
+def test_the_library_s_own_screen_makes_one_patient_of_merged_records() -> None:
+    labs = pl.DataFrame(
+        {
+            "patient_id": ["A", "B"], "specimen_id": ["S1", "S2"], "loinc": "751-8", "value": "0.4", "unit": "10*9/L",
+            "collected_at": ["2026-02-01 08:00", "2026-02-02 08:00"],
+        }
+    )  # fmt: skip
+    patients = pl.DataFrame({"patient_id": ["A"], "replaced_by": ["B"]})
+    found = neutro_screen.screen(labs, patients=patients, as_of="2026-03-01")
+    assert found.anc["patient_id"].to_list() == ["B", "B"]
+    assert found.patient_status["patient_id"].to_list() == ["B"]
 
 
 def test_rows_go_to_the_survivor_and_back_to_every_record() -> None:

@@ -149,11 +149,21 @@ def test_what_the_store_does_not_hold_is_not_finished(settings: RunSettings) -> 
 def test_a_backfill_does_not_go_on_with_other_settings(settings: RunSettings) -> None:
     with pytest.raises(RefusedInputError):
         backfill(settings, "year", run_chunk=stop_after(1))  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="another index time"):
-        backfill(replace(settings, as_of=datetime(2026, 11, 23)), "year")
+    with pytest.raises(ConfigurationError, match="another profile, policy or format"):
+        backfill(replace(settings, format="delimited"), "year")
     manifest_of(settings.store).write_text("{}", "utf-8")
     with pytest.raises(ConfigurationError, match="manifest of the backfill cannot be read"):
         backfill(settings, "year")
+
+
+def test_a_backfill_goes_on_after_a_night_that_came_in_between(settings: RunSettings) -> None:
+    with pytest.raises(RefusedInputError):
+        backfill(settings, "year", run_chunk=stop_after(1))  # type: ignore[arg-type]
+    night = datetime(2026, 11, 23, 2)
+    run(replace(settings, as_of=night, labs=(str(SAMPLE / "labs.csv"),)))
+    assert begun_as_of(settings.store) == night
+    assert backfill(replace(settings, as_of=night), "year").chunks_run == 1
+    assert begun_as_of(settings.store) is None
 
 
 def test_two_backfills_of_one_store_do_not_run_at_once(settings: RunSettings) -> None:

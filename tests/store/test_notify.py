@@ -25,13 +25,13 @@ HEADER = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
 NIGHT = ("--as-of", "2026-11-22T02:00")
 
 
-def summary(critical: int = 0, accepted: int = 5, **more: object) -> dict[str, object]:
+def summary(critical: int = 0, **more: object) -> dict[str, object]:
     """The summary of a run as ``RunSummary.as_dict()`` gives it."""
-    account = {"rows_in": 6, "accepted": accepted, "rejected": 0, "no_result": 0, "duplicate": 0}
+    account = {"rows_in": 6, "accepted": 5, "rejected": 0, "no_result": 0, "duplicate": 0}
     return {
-        "run_id": "2026-11-22T02:00:00Z", "account": account | {"not_screened": 6 - accepted},
+        "run_id": "2026-11-22T02:00:00Z", "account": account | {"not_screened": 1},
         "priorities": {"critical": critical, "high": 1}, "changes": {"new": 1}, "cannot_assess": 2,
-        "report": None, **more,
+        "report": None, "warnings": [], **more,
     }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_silence_is_a_warning_and_no_sign_of_life(tmp_path: Path, settings: Path
         "run", "--labs", tmp_path / "labs.csv", "--store", tmp_path / "s" / "s.duckdb", "--notify", settings, *NIGHT
     )
     assert done.returncode == 0, done.stderr
-    assert "neutro-screen: warnings: no data 1" in told.read_text("utf-8")
+    assert "warnings: no data 1" in told.read_text("utf-8")
     assert not (tmp_path / "alive").exists()
 
 
@@ -167,7 +167,7 @@ def test_apprise_services_are_told_each_and_counted_where_they_are_not_reached(w
             ("critical", "warning"),
             "neutro-screen: critical patients tonight: 3; warnings: silent laboratory 2",
         ),
-        (summary(accepted=0), ("warning",), "neutro-screen: warnings: no data 1"),
+        (summary(warnings=[{"kind": "no_data"}]), ("warning",), "neutro-screen: warnings: no data 1"),
         (summary(critical=3), ("warning",), None),
         (summary(), ("failed", "critical", "warning"), None),
         (summary(), ("done",), "neutro-screen: done"),

@@ -189,6 +189,12 @@ def test_hostile_texts_are_shown_and_do_nothing(
         connection.execute("UPDATE medication SET drug_name = ?", [HOSTILE])
         connection.execute("UPDATE anc SET notes = ?", [HOSTILE])
         connection.execute("UPDATE quality_count SET lab = ?, analyte = ?", [HOSTILE] * 2)
+        connection.execute(
+            "UPDATE quality_measure SET lab = ?, detail = ? WHERE measure IN ('unit', 'rows')", [HOSTILE] * 2
+        )
+        connection.execute(
+            "INSERT INTO quality_drift SELECT run_id, ?, ?, 'unit', ?, ?, 1, 1, 5, 30, ? FROM run", [HOSTILE] * 5
+        )
         connection.execute("UPDATE source_file SET name = ?, notes = ?", [HOSTILE] * 2)
     page = opened(reports(store))
     for number in range(1, 6):

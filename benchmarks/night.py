@@ -1,0 +1,145 @@
+"""What a night of 20,000 new results costs on a store of a million results and on one of ten million.
+
+    python -m benchmarks.night --folder /tmp/nights --rows 1000000 10000000
+
+The larger store has ten times the history, as after ten times the years: the same million of recent results, and more
+of earlier years of other patients (``--population`` makes it ten times the patients at the same time instead). Stores
+are built once and kept in the folder. The copy of the file is told apart. Times are CPU seconds (user and system) of
+the process, and seconds of the clock.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import polars as pl
+
+from neutro_screen import store as store_module
+from neutro_screen.pipeline import (
+    OUTCOMES,
+    PART_STEPS,
+    RunSettings,
+    ingest_step,
+    publish_step,
+    run,
+    survey_step,
+)
+from neutro_screen.simulate import simulate_labs_at_scale
+from neutro_screen.store import lock
+from neutro_screen.workspace import Workspace, working_folder
+
+#: No result of the simulated laboratories is later.
+BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")
+_TIMES = ("collected_at", "resulted_at")
+
+
+def main() -> None:
+    """Print one JSON line per store and one with the ratios."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.night")
+    options.add_argument("--folder", type=Path, required=True)
+    options.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    options.add_argument("--repeat", type=int, default=3)
+    options.add_argument("--recent", type=int, default=1_000_000, help="rows of one stretch of years")
+    options.add_argument("--night-rows", type=int, default=20_000)
+    options.add_argument("--population", action="store_true")
+    chosen = options.parse_args()
+    chosen.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = []
+    for rows in chosen.rows:
+        store, extract = built(chosen.folder, rows, chosen.recent, chosen.night_rows, chosen.population)
+        repeats = [night(store, extract) for _ in range(chosen.repeat)]
+        told.append({name: round(median(one[name] for one in repeats), 2) for name in repeats[0]})
+        sys.stdout.write(json.dumps({"rows": rows, "MB": store.stat().st_size >> 20} | told[-1]) + "\n")
+        sys.stdout.flush()
+    ratio = {name: round(told[-1][name] / told[0][name], 2) for name in ("cpu", "wall", "cpu without copy")}
+    sys.stdout.write(json.dumps({"ratio": ratio}) + "\n")
+
+
+def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population: bool) -> tuple[Path, Path]:
+    """The store, without what came in last, and the night's extract: the last results of some recent patients."""
+    name = f"{rows}{'p' if population else ''}"
+    store, extract = folder / name / "s.duckdb", folder / f"night-{name}.parquet"
+    if store.exists() and extract.exists():
+        return store, extract
+    simulated, before = folder / f"labs-{name}.parquet", folder / f"before-{name}.parquet"
+    simulate_labs_at_scale(rows + night_rows, 1, simulated)
+    labs = pl.read_parquet(simulated)
+    years = pl.int_range(pl.len()) // recent_rows
+    if not population:  # a patient's rows stand together: whole patients move to earlier years
+        years = years.min().over("patient_id")
+        labs = labs.with_columns(
+            (pl.col(name).str.to_datetime() - years * timedelta(days=400)).dt.strftime("%Y-%m-%dT%H:%M:%S")
+            for name in _TIMES
+        )
+    recent = labs.head(recent_rows).with_columns(
+        is_last=pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
+    )
+    last = recent.filter("is_last").head(night_rows)
+    last.drop("is_last").write_parquet(extract)
+    labs.join(
+        last.select("patient_id", "specimen_id", "collected_at").unique(),
+        on=["patient_id", "specimen_id", "collected_at"],
+        how="anti",
+    ).write_parquet(before)
+    run(RunSettings(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
+    simulated.unlink()
+    before.unlink()
+    return store, extract
+
+
+def night(store: Path, extract: Path) -> dict[str, float]:
+    """Seconds of each step of one night on a copy of the store."""
+    own = store.with_name("night") / store.name
+    shutil.rmtree(own.parent, ignore_errors=True)
+    own.parent.mkdir()
+    shutil.copyfile(store, own)
+    spent: dict[str, float] = {}
+    settings = RunSettings(store=own, as_of=BUILT_AS_OF + timedelta(days=1), labs=(str(extract),))
+    copy = store_module._copy_file
+
+    def timed_copy(source: Path, target: Path) -> None:
+        with _timed(spent, "copy"):
+            copy(source, target)
+
+    store_module._copy_file = timed_copy
+    try:
+        with _timed(spent, "all"), lock(own), working_folder(own) as folder:
+            work = Workspace(folder, settings.rows_at_once)
+            for step in (ingest_step, survey_step):
+                with _timed(spent, step.__name__.removesuffix("_step")):
+                    step(settings, work)
+            for part in work.parts:
+                for part_step in PART_STEPS:
+                    with _timed(spent, part_step.__name__.removesuffix("_step")):
+                        part_step(settings, work, part)
+                work.settle(part, OUTCOMES)
+            with _timed(spent, "publish"):
+                summary = publish_step(settings, work)
+    finally:
+        store_module._copy_file = copy
+        shutil.rmtree(own.parent, ignore_errors=True)
+    return {
+        "cpu": spent["all"], "wall": spent["all wall"], "cpu without copy": spent["all"] - spent["copy"],
+        "copy wall": spent["copy wall"], "patients": summary.patients_touched, "accepted": summary.account.accepted,
+    } | {name: spent[name] for name in ("ingest", "survey", "validate", "history", "screen", "publish", "copy")}  # fmt: skip
+
+
+@contextmanager
+def _timed(spent: dict[str, Any], name: str) -> Iterator[None]:
+    before, clock = sum(os.times()[:2]), time.monotonic()
+    yield
+    spent[name] = spent.get(name, 0.0) + sum(os.times()[:2]) - before
+    spent[f"{name} wall"] = spent.get(f"{name} wall", 0.0) + time.monotonic() - clock
+
+
+if __name__ == "__main__":
+    main()

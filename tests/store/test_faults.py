@@ -1,0 +1,167 @@
+"""What can go wrong at night: the store holds the run before or the new one, whole, and doctor says what to do."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from neutro_screen.doctor import Finding, examine
+from neutro_screen.errors import PublishError, StoreError
+from neutro_screen.pipeline import moment
+from neutro_screen.store import SCREENED, reading
+from tests.nights import KINDS, NIGHT, SAMPLE, night, table
+
+NEXT = "2026-11-23T02:00:00"
+
+
+@pytest.fixture
+def store(tmp_path: Path, once: Path) -> Path:
+    """The sample hospital, screened."""
+    path = tmp_path / "own" / "s.duckdb"
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(once.read_bytes())
+    path.chmod(0o600)
+    return path
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample hospital, screened once for all tests."""
+    path = tmp_path_factory.mktemp("faults") / "s.duckdb"
+    night(path)
+    return path
+
+
+def command(store: Path, as_of: str = NEXT) -> list[str]:
+    """A night as a process of its own."""
+    chart = [word for kind in KINDS for word in (f"--{kind}", str(SAMPLE / f"{kind}.csv"))]
+    words = ["run", "--labs", str(SAMPLE / "labs.csv"), *chart, "--store", str(store), "--as-of", as_of]
+    return [sys.executable, "-m", "neutro_screen.cli", *words]
+
+
+def found(store: Path, check: str, now: str = NIGHT) -> Finding:
+    """What doctor finds."""
+    return next(finding for finding in examine(store, moment(now)) if finding.check == check)
+
+
+def test_a_healthy_store_passes_every_check(store: Path) -> None:
+    assert [finding for finding in examine(store, moment(NIGHT)) if finding.state != "ok"] == []
+
+
+def test_a_full_disk_ends_with_code_15_and_the_store_as_it_was(store: Path) -> None:
+    before = store.read_bytes()
+    done = subprocess.run(
+        command(store), capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("\n")) == (15, 1), done.stderr
+    assert "could not be published" in done.stderr
+    assert store.read_bytes() == before
+    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
+    assert night(store, as_of=NEXT).account.accepted == 0
+
+
+@pytest.mark.parametrize("after_s", [1.0, 2.5])
+def test_a_killed_run_leaves_a_whole_store_and_the_next_one_clears_up(store: Path, after_s: float) -> None:
+    process = subprocess.Popen(command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with reading(store) as connection:
+        runs = connection.execute("SELECT count(*) FROM run").fetchall()[0][0]
+        listed = connection.execute("SELECT count(DISTINCT run_id) FROM worklist_row").fetchall()[0][0]
+    assert runs == listed
+    night(store, as_of=NEXT)
+    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
+    for name in (*SCREENED, "lab_result"):
+        assert len(table(store, name)) > 0 or name == "unassessable", name
+
+
+def test_what_a_kill_left_is_told_and_cleared(store: Path) -> None:
+    left = store.with_name(".s.duckdb.next")
+    left.mkdir()
+    (left / "s.duckdb").write_bytes(b"half a copy")
+    os.link(store, store.with_name(".s.duckdb.999999999.0"))
+    assert "left-overs" in str(found(store, "left-overs"))
+    night(store, as_of=NEXT)
+    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
+
+
+def test_the_log_of_another_writer_is_told_and_does_not_survive_the_next_run(store: Path) -> None:
+    log = store.with_name("s.duckdb.wal")
+    log.write_bytes(b"a log that fits nothing")
+    told = found(store, "left-overs")
+    assert (told.state, "another program wrote" in told.found) == ("warning", True)
+    night(store, as_of=NEXT)
+    assert not log.exists()
+    with duckdb.connect(str(store), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM run").fetchall() == [(2,)]
+
+
+def test_a_truncated_store_is_refused_and_told(store: Path) -> None:
+    store.write_bytes(store.read_bytes()[: store.stat().st_size // 2])
+    before = store.read_bytes()
+    with pytest.raises((StoreError, PublishError)):
+        night(store, as_of=NEXT)
+    assert store.read_bytes() == before
+    states = {finding.check: finding.state for finding in examine(store, moment(NIGHT))}
+    assert "failed" in (states["store"], states["store contents"])
+
+
+def test_a_damaged_block_is_found_by_doctor_and_never_published(store: Path) -> None:
+    content = bytearray(store.read_bytes())
+    for place in range(12_288 + 262_144, len(content) - 4_096, 262_144):
+        content[place + 2_000 : place + 2_064] = b"\xff" * 64
+    store.write_bytes(content)
+    with pytest.raises((StoreError, PublishError)):
+        night(store, as_of=NEXT)
+    assert store.read_bytes() == bytes(content)
+    states = {finding.check: finding.state for finding in examine(store, moment(NIGHT))}
+    assert "failed" in (states["store"], states["store contents"])
+
+
+def test_a_clock_that_went_back_is_told(store: Path) -> None:
+    told = found(store, "clock", "2020-01-01")
+    assert (told.state, "no run can be published" in told.found) == ("failed", True)
+
+
+def test_a_folder_that_lost_its_permission_is_told(store: Path) -> None:
+    """Root may write anywhere, so a process that is root becomes somebody else."""
+    if os.geteuid() == 0:
+        os.chown(store, 65534, 65534)
+        os.chown(store.parent, 65534, 65534)
+    store.parent.chmod(0o500)
+    for parent in list(store.parents)[1:4]:
+        parent.chmod(0o755)
+    code = f"""
+import json, os
+from datetime import datetime
+from pathlib import Path
+from neutro_screen.doctor import examine
+from neutro_screen.errors import NeutroScreenError
+from neutro_screen.store import lock, publishing
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+store, codes = Path({str(store)!r}), []
+for attempt in (lock, publishing):
+    try:
+        attempt(store).__enter__()
+    except NeutroScreenError as error:
+        codes.append(error.exit_code)
+told = [finding for finding in examine(store, datetime(2026, 11, 22, 2)) if finding.check == "store permissions"]
+print(json.dumps([codes, told[0]]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    store.parent.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    codes, told = json.loads(done.stdout)
+    assert codes == [14, 15]
+    assert (told[1], "its folder not be written" in told[2]) == ("failed", True)

@@ -28,7 +28,10 @@ bench-large: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --large
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/build.py
+	$(BIN)/python -m docs.build
+	$(BIN)/zensical build --clean
+	@find site -name '*.py' -delete
+	@echo "open site/index.html"
 
 # Each stamp is made again when what it was made from changes.
 $(VENV)/bin/python:

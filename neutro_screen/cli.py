@@ -3,10 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
@@ -23,7 +24,13 @@ _INPUT, _CONTROL = Group("Input", sort_key=0), Group("Control", sort_key=1)
 
 Paths = Annotated[list[str] | None, Parameter(group=_INPUT)]
 AsJson = Annotated[bool, Parameter(name="--json", group=_CONTROL)]
+Quiet = Annotated[bool, Parameter(group=_CONTROL)]
+#: Finished steps that a terminal keeps in view.
+_MOST_STEPS = 8
 Priority = Literal["critical", "high", "medium", "low", "info"]
+
+
+app.register_install_completion_command(add_to_startup=False)
 
 
 def main() -> None:
@@ -71,7 +78,8 @@ def run(
     pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
-    quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    csv_bom: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Screen one night's extracts: read, validate, screen, publish, report.
@@ -108,6 +116,8 @@ def run(
         Screen every patient of the store again, not only those with new rows.
     pseudonymise
         File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept.
+    csv_bom
+        CSV files for Excel: a byte order mark, and an apostrophe before ids that Excel would turn into numbers.
     notify
         TOML file that says who is told of failures, critical patients and warnings: counts only.
     memory
@@ -136,8 +146,10 @@ def run(
         rescreen_all=rescreen_all,
         pseudonymise=pseudonymise,
         memory=bytes_of(memory),
+        csv_bom=csv_bom,
         as_of=_as_of(as_of),
     )
+    began = perf_counter()
     with telling(load_notify(notify), _warn) as told, _progress(quiet or json_) as show:
         summary = run_pipeline(settings, show)
         told(summary.as_dict())
@@ -146,7 +158,7 @@ def run(
     elif not quiet:
         from neutro_screen.show import summary_text
 
-        _write(summary_text(summary))
+        _write(summary_text(summary) + f"\n{_rate(summary.account.rows_in, perf_counter() - began)}")
 
 
 @app.command
@@ -168,7 +180,7 @@ def backfill(
     pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     memory: Annotated[str, Parameter(group=_CONTROL)] = "4GB",
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
-    quiet: Annotated[bool, Parameter(group=_CONTROL)] = False,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Screen years of extracts in chunks; one that was stopped goes on after its last finished chunk.
@@ -257,6 +269,7 @@ def check(
     format: Annotated[str | None, Parameter(group=_INPUT)] = None,
     profile: Annotated[Path | None, Parameter(group=_INPUT)] = None,
     as_of: Annotated[str | None, Parameter(group=_CONTROL)] = None,
+    quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Read and validate only: a dry run that shows what would be refused and why, and writes nothing.
@@ -281,6 +294,8 @@ def check(
         TOML file that describes the source.
     as_of
         Index time; results more than a day after it are refused.
+    quiet
+        Show nothing but errors.
     json_
         Print the counts as JSON.
     """
@@ -300,8 +315,13 @@ def check(
         max_rejected=1.0,
         as_of=_as_of(as_of),
     )
-    quality = check_pipeline(settings)
-    _write(json.dumps(quality, indent=2) if json_ else quality_text(quality))
+    with _progress(quiet or json_) as show:
+        show("reading and judging")
+        quality = check_pipeline(settings)
+    if json_:
+        _write(json.dumps(quality, indent=2))
+    elif not quiet:
+        _write(quality_text(quality))
 
 
 @app.command
@@ -376,6 +396,8 @@ def review(
     until: str | None = None,
     note: str | None = None,
     by: str | None = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
 ) -> None:
     """Record a reviewer's decision. A higher priority or a lower nadir wakes the patient again.
 
@@ -395,6 +417,10 @@ def review(
         Why.
     by
         Who decided.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the decision as JSON.
     """
     from neutro_screen.pipeline import now
     from neutro_screen.store import lock, record_review
@@ -404,11 +430,19 @@ def review(
     last_day = _day(until) if until else None
     with lock(store):
         record_review(store, patient_id, status, until=last_day, note=note, by=by, at=now())
-    _write(f"recorded: {status}")
+    _tell({"status": status, "until": last_day, "note": note, "by": by}, f"recorded: {status}", quiet, json_)
 
 
 @app.command
-def report(*, store: Path, reports: Path, run: str | None = None) -> None:
+def report(
+    *,
+    store: Path,
+    reports: Path,
+    run: str | None = None,
+    csv_bom: bool = False,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
     """Write the reports of a run again.
 
     Example: neutro-screen report --store screen.duckdb --reports reports
@@ -421,10 +455,19 @@ def report(*, store: Path, reports: Path, run: str | None = None) -> None:
         Folder for report.html, flagged.csv and flags.csv.
     run
         Which run; default the latest.
+    csv_bom
+        CSV files for Excel: a byte order mark, and an apostrophe before ids that Excel would turn into numbers.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the path of the page as JSON.
     """
     from neutro_screen.report import write_reports
 
-    _write(str(write_reports(store, reports, run)))
+    with _progress(quiet or json_) as show:
+        show("writing the reports")
+        page = write_reports(store, reports, run, byte_order_mark=csv_bom)
+    _tell({"report": page}, str(page), quiet, json_)
 
 
 @app.command
@@ -447,7 +490,16 @@ def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:
 
 
 @app.command
-def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, policy: Path | None = None) -> None:
+def rebuild(
+    *,
+    store: Path,
+    as_of: str,
+    out: Path,
+    reports: Path | None = None,
+    policy: Path | None = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
     """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
 
     Example: neutro-screen rebuild --store screen.duckdb --as-of 2026-11-20 --out past.duckdb
@@ -464,11 +516,18 @@ def rebuild(*, store: Path, as_of: str, out: Path, reports: Path | None = None, 
         Folder for the reports of that night.
     policy
         The policy of that night, where the store does not hold it (runs of a store of schema 1).
+    quiet
+        Show nothing but errors.
+    json_
+        Print the run and what is to be known about it as JSON.
     """
     from neutro_screen.past import rebuild as rebuild_night
 
-    run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
-    _write("\n".join([f"rebuilt run {run_id} in {out.name}", *notes]))
+    with _progress(quiet or json_) as show:
+        show("rebuilding")
+        run_id, notes = rebuild_night(store, _as_of(as_of), out, reports=reports, policy=policy)
+    told = {"run_id": run_id, "out": out, "notes": list(notes)}
+    _tell(told, "\n".join([f"rebuilt run {run_id} in {out.name}", *notes]), quiet, json_)
 
 
 @app.command
@@ -536,6 +595,8 @@ def simulate(
     as_of: str | None = None,
     dirt: float = 0.02,
     teaching: bool = False,
+    quiet: Quiet = False,
+    json_: AsJson = False,
 ) -> None:
     """Write a synthetic hospital with known truth, in the native layout.
 
@@ -555,6 +616,10 @@ def simulate(
         Share of the laboratory rows that carry one of the faults of real extracts.
     teaching
         The forty teaching cases of sample_data and their README instead of random patients.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the folder as JSON.
     """
     from neutro_screen.simulate import sample_hospital, sample_readme, simulate_hospital, write_native
 
@@ -564,12 +629,20 @@ def simulate(
         write_native(sample_hospital(_as_of(as_of)), out, with_course=False)
         (out / "README.md").write_text(sample_readme(_as_of(as_of)), "utf-8")
     else:
-        write_native(simulate_hospital(patients, seed, as_of=_as_of(as_of), dirt=dirt), out)
-    _write(str(out))
+        with _progress(quiet or json_) as show:
+            show(f"simulating {patients:,} patients")
+            write_native(simulate_hospital(patients, seed, as_of=_as_of(as_of), dirt=dirt), out)
+    _tell({"out": out}, str(out), quiet, json_)
 
 
 @app.command
-def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")] = None) -> None:
+def init(
+    folder: Path,
+    *,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
     """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
     Example: neutro-screen init settings --from night/labs.csv
@@ -580,14 +653,19 @@ def init(folder: Path, *, from_: Annotated[Path | None, Parameter(name="--from")
         Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the paths as JSON.
     """
     from neutro_screen.starter import write_starter
 
-    _write("\n".join(str(path) for path in write_starter(folder, from_)))
+    written = write_starter(folder, from_)
+    _tell({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
 
 
 @app.command
-def migrate(*, store: Path) -> None:
+def migrate(*, store: Path, quiet: Quiet = False, json_: AsJson = False) -> None:
     """Bring the store of an older version up to this one; the old file is kept beside it. The next run does the same.
 
     Example: neutro-screen migrate --store screen.duckdb
@@ -596,17 +674,22 @@ def migrate(*, store: Path) -> None:
     ----------
     store
         The DuckDB file.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the name of the backup as JSON.
     """
     from neutro_screen.store import lock
     from neutro_screen.store import migrate as migrate_store
 
     with lock(store):
         backup = migrate_store(store)
-    _write(f"migrated; the old file is {backup.name}" if backup else "nothing to do: the store is of this version")
+    text = f"migrated; the old file is {backup.name}" if backup else "nothing to do: the store is of this version"
+    _tell({"backup": backup and backup.name}, text, quiet, json_)
 
 
 @app.command
-def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
+def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = False) -> None:
     """Check the installation, the reference data and the store; say what to do.
 
     Example: neutro-screen doctor --store screen.duckdb
@@ -615,6 +698,8 @@ def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
     ----------
     store
         The DuckDB file.
+    quiet
+        Show only what is not in order.
     json_
         Print JSON.
     """
@@ -628,7 +713,7 @@ def doctor(*, store: Path | None = None, json_: AsJson = False) -> None:
         _write("\n".join(
             f"{finding.state:8}{finding.check}: {finding.found}"
             + (f" -> {finding.remedy}" if finding.remedy and finding.state != "ok" else "")
-            for finding in findings
+            for finding in findings if not quiet or finding.state != "ok"
         ))  # fmt: skip
     if any(finding.state == "failed" for finding in findings):
         sys.exit(1)
@@ -735,14 +820,45 @@ def _day(text: str) -> date:
 
 
 @contextmanager
-def _progress(silent: bool) -> Iterator[Any]:
+def _progress(silent: bool) -> Iterator[Callable[[str], None]]:
+    """Shows the step at work and its time on a terminal; each finished step stays with the time it took."""
     if silent or not sys.stderr.isatty():
         yield lambda step: None
         return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=_stderr()) as progress:
+
+        def show(step: str) -> None:
+            for task in progress.task_ids:
+                progress.update(task, completed=1)
+            for task in progress.task_ids[: -_MOST_STEPS + 1]:
+                progress.remove_task(task)
+            progress.add_task(step, total=1)
+
+        yield show
+        for task in progress.task_ids:
+            progress.update(task, completed=1)
+
+
+def _stderr() -> Any:
     from rich.console import Console
 
-    with Console(stderr=True).status("starting") as status:
-        yield status.update
+    return Console(stderr=True)
+
+
+def _rate(rows: int, seconds: float) -> str:
+    """What a run took: seconds and rows a second."""
+    return f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows a second)"
+
+
+def _tell(result: Mapping[str, Any], text: str, quiet: bool, as_json: bool) -> None:
+    """A command's result as JSON, as text, or not at all."""
+    if as_json:
+        _write(json.dumps(result, indent=2, default=str))
+    elif not quiet:
+        _write(text)
 
 
 def _warn(text: str) -> None:

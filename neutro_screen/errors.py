@@ -3,6 +3,8 @@
 A message says what is wrong, where, and what to do. It never holds a patient's value.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -50,3 +52,12 @@ class PublishError(NeutroScreenError):
     """The results could not be published; the previous ones stand."""
 
     exit_code = 15
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``Did you mean 'x'? `` for a slip of the pen, else nothing. Only for names of this program and of files.
+
+    Never for a patient's identifier: the nearest one is another patient's.
+    """
+    near = get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f"Did you mean {near[0]!r}? " if near else ""

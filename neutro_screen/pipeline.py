@@ -33,6 +33,7 @@ from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.drift import quality_drift
+from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
 from neutro_screen.ingest.files import private_folder, unpacking_in
@@ -113,6 +114,7 @@ class RunSettings:
     rescreen_all: bool = False
     #: file with the key of the pseudonyms; None = identifiers stay as they are
     pseudonymise: Path | None = None
+    csv_bom: bool = False
     #: bytes that the rows at work may take; more are spread over parts, one after the other
     memory: int = 4 << 30
 
@@ -509,6 +511,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
                 raised = read_table(connection, _FIRST_RAISED)
             publish_part(connection, work, part, raised)
         publish_merges(connection, work)
+        publish_drug_matches(connection)
         worklist = _worklist(connection, screened, previous, seen, settings.as_of, run_id)
         insert(connection, "worklist_row", worklist)
         unknown = first_row(connection, "SELECT count(DISTINCT patient_id) FROM unassessable")
@@ -524,7 +527,11 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = _publish_quality(connection, settings, work)
-    report = write_reports(settings.store, settings.reports, run_id) if settings.reports is not None else None
+    report = (
+        write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
+        if settings.reports is not None
+        else None
+    )
     return RunSummary(
         run_id=run_id,
         account=account,

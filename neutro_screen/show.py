@@ -1,14 +1,18 @@
 """What the commands print: plain, 80 columns wide where a terminal is, nothing that needs colour to be understood."""
 
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown
 
 if TYPE_CHECKING:
     from neutro_screen.backfill import BackfillSummary
@@ -80,17 +84,26 @@ def quality_text(quality: dict[str, Any]) -> str:
 
 
 def worklist_text(rows: pl.DataFrame) -> str:
-    """The worklist as a table."""
+    """The worklist as a table, one reason a line."""
     if not rows.height:
         return "no open rows (see `SELECT * FROM cannot_assess` for patients whose count cannot be told)"
     table = _table("priority", "patient", "ANC/µL", "why", "next step")
     for row in rows.iter_rows(named=True):
-        due = f"{row['next_step']} by {row['next_step_due']:%d %b}" if row["next_step_due"] else row["next_step"]
-        table.add_row(
-            *_cells((row["priority"], f"{row['patient_id']} {row['change']}",
-                     count_words(row["last_anc_cells_per_ul"], row["last_anc_comparator"]), row["reasons"], due))
-        )  # fmt: skip
-    return _printed(table)
+        due = f"\nby {row['next_step_due']:%d %b %H:%M}" if row["next_step_due"] else ""
+        step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else "none on file"
+        told = (
+            f"{PRIORITY_SHAPES[row['priority']]} {row['priority']}",
+            f"{shown(row['patient_id'])}\n{row['change']}",
+            count_words(row["last_anc_cells_per_ul"], row["last_anc_comparator"]),
+            (row["reasons"] or "no reason on file").replace("; ", "\n"),
+            step + due,
+        )
+        table.add_row(*_cells(told))
+    counted = rows.group_by(pl.col("priority").cast(pl.String)).len()
+    numbers = dict(counted.iter_rows())
+    of = ", ".join(f"{numbers[name]} {name}" for name in PRIORITY_SHAPES if name in numbers)
+    head = f"{rows.height} on the worklist of run {rows['run_id'][0]}\n{of}"
+    return f"{head}\n\n{_printed(table)}"
 
 
 def explanation_text(told: dict[str, Any]) -> str:
@@ -109,47 +122,109 @@ def explanation_text(told: dict[str, Any]) -> str:
             without_list = name == "suspects" and not told["medications"]
             parts.append(f"{title}: {'no medication list in this extract' if without_list else 'none'}")
             continue
-        parts.append(f"{title}\n{_printed(_section(name, rows))}")
+        parts.append(f"{title}\n{_section(name, rows)}")
     return "\n\n".join(parts)
 
 
-_SHOWN = {
-    "source_rows": ("collected_at", "analyte", "value_text", "unit_text", "status", "source_file", "source_row"),
-    "anc": ("collected_at", "anc_comparator", "anc_cells_per_ul", "anc_method", "severity", "rapid_decline", "notes"),
-    "episodes": ("started_at", "ended_at", "nadir_cells_per_ul", "worst_severity", "status", "priority", "reasons"),
+_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "source_rows": ("collected_at", "analyte", "as_sent", "status", "read_from"),
+    "refused_rows": ("collected_at", "analyte", "reason", "read_from"),
+    "no_results": ("collected_at", "analyte", "kind", "read_from"),
+    "anc": ("collected_at", "ANC/µL", "severity", "anc_method", "notes"),
+    "episodes": ("started_at", "ended_at", "nadir/µL", "worst_severity", "status", "reasons"),
     "flags": ("raised_at", "rule_id", "reason"),
-    "suspects": ("rank", "ingredient", "category", "score", "reason"),
+    "suspects": ("ingredient", "category", "score", "reason"),
     "evidence": ("category", "rule_id", "strength", "finding"),
     "workup": ("step", "state", "done_on", "due_on"),
 }
+_LITERATURE: Final = "literature, not this patient's risk: "
 
 
-def _section(name: str, rows: Sequence[dict[str, Any]]) -> Table:
+def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
     if name == "status":
-        table = _table("", "")
-        for key, value in rows[0].items():
-            table.add_row(*_cells((key, value)))
-        return table
-    columns = _SHOWN.get(name, tuple(rows[0]))
+        return _standing(rows[0])
+    told = [_readable(name, row) for row in rows]
+    noted = [row["finding"].removeprefix(_LITERATURE) for row in rows if _is_literature(row)]
+    columns = _SHOWN.get(name, tuple(told[0]))
     table = _table(*columns)
-    for row in rows:
-        table.add_row(*_cells(row[column] for column in columns))
-    return table
+    for row, source in zip(told, rows, strict=True):
+        if not _is_literature(source):
+            table.add_row(*_cells(row[column] for column in columns))
+    literature = ["", "literature, groups of patients and not this patient's risk:", *_wrapped(noted)] if noted else []
+    return "\n".join([_printed(table) if table.rows else "none of this patient", *literature])
+
+
+def _is_literature(row: Mapping[str, Any]) -> bool:
+    return str(row.get("finding", "")).startswith(_LITERATURE)
+
+
+def _readable(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with the columns that are shown: value and unit, file and row, count and comparator in one cell each."""
+    told = {column: _moment(value, only_day=name == "episodes") for column, value in row.items()}
+    if "source_file" in row:
+        told["read_from"] = f"{row['source_file']}:{row['source_row']}"
+    if name == "source_rows":
+        told["as_sent"] = f"{row['value_text'] or ''} {row['unit_text'] or ''}".strip()
+    if name == "anc":
+        told["ANC/µL"] = count_words(row["anc_cells_per_ul"], row["anc_comparator"])
+        told["anc_method"] = METHODS[row["anc_method"]]
+        told["notes"] = ", ".join(filter(None, ["rapid decline" if row["rapid_decline"] else "", row["notes"]]))
+    if name == "episodes":
+        told["nadir/µL"] = count_words(row["nadir_cells_per_ul"], row["nadir_comparator"])
+    if name == "suspects":
+        told["reason"] = row["reason"].removeprefix(f"{row['ingredient']}: ")
+    return told
+
+
+def _moment(value: Any, only_day: bool = False) -> Any:
+    return (
+        f"{value:%Y-%m-%d}"
+        if isinstance(value, datetime) and only_day
+        else (f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value)
+    )
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    """Where the patient stands, in three lines."""
+    priority = row["priority"]
+    step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else None
+    lines = [
+        f"{PRIORITY_SHAPES[priority]} {priority}: {row['reasons'] or 'no reason on file'}"
+        if priority
+        else "no priority",
+        f"ANC {count_words(row['last_anc_cells_per_ul'], row['last_anc_comparator'])} /µL on "
+        f"{_moment(row['last_collected_at'])}, {row['current_severity'] or 'severity cannot be told'}; "
+        f"lowest ever {count_words(row['nadir_cells_per_ul'], row['nadir_comparator'])}, worst {row['worst_severity'] or 'unknown'}",
+        f"episode {row['episode_status'] or 'none'}; next step {step or 'none'}"
+        + (f" by {_moment(row['next_step_due'])}" if row["next_step_due"] else "")
+        + (f"; first suspect {row['top_suspect']}" if row["top_suspect"] else ""),
+    ]
+    return "\n".join(_wrapped(lines, bullet=""))
+
+
+def _wrapped(lines: Iterable[str], bullet: str = "- ") -> list[str]:
+    return [textwrap.fill(bullet + line, _WIDTH, subsequent_indent="  ") for line in lines]
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        table.add_column(
+            column.replace("_at", "").replace("_", " "), overflow="fold", justify="right" if "/µL" in column else "left"
+        )
     return table
 
 
 def _cells(values: Iterable[Any]) -> list[str]:
-    return ["" if value is None else escape(str(value)) for value in values]
+    return ["" if value is None else escape(_seen(str(value))) for value in values]
+
+
+def _seen(text: str) -> str:
+    """Nothing that moves the cursor or turns the direction of reading; line breaks are ours."""
+    return "\n".join(shown(line) for line in text.split("\n"))
 
 
 def _printed(table: Table) -> str:
     text = io.StringIO()
-    console = Console(file=text, width=_WIDTH)
-    console.print(table)
-    return text.getvalue().rstrip()
+    Console(file=text, width=_WIDTH).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")

@@ -27,6 +27,7 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import (
     INTERNAL_COMMENTS,
     AuditTable,
+    DrugMatch,
     LaboratoryDay,
     PatientMerge,
     QualityCount,
@@ -39,7 +40,7 @@ from neutro_schemas.store import (
     WithdrawnFlag,
     WorklistRow,
 )
-from neutro_screen.errors import ConfigurationError, PublishError, StoreError
+from neutro_screen.errors import ConfigurationError, PublishError, StoreError, did_you_mean
 
 SCHEMA_VERSION: Final = 2
 #: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
@@ -82,6 +83,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "patient_merge": PatientMerge,
     "review": ReviewTable,
     "audit": AuditTable,
+    "drug_match": DrugMatch,
 }
 RECEIVED: Final = (
     "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
@@ -183,7 +185,12 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 @contextmanager
 def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     if not store.is_file():
-        raise StoreError("no such store", where=str(store), remedy="`neutro-screen run` makes one.")
+        others = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
+        raise StoreError(
+            "no such store",
+            where=str(store),
+            remedy=did_you_mean(store.name, others) + "`neutro-screen run` makes one.",
+        )
     with _own_name(store) as path:
         try:
             connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)
@@ -711,6 +718,77 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         ORDER BY run_id, priority DESC, patient_id
         """,
         "What changed from one run to the next: new, escalated, unchanged, improved, resolved.",
+    ),
+    "run_trend": (
+        """
+        SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
+               count(w.patient_id) FILTER (w.change <> 'resolved') AS on_worklist,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'critical'::priority) AS critical,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'high'::priority) AS high,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'medium'::priority) AS medium,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'low'::priority) AS low,
+               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'info'::priority) AS info,
+               count(*) FILTER (w.change = 'new') AS new, count(*) FILTER (w.change = 'escalated') AS escalated,
+               count(*) FILTER (w.change = 'improved') AS improved,
+               count(*) FILTER (w.change = 'unchanged') AS unchanged,
+               count(*) FILTER (w.change = 'resolved') AS resolved,
+               CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
+        FROM run r LEFT JOIN worklist_row w USING (run_id)
+        GROUP BY ALL ORDER BY r.as_of, r.run_id
+        """,
+        "One run: patients on its worklist by priority, what changed, who could not be assessed.",
+    ),
+    "review_time": (
+        """
+        WITH shown AS (
+            SELECT w.patient_id, w.run_id AS first_run_id, w.priority AS first_priority, r.started_at AS first_shown_at,
+                   lead(r.started_at) OVER (PARTITION BY w.patient_id ORDER BY r.started_at, r.run_id) AS next_shown_at
+            FROM worklist_row w JOIN run r USING (run_id) WHERE w.change = 'new'
+        )
+        SELECT s.patient_id, s.first_run_id, s.first_priority, s.first_shown_at, min(v."at") AS first_decision_at,
+               arg_min(v.status, v."at") AS first_status, arg_min(v."by", v."at") AS first_by,
+               date_diff('minute', s.first_shown_at, min(v."at")) / 60.0 AS hours_to_review
+        FROM shown s LEFT JOIN review v ON v.patient_id = s.patient_id AND v."at" >= s.first_shown_at
+             AND (s.next_shown_at IS NULL OR v."at" < s.next_shown_at)
+        GROUP BY s.patient_id, s.first_run_id, s.first_priority, s.first_shown_at
+        ORDER BY s.first_shown_at, s.patient_id
+        """,
+        "One stay of a patient on the worklist: when a run first showed it, when somebody first decided; null = not yet.",
+    ),
+    "review_throughput": (
+        """
+        SELECT CAST(v."at" AS DATE) AS reviewed_on, v."by" AS reviewer, count(*) AS decisions,
+               count(DISTINCT v.patient_id) AS patients, count(*) FILTER (v.status = 'acknowledged') AS acknowledged,
+               count(*) FILTER (v.status = 'snoozed') AS snoozed, count(*) FILTER (v.status = 'dismissed') AS dismissed,
+               median(t.hours_to_review) AS median_hours_to_review
+        FROM review v LEFT JOIN review_time t ON t.patient_id = v.patient_id AND t.first_decision_at = v."at"
+        GROUP BY 1, 2 ORDER BY reviewed_on, reviewer NULLS LAST
+        """,
+        "One day and reviewer: decisions, and hours from first shown to first decision (median). Null = nobody named.",
+    ),
+    "suspect_frequency": (
+        """
+        WITH suspected AS (
+            SELECT s.ingredient, any_value(s.drug_class) AS drug_class,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'likely') AS likely,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'possible') AS possible,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'expected') AS expected,
+                   count(DISTINCT s.patient_id) AS suspected
+            FROM drug_suspect s JOIN episode e USING (episode_id)
+            WHERE e.ended_at IS NULL AND s.category IN ('likely', 'possible', 'expected') GROUP BY s.ingredient
+        ), exposed AS (
+            SELECT d.ingredient, count(DISTINCT m.patient_id) AS exposed
+            FROM drug_match d JOIN medication m ON d.drug_name IS NOT DISTINCT FROM m.drug_name
+                 AND d.atc_code IS NOT DISTINCT FROM m.atc_code AND d.rxcui IS NOT DISTINCT FROM m.rxcui
+                 AND d.route IS NOT DISTINCT FROM m.route
+            WHERE m.patient_id IN (SELECT patient_id FROM patient_summary) GROUP BY d.ingredient
+        )
+        SELECT s.*, coalesce(x.exposed, s.suspected) AS exposed
+        FROM suspected s LEFT JOIN exposed x USING (ingredient)
+        ORDER BY s.likely DESC, s.possible DESC, s.expected DESC, s.ingredient
+        """,
+        "One drug suspected in open episodes: patients by category, and screened patients whose list names the drug "
+        "(exposed). Not a rate of harm, no proof of a cause.",
     ),
     "data_quality": (
         'SELECT run_id, source_file, lab, analyte, disposition, reason, "rows" FROM quality_count '

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
@@ -111,7 +111,9 @@ def portions(
         RefusedInputError: a file lacks required columns.
     """
     if format_name is not None and format_name not in READERS:
-        raise ConfigurationError(f"no format {format_name!r}", remedy=f"Known: {', '.join(READERS)}.")
+        raise ConfigurationError(
+            f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
+        )
     with near_copies(paths) as near, local_copies(near, format_name) as local:
         yield from _portions(local, profile or Profile(), format_name)
 

@@ -16,7 +16,8 @@ __all__ = ["RunContents", "run_contents", "write_reports"]
 def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_order_mark: bool = False) -> Path:
     """Write ``flagged.csv``, ``flags.csv`` and ``report.html`` of a run (default: the latest) and return the page.
 
-    The CSV is UTF-8; ``byte_order_mark`` puts one in front, without which Excel takes it for the local encoding.
+    The CSV is UTF-8; ``byte_order_mark`` makes it for Excel: a mark in front, without which Excel takes it for the local
+    encoding, and an apostrophe before identifiers that Excel would turn into numbers or dates.
     Every file replaces its predecessor at once and is readable by its owner only.
 
     Raises:
@@ -25,10 +26,9 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
     """
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
-    mark = "\ufeff" if byte_order_mark else ""
     texts = {
-        "flagged.csv": mark + flagged_csv(contents),
-        "flags.csv": mark + flag_csv(contents),
+        "flagged.csv": flagged_csv(contents, for_excel=byte_order_mark),
+        "flags.csv": flag_csv(contents, for_excel=byte_order_mark),
         "report.html": page(contents),
     }
     try:

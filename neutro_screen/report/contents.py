@@ -8,12 +8,14 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.errors import StoreError
+from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store import LATEST_RUN, RECEIVED, first_row, read_table
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
+#: How far back the overview of the reviews looks.
+DAYS_OF_REVIEWS: Final = 30
 #: Cell lines beside the neutrophils, in the order of the page.
 OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
 
@@ -72,7 +74,9 @@ class RunContents:
     quality_drift: pl.DataFrame
     source_file: pl.DataFrame
     rules: pl.DataFrame
-    history: pl.DataFrame
+    trend: pl.DataFrame
+    throughput: pl.DataFrame
+    review_time: pl.DataFrame
     suspects: pl.DataFrame
     warnings: pl.DataFrame
 
@@ -88,7 +92,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     runs = read_table(connection, "SELECT * FROM run ORDER BY as_of, started_at, run_id")
     this = runs.filter(pl.col("run_id") == chosen)
     if not this.height:
-        raise StoreError(f"holds no run {chosen!r}" if chosen else "holds no run yet", where="store")
+        raise StoreError(
+            f"holds no run {chosen!r}" if chosen else "holds no run yet",
+            where="store",
+            remedy=did_you_mean(chosen, runs["run_id"]) + "`SELECT run_id FROM run` lists them." if chosen else "",
+        )
     run = this.to_dicts()[0]
     position = runs["run_id"].to_list().index(chosen)
     worklist = read_table(connection, _WORKLIST.format(which="<>"), {"run": chosen})
@@ -162,22 +170,27 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             "count(*) FILTER (run_id = $run) AS new_flags FROM flag GROUP BY rule_id ORDER BY rule_id",
             {"run": chosen},
         ),
-        history=read_table(
+        trend=read_table(
             connection,
-            "SELECT run_id, as_of, priority, count(*) AS patients FROM worklist_row JOIN run USING (run_id) "
-            "WHERE change <> 'resolved' AND as_of <= (SELECT as_of FROM run WHERE run_id = $run) "
-            "GROUP BY run_id, as_of, priority ORDER BY as_of, run_id, priority",
+            "SELECT * FROM run_trend WHERE as_of <= (SELECT as_of FROM run WHERE run_id = $run) ORDER BY as_of, run_id",
             {"run": chosen},
+        ),
+        throughput=read_table(
+            connection,
+            "SELECT * FROM review_throughput WHERE reviewed_on > CAST($as_of AS DATE) - $days "
+            "ORDER BY reviewed_on DESC, reviewer NULLS LAST",
+            {"as_of": run["as_of"], "days": DAYS_OF_REVIEWS},
+        ),
+        review_time=read_table(
+            connection,
+            "SELECT first_priority, count(*) AS stays, count(first_decision_at) AS decided, "
+            "median(hours_to_review) AS median_hours, max(hours_to_review) AS longest_hours FROM review_time "
+            "WHERE CAST(first_shown_at AS DATE) > CAST($as_of AS DATE) - $days GROUP BY 1 ORDER BY 1 DESC",
+            {"as_of": run["as_of"], "days": DAYS_OF_REVIEWS},
         ),
         suspects=read_table(
             connection,
-            "SELECT ingredient, any_value(drug_class) AS drug_class, "
-            "count(DISTINCT s.patient_id) FILTER (category = 'likely') AS likely, "
-            "count(DISTINCT s.patient_id) FILTER (category = 'possible') AS possible, "
-            "count(DISTINCT s.patient_id) FILTER (category = 'expected') AS expected "
-            "FROM drug_suspect s JOIN episode e USING (episode_id) WHERE e.ended_at IS NULL "
-            "AND category IN ('likely', 'possible', 'expected') GROUP BY ingredient "
-            "ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
+            "SELECT * FROM suspect_frequency ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
         ),
         warnings=read_table(
             connection,

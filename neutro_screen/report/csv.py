@@ -10,7 +10,12 @@ from neutro_screen.report.contents import RunContents
 
 #: Spreadsheets run a text that starts so (OWASP, CSV injection), also behind blanks and in full-width form.
 _FORMULA: Final = r"^[\s\p{Cf}]*[=+\-@＝＋－＠]|^[\t\r\n]"
-_REVIEW: Final = ("review_status", "review_until", "review_note")
+#: Identifiers that Excel would turn into numbers, dates or times: 00123, 1E5, 3-4, 12:30.
+_NUMBER_LIKE: Final = (
+    r"^\s*(?:[\d.,]+(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|\d{1,2}:\d{2}(?::\d{2})?)\s*$"
+)
+IDENTIFIERS: Final = ("patient_id", "specimen_id", "episode_id")
+REVIEW_COLUMNS: Final = ("review_status", "review_until", "review_note")
 
 
 def harmless(frame: pl.DataFrame) -> pl.DataFrame:
@@ -22,15 +27,29 @@ def harmless(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def flagged_csv(contents: RunContents) -> str:
+def spreadsheet_ids(frame: pl.DataFrame) -> pl.DataFrame:
+    """Identifiers that Excel would take for numbers, dates or times get an apostrophe in front; 00123 stays 00123."""
+    return frame.with_columns(
+        pl.when(pl.col(name).str.contains(_NUMBER_LIKE))
+        .then(pl.format("'{}", pl.col(name)))
+        .otherwise(name)
+        .alias(name)
+        for name in IDENTIFIERS
+        if name in frame.columns
+    )
+
+
+def flagged_csv(contents: RunContents, *, for_excel: bool = False) -> str:
     """One row per patient on the worklist, in its order: the columns of ``WorklistRow`` and the standing review."""
-    return _csv(contents.worklist.select(*WorklistRow.to_schema().columns, *_REVIEW))
+    return _csv(contents.worklist.select(*WorklistRow.to_schema().columns, *REVIEW_COLUMNS), for_excel)
 
 
-def flag_csv(contents: RunContents) -> str:
+def flag_csv(contents: RunContents, *, for_excel: bool = False) -> str:
     """One row per rule that fired, of the patients on the worklist: the columns of ``Flag`` and the run of each."""
-    return _csv(contents.flag.select(*Flag.to_schema().columns, "run_id"))
+    return _csv(contents.flag.select(*Flag.to_schema().columns, "run_id"), for_excel)
 
 
-def _csv(frame: pl.DataFrame) -> str:
-    return harmless(frame).write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ", date_format="%Y-%m-%d")
+def _csv(frame: pl.DataFrame, for_excel: bool) -> str:
+    safe = harmless(spreadsheet_ids(frame) if for_excel else frame)
+    text = safe.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ", date_format="%Y-%m-%d")
+    return f"\ufeff{text}" if for_excel else text

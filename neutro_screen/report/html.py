@@ -18,12 +18,14 @@ from markupsafe import Markup
 from neutro_schemas import ANC_METHODS, PRIORITIES
 from neutro_screen.reference import FOLDER, load_policy, load_reference
 from neutro_screen.report import words
-from neutro_screen.report.contents import OTHER_LINES, RunContents
+from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents
 from neutro_screen.report.patients import minutes, patient_panels
 from neutro_screen.report.quality import quality_tables
 
 #: Room for the rows as read; the most urgent patients have them in the page, all have them in the store.
 SOURCE_ROOM_BYTES: Final = 4_000_000
+#: Runs that the course of the worklist shows.
+MOST_RUNS: Final = 60
 MOST_BYTES: Final = 4_900_000
 _LIBRARIES: Final = ("d3.min.js", "plot.umd.min.js", "dataTables.min.js")
 #: The style element that Observable Plot writes into each chart of class "drawn"; allowed by its hash.
@@ -80,8 +82,11 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
         is_latest=contents.is_latest,
         warnings=contents.warnings.to_dicts(),
         overview=packed(overview(contents, panels) | {"courses": courses}),
-        has_history=contents.history["run_id"].n_unique() > 1,
+        has_history=contents.trend.height > 1,
         has_baselines=any(panel["baseline"] is not None for panel in panels),
+        throughput=contents.throughput.to_dicts(),
+        review_time=contents.review_time.to_dicts(),
+        days_of_reviews=DAYS_OF_REVIEWS,
     )  # fmt: skip
 
 
@@ -110,12 +115,24 @@ def headline(contents: RunContents) -> dict[str, Any]:
         "cannot_assess": contents.cannot_assess["patient_id"].n_unique(),
         "patients": contents.counts.get("patients", 0),
         "newest_age": words.duration(run["as_of"] - newest) if newest else None,
+        "not_used": _not_used(contents.data_quality),
         "is_ahead": newest is not None and newest > run["as_of"],
         "is_silent": newest is None or (previous is not None and (previous["newest_result_at"] or newest) >= newest),
         "has_data": bool(contents.chart_rows["lab_result"]),
         "has_new_data": bool(run["rows_accepted"]),
         "previous": previous,
     }  # fmt: skip
+
+
+def _not_used(counted: pl.DataFrame) -> dict[str, str]:
+    """Disposition -> why its rows were not used, the commonest reasons with their numbers."""
+    of = counted.group_by("disposition", "reason").agg(pl.col("rows").sum()).drop_nulls("reason")
+    of = of.sort("disposition", "rows", "reason", descending=[False, True, False])
+    told = {}
+    for (disposition,), reasons in of.group_by("disposition", maintain_order=True):
+        named = [f"{words.spoken(reason)} {rows:,}" for reason, rows in reasons.select("reason", "rows").head(3).rows()]
+        told[str(disposition)] = ", ".join([*named, "…"] if reasons.height > len(named) else named)
+    return told
 
 
 def quality(contents: RunContents) -> dict[str, Any]:
@@ -153,7 +170,6 @@ def quality(contents: RunContents) -> dict[str, Any]:
 def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, Any]:
     """What the charts of the whole unit draw: open rows per run and priority, and nadir against baseline per patient."""
     analytes = {row["analyte"]: row for row in load_reference().analytes.iter_rows(named=True)}
-    recent = contents.history["run_id"].unique(maintain_order=True).to_list()[-60:]
     return {
         "bands": [[band["severity"], band["lower"], band["upper"]] for band in load_reference().anc_bands.to_dicts()],
         "methods": [words.METHODS[name] for name in ANC_METHODS],
@@ -161,10 +177,11 @@ def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, A
             [name, analytes[name]["label"].removesuffix(", absolute"), analytes[name]["canonical_unit"].replace("10*9/L", "×10⁹/L")]
             for name in OTHER_LINES
         ],
+        "shapes": dict(words.PRIORITY_SHAPES),
         "as_of": minutes(contents.run["as_of"]),
         "history": [
-            [row["run_id"], row["priority"], row["patients"]]
-            for row in contents.history.to_dicts() if row["run_id"] in recent
+            [row["run_id"], *(row[name] for name in (*PRIORITIES[::-1], "new", "escalated", "resolved", "cannot_assess"))]
+            for row in contents.trend.tail(MOST_RUNS).to_dicts()
         ],
         "population": [
             [panel["number"], words.shown(panel["patient_id"]), panel["baseline"], panel["nadir_cells_per_ul"], panel["priority"]]
@@ -227,6 +244,6 @@ def _environment() -> Environment:
     environment.globals["next_steps"] = words.NEXT_STEPS
     environment.filters |= {
         "near": words.near,
-        "day": words.day, "minute": words.minute, "count": words.count, "spoken": words.spoken,
+        "day": words.day, "minute": words.minute, "count": words.count, "spoken": words.spoken, "signed": words.signed, "hours": words.hours,
     }  # fmt: skip
     return environment

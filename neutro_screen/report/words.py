@@ -110,7 +110,15 @@ def count(cells_per_ul: float | None, comparator: str | None = None) -> str:
     if cells_per_ul is None:
         return "–"
     number = f"{cells_per_ul:,.1f}".removesuffix(".0")
-    return f"{comparator} {number}" if comparator else number
+    return f"{_SIGNS.get(comparator, comparator)} {number}" if comparator else number
+
+
+_SIGNS: Final[Mapping[str, str]] = {"<=": "≤", ">=": "≥"}
+
+
+def signed(number: float) -> str:
+    """A number with its sign, and a minus that is as wide as a plus: ``−0.64``."""
+    return f"{number:+.2f}".replace("-", "−")
 
 
 def duration(span: timedelta) -> str:
@@ -119,3 +127,10 @@ def duration(span: timedelta) -> str:
     if hours < 1:
         return f"{hours * 60:.0f} min"
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def hours(number: float | None) -> str:
+    """Hours as they are read: ``45 min``, ``5.5 h``, ``3 days``, or a dash."""
+    if number is None:
+        return "–"
+    return duration(timedelta(hours=number)) if number < 1 or number >= 48 else f"{number:.1f} h"

@@ -199,6 +199,20 @@ class ReviewTable(pa.DataFrameModel):
     nadir_cells_per_ul: float = pa.Field(nullable=True, description="Nadir when it was reviewed; a lower one wakes it.")
 
 
+class DrugMatch(pa.DataFrameModel):
+    """One way in which the medication lists write a drug, and an ingredient that it names."""
+
+    drug_name: str = pa.Field(nullable=True, description="The drug as written by the source.")
+    atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
+    rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
+    route: str = pa.Field(nullable=True, description="Route as sent.")
+    ingredient: str = pa.Field(
+        nullable=True, description="Ingredient of the drug tables; null where no table knows it."
+    )
+    drug_class: str = pa.Field(nullable=True, description="Its class.")
+    matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
+
+
 INTERNAL_COMMENTS: Final = {
     "contradicted_result": "Results refused because the rest of their specimen refutes them; judged anew every time.",
     "patient_summary": "What the view patient_status shows.",

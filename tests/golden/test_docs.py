@@ -1,18 +1,21 @@
-"""The generated pages are those of today's rules, policy, contracts and tests."""
+"""The generated pages are those of today's rules, policy, contracts, commands and tests; what the pages say is so."""
 
-import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from docs import build
+from neutro_screen.cli import app
 from neutro_screen.reference import FOLDER
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
-assert _spec and _spec.loader
-build = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(build)
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize("name", sorted(build.PAGES))
@@ -26,7 +29,7 @@ def test_every_rule_that_the_code_raises_is_in_the_catalogue() -> None:
     raised = set()
     for path in (ROOT / "neutro_screen" / "rules").glob("*.py"):
         raised |= set(
-            build.re.findall(
+            re.findall(
                 r'"((?:ANC|SEV|EPI|TRD|RPD|DRG|MAL|INF|BMP|PER|CYC|CTX|FEV|MASK|WRK|PIT)-\d+b?)"',
                 path.read_text("utf-8"),
             )
@@ -35,7 +38,63 @@ def test_every_rule_that_the_code_raises_is_in_the_catalogue() -> None:
     assert raised <= known
 
 
-def test_every_link_of_the_readme_leads_somewhere() -> None:
-    links = build.re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text("utf-8"))
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+    assert page.name != "README.md" or links
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_command_and_option_says_what_it_does() -> None:
+    page = (DOCS / "commands.md").read_text("utf-8")
+    told = dict(re.findall(r"^## neutro-screen (\S+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert set(told) == {name for name in app if name not in ("--help", "-h", "--version")}
+    for name, text in told.items():
+        options = re.findall(r"^\* `([^`]+)`:?(.*)", text, re.MULTILINE)
+        known = {argument.name for argument in app[name].assemble_argument_collection()}
+        documented = {word.lstrip("-").lower() for names, _ in options for word in re.split(r"[, ]+", names)}
+        assert {option.lstrip("-").lower() for option in known} <= documented, name
+        assert [names for names, meaning in options if len(meaning.partition("*[")[0].strip()) < 4] == [], name
+        assert name.startswith("--") or f"Example: neutro-screen {name}" in text
+
+
+def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:
+    told = ""
+    page = (DOCS / "quick_start.md").read_text("utf-8")
+    for act, place, text in re.findall(r"<!-- (file|append|run)(?:: (\S+))? -->\n```\w+\n(.*?)```", page, re.DOTALL):
+        if act == "run":
+            for line in text.splitlines():
+                told += _ran(line, tmp_path)
+            continue
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        with (tmp_path / place).open("a" if act == "append" else "w", encoding="utf-8") as file:
+            file.write(text)
+    assert "not_screened   unmapped   4" in told
+    assert "rows in 5 = accepted 4 + rejected 0 + no result 1" in told
+    assert "◆ critical   00456" in told
+    assert "recorded: acknowledged" in told
+    assert "'00456" in (tmp_path / "reports" / "flagged.csv").read_text("utf-8-sig")
+
+
+def test_the_site_is_built_and_asks_the_network_for_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="the docs site needs the extra docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    shutil.copytree(DOCS, tmp_path / "docs")
+    words = [sys.executable, "-m", "zensical", "build", "--strict"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.name: page.read_text("utf-8") for page in (tmp_path / "site").rglob("*.html")}
+    assert {"index.html", *(page.with_suffix(".html").name for page in DOCS.glob("*.md"))} <= set(pages)
+    loaded = r"<(?:script|img|iframe)[^>]+src=.?https?:|<link[^>]+(?:stylesheet|preload|icon)[^>]+href=.?https?:"
+    assert [name for name, text in pages.items() if re.search(loaded, text)] == []
+
+
+def _ran(line: str, folder: Path) -> str:
+    words = re.findall(r'"([^"]*)"|(\S+)', line)
+    arguments = [quoted or plain for quoted, plain in words][1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "neutro_screen.cli", *arguments], capture_output=True, text=True, cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "schemas")))},
+    )  # fmt: skip
+    assert done.returncode == 0, f"{line}: {done.stderr}"
+    return done.stdout

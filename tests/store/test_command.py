@@ -172,3 +172,43 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     done = command(name, "--help")
     assert done.returncode == 0
     assert f"Example: neutro-screen {name}" in " ".join(done.stdout.replace("│", " ").split())
+
+
+def test_a_slip_of_the_pen_is_named_but_never_another_patient(store: Path, tmp_path: Path) -> None:
+    own = tmp_path / "screen.duckdb"
+    own.write_bytes(store.read_bytes())
+    assert "Did you mean 'screen.duckdb'?" in command("worklist", "--store", tmp_path / "scren.duckdb").stderr
+    words = ("run", "--labs", SAMPLE / "labs.csv", "--store", own, "--format", "delimted")
+    assert "Did you mean 'delimited'?" in command(*words).stderr
+    wrong = command("worklst", "--store", own)
+    assert (wrong.returncode, 'Did you mean "worklist"?' in " ".join(wrong.stdout.split() + wrong.stderr.split())) == (
+        2,
+        True,
+    )
+    for name in ("explain", "review"):
+        status = ("--status", "dismissed") if name == "review" else ()
+        missing = command(name, "P-01", "--store", own, *status)
+        assert missing.returncode == 10
+        assert "P-0" not in missing.stderr
+
+
+def test_what_a_terminal_shows_fits_eighty_columns(store: Path) -> None:
+    shown = command("worklist", "--store", store).stdout + command("explain", "P-001", "--store", store).stdout
+    assert "◆ critical" in shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+def test_every_command_with_a_result_tells_it_as_json_or_not_at_all(store: Path, tmp_path: Path) -> None:
+    own = tmp_path / "s.duckdb"
+    own.write_bytes(store.read_bytes())
+    words = {
+        "review": ("P-001", "--store", own, "--status", "acknowledged", "--note", "seen"),
+        "report": ("--store", own, "--reports", tmp_path / "reports"),
+        "init": (tmp_path / "settings",),
+    }
+    told = {name: json.loads(command(name, *rest, "--json").stdout) for name, rest in words.items()}
+    assert told["review"] == {"status": "acknowledged", "until": None, "note": "seen", "by": None}
+    assert Path(told["report"]["report"]).is_file()
+    assert len(told["init"]["written"]) >= 2
+    assert command("review", *words["review"], "--quiet").stdout == ""
+    assert command("report", *words["report"], "--quiet").stdout == ""

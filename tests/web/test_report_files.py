@@ -13,7 +13,7 @@ import pytest
 
 from neutro_screen.errors import StoreError
 from neutro_screen.report import html, write_reports
-from neutro_screen.report.csv import harmless
+from neutro_screen.report.csv import harmless, spreadsheet_ids
 from neutro_screen.report.words import shown
 
 FLAGGED = (
@@ -60,6 +60,13 @@ def test_byte_order_mark_is_a_choice(sample_store: Path, tmp_path: Path) -> None
     for name in ("flagged.csv", "flags.csv"):
         assert (marked / name).read_bytes() == b"\xef\xbb\xbf" + (plain / name).read_bytes()
     assert (marked / "report.html").read_bytes() == (plain / "report.html").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["00123", "1E5", "3-4", "12:30", "12345678901234567890", "2026-11-22"])
+def test_excel_does_not_turn_an_identifier_into_a_number(text: str) -> None:
+    told = spreadsheet_ids(pl.DataFrame({"patient_id": [text, "P-001", "12A"], "next_step": [text] * 3}))
+    assert told["patient_id"].to_list() == [f"'{text}", "P-001", "12A"]
+    assert told["next_step"].to_list() == [text] * 3
 
 
 def test_same_store_same_bytes_and_only_the_owner_reads_them(sample_store: Path, tmp_path: Path) -> None:

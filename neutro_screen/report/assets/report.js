@@ -7,6 +7,7 @@ const DAY = 1440;
 const time = (minutes) => new Date(minutes * 6e4);
 const stamp = d3.utcFormat("%-d %b %Y %H:%M");
 const comma = d3.format(",");
+const sign = (comparator) => ({ "<=": "≤", ">=": "≥" })[comparator] ?? comparator;
 const wide = matchMedia("(min-width: 1180px)");
 const make = (name, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(name), properties);
@@ -51,7 +52,7 @@ function draw(panel, { width = 0, isWhole = panel.dataset.whole === "1" } = {}) 
 function countChart(course, { width, marginLeft, marginRight, domain }) {
   const points = course.points.map(([t, v, comparator, method, severity, v5, v6, daids, notes]) => ({
     at: time(t), v, comparator, isReported: method < 2,
-    words: [`${stamp(time(t))}`, `${comparator} ${comma(v)} cells/µL, ${severity}`.trim(), overview.methods[method], notes].filter(Boolean).join("\n"),
+    words: [`${stamp(time(t))}`, `${sign(comparator)} ${comma(v)} cells/µL, ${severity}`.trim(), overview.methods[method], notes].filter(Boolean).join("\n"),
   }));
   const top = Math.max(12000, d3.max(points, (point) => point.v) * 1.2);
   const floor = d3.min(points, (point) => point.v) < 60 ? 8 : 40;
@@ -61,7 +62,7 @@ function countChart(course, { width, marginLeft, marginRight, domain }) {
   const latest = falls.at(-1), last = points.at(-1);
   const marks = course.marks.map(([t, words]) => ({ at: time(t), words })).filter((mark) => mark.at >= domain[0]);
   const half = (domain[0].getTime() + domain[1].getTime()) / 2;
-  const isNarrow = width < 480;
+  const isNarrow = width < 480, isFallLate = Boolean(latest) && time(latest.t[1]) > half;
   return chart({
     width, height: isNarrow ? 290 : 330, marginLeft, marginRight, marginTop: 26, marginBottom: 36,
     x: { type: "utc", domain }, y: { type: "log", domain: [floor, top], clamp: true },
@@ -73,7 +74,7 @@ function countChart(course, { width, marginLeft, marginRight, domain }) {
       Plot.axisX({ ticks: Math.max(2, Math.round(width / 110)), tickSize: 4, fill: "var(--quiet)", stroke: "var(--quiet)", label: null }),
       course.baseline ? [
         Plot.ruleY([course.baseline], { stroke: "var(--accent)", strokeDasharray: "5 4", strokeOpacity: 0.8 }),
-        Plot.text([`personal baseline ${comma(Math.round(course.baseline))}`], { x: domain[1], y: course.baseline, text: String, textAnchor: "end", dx: -4, dy: -7, fill: "var(--accent)", fontSize: 11, stroke: "var(--card)", strokeWidth: 3 }),
+        Plot.text([`personal baseline ${comma(Math.round(course.baseline))}`], { x: isFallLate ? domain[0] : domain[1], y: course.baseline, text: String, textAnchor: isFallLate ? "start" : "end", dx: isFallLate ? 6 : -4, dy: -9, fill: "var(--accent)", fontSize: 11, stroke: "var(--card)", strokeWidth: 3 }),
       ] : null,
       course.projection ? cone(course.projection, last) : null,
       latest ? Plot.ruleX([time(latest.t[1])], { y1: y(latest.v[1]), y2: top, stroke: "var(--alarm)", strokeDasharray: "2 3" }) : null,
@@ -85,7 +86,7 @@ function countChart(course, { width, marginLeft, marginRight, domain }) {
       Plot.dot(seen.filter((point) => point.comparator.startsWith(">")), { x: "at", y: (point) => y(point.v), dy: -10, r: 4, symbol: "triangle", fill: "var(--accent)" }),
       Plot.dot(marks, { x: "at", y: top, dy: -5, r: 3.6, symbol: "triangle", rotate: 180, fill: "var(--alarm)", title: "words" }),
       latest ? Plot.text([latest], { x: time(latest.t[1]), y: top, dy: -16, dx: time(latest.t[1]) > half ? 5 : -5, text: (fall) => (isNarrow ? fall.rule : `${fall.reason.replace(/,.*/, "")} (${fall.rule})`), textAnchor: time(latest.t[1]) > half ? "end" : "start", fill: "var(--alarm)", fontWeight: 650 }) : null,
-      Plot.text([last], { x: "at", y: (point) => y(point.v), text: (point) => `${point.comparator} ${comma(Math.round(point.v))}`.trim(), dx: -9, dy: 14, textAnchor: "end", fontWeight: 700, fontSize: 13, fill: "var(--ink)", stroke: "var(--card)", strokeWidth: 3 }),
+      Plot.text([last], { x: "at", y: (point) => y(point.v), text: (point) => `${sign(point.comparator)} ${comma(Math.round(point.v))}`.trim(), dx: -9, dy: y(last.v) < floor * 1.8 ? -12 : 14, textAnchor: "end", fontWeight: 700, fontSize: 13, fill: "var(--ink)", stroke: "var(--card)", strokeWidth: 3 }),
       Plot.tip(seen, Plot.pointer({ x: "at", y: (point) => y(point.v), title: "words", fill: "var(--card)", stroke: "var(--line)" })),
     ],
   });
@@ -178,7 +179,8 @@ function cellLines(course, domain, width) {
 
 /* ---- tables of one patient, built when they are opened ---- */
 function tableOf(caption, heads, rows) {
-  const row = (kind, cells) => make("tr", {}, ...cells.map((cell) => make(kind, { textContent: cell ?? "–", ...(kind === "th" ? { scope: "col" } : {}) })));
+  const isNumber = (rows[0] ?? []).map((cell) => typeof cell === "number");
+  const row = (kind, cells) => make("tr", {}, ...cells.map((cell, i) => make(kind, { textContent: cell ?? "–", className: isNumber[i] ? "num" : "", ...(kind === "th" ? { scope: "col" } : {}) })));
   return make("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: caption }, make("table", {}, make("caption", { className: "unseen", textContent: caption }), make("thead", {}, row("th", heads)), make("tbody", {}, ...rows.map((cells) => row("td", cells)))));
 }
 
@@ -186,7 +188,7 @@ function fill(details) {
   if (details.children.length > 1) return;
   const course = payload(details.closest(".panel"));
   if (details.classList.contains("results")) {
-    const rows = course.points.toReversed().map(([t, v, comparator, method, severity, v5, v6, daids, notes]) => [stamp(time(t)), `${comparator} ${comma(v)}`.trim(), severity, v5, v6, daids, overview.methods[method], notes]);
+    const rows = course.points.toReversed().map(([t, v, comparator, method, severity, v5, v6, daids, notes]) => [stamp(time(t)), `${sign(comparator)} ${comma(v)}`.trim(), severity, v5, v6, daids, overview.methods[method], notes]);
     details.append(tableOf("Counts, newest first", ["Collected (UTC)", "ANC /µL", "Severity", "CTCAE v5", "CTCAE v6", "DAIDS", "Method", "Notes"], rows));
   } else if (!course.sources) {
     details.append(make("p", { className: "none", textContent: "Left out to keep the page small; they are in the table lab_result of the store." }));
@@ -257,6 +259,14 @@ function show(number) {
   draw(panel);
   return panel;
 }
+/* A table that is wider than the screen scrolls by keyboard too. */
+function letScroll() {
+  for (const box of document.querySelectorAll(".page.current .wide:not([tabindex])")) {
+    if (box.scrollWidth <= box.clientWidth) continue;
+    const title = box.closest(".card")?.querySelector("h2, h3")?.textContent ?? "Table";
+    Object.assign(box, { tabIndex: 0, role: "region", ariaLabel: title });
+  }
+}
 let listTop = 0;
 function route({ isFirst = false } = {}) {
   const name = location.hash.slice(1) || "worklist", number = /^p-(\d+)$/.exec(name)?.[1];
@@ -275,6 +285,7 @@ function route({ isFirst = false } = {}) {
     if (!open && wide.matches) show(rowsShown()[0]?.dataset.number);
     if (wasReading && open) { scrollTo(0, listTop); list.querySelector("tr.picked a")?.focus({ preventScroll: true }); }
   } else if (page === "changes") drawOverview();
+  letScroll();
   if (!isFirst && !number && !wasReading) scrollTo(0, 0);
 }
 addEventListener("hashchange", () => route());
@@ -284,30 +295,40 @@ addEventListener("resize", () => { if (open && !document.body.classList.contains
 /* ---- the whole unit ---- */
 const PRIORITIES = ["critical", "high", "medium", "low", "info"];
 const SYMBOLS = { critical: "diamond", high: "triangle", medium: "circle", low: "circle", info: "square" };
+const CHANGES = ["new", "escalated", "resolved", "cannot assess"];
 function drawOverview() {
   const history = document.getElementById("history"), population = document.getElementById("population");
   if (history && !history.childElementCount) {
-    const rows = overview.history.map(([run, priority, n]) => ({ run: run.slice(0, 10) + run.slice(20), priority, n }));
+    const runs = overview.history.map(([run, ...counts]) => ({ run, at: run.replace(/T.*Z/, ""), counts }));
+    const rows = runs.flatMap(({ run, counts }) => PRIORITIES.map((priority, i) => ({ run, priority, n: counts[i] }))).filter((row) => row.n);
+    const every = Math.ceil(runs.length / Math.max(2, Math.floor(history.clientWidth / 70)));
     history.append(chart({
-      width: Math.min(history.clientWidth, 900, 90 + 84 * new Set(rows.map((row) => row.run)).size), height: 220, marginBottom: 34, marginLeft: 44,
-      x: { label: null, tickRotate: 0, type: "band" }, y: { label: null, grid: true },
-      marks: [Plot.barY(rows, { x: "run", y: "n", order: PRIORITIES.toReversed(), z: "priority", fill: (row) => `var(--${row.priority})`, title: (row) => `${row.run}: ${row.n} ${row.priority}`, insetTop: 1 })],
+      width: Math.min(history.clientWidth, 130 + 84 * runs.length), height: 230, marginBottom: 34, marginLeft: 44,
+      x: { label: null, tickRotate: 0, type: "band", domain: runs.map(({ run }) => run), padding: 0.25, tickSize: 0, tickFormat: (run, i) => (i % every ? "" : d3.utcFormat("%-d %b")(new Date(run.slice(0, 10)))) },
+      y: { label: null, grid: true, ticks: 5, tickSize: 0 },
+      marks: [
+        Plot.barY(rows, { x: "run", y: "n", order: PRIORITIES.toReversed(), z: "priority", fill: (row) => `var(--${row.priority})`, title: (row) => `${row.run}: ${row.n} ${row.priority}`, insetTop: 1 }),
+        Plot.ruleY([0], { stroke: "var(--line)" }),
+        runs.length < 20 ? Plot.text(rows, Plot.stackY({ x: "run", y: "n", order: PRIORITIES.toReversed(), z: "priority", text: (row) => (row.n < d3.max(runs, ({ counts }) => d3.sum(counts.slice(0, 5))) / 16 ? "" : `${overview.shapes[row.priority]} ${row.n}`), fill: "var(--card)", fontSize: 11 })) : null,
+      ],
     }));
-    history.append(tableOf("Patients by run and priority", ["Run", ...PRIORITIES], [...d3.group(rows, (row) => row.run)].map(([run, of]) => [run, ...PRIORITIES.map((name) => of.find((row) => row.priority === name)?.n ?? 0)])));
+    history.append(tableOf("Patients by run and priority", ["Run", ...PRIORITIES, ...CHANGES], runs.toReversed().map(({ at, counts }) => [at, ...counts])));
   }
   if (population && !population.childElementCount) {
-    const rows = overview.population.map(([number, patient, baseline, nadir, priority]) => ({ number, patient, baseline, nadir: Math.max(nadir, 20), priority }));
-    const x = [Math.min(800, d3.min(rows, (row) => row.baseline)), Math.max(12000, d3.max(rows, (row) => row.baseline))], y = [20, Math.max(4000, d3.max(rows, (row) => row.nadir))];
+    const least = 20, share = 0.005;
+    const rows = overview.population.map(([number, patient, baseline, nadir, priority]) => ({ number, patient, baseline, nadir, priority, left: Math.max(nadir / baseline, share), low: Math.max(nadir, least) }));
+    const x = [share * 0.8, Math.max(1.3, d3.max(rows, (row) => row.left) * 1.1)], y = [least * 0.8, Math.max(4000, d3.max(rows, (row) => row.nadir))];
+    const words = (row) => `${row.patient}: nadir ${comma(row.nadir)}, ${d3.format(".0%")(row.nadir / row.baseline)} of baseline ${comma(Math.round(row.baseline))}, ${row.priority}`;
     population.append(chart({
-      isHidden: false, width: Math.min(population.clientWidth, 900), height: 420, marginLeft: 52, marginBottom: 38,
+      isHidden: false, width: population.clientWidth, height: 400, marginLeft: 52, marginBottom: 38,
       x: { type: "log", domain: x, axis: null },
       y: { type: "log", domain: y, axis: null },
       marks: [
-        Plot.axisX([1000, 1500, 2000, 3000, 5000, 10000], { text: comma, fill: "var(--quiet)", label: "personal baseline, cells/µL →" }),
-        Plot.axisY([50, 100, 500, 1000, 1500, 3000], { text: comma, fill: "var(--quiet)", label: "↑ nadir, cells/µL" }),
         bands.filter((band) => band.upper).map((band) => Plot.rect([0], { x1: x[0], x2: x[1], y1: Math.max(band.lower, y[0]), y2: band.upper, fill: `var(--band-${band.name})` })),
-        Plot.line([[x[0], x[0]], [y[1], y[1]]], { stroke: "var(--quiet)", strokeDasharray: "3 3" }),
-        ...PRIORITIES.map((priority) => Plot.dot(rows.filter((row) => row.priority === priority), { x: "baseline", y: "nadir", r: 4.5, symbol: SYMBOLS[priority], fill: priority === "low" ? "var(--card)" : `var(--${priority})`, stroke: `var(--${priority})`, strokeWidth: 1.2, href: (row) => `#p-${row.number}`, title: (row) => `${row.patient}: nadir ${comma(row.nadir)}, baseline ${comma(Math.round(row.baseline))}, ${row.priority}`, ariaLabel: (row) => `${row.patient}, nadir ${comma(row.nadir)}, baseline ${comma(Math.round(row.baseline))}` })),
+        Plot.axisX([share, 0.02, 0.1, 0.5, 1], { text: (tick) => `${tick === share ? "≤ " : ""}${tick * 100} %`, tickSize: 0, fill: "var(--quiet)", label: "nadir as a share of the personal baseline →" }),
+        Plot.axisY([least, 100, 500, 1000, 1500, 3000], { text: (tick) => `${tick === least ? "≤ " : ""}${comma(tick)}`, tickSize: 0, fill: "var(--quiet)", label: "↑ nadir, cells/µL" }),
+        Plot.ruleX([0.5, 1], { stroke: "var(--quiet)", strokeDasharray: "3 4", strokeOpacity: 0.7 }),
+        ...PRIORITIES.map((priority) => Plot.dot(rows.filter((row) => row.priority === priority), { x: "left", y: "low", r: rows.length > 100 ? 3.4 : 5, symbol: SYMBOLS[priority], fill: priority === "low" ? "var(--card)" : `var(--${priority})`, fillOpacity: 0.75, stroke: `var(--${priority})`, strokeWidth: 1, href: (row) => `#p-${row.number}`, title: words, ariaLabel: words })),
       ],
     }));
   }
@@ -323,7 +344,7 @@ darkByDefault.addEventListener("change", tellTheme);
 tellTheme();
 
 /* Printed are the list and, one a page, the patients that the filters show; or the one patient whose button was used. */
-const PAPER = 830, MOST_PRINTED = 100;
+const PAPER = { width: 703, height: 1000 }, MOST_PRINTED = 100;
 let isOne = false;
 function print(one) {
   isOne = one;
@@ -341,7 +362,11 @@ addEventListener("beforeprint", () => {
   if (open && !shown.includes(open)) open.hidden = true;
   for (const panel of shown.slice(0, MOST_PRINTED)) {
     panel.hidden = false;
-    draw(panel, { width: PAPER });
+    draw(panel, { width: PAPER.width / 0.84 });
+    const fit = Math.sqrt((PAPER.width * PAPER.height) / (panel.offsetWidth * panel.offsetHeight)) * 0.97;
+    const zoom = Math.min(0.84, Math.max(0.62, fit));
+    panel.style.setProperty("--fit", zoom.toFixed(3));
+    draw(panel, { width: Math.floor(PAPER.width / zoom) });
   }
 });
 addEventListener("afterprint", () => {

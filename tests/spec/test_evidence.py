@@ -68,6 +68,7 @@ def counted(counts):
         schema_overrides={"collected_at": pl.Datetime("us")},
     ).with_columns(
         anc_comparator=pl.lit(None, pl.String),
+        notes=pl.lit(None, pl.String),
         severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
         severity_in_context=pl.lit(None, pl.String),
     )

@@ -55,7 +55,8 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
         ],
         schema_overrides={"anc_comparator": pl.String, "collected_at": pl.Datetime("us")},
     ).with_columns(
-        severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), load_reference().anc_bands)
+        notes=pl.lit(None, pl.String),
+        severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), load_reference().anc_bands),
     )  # fmt: skip
     episodes = episodes_per_patient(with_episode_numbers(anc.lazy()), POLICY, as_of).collect().lazy()
     types = {name: field.dtype.type for name, field in Medication.to_schema().columns.items()}

@@ -72,6 +72,7 @@ class Case:
             schema_overrides={"collected_at": pl.Datetime("us")},
         ).with_columns(
             anc_comparator=pl.lit(None, pl.String),
+            notes=pl.lit(None, pl.String),
             severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
         ).lazy()  # fmt: skip
         self.episodes = episodes_per_patient(with_episode_numbers(self.anc), POLICY, as_of).collect().lazy()

@@ -1,272 +1,210 @@
-"""`make bench`: the full run beside a floor, the ANC step beside a SQL peer, and each rule's share of the time.
+"""`make bench` and `make bench-large`: what the product costs, as ratios measured in one run.
 
-Figures are medians of one process per repetition; only ratios measured in the same run are kept as claims. Writes
-docs/performance.md.
+Every figure is the median of processes of its own. The results go into docs/performance.md, each command's between its
+own marks; nothing else writes there.
 """
 
 import argparse
+import itertools
 import json
 import platform
-import resource
+import re
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-AS_OF = "2027-12-31"
+from benchmarks import readers
+from benchmarks import report as report_page
+from benchmarks.workers import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+Told = dict[str, dict[str, Any]]
 
 
 def main() -> None:
-    """Measure and write the page; ``--worker`` is one measurement in a process of its own."""
+    """Measure and write the page."""
     options = argparse.ArgumentParser(prog="python -m benchmarks")
-    options.add_argument("--rows", type=int, default=1_000_000)
-    options.add_argument("--repeat", type=int, default=3)
-    options.add_argument("--large", action="store_true", help="10 million rows")
-    options.add_argument("--worker", choices=list(WORKERS))
-    options.add_argument("--file", type=Path)
+    options.add_argument("--large", action="store_true", help="10 and 100 million rows instead of one million")
+    options.add_argument("--rows", type=int, nargs="+", help="other numbers of rows")
+    options.add_argument("--repeat", type=int, help="processes per figure")
+    options.add_argument("--parts", nargs="+", choices=["scale", "rules", "night", "surroundings"], help="only these")
+    options.add_argument("--folder", type=Path, help="where the simulated files are kept between runs")
     chosen = options.parse_args()
-    if chosen.worker:
-        sys.stdout.write(json.dumps(WORKERS[chosen.worker](chosen.file)))
-        return
-    rows = 10_000_000 if chosen.large else chosen.rows
-    with tempfile.TemporaryDirectory() as folder:
-        from neutro_screen.simulate import simulate_labs_at_scale
+    rows = chosen.rows or ([10_000_000, 100_000_000] if chosen.large else [1_000_000])
+    repeat = chosen.repeat or (1 if chosen.large else 3)
+    parts = chosen.parts or (["scale", "rules", "night"] if chosen.large else ["scale", "rules", "surroundings"])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [text for part in parts for text in _PARTS[part](folder, rows, repeat)]
+    name = "bench-large" if chosen.large else "bench"
+    heading = f"## `make {name}`: {' and '.join(f'{number:,}' for number in rows)} laboratory rows"
+    update(name, "\n\n".join([heading, *written]))
+    sys.stdout.write(PAGE.read_text("utf-8"))
 
-        files = {kind: Path(folder) / f"labs.{kind}" for kind in ("csv", "parquet")}
-        for path in files.values():
+
+def simulated(folder: Path, rows: int) -> dict[str, Path]:
+    """The same laboratory rows as CSV and as Parquet; made once per folder."""
+    from neutro_screen.simulate import simulate_labs_at_scale
+
+    place = folder / str(rows)
+    place.mkdir(exist_ok=True)
+    files = {kind: place / f"labs.{kind}" for kind in ("csv", "parquet")}
+    for path in files.values():
+        if not path.exists():
             simulate_labs_at_scale(rows, 1, path)
-        told = {
-            f"{worker} {kind}": repeated(worker, path, chosen.repeat)
-            for kind, path in files.items()
-            for worker in ("floor", "full")
-        }
-        told |= {
-            worker: repeated(worker, files["csv"], chosen.repeat)
-            for worker in ("anc", "peer", "grades", "ladder", "rules")
-        }
-    page = report(rows, told)
-    (ROOT / "docs" / "performance.md").write_text(page, "utf-8")
-    sys.stdout.write(page)
+    return files
 
 
-def repeated(worker: str, path: Path, times: int) -> dict[str, Any]:
-    """Median seconds, largest memory and the steps of the median run."""
-    runs = []
-    for _ in range(times):
-        command = [sys.executable, "-m", "benchmarks", "--worker", worker, "--file", str(path)]
-        runs.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout))
-    middle = median(run["seconds"] for run in runs)
-    return {
-        "seconds": middle,
-        "megabytes": max(run["megabytes"] for run in runs),
-        "steps": next((run["steps"] for run in runs if run["seconds"] == middle), {}),
-    }
+def scale(folder: Path, rows: list[int], repeat: int) -> list[str]:
+    """The whole run at every size, beside the floor where that fits into memory, and how it grows."""
+    lines, steps, grown = [], [], dict[tuple[str, int], float]()
+    for number in rows:
+        files = simulated(folder, number)
+        has_floor = number <= 10_000_000
+        if has_floor:
+            measure("tables", files["csv"], 1)
+        for kind, path in files.items():
+            run = measure("full" if has_floor else "full_in_8gb", path, repeat)
+            grown[kind, number] = run["seconds"]
+            cells = ["", "", ""]
+            if has_floor:
+                floor = measure("floor", path, repeat)["steps"]
+                same = floor["scan and sort"] + floor["tables of the run"]
+                raw = floor["scan and sort"] + floor["rows as read"]
+                cells = [f"{same:.1f}", f"**{run['seconds'] / same:.2f}**", f"{run['seconds'] / raw:.2f}"]
+            lines.append(
+                f"| {number:,} {kind} | {run['seconds']:.1f} | {run['processor']:.1f} | {run['megabytes']:,} | "
+                + " | ".join(cells)
+                + " |"
+            )
+            steps.append((f"{number:,} {kind}", run["steps"]))
+    growth = [
+        f"{kind}: {most:,} rows take {grown[kind, most] / grown[kind, least]:.1f} times as long as {least:,}"
+        for kind in ("csv", "parquet")
+        for least, most in itertools.pairwise(rows)
+    ]
+    names = list(dict.fromkeys(name for _, taken in steps for name in taken))
+    return [
+        "Whole run without reports, beside its floor: polars scans and sorts the same file by patient and time, and DuckDB\n"
+        "writes *the tables that the run publishes* (aim: at most 2.0; peak memory at most 6 GB at 10 million rows). The last\n"
+        "column takes a lower floor, in which DuckDB writes nothing but the rows as they were read.",
+        table(["rows", "seconds", "processor s", "peak MB", "floor s", "run / floor", "run / lower floor"], lines),
+        *(["Growth (aim: at most 11 for ten times the rows): " + "; ".join(growth) + "."] if growth else []),
+        "Seconds by step:",
+        table(["rows", *names], [f"| {what} | " + " | ".join(f"{taken.get(name, 0):.1f}" for name in names) + " |" for what, taken in steps]),
+    ]  # fmt: skip
 
 
-def measured(act: Callable[[], dict[str, float]]) -> dict[str, Any]:
-    """Seconds and peak memory of one act in this process."""
-    started = time.perf_counter()
-    steps = act()
-    seconds = time.perf_counter() - started
-    return {"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, "steps": steps}
+def rules(folder: Path, rows: list[int], repeat: int) -> list[str]:
+    """The ANC step beside its peer, grading beside a ladder, and each rule's share of the screen."""
+    path = simulated(folder, min(rows))["parquet"]
+    told = {worker: measure(worker, path, max(repeat, 3)) for worker in ("anc", "peer", "grades", "ladder", "rules")}
 
-
-def floor(path: Path) -> dict[str, Any]:
-    """polars scan, full sort by patient and time, write of the same rows to DuckDB."""
-    import duckdb
-    import polars as pl
-
-    def act() -> dict[str, float]:
-        scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
-        rows = scan.sort("patient_id", "collected_at").collect()
-        with tempfile.TemporaryDirectory() as folder, duckdb.connect(f"{folder}/floor.duckdb") as connection:
-            connection.register("rows", rows)
-            connection.execute("CREATE TABLE lab_result AS SELECT * FROM rows")
-        return {}
-
-    return measured(act)
-
-
-def full(path: Path) -> dict[str, Any]:
-    """Our whole run without reports: read, validate, history, all rules, publish."""
-    from neutro_screen import pipeline
-
-    def act() -> dict[str, float]:
-        steps = dict[str, float]()
-        with tempfile.TemporaryDirectory() as folder:
-            store = Path(folder) / "s.duckdb"
-            settings = pipeline.RunSettings(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
-            started = [time.perf_counter()]
-            names: list[str] = []
-
-            def next_step(name: str) -> None:
-                names.append(name)
-                started.append(time.perf_counter())
-
-            pipeline.run(settings, next_step)
-            started.append(time.perf_counter())
-            for name, begin, end in zip(names, started[1:], started[2:], strict=True):
-                steps[name] = steps.get(name, 0.0) + end - begin
-        return steps
-
-    return measured(act)
-
-
-def rules(path: Path) -> dict[str, Any]:
-    """Each rule's own time within the screen step, on accepted rows in memory."""
-    from neutro_screen import protocol
-    from neutro_screen.pipeline import moment
-
-    labs, steps = _accepted(path), dict[str, float]()
-
-    def timed(specimens: Any, *applied: tuple[Any, ...]) -> Any:
-        for step, *arguments in applied:
-            started = time.perf_counter()
-            specimens = step(specimens.lazy(), *arguments).collect(engine="in-memory")
-            steps[step.__name__] = time.perf_counter() - started
-        return specimens
-
-    protocol._in_steps = timed
-
-    def act() -> dict[str, float]:
-        started = time.perf_counter()
-        protocol.screen(labs, as_of=moment(AS_OF))
-        steps["the others (count, episodes, cyclic, causes, flags, status)"] = (
-            time.perf_counter() - started - sum(steps.values())
+    def line(what: str, ours: str, theirs: str, aim: str) -> str:
+        one, other = told[ours], told[theirs]
+        return (
+            f"| {what} | {one['seconds']:.2f} | {other['seconds']:.2f} | **{one['seconds'] / other['seconds']:.1f}** | "
+            f"{one['processor'] / other['processor']:.1f} | {aim} |"
         )
-        return steps
 
-    return measured(act)
-
-
-def _accepted(path: Path) -> Any:
-    from neutro_screen import pipeline
-    from neutro_screen.workspace import Workspace
-
-    settings = pipeline.RunSettings(store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),))
-    work = Workspace()
-    pipeline.ingest_step(settings, work)
-    pipeline.validate_step(settings, work)
-    return work.get("lab_result")
-
-
-def anc(path: Path) -> dict[str, Any]:
-    """Our ANC step (ANC-1 ... ANC-12) on accepted rows in memory."""
-    from neutro_screen.reference import load_policy, load_reference
-    from neutro_screen.rules.anc import count_neutrophils
-
-    labs, reference, policy = _accepted(path), load_reference(), load_policy()
-    return measured(lambda: {"specimens": float(count_neutrophils(labs, reference, policy).anc.height)})
+    shares, whole = told["rules"]["steps"], sum(told["rules"]["steps"].values())
+    return [
+        f"The rules at {min(rows):,} rows:",
+        table(
+            ["what", "ours s", "other s", "ratio", "ratio of processor time", "aim"],
+            [
+                line("ANC step (ANC-1 … ANC-12) / one SQL query, from Parquet", "anc", "peer", "3"),
+                line("four grading systems / one plain ladder, 10 million values", "grades", "ladder", "1.5"),
+            ],
+        ),
+        table(["rule", "seconds", "share"], [f"| {name} | {s:.2f} | {s / whole:.0%} |" for name, s in shares.items()]),
+    ]
 
 
-def peer(path: Path) -> dict[str, Any]:
-    """One hand-written query: MAX ... GROUP BY specimen, ANC or WBC x percent, as public MIMIC code does it."""
-    import duckdb
+def night(folder: Path, rows: list[int], repeat: int) -> list[str]:
+    """A night of 20,000 new results on stores of different size."""
+    sizes = [1_000_000, *(number for number in rows if number > 1_000_000)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.night",
+        "--folder",
+        str(folder / "nights"),
+        "--repeat",
+        str(max(repeat, 3)),
+    ]
+    done = subprocess.run([*command, "--rows", *map(str, sizes)], check=True, capture_output=True, text=True, cwd=ROOT)
+    *nights, _ = map(json.loads, done.stdout.splitlines())
+    first = nights[0]
+    return [
+        "A night of 20,000 new results on stores of different size (aim: 1.3 times the smallest, the copy of the file apart):",
+        table(
+            ["stored results", "file MB", "processor s", "wall s", "copy s", "wall without copy / smallest"],
+            [
+                f"| {one['rows']:,} | {one['MB']:,} | {one['cpu']:.1f} | {one['wall']:.1f} | {one['copy wall']:.2f} | "
+                f"**{(one['wall'] - one['copy wall']) / (first['wall'] - first['copy wall']):.2f}** |"
+                for one in nights
+            ],
+        ),
+    ]
 
-    labs = _accepted(path)
-    query = """
-        SELECT patient_id, specimen_id, coalesce(a, w * p / 100) AS anc FROM (
-            SELECT patient_id, specimen_id, max(CASE WHEN analyte = 'neut_abs' THEN value END) AS a,
-                   max(CASE WHEN analyte = 'wbc' THEN value END) AS w, max(CASE WHEN analyte = 'neut_pct' THEN value END) AS p
-            FROM labs GROUP BY ALL)
-        WHERE coalesce(a, w * p / 100) IS NOT NULL
-    """
-    with duckdb.connect() as connection:
-        connection.register("labs", labs)
-        return measured(lambda: {"specimens": float(len(connection.sql(query).pl()))})
+
+def surroundings(folder: Path, rows: list[int], repeat: int) -> list[str]:
+    """The command on the sample data, Prefect's own share, the report and the readers."""
+    taken = measure("sample", ROOT, repeat)["steps"]
+    return [
+        "The command on the sample data, as a process:",
+        table(
+            ["what", "seconds", "aim"],
+            [
+                f"| `neutro-screen --help` | {taken['--help']:.2f} | 0.3 |",
+                f"| `neutro-screen run` with its report | {taken['run']:.1f} | 3 |",
+                f"| the same night as a Prefect flow, server included | {taken['flow']:.1f} | |",
+                f"| … of which Prefect's own | {taken['flow'] - taken['run']:.1f} | told apart |",
+            ],
+        ),
+        "The report:",
+        report_page.markdown(report_page.measure()).strip(),
+        "Readers beside the plain parse of the same bytes:",
+        readers.table(readers.measure()),
+    ]
 
 
-def _counts() -> Any:
-    import numpy as np
-    import polars as pl
+_PARTS = {"scale": scale, "rules": rules, "night": night, "surroundings": surroundings}
 
-    values = np.random.default_rng(1).lognormal(8, 1, 10_000_000)
-    return pl.DataFrame(
-        {"anc": values, "comparator": pl.Series([None], dtype=pl.String).new_from_index(0, len(values))}
+
+def measure(worker: str, path: Path, times: int) -> dict[str, Any]:
+    """The median run of a worker, with the largest memory of all."""
+    command = [sys.executable, "-m", "benchmarks.workers", worker, str(path)]
+    runs = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+        for _ in range(times)
+    ]
+    middle = sorted(runs, key=lambda run: float(run["seconds"]))[len(runs) // 2]
+    sys.stderr.write(f"{worker} {path.name}: {median(run['seconds'] for run in runs):.2f} s\n")
+    return middle | {"megabytes": max(run["megabytes"] for run in runs)}
+
+
+def table(columns: list[str], lines: list[str]) -> str:
+    """A table in Markdown."""
+    return "\n".join([f"| {' | '.join(columns)} |", "|" + "---|" * len(columns), *lines])
+
+
+def update(name: str, text: str) -> None:
+    """Put a command's results between its marks; the rest of the page stays."""
+    packages = ", ".join(f"{package} {version(package)}" for package in ("polars", "duckdb", "pandera"))
+    machine = f"{platform.machine()}, two cores, Python {platform.python_version()}, {packages}"
+    marked = f"<!-- {name} -->\n{text}\n\nMeasured on: {machine}.\n<!-- end of {name} -->"
+    page = PAGE.read_text("utf-8")
+    found = re.compile(rf"<!-- {name} -->.*?<!-- end of {name} -->", re.DOTALL)
+    PAGE.write_text(
+        found.sub(lambda _: marked, page) if found.search(page) else f"{page.rstrip()}\n\n{marked}\n", "utf-8"
     )
-
-
-def grades(path: Path) -> dict[str, Any]:
-    """Ten million values under CTCAE v4, v5, v6 and DAIDS together."""
-    import polars as pl
-
-    from neutro_screen.reference import load_reference
-    from neutro_screen.rules import severity
-
-    frame, bands = _counts().lazy(), load_reference().grade_bands
-    count, comparator, limit, age_days = pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0)
-    graded = severity.with_every_grade(frame, count, comparator, limit, age_days, bands).select(pl.col("^.*_grade$"))
-    return measured(lambda: {"values": float(graded.collect().height)})
-
-
-def ladder(path: Path) -> dict[str, Any]:
-    """One plain when/then ladder over the same column."""
-    import polars as pl
-
-    x, frame = pl.col("anc"), _counts().lazy()
-    plain = pl.when(x < 500).then(4).when(x < 1000).then(3).when(x < 1500).then(2).when(x < 2000).then(1).otherwise(0)
-    return measured(lambda: {"values": float(frame.select(plain).collect().height)})
-
-
-WORKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "floor": floor,
-    "full": full,
-    "anc": anc,
-    "peer": peer,
-    "rules": rules,
-    "grades": grades,
-    "ladder": ladder,
-}
-
-
-def report(rows: int, told: dict[str, dict[str, Any]]) -> str:
-    """The page: machine, versions, medians and ratios of this run."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("polars", "duckdb", "pandera"))
-    lines = "\n".join(f"| {name} | {run['seconds']:.2f} | {run['megabytes']} |" for name, run in told.items())
-
-    def ratio(one: str, other: str) -> str:
-        return f"{told[one]['seconds'] / told[other]['seconds']:.1f}"
-
-    def shares(steps: dict[str, float]) -> str:
-        whole = sum(steps.values())
-        return "\n".join(f"| {name.removesuffix('_step')} | {s:.2f} | {s / whole:.0%} |" for name, s in steps.items())
-
-    return f"""# Performance
-
-Written by `make bench`: {rows:,} laboratory rows, {platform.machine()}, Python {platform.python_version()}, {packages}. Seconds are
-this machine's; the ratios, measured in one run, are what to keep.
-
-| measurement | seconds | peak MB |
-|---|---|---|
-{lines}
-
-| ratio | value | aim |
-|---|---|---|
-| full run / floor, CSV | {ratio("full csv", "floor csv")} | 2.0 |
-| full run / floor, Parquet | {ratio("full parquet", "floor parquet")} | 2.0 |
-| ANC step / SQL peer | {ratio("anc", "peer")} | 3 |
-| four grading systems / one plain ladder, 10 million values | {ratio("grades", "ladder")} | 1.5 |
-
-Where the full run spends its time (CSV):
-
-| step | seconds | share |
-|---|---|---|
-{shares(told["full csv"]["steps"])}
-
-Within the screen step:
-
-| rule | seconds | share |
-|---|---|---|
-{shares(told["rules"]["steps"])}
-
-The aims are those of the project's scale milestone; where a value is above its aim, it is not reached yet.
-"""
 
 
 if __name__ == "__main__":

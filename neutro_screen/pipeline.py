@@ -34,7 +34,7 @@ from neutro_screen import __version__
 from neutro_screen import ingest as readers
 from neutro_screen.drift import quality_drift
 from neutro_screen.drug_matches import publish_drug_matches
-from neutro_screen.errors import ConfigurationError, PublishError, RefusedInputError, StoreError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, PublishError, RefusedInputError, StoreError
 from neutro_screen.ingest import Kind, SourceFile, load_profile
 from neutro_screen.ingest.files import private_folder, unpacking_in
 from neutro_screen.merges import (
@@ -559,11 +559,7 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=run_row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = _publish_quality(connection, settings, work)
-    report = (
-        write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
-        if settings.reports is not None
-        else None
-    )
+    report = _reported(settings, run_id)
     return RunSummary(
         run_id=run_id,
         account=account,
@@ -651,6 +647,22 @@ _EXTRACTS: Final = (
     'SELECT DISTINCT kind, as_of AS "at" FROM source_file LEFT JOIN run USING (run_id) '
     'WHERE "rows" > 0 AND coalesce(as_of <= $as_of, true)'
 )
+
+
+def _reported(settings: RunSettings, run_id: str) -> Path | None:
+    """Write the reports, where they are asked for: the run is published by now, whatever becomes of its page."""
+    if settings.reports is None:
+        return None
+    try:
+        return write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
+    except NeutroScreenError:
+        raise
+    except Exception as error:
+        raise PublishError(
+            f"the results are in the store, but their report could not be made ({type(error).__name__})",
+            where=str(settings.reports),
+            remedy="`neutro-screen report` makes it again; with --debug where patient data may be shown.",
+        ) from error
 
 
 #: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.

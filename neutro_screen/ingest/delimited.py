@@ -5,7 +5,7 @@ of fields, with its number, instead of padding or dropping it.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,13 +106,24 @@ def _pieces(layout: _Layout, refused: Sequence[Refused]) -> Iterator[Table]:
     """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
     taken, n_rows = [line.source_row for line in refused], 0
     with engine() as connection, _splitting(layout):
-        for batch in _scan(connection, layout).to_arrow_reader(ROWS_A_PIECE):
-            rows = pl.DataFrame(batch)
+        for rows in _gathered(_scan(connection, layout).to_arrow_reader(ROWS_A_PIECE)):
             numbers = _line_numbers(n_rows, rows.height, taken)
             yield Table(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
             n_rows += rows.height
     if n_rows == 0:
         yield Table(layout.path, _rows_of(layout, []), refused)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
+    """DuckDB hands out smaller batches than it is asked for: together they are pieces of about ROWS_A_PIECE rows."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= ROWS_A_PIECE:
+            yield pl.DataFrame(pa.Table.from_batches(held))
+            held = []
+    if held:
+        yield pl.DataFrame(pa.Table.from_batches(held))
 
 
 def _line_by_line(layout: _Layout) -> Iterator[Table]:

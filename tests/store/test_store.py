@@ -218,3 +218,16 @@ def test_patients_with_an_open_episode_are_screened_until_nothing_can_change_any
     for name in SCREENED:
         leave_out = "run_id" if name == "flag" else ""
         assert table(store, name, leave_out) == table(at_once, name, leave_out), name
+
+
+def test_a_report_that_fails_does_not_say_that_nothing_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> Path:
+        raise KeyError("SECRET-MRN")
+
+    monkeypatch.setattr("neutro_screen.pipeline.write_reports", fails)
+    with pytest.raises(PublishError, match="results are in the store") as raised:
+        night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
+    assert "SECRET" not in str(raised.value)
+    assert len(table(tmp_path / "s.duckdb", "run")) == 1

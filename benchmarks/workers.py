@@ -1,0 +1,267 @@
+"""Single measurements, each in a process of its own: ``python -m benchmarks.workers NAME FILE``."""
+
+import itertools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+AS_OF = "2027-12-31"
+ROOT = Path(__file__).parents[1]
+
+
+def measured(act: Callable[[], dict[str, float]]) -> dict[str, Any]:
+    """Seconds, processor seconds and peak memory of one act in this process, and what it tells of its steps."""
+    started, processor = time.perf_counter(), time.process_time()
+    steps = act()
+    return {
+        "seconds": time.perf_counter() - started,
+        "processor": time.process_time() - processor,
+        "megabytes": peak_megabytes(),
+        "steps": steps,
+    }
+
+
+def peak_megabytes() -> int:
+    """The largest memory this process has had (``ru_maxrss`` of a child would start from its parent's)."""
+    status = Path("/proc/self/status").read_text("utf-8")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) >> 10
+
+
+def floor(path: Path) -> dict[str, Any]:
+    """polars scan, full sort by patient and time, and a write of the tables that our run publishes to DuckDB.
+
+    The tables wait as Parquet beside the file (``tables``, made by a full run); reading them is not counted.
+    """
+    import duckdb
+    import polars as pl
+
+    tables = {table.stem: pl.read_parquet(table) for table in sorted((path.parent / "tables").glob("*.parquet"))}
+
+    def act() -> dict[str, float]:
+        steps, started = {}, time.perf_counter()
+        scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
+        rows = scan.sort("patient_id", "collected_at").collect()
+        steps["scan and sort"] = time.perf_counter() - started
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            for name, written in {"rows as read": {"rows": rows}, "tables of the run": tables}.items():
+                started = time.perf_counter()
+                with duckdb.connect(f"{folder}/{len(steps)}.duckdb") as connection:
+                    for table, frame in written.items():
+                        connection.register("frame", frame)
+                        connection.execute(f'CREATE TABLE "{table}" AS SELECT * FROM frame')
+                steps[name] = time.perf_counter() - started
+        return steps
+
+    return measured(act)
+
+
+def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
+    """Our whole run without reports: read, validate, history, all rules, publish."""
+    from neutro_screen import pipeline
+
+    def act() -> dict[str, float]:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            settings = pipeline.RunSettings(
+                store=Path(folder) / "s.duckdb",
+                as_of=pipeline.moment(AS_OF),
+                labs=(str(path),),
+                memory=pipeline.bytes_of(memory),
+            )
+            return timed_steps(lambda progress: pipeline.run(settings, progress))
+
+    return measured(act)
+
+
+def full_in_8gb(path: Path) -> dict[str, Any]:
+    """The whole run as ``full``; DuckDB and the rows at work get 4 GB each at the most, so that 8 GB hold it all."""
+    return full(path, "3GB")
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """The tables of a full run as Parquet beside the file, for ``floor``."""
+    import duckdb
+
+    from neutro_screen import pipeline
+    from neutro_screen.store import TABLES
+
+    out = path.parent / "tables"
+    out.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        store = Path(folder) / "s.duckdb"
+        settings = pipeline.RunSettings(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
+        pipeline.run(settings)
+        with duckdb.connect(str(store), read_only=True) as connection:
+            for table in TABLES:
+                connection.execute(f"COPY \"{table}\" TO '{out / table}.parquet' (FORMAT parquet)")
+    return {"seconds": 0.0, "processor": 0.0, "megabytes": peak_megabytes(), "steps": {}}
+
+
+def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]:
+    """Seconds by step of something that tells its progress; steps taken again add up."""
+    told: list[tuple[str, float]] = [("start", time.perf_counter())]
+    act(lambda name: told.append((name, time.perf_counter())))
+    told.append(("end", time.perf_counter()))
+    steps: dict[str, float] = {}
+    for (name, began), (_, ended) in itertools.pairwise(told):
+        steps[name] = steps.get(name, 0.0) + ended - began
+    return {name: seconds for name, seconds in steps.items() if name != "start"}
+
+
+def rules(path: Path) -> dict[str, Any]:
+    """Each rule's own time within the screen step, on accepted rows in memory."""
+    from neutro_screen import protocol
+    from neutro_screen.pipeline import moment
+
+    labs, steps = accepted(path), dict[str, float]()
+    in_steps = protocol._in_steps
+
+    def timed(specimens: Any, *applied: tuple[Any, ...]) -> Any:
+        for step in applied:
+            started = time.perf_counter()
+            specimens = in_steps(specimens, step)
+            steps[step[0].__name__] = time.perf_counter() - started
+        return specimens
+
+    protocol._in_steps = timed
+
+    def act() -> dict[str, float]:
+        started = time.perf_counter()
+        protocol.screen(labs, as_of=moment(AS_OF))
+        others = time.perf_counter() - started - sum(steps.values())
+        return steps | {"the others (count, episodes, cyclic, causes, flags, status)": others}
+
+    return measured(act)
+
+
+def accepted(path: Path) -> Any:
+    """The accepted rows of a file, text already parsed."""
+    from neutro_screen import pipeline
+    from neutro_screen.workspace import Workspace
+
+    settings = pipeline.RunSettings(store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),))
+    work = Workspace()
+    pipeline.ingest_step(settings, work)
+    pipeline.survey_step(settings, work)
+    pipeline.validate_step(settings, work)
+    return work.get("lab_result")
+
+
+def anc(path: Path) -> dict[str, Any]:
+    """Our ANC step (ANC-1 ... ANC-12) from canonical rows in Parquet."""
+    import polars as pl
+
+    from neutro_screen.reference import load_policy, load_reference
+    from neutro_screen.rules.anc import count_neutrophils
+
+    canonical, reference, policy = _canonical(path), load_reference(), load_policy()
+    return measured(
+        lambda: {"specimens": float(count_neutrophils(pl.read_parquet(canonical), reference, policy).anc.height)}
+    )
+
+
+def peer(path: Path) -> dict[str, Any]:
+    """One hand-written query on the same Parquet: MAX ... GROUP BY specimen, ANC or WBC x percent, as public code has it."""
+    import duckdb
+
+    query = f"""
+        SELECT patient_id, specimen_id, coalesce(a, w * p / 100) AS anc FROM (
+            SELECT patient_id, specimen_id, max(CASE WHEN analyte = 'neut_abs' THEN value END) AS a,
+                   max(CASE WHEN analyte = 'wbc' THEN value END) AS w, max(CASE WHEN analyte = 'neut_pct' THEN value END) AS p
+            FROM read_parquet('{_canonical(path)}') GROUP BY ALL)
+        WHERE coalesce(a, w * p / 100) IS NOT NULL
+    """
+    with duckdb.connect() as connection:
+        return measured(lambda: {"specimens": float(len(connection.sql(query).pl()))})
+
+
+def _canonical(path: Path) -> Path:
+    canonical = path.parent / "canonical.parquet"
+    if not canonical.exists():
+        accepted(path).write_parquet(canonical)
+    return canonical
+
+
+def _counts() -> Any:
+    import numpy as np
+    import polars as pl
+
+    values = np.random.default_rng(1).lognormal(8, 1, 10_000_000)
+    return pl.DataFrame(
+        {"anc": values, "comparator": pl.Series([None], dtype=pl.String).new_from_index(0, len(values))}
+    )
+
+
+def grades(path: Path) -> dict[str, Any]:
+    """Ten million values under CTCAE v4, v5, v6 and DAIDS together."""
+    import polars as pl
+
+    from neutro_screen.reference import load_reference
+    from neutro_screen.rules import severity
+
+    frame, bands = _counts().lazy(), load_reference().grade_bands
+    count, comparator, limit, age_days = pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0)
+    graded = severity.with_every_grade(frame, count, comparator, limit, age_days, bands).select(pl.col("^.*_grade$"))
+    return measured(lambda: {"values": float(graded.collect().height)})
+
+
+def ladder(path: Path) -> dict[str, Any]:
+    """One plain when/then ladder over the same column."""
+    import polars as pl
+
+    x, frame = pl.col("anc"), _counts().lazy()
+    plain = pl.when(x < 500).then(4).when(x < 1000).then(3).when(x < 1500).then(2).when(x < 2000).then(1).otherwise(0)
+    return measured(lambda: {"values": float(frame.select(plain).collect().height)})
+
+
+def sample(path: Path) -> dict[str, Any]:
+    """``neutro-screen run`` on the sample data with a report, as a process; beside it the same night by the Prefect flow."""
+    import os
+    import subprocess
+
+    kinds = ("labs", "medications", "patients", "diagnoses", "events")
+    inputs = {kind: str(ROOT / "sample_data" / f"{kind}.csv") for kind in kinds}
+    steps: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        of_flow = (
+            "from flows.nightly import nightly; "
+            f"nightly(store='{folder}/f/s.duckdb', reports='{folder}/f', as_of='2026-11-22T02:00:00', "
+            + ", ".join(f"{kind}=['{path}']" for kind, path in inputs.items())
+            + ")"
+        )
+        command = [sys.executable, "-m", "neutro_screen.cli"]
+        run = [
+            *command,
+            "run",
+            "--store",
+            f"{folder}/r/s.duckdb",
+            "--reports",
+            f"{folder}/r",
+            "--as-of",
+            "2026-11-22T02:00:00",
+        ]
+        acts = {
+            "--help": [*command, "--help"],
+            "run": [*run, *(word for kind, path in inputs.items() for word in (f"--{kind}", path))],
+            "flow": [sys.executable, "-c", of_flow],
+        }
+        quiet = {
+            "PREFECT_HOME": f"{folder}/prefect", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90", "PREFECT_LOGGING_LEVEL": "ERROR",
+        }  # fmt: skip
+        for name, words in acts.items():
+            started = time.perf_counter()
+            subprocess.run(words, check=True, capture_output=True, cwd=ROOT, env=os.environ | quiet)
+            steps[name] = time.perf_counter() - started
+    return measured(lambda: steps)
+
+
+WORKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    each.__name__: each for each in (floor, full, full_in_8gb, tables, anc, peer, grades, ladder, rules, sample)
+}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(WORKERS[sys.argv[1]](Path(sys.argv[2]))))

@@ -11,9 +11,12 @@ from duckdb import DuckDBPyConnection
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.merges import crosswalk
-from neutro_screen.pipeline import HISTORY, RunSettings, publish_merges, publish_part, screen_step
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
+from neutro_screen.steps.publish import publish_merges, publish_part
+from neutro_screen.steps.rows import HISTORY
+from neutro_screen.steps.screening import screen_step
+from neutro_screen.steps.settings import RunSettings
 from neutro_screen.store import (
     MERGE_STATEMENTS,
     attach,

@@ -17,17 +17,8 @@ from neutro_screen.steps.publish import publish_merges, publish_part
 from neutro_screen.steps.rows import HISTORY
 from neutro_screen.steps.screening import screen_step
 from neutro_screen.steps.settings import RunSettings
-from neutro_screen.store import (
-    MERGE_STATEMENTS,
-    attach,
-    columns_of,
-    first_row,
-    insert,
-    publishing,
-    read_table,
-    reading,
-    registered,
-)
+from neutro_screen.store import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
+from neutro_screen.views import MERGE_STATEMENTS
 from neutro_screen.workspace import Workspace
 
 #: Copied as they were: rows of these tables are never changed by a later run.

@@ -25,8 +25,9 @@ from neutro_screen.merges import (
 from neutro_screen.reference import load_policy
 from neutro_screen.steps.rows import distinct, of_run
 from neutro_screen.steps.settings import RunSettings, iso, key_fingerprint
-from neutro_screen.store import LATEST_RUN, MERGE_STATEMENTS, SCHEMA_VERSION, first_row, migrate, read_table, reading
+from neutro_screen.store import SCHEMA_VERSION, first_row, migrate, read_table, reading
 from neutro_screen.validate import split_valid
+from neutro_screen.views import LATEST_RUN, MERGE_STATEMENTS
 from neutro_screen.workspace import Workspace
 
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.store import SCREENED, TABLES, VIEWS, lock, publishing, reading
+from neutro_screen.store import SCREENED, TABLES, lock, publishing, reading
+from neutro_screen.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 

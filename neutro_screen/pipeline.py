@@ -297,7 +297,7 @@ def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[reade
 def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
-    Screened again are those with an open episode that is not settled (its status depends on the index time) and, after a change of
+    Screened again are those with an episode that is not settled (what is said of it depends on the index time) and, after a change of
     policy or program, when a kind of data comes for the first time, or with ``rescreen_all``, everybody.
     """
     kinds = frozenset(work.noted("kinds_tonight"))
@@ -345,19 +345,22 @@ def _of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
 
 
 _EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
-#: Patients with an open episode and something in their chart since: a count, a drug given, still given or planned, an
-#: event. (PIT-1 counts the days of a drug that is still given.)
+#: Patients with an episode, over or not, and something in their chart since: a count, a drug given or planned, an event;
+#: and those with a likely suspect that is still given, whose days PIT-1 counts. An episode that is over may still earn a
+#: flag by the passing of time alone (PIT-4: no viral test within 28 days).
 _UNSETTLED: Final = """
-    WITH patient_open AS (SELECT DISTINCT patient_id FROM episode WHERE ended_at IS NULL),
+    WITH person AS (SELECT DISTINCT patient_id FROM episode),
     record AS (
-        SELECT patient_id AS record_id, patient_id FROM patient_open
+        SELECT patient_id AS record_id, patient_id FROM person
         UNION ALL
-        SELECT m.patient_id, survivor_id FROM patient_merge m JOIN patient_open o ON o.patient_id = survivor_id
+        SELECT m.patient_id, survivor_id FROM patient_merge m JOIN person p ON p.patient_id = survivor_id
     ),
     happened AS (
-        SELECT patient_id, last_collected_at AS "at" FROM patient_summary SEMI JOIN patient_open USING (patient_id)
+        SELECT patient_id, last_collected_at AS "at" FROM patient_summary SEMI JOIN person USING (patient_id)
         UNION ALL
-        SELECT r.patient_id, greatest(start_date_latest, coalesce(end_date, DATE '9999-12-31')) FROM medication m JOIN record r ON record_id = m.patient_id
+        SELECT r.patient_id, greatest(start_date_latest, end_date) FROM medication m JOIN record r ON record_id = m.patient_id
+        UNION ALL
+        SELECT patient_id, DATE '9999-12-31' FROM drug_suspect WHERE category = 'likely' AND last_exposure IS NULL
         UNION ALL
         SELECT r.patient_id, occurred_at FROM event e JOIN record r ON record_id = e.patient_id
         UNION ALL
@@ -368,7 +371,7 @@ _UNSETTLED: Final = """
 
 
 def _unsettled(connection: DuckDBPyConnection, settings: RunSettings) -> pl.DataFrame:
-    """The patients (patient_id) whose open episode may look different tonight though nothing came in.
+    """The patients (patient_id) whose episodes may look different tonight though nothing came in.
 
     Long after the last date of a chart every due date and window has run out. Measured from the run before, so that
     everybody is screened once more after that.

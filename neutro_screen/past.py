@@ -9,6 +9,7 @@ from typing import Any, Final
 from duckdb import DuckDBPyConnection
 
 from neutro_screen import __version__
+from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.merges import crosswalk
 from neutro_screen.pipeline import HISTORY, RunSettings, publish_merges, publish_part, screen_step
@@ -30,7 +31,7 @@ from neutro_screen.workspace import Workspace
 #: Copied as they were: rows of these tables are never changed by a later run.
 _KEPT: Final = (
     "source_file", "no_result", "medication", "patient", "diagnosis", "event", "worklist_row", "quality_count",
-    "run_warning",
+    "quality_measure", "quality_drift", "run_warning",
 )  # fmt: skip
 
 
@@ -71,6 +72,7 @@ def rebuild(
                 publish_part(connection, work, part, own)
                 work.settle(part, ())
             publish_merges(connection, work)
+            publish_drug_matches(connection)
     if reports is not None:
         write_reports(out, reports, run_id)
     return run_id, _notes(night)

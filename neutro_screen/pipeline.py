@@ -13,24 +13,20 @@ from neutro_screen.steps.history import history_step
 from neutro_screen.steps.ingest import ingest_step
 from neutro_screen.steps.judge import validate_step
 from neutro_screen.steps.publish import publish_step
-from neutro_screen.steps.rows import HISTORY
 from neutro_screen.steps.screening import screen_step
 from neutro_screen.steps.settings import RunSettings, bytes_of, moment, now
 from neutro_screen.steps.summary import RunSummary, counted_rows
 from neutro_screen.steps.survey import survey_step
-from neutro_screen.store import SCREENED, lock
+from neutro_screen.store import lock
 from neutro_screen.workspace import Workspace, working_folder
 
 __all__ = [
-    "OUTCOMES", "PART_STEPS", "RunSettings", "RunSummary", "bytes_of", "check", "history_step", "ingest_step", "moment",
+    "PART_STEPS", "RunSettings", "RunSummary", "bytes_of", "check", "history_step", "ingest_step", "moment",
     "now", "publish_step", "run", "screen_step", "survey_step", "validate_step",
 ]  # fmt: skip
 
-#: The steps that are taken for one part after the other, and the frames that publishing needs of them.
+#: The steps that are taken for one part after the other.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
-OUTCOMES: Final = (
-    "touched", "refuted", "row_count", "specimen_count", *(f"new_{name}" for name in HISTORY), *SCREENED,
-)  # fmt: skip
 
 
 def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
@@ -44,13 +40,14 @@ def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: No
         for step in (ingest_step, survey_step):
             progress(step.__name__.removesuffix("_step"))
             step(settings, work)
-        for part in work.parts:
+
+        def prepare(part: int) -> None:
             for part_step in PART_STEPS:
                 progress(part_step.__name__.removesuffix("_step"))
                 part_step(settings, work, part)
-            work.settle(part, OUTCOMES)
-        progress("publish")
-        return publish_step(settings, work)
+            progress("publish")
+
+        return publish_step(settings, work, prepare)
 
 
 def check(settings: RunSettings) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def publish_warnings(
     known = read_table(connection, "SELECT * FROM laboratory_day")
     if not known.height:  # the store is new, or was brought up from a version without the table
         known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
-    results = pl.concat(work.get("new_lab_result", part).select("lab", "collected_at") for part in work.parts)
-    days = laboratory_days(results, known, settings.as_of)
+    collected = pl.concat(work.get("collected_day", part) for part in work.parts)
+    days = laboratory_days(collected.select("lab", collected_at="newest_at"), known, settings.as_of)
     connection.execute("DELETE FROM laboratory_day")
     insert(connection, "laboratory_day", days)
     tonight = pl.lit(settings.as_of).cast(pl.Datetime("us"))

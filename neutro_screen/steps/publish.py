@@ -3,6 +3,7 @@
 Nothing is published if a row is lost or too many are refused; whatever fails before the end leaves the store as it was.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from neutro_screen.steps.feeds import publish_warnings
 from neutro_screen.steps.rows import CHART, PLACE
 from neutro_screen.steps.settings import RunSettings, iso
 from neutro_screen.steps.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
-from neutro_screen.steps.worklist import publish_worklist, shown_before
+from neutro_screen.steps.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
 from neutro_screen.store import (
     SCREENED,
     audit,
@@ -31,20 +32,25 @@ from neutro_screen.store import (
 from neutro_screen.workspace import Workspace
 
 
-def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
+def publish_step(
+    settings: RunSettings, work: Workspace, prepare: Callable[[int], None] = lambda part: None
+) -> RunSummary:
     """Put the new rows and the conclusions into the store in one step, then write the reports.
+
+    ``prepare`` takes the steps before for a part, just before the part is needed: so its rows never wait on disk.
 
     Raises:
         PublishError: a row is lost or counted twice, the store cannot be written, or the report could not be made.
         RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
     """
-    run_id, account = work.noted("run_id"), Account(rows_in=work.noted("rows_in"), **counted_rows(work, "settled"))
-    account.check()
-    check_share(account, settings, work)
-    touched = sum(work.noted("patients_touched", part) for part in work.parts)
-    newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
-    with publishing(settings.store, settings.memory) as connection:
-        worklist = _publish_patients(connection, settings, work)
+    run_id = work.noted("run_id")
+    with publishing(settings.store, settings.memory // 2) as connection:
+        worklist = _publish_patients(connection, settings, work, prepare)
+        account = Account(rows_in=work.noted("rows_in"), **counted_rows(work, "settled"))
+        account.check()
+        check_share(account, settings, work)
+        touched = sum(work.noted("patients_touched", part) for part in work.parts)
+        newest = max(filter(None, (work.noted("newest", part) for part in work.parts)), default=None)
         counts = run_counts(connection, work, worklist)
         insert(connection, "source_file", file_rows(work.noted("files"), run_id))
         warnings = publish_warnings(connection, settings, account, work)
@@ -70,17 +76,27 @@ def publish_step(settings: RunSettings, work: Workspace) -> RunSummary:
     )
 
 
-def _publish_patients(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> pl.DataFrame:
+def _publish_patients(
+    connection: DuckDBPyConnection, settings: RunSettings, work: Workspace, prepare: Callable[[int], None]
+) -> pl.DataFrame:
     """Store every part, the merged records and the drugs named, then the worklist (``WorklistRow``), which is returned."""
-    screened = pl.concat(work.get("touched", part) for part in work.parts)
-    shown = shown_before(connection, screened, work.survivors, settings.as_of)
+    previous, seen = previous_worklist(connection, settings.as_of), []
     for part in work.parts:
+        prepare(part)
         with registered(connection, "screened", work.get("touched", part)):
             raised = read_table(connection, _FIRST_RAISED)
+            seen.append(seen_episodes(connection, settings.as_of))
         publish_part(connection, work, part, raised)
+        work.settle(part, _AFTERWARDS)
     publish_merges(connection, work)
     publish_drug_matches(connection)
+    screened = pl.concat(work.get("touched", part) for part in work.parts)
+    shown = shown_before(previous, pl.concat(seen), work.survivors)
     return publish_worklist(connection, screened, shown, settings.as_of, work.noted("run_id"))
+
+
+#: What is asked of a part when it is in the store.
+_AFTERWARDS: Final = ("touched", "row_count", "specimen_count", "collected_day")
 
 
 def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, raised: pl.DataFrame) -> None:

@@ -9,14 +9,17 @@ from typing import Final
 import polars as pl
 from polars._typing import JoinStrategy
 
+from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
 from neutro_screen.merges import with_own_records, with_survivor
 from neutro_screen.protocol import screen
 from neutro_screen.quality import specimen_counts
 from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.silence import laboratory_days
 from neutro_screen.steps.rows import HISTORY, IDENTITY, PLACE
 from neutro_screen.steps.settings import RunSettings
 from neutro_screen.store import SCREENED
+from neutro_screen.validate import no_rows
 from neutro_screen.workspace import Workspace
 
 
@@ -52,6 +55,8 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     work.put("specimen_count", counts, part)
     work.put("new_lab_result", kept.sort(*IDENTITY[:5], *PLACE), part)
     work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
+    work.put("collected_day", laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of), part)
+    work.note("severities", dict(result.anc.group_by(pl.col("severity").cast(pl.String)).len().iter_rows()), part)
     counted = work.noted("counted", part)
     settled = {
         "accepted": kept.height, "rejected": counted["rejected"] + new.height - kept.height,
@@ -83,5 +88,7 @@ def _received(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
+    if not contradicted.height:
+        return results if how == "anti" else results.clear().with_columns(reason=pl.lit(None, pl.String))
     keyed = results.with_columns(is_manual=pl.col("method") == "manual")
     return keyed.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"], how=how).drop("is_manual")

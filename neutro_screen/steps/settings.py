@@ -12,7 +12,7 @@ from neutro_screen.ingest import Kind
 from neutro_screen.pseudonyms import load_pseudonyms
 
 #: What a laboratory row takes at the peak of a part, from text to flags (measured: docs/performance.md).
-_BYTES_PER_ROW: Final = 1_600
+_BYTES_PER_ROW: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class RunSettings:
     #: file with the key of the pseudonyms; None = identifiers stay as they are
     pseudonymise: Path | None = None
     csv_bom: bool = False
-    #: bytes that the rows at work may take; more are spread over parts, one after the other
+    #: bytes for the rows at work and for DuckDB, half each; more rows are spread over parts, one after the other
     memory: int = 4 << 30
 
     @property
     def rows_at_once(self) -> int:
         """How many laboratory rows are judged and screened together."""
-        return max(1, self.memory // _BYTES_PER_ROW)
+        return max(1, self.memory // 2 // _BYTES_PER_ROW)
 
     @property
     def paths(self) -> dict[Kind, tuple[str, ...]]:

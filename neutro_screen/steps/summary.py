@@ -80,14 +80,16 @@ def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.Dat
     the store and those of them who cannot be assessed.
     """
     open_rows = worklist.filter(pl.col("change") != "resolved")
-    severities = pl.concat(work.get("anc", part).select("severity") for part in work.parts)
+    severities = Counter[str]()
+    for part in work.parts:
+        severities.update(work.noted("severities", part))
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
         found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
         return {name: found.get(name, 0) for name in names}
 
     return {
-        "flags": by(severities, "severity", SEVERITIES[:0:-1]),
+        "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),

@@ -23,13 +23,18 @@ class ShownBefore(NamedTuple):
     seen: pl.DataFrame
 
 
-def shown_before(
-    connection: DuckDBPyConnection, screened: pl.DataFrame, survivors: pl.DataFrame, as_of: datetime
-) -> ShownBefore:
-    """What earlier nights showed; to be read before the episodes of the ``screened`` (patient_id) are replaced."""
-    previous = read_table(connection, _PREVIOUS_WORKLIST, {"as_of": as_of})
-    with registered(connection, "screened", screened):
-        seen = read_table(connection, _SEEN_EPISODES, {"as_of": as_of})
+def previous_worklist(connection: DuckDBPyConnection, as_of: datetime) -> pl.DataFrame:
+    """The worklist of the night before (``WorklistRow``)."""
+    return read_table(connection, _PREVIOUS_WORKLIST, {"as_of": as_of})
+
+
+def seen_episodes(connection: DuckDBPyConnection, as_of: datetime) -> pl.DataFrame:
+    """Episodes (episode_id) of the view ``screened`` that were shown as resolved; to be read before they are replaced."""
+    return read_table(connection, _SEEN_EPISODES, {"as_of": as_of})
+
+
+def shown_before(previous: pl.DataFrame, seen: pl.DataFrame, survivors: pl.DataFrame) -> ShownBefore:
+    """What earlier nights showed, under the patients' present ids."""
     return ShownBefore(_previous_by_survivor(previous, survivors), pl.concat([seen, _under_survivor(seen, survivors)]))
 
 

@@ -32,6 +32,7 @@ from neutro_schemas import (
 from neutro_schemas.store import QualityCount, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen import ingest as readers
+from neutro_screen.deletions import deletion_counts, no_deletions, settle_deletions, split_deletions
 from neutro_screen.drift import quality_drift
 from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, PublishError, RefusedInputError, StoreError
@@ -241,6 +242,7 @@ def check(settings: RunSettings) -> dict[str, Any]:
     with private_folder() as folder:
         work = Workspace(folder, settings.rows_at_once)
         ingest_step(settings, work)
+        settle_deletions(work)
         work.divide(work.noted("rows_in"), settings.rows_at_once)
         for part in work.parts:
             validate_step(settings, work, part)
@@ -257,6 +259,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    deletions = [no_deletions()]
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
@@ -264,6 +267,8 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height
+            rows, deleted = split_deletions(rows, reference)
+            deletions.append(deleted)
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
@@ -277,6 +282,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     n_broken = broken_lines.filter(pl.col("kind") == "lab").height
     work.put("origin", known)
     work.put("broken_line", broken_lines)
+    work.put("deletion", pl.concat(deletions))
     work.note("files", [asdict(file) | {"first_collected_at": _iso(file.first_collected_at),
                                         "last_collected_at": _iso(file.last_collected_at)}
                         for file in readers.together(files)])  # fmt: skip
@@ -318,6 +324,9 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             counted = first_row(connection, "SELECT (SELECT count(*) FROM lab_result), count(*) FROM patient_summary")
             stored_rows = counted[0] * recalled.height // counted[1] if counted and counted[1] else 0
             statements = read_table(connection, MERGE_STATEMENTS)
+            settle_deletions(work, connection)
+    else:
+        settle_deletions(work)
     work.note("run_id", _run_id(settings.as_of, taken))
     work.note("data_kinds", sorted(kinds))
     work.note("everybody_because", because)
@@ -397,7 +406,8 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
         decimal_mark=profile.decimal_mark,
     )
     accepted, rejected = split_valid(judged.results, ScreenedResult)
-    results = in_shape(accepted, LabResult)
+    retractions = work.rows("retraction", part)
+    results = pl.concat([in_shape(accepted, LabResult), retractions])
     work.put("lab_result", conform(results, LabResult, RefusedInputError, "laboratory results"), part)
     work.put("no_result", in_shape(judged.no_results, NoResult), part)
     refused = [
@@ -409,12 +419,13 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     for kind, chart in charts.items():
         work.put(kind, chart.accepted, part)
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
-    work.put("row_count", counts, part)
+    unknown = work.get("unknown_deletion") if part == 0 else no_deletions()
+    work.put("row_count", pl.concat([counts, deletion_counts(retractions, unknown)]), part)
     work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
     work.note("newest", _iso(results["collected_at"].max()), part)
     counted = {
-        "accepted": accepted.height, "rejected": rejected.height, "no_result": judged.no_results.height,
-        "not_screened": judged.not_screened.height,
+        "accepted": results.height, "rejected": rejected.height, "no_result": judged.no_results.height,
+        "not_screened": judged.not_screened.height + unknown.height,
     }  # fmt: skip
     work.note("counted", counted, part)
     return counted

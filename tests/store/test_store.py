@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.store import SCREENED, TABLES, VIEWS, lock, publishing, reading
+from neutro_screen.pipeline import RunSettings, moment, run
+from neutro_screen.store import SCREENED, TABLES, lock, publishing, reading
+from neutro_screen.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 
@@ -225,8 +227,26 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
     def fails(*_: object, **__: object) -> Path:
         raise KeyError("SECRET-MRN")
 
-    monkeypatch.setattr("neutro_screen.pipeline.write_reports", fails)
+    monkeypatch.setattr("neutro_screen.steps.publish.write_reports", fails)
     with pytest.raises(PublishError, match="results are in the store") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)
     assert len(table(tmp_path / "s.duckdb", "run")) == 1
+
+
+def test_an_episode_that_is_over_still_earns_a_flag_by_the_passing_of_time(tmp_path: Path) -> None:
+    """PIT-4 is due 28 days after the start, though the count has recovered and nothing of the patient came in since."""
+    header = "patient_id,specimen_id,collected_at,loinc,value,unit"
+    counts = [("A", day, anc) for day, anc in ((1, 3.0), (4, 1.2), (6, 1.1), (8, 1.2), (11, 4.0), (13, 4.1))]
+    rows = [f"{who},{who}{day},2026-03-{day:02d} 08:00,751-8,{anc},10*9/L" for who, day, anc in counts]
+    rows.append("B,B1,2026-03-02 08:00,5195-3,Negative,")  # hepatitis B: the extract has viral tests
+    first, nothing, store = tmp_path / "first.csv", tmp_path / "nothing.csv", tmp_path / "s.duckdb"
+    first.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    nothing.write_text(header + "\n", "utf-8")
+    for labs, as_of, raised in ((first, "2026-03-14T02:00:00", 0), (nothing, "2026-04-10T02:00:00", 1)):
+        run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),)))
+        with reading(store) as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM flag WHERE rule_id = 'PIT-4' AND patient_id = 'A'"
+            ).fetchall()
+        assert found == [(raised,)], as_of

@@ -6,6 +6,7 @@ The steps themselves are the modules of ``neutro_screen.steps``; its first page 
 from collections.abc import Callable
 from typing import Any, Final
 
+from neutro_screen.deletions import settle_deletions
 from neutro_screen.ingest.files import private_folder
 from neutro_screen.quality import merged
 from neutro_screen.steps.data_quality import quality_rows
@@ -59,6 +60,7 @@ def check(settings: RunSettings) -> dict[str, Any]:
     with private_folder() as folder:
         work = Workspace(folder, settings.rows_at_once)
         ingest_step(settings, work)
+        settle_deletions(work)
         work.divide(work.noted("rows_in"), settings.rows_at_once)
         for part in work.parts:
             validate_step(settings, work, part)

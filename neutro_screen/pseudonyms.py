@@ -1,6 +1,6 @@
 """Keyed pseudonyms in the place of identifiers, before anything is judged, stored or shown.
 
-What becomes of a row: patient and specimen identifiers (those that a record was merged into as well) and file names are
+What becomes of a row: patient, specimen and result identifiers (those that a record was merged into as well) and file names are
 replaced by an HMAC-SHA256 of themselves, cut to 96 bits; the free text of comments is dropped but for the words that a
 rule knows; the text of lines that are no rows is dropped. Dates, values, drug names and codes stay: this hides who a
 patient is from readers of the results, it does not make the data anonymous.
@@ -21,7 +21,8 @@ from neutro_screen.rules.results import CLUMPING
 _LEAST_KEY_BYTES: Final = 32
 _HEX_DIGITS: Final = 24
 #: Column -> what is hidden: the same text as another kind of identifier gets another pseudonym.
-_HIDDEN: Final = {"patient_id": "patient", "replaced_by": "patient", "specimen_id": "specimen", "source_file": "file"}
+_HIDDEN: Final = {"patient_id": "patient", "replaced_by": "patient", "specimen_id": "specimen",
+                   "result_id": "result", "source_file": "file"}  # fmt: skip
 
 
 @dataclass(frozen=True)

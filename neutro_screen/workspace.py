@@ -164,7 +164,16 @@ class Workspace:
 
 
 #: Frames of the whole run, not of its first part.
-_OF_THE_RUN: Final = ("origin", "broken_line", "survivor", "statement_before", "statement", "cyclic_merge")
+_OF_THE_RUN: Final = (
+    "origin",
+    "broken_line",
+    "deletion",
+    "unknown_deletion",
+    "survivor",
+    "statement_before",
+    "statement",
+    "cyclic_merge",
+)
 
 
 def bucket(patient_id: pl.Expr) -> pl.Expr:

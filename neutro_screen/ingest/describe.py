@@ -41,8 +41,9 @@ Escapes: `\\F\\ \\S\\ \\T\\ \\R\\ \\E\\ \\.br\\ \\.sp\\ \\H\\ \\N\\ \\X0D\\ \\X0
 _LIMITS: Final = {
     "fhir": "One JSON document (a Bundle) may have 256 MB, NDJSON any size: it is read some megabytes at a time. A Bundle "
     "in a Bundle is opened three deep. References are resolved within the file or folder. Resources that a `deleted` Bundle "
-    "of the same folder lists become entered in error; a result that only an earlier run has stored is not taken back, since "
-    "the export names nothing but its id. OperationOutcomes, deletions and resources of other types are counted in the notes "
+    "of the same folder lists become entered in error. An Observation that only an earlier run has stored is found again by "
+    "its id (`result_id`) and taken back; one that is not found (never sent, refused, or stored before `result_id` was kept) "
+    "is counted as not screened, `deletion_of_unknown_result`. OperationOutcomes, deletions and resources of other types are counted in the notes "
     "of the file. `Patient.link` (replaced-by, replaces) is a merge.",
     "omop": "OMOP has no status and no specimen: corrections are what the ETL made of them. Without its concept table LOINC "
     "codes and drug names are missing, and units come from `omop_units.csv`. A `postgresql://` address needs the extra "
@@ -83,7 +84,8 @@ def formats_page() -> str:
         "",
         "## Native layout",
         "",
-        "Times without an offset are in the profile's zone. Blank status counts as final.",
+        "Times without an offset are in the profile's zone. Blank status counts as final. A lab row with nothing but a",
+        "`result_id` and a status of a taken-back result deletes that result, whichever night brought it.",
         "",
         "| kind | columns | required |",
         "|---|---|---|",

@@ -130,7 +130,7 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, 
     NDJSON comes in pieces, whatever its size. One laboratory row per value: an Observation's own and each component's;
     a panel that only lists members is none. Medication and Specimen references are resolved within the file or folder,
     in a first pass that looks at nothing else. Resources that a bulk export lists as deleted become entered in error;
-    OperationOutcomes and resources of other types are counted in the notes. A line that is no JSON, or no resource,
+    an Observation that the export does not hold itself, a row with nothing but its id. OperationOutcomes and resources of other types are counted in the notes. A line that is no JSON, or no resource,
     becomes ``refused``.
 
     Raises:
@@ -143,12 +143,27 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, 
     )
     with engine() as connection:
         facts = _Facts()
-        for file in files:
+        for number, file in enumerate(files):
             for resource_type, resources in _resources_of(connection, file, FACT_TYPES, _may_hold_facts):
-                facts.add(resource_type, resources)
+                facts.add(resource_type, resources, number)
         known = facts.known()
         for file in files:
             yield from gathered(_pieces(connection, file, kind, profile, known))
+        if kind == "lab":
+            yield from _deletions_of_others(files, known)
+
+
+def _deletions_of_others(files: Sequence[Path], known: "_Known") -> Iterator[tuple[Kind, Table]]:
+    """A row for each Observation that is deleted and not in this export: an earlier one may have brought it."""
+    if known.deleted is None:
+        return
+    absent = known.deleted.filter(pl.col("type") == "Observation", ~pl.col("id").is_in(known.met_observations))
+    once = absent.unique("id", keep="first", maintain_order=True)
+    rows = once.select("file", "source_row", result_id="id", status=pl.lit("entered-in-error"))
+    for number, file in enumerate(files):
+        own = rows.filter(file=number)
+        if own.height:
+            yield "lab", Table(file, _all_columns(own, "lab"))
 
 
 def _pieces(
@@ -179,8 +194,10 @@ class _Known(NamedTuple):
 
     medications: pl.DataFrame | None
     specimens: pl.DataFrame | None
-    #: Observations, medication orders … that the export lists as deleted: type, id.
+    #: Observations, medication orders … that the export lists as deleted: type, id, file (its number), source_row.
     deleted: pl.DataFrame | None
+    #: Ids of the deleted Observations that the export holds itself, as they are met.
+    met_observations: set[str]
 
     def is_deleted(self, resource_type: str) -> pl.Expr:
         """Whether a resource, by its column ``id``, is deleted."""
@@ -195,20 +212,22 @@ class _Facts:
     def __init__(self) -> None:
         self.frames: dict[str, list[pl.DataFrame]] = {"Medication": [], "Specimen": [], _DELETED: []}
 
-    def add(self, resource_type: str, resources: pl.DataFrame) -> None:
-        """Keep the facts of a block of resources; of any other type there are none."""
+    def add(self, resource_type: str, resources: pl.DataFrame, file: int) -> None:
+        """Keep the facts of a block of resources of a file (its number); of any other type there are none."""
         if resource_type in _FACTS:
             self.frames[resource_type].append(detached(_FACTS[resource_type](resources)))
         elif resource_type == _DELETED:
             url = pl.col("url").str.extract_groups(_RESOURCE_URL).struct
             self.frames[_DELETED].append(
-                resources.select(type=url.field("1"), id=url.field("2")).drop_nulls().pipe(detached)
+                resources.select("source_row", type=url.field("1"), id=url.field("2"), file=pl.lit(file, pl.Int64))
+                .drop_nulls()
+                .pipe(detached)
             )
 
     def known(self) -> _Known:
         """The first that is said of every id."""
         medications, specimens, deleted = (pl.concat(frames) if frames else None for frames in self.frames.values())
-        return _Known(_first_of_each(medications), _first_of_each(specimens), deleted)
+        return _Known(_first_of_each(medications), _first_of_each(specimens), deleted, set())
 
 
 def _first_of_each(facts: pl.DataFrame | None) -> pl.DataFrame | None:
@@ -237,7 +256,9 @@ class _Part:
             self.counts[_COUNTED[resource_type]] += resources.height
         self.has_resources |= resource_type not in ("array", _DELETED, _TOO_DEEP)
         if resource_type == "Observation":
-            rows = _lab_rows(_with_deletions(resources, self.known.is_deleted(resource_type)), self.profile)
+            is_deleted = self.known.is_deleted(resource_type)
+            self.known.met_observations.update(resources.filter(is_deleted)["id"])
+            rows = _lab_rows(_with_deletions(resources, is_deleted), self.profile)
             self._keep("lab", _with_specimens(rows, self.known.specimens))
         elif resource_type in _MEDICATION_DATES:
             resources = _with_deletions(resources, self.known.is_deleted(resource_type))
@@ -480,7 +501,7 @@ def _lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     )
     has_parts = (pl.col("component").list.len().fill_null(0) + pl.col("hasMember").list.len().fill_null(0)) > 0
     own = own.filter(~has_parts | _value().is_not_null())
-    shared = [*value_fields, "row", "position", "source_row", "patient_id", "specimen_id", "specimen_type", "collected_at",
+    shared = [*value_fields, "id", "row", "position", "source_row", "patient_id", "specimen_id", "specimen_type", "collected_at",
               "issued", "status", "lab", "comment"]  # fmt: skip
     rows = pl.concat([own.select(shared), components.select(shared)]).sort("row", "position")
     quantity, reference = pl.col("valueQuantity").struct, pl.col("referenceRange").list.get(0, null_on_oob=True).struct
@@ -497,6 +518,7 @@ def _lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         rows.select(
             "patient_id", "specimen_id", "specimen_type", "collected_at", "loinc", "status", "lab", "source_row",
             resulted_at="issued",
+            result_id="id",
             analyte_name=_text(code),
             local_code=kept_local_code(_code(code, _LOINC, other=True), profile),
             value=pl.coalesce(

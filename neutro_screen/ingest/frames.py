@@ -15,6 +15,7 @@ NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     "lab": (
         "patient_id", "specimen_id", "collected_at", "resulted_at", "loinc", "analyte_name", "value", "unit",
         "reference_low", "reference_high", "status", "lab", "code_system", "local_code", "specimen_type", "comment",
+        "result_id",
     ),
     "medication": (
         "patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose", "dose_unit", "rxcui",

@@ -160,6 +160,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("reference_high").alias("reference_high_text"),
         pl.col("status").alias("status_text"),
         "comment",
+        pl.col("result_id").str.strip_chars(),
         pl.coalesce("lab", pl.lit(None if profile.name == "native" else profile.name, pl.String)).alias("lab"),
         "source_file",
         "source_row",

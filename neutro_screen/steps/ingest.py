@@ -13,6 +13,7 @@ import polars as pl
 
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
+from neutro_screen.deletions import no_deletions, split_deletions
 from neutro_screen.ingest import SourceFile, load_profile
 from neutro_screen.ingest.files import unpacking_in
 from neutro_screen.pseudonyms import load_pseudonyms
@@ -31,6 +32,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    deletions = [no_deletions()]
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
@@ -38,6 +40,8 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height
+            rows, deleted = split_deletions(rows, reference)
+            deletions.append(deleted)
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
@@ -51,6 +55,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     n_broken = broken_lines.filter(pl.col("kind") == "lab").height
     work.put("origin", known)
     work.put("broken_line", broken_lines)
+    work.put("deletion", pl.concat(deletions))
     work.note("files", [asdict(file) | {"first_collected_at": iso(file.first_collected_at),
                                         "last_collected_at": iso(file.last_collected_at)}
                         for file in readers.together(files)])  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from neutro_schemas import LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
+from neutro_screen.deletions import deletion_counts, no_deletions
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import load_profile
 from neutro_screen.quality import row_counts
@@ -32,7 +33,8 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
         decimal_mark=profile.decimal_mark,
     )
     accepted, rejected = split_valid(judged.results, ScreenedResult)
-    results = in_shape(accepted, LabResult)
+    retractions = work.rows("retraction", part)
+    results = pl.concat([in_shape(accepted, LabResult), retractions])
     work.put("lab_result", conform(results, LabResult, RefusedInputError, "laboratory results"), part)
     work.put("no_result", in_shape(judged.no_results, NoResult), part)
     refused = [
@@ -44,12 +46,13 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     for kind, chart in charts.items():
         work.put(kind, chart.accepted, part)
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
-    work.put("row_count", counts, part)
+    unknown = work.get("unknown_deletion") if part == 0 else no_deletions()
+    work.put("row_count", pl.concat([counts, deletion_counts(retractions, unknown)]), part)
     work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
     work.note("newest", iso(results["collected_at"].max()), part)
     counted = {
-        "accepted": accepted.height, "rejected": rejected.height, "no_result": judged.no_results.height,
-        "not_screened": judged.not_screened.height,
+        "accepted": results.height, "rejected": rejected.height, "no_result": judged.no_results.height,
+        "not_screened": judged.not_screened.height + unknown.height,
     }  # fmt: skip
     work.note("counted", counted, part)
     return counted

@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_schemas import Patient
 from neutro_screen import __version__
+from neutro_screen.deletions import settle_deletions
 from neutro_screen.errors import StoreError
 from neutro_screen.merges import (
     NO_STATEMENTS,
@@ -59,6 +60,9 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
             _check_clock(connection, settings)
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
+            settle_deletions(work, connection)
+    else:
+        settle_deletions(work)
     work.note("run_id", _run_id(settings.as_of, found.run_ids))
     work.note("data_kinds", sorted(kinds | found.data_kinds))
     work.note("everybody_because", found.everybody_because)

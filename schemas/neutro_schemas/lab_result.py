@@ -38,6 +38,9 @@ class LabRow(pa.DataFrameModel):
     reference_high_text: str = pa.Field(nullable=True, description="Upper reference limit as sent.")
     status_text: str = pa.Field(nullable=True, description="Result status as sent; blank counts as final.")
     comment: str = pa.Field(nullable=True, description="Comment of the laboratory as sent.")
+    result_id: str = pa.Field(
+        nullable=True, description="The source's own id of the result, by which it may delete it."
+    )
     lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(ge=1, description="Line, message segment or resource number in source_file.")
@@ -139,6 +142,9 @@ class LabResult(pa.DataFrameModel):
     reference_high: float = pa.Field(nullable=True, description="Upper reference limit in unit.")
     lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
     notes: str = pa.Field(nullable=True, description="What was unusual about this row, comma-separated words.")
+    result_id: str = pa.Field(
+        nullable=True, description="The source's own id of the result (FHIR: Observation.id, its components share it)."
+    )
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
 

@@ -354,6 +354,25 @@ def test_deleted_resources_are_entered_in_error(tmp_path: Path) -> None:
     assert extract.medications["status"].to_list() == ["entered-in-error"]
 
 
+def test_what_is_deleted_and_not_in_the_export_is_a_row_of_nothing_but_its_id(tmp_path: Path) -> None:
+    deleted = {"request": {"method": "DELETE", "url": "Observation/before"}}
+    (tmp_path / "export").mkdir()
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [deleted, deleted]}
+    for name, resource in (("a.ndjson", bundle), ("b.ndjson", observation(id="b"))):
+        (tmp_path / "export" / name).write_text(json.dumps(resource) + "\n", "utf-8")
+    extract = ingest({"lab": [str(tmp_path / "export")]})
+    told = extract.labs.select(
+        "patient_id", "result_id", "status_text", "value_text", "source_file", "source_row"
+    ).rows()
+    assert set(told) == {
+        ("0042", "b", "final", "0.4", "b.ndjson", 1),
+        (None, "before", "entered-in-error", None, "a.ndjson", 1),
+    }
+    assert {file.name: (file.rows, file.notes) for file in extract.files} == {
+        "a.ndjson": (1, ("deleted_resources:2",)), "b.ndjson": (1, ()),
+    }  # fmt: skip
+
+
 def test_a_damaged_first_line_refuses_one_line_not_the_file(tmp_path: Path) -> None:
     extract = read(tmp_path, '{"resourceType": "Observation", "id": ', observation(), observation())
     assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [(1, "broken_json")]

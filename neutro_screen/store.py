@@ -373,7 +373,7 @@ def _written_anew(copy: Path, store: Path) -> Path:
 
 def _is_scattered(connection: duckdb.DuckDBPyConnection) -> bool:
     """Deleted rows, or row groups that are far from full, have become too many: it is time to move tables together."""
-    for table in ("lab_result", "anc", "flag", "evidence"):
+    for table in ("anc", "flag", "evidence"):  # lab_result only grows; it is moved together with them
         column = next(iter(columns_of(table)))
         found = first_row(
             connection,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.store import LATEST_RUN, SCREENED, columns_of, first_row, reading
+from neutro_screen.store import SCREENED, columns_of, first_row, reading
+from neutro_screen.views import LATEST_RUN
 
 #: Tables whose rows do not depend on how often the program ran, and the columns that do.
 COMPARED = (

@@ -19,7 +19,8 @@ from neutro_screen.ingest import describe
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
-from neutro_screen.store import TABLES, VIEWS, columns_of
+from neutro_screen.store import TABLES, columns_of
+from neutro_screen.views import VIEWS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {

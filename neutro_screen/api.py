@@ -1,29 +1,28 @@
 """The library's own entry points: ``read``, ``screen`` and ``run``, for a notebook or another program."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
 
 import polars as pl
 
-from neutro_schemas import Diagnosis, Event, LabResult, Medication, Patient, ScreenedResult
+from neutro_schemas import LabResult, Patient, ScreenedResult
 from neutro_screen import ingest as readers
 from neutro_screen import pipeline, protocol
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
 from neutro_screen.ingest.tabular import TYPED, native
 from neutro_screen.merges import survivors_said, with_survivor
-from neutro_screen.pipeline import RunSettings, RunSummary, bytes_of, moment, now, unusable_results
 from neutro_screen.protocol import ScreenResult
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.results import judge_rows
+from neutro_screen.steps.rows import CHART
+from neutro_screen.steps.screening import unusable_results
+from neutro_screen.steps.settings import RunSettings, bytes_of, moment, now
+from neutro_screen.steps.summary import RunSummary
 from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
 
 Paths = str | Path | Sequence[str | Path]
-_CHART: Final[Mapping[Kind, Any]] = {
-    "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
-}  # fmt: skip
 
 
 def read(path: Paths, format: str | None = None, profile: str | Path | None = None, *, kind: Kind = "lab") -> Extract:
@@ -59,8 +58,7 @@ def screen(
     index_time = moment(as_of) if isinstance(as_of, str) else _utc(as_of)
     numbers = policy if isinstance(policy, Policy) else load_policy(Path(policy) if policy is not None else None)
     chart = {
-        kind: _chart(kind, frame)
-        for kind, frame in zip(_CHART, (medications, patients, diagnoses, events), strict=True)
+        kind: _chart(kind, frame) for kind, frame in zip(CHART, (medications, patients, diagnoses, events), strict=True)
     }
     unusable = None
     if set(dtypes(LabResult)) <= set(labs.columns):
@@ -127,8 +125,8 @@ def _lab_rows(labs: pl.DataFrame) -> pl.DataFrame:
 def _chart(kind: Kind, frame: pl.DataFrame | None) -> pl.DataFrame | None:
     if frame is None:
         return None
-    shaped = frame if set(dtypes(_CHART[kind])) <= set(frame.columns) else _from_native(frame, kind)
-    return split_valid(in_shape(shaped, _CHART[kind]), _CHART[kind]).accepted
+    shaped = frame if set(dtypes(CHART[kind])) <= set(frame.columns) else _from_native(frame, kind)
+    return split_valid(in_shape(shaped, CHART[kind]), CHART[kind]).accepted
 
 
 def _from_native(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:

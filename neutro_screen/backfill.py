@@ -19,7 +19,9 @@ from typing import Any, Final, Literal
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
 from neutro_screen.ingest import Kind
 from neutro_screen.ingest.remote import found_at, is_remote, state_at
-from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
+from neutro_screen.pipeline import run
+from neutro_screen.steps.settings import RunSettings, moment
+from neutro_screen.steps.summary import RunSummary
 from neutro_screen.store import first_row, lock, reading
 from neutro_screen.workspace import private_file
 

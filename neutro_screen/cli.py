@@ -422,7 +422,7 @@ def review(
     json_
         Print the decision as JSON.
     """
-    from neutro_screen.pipeline import now
+    from neutro_screen.steps.settings import now
     from neutro_screen.store import lock, record_review
 
     if (status == "snoozed") != (until is not None):
@@ -556,9 +556,9 @@ def retention(
     reports
         Folder whose reports are written again without the patient.
     """
-    from neutro_screen.pipeline import now
     from neutro_screen.report import write_reports
     from neutro_screen.retention import remove
+    from neutro_screen.steps.settings import now
     from neutro_screen.store import lock
 
     with lock(store):
@@ -704,7 +704,7 @@ def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = F
         Print JSON.
     """
     from neutro_screen.doctor import examine
-    from neutro_screen.pipeline import now
+    from neutro_screen.steps.settings import now
 
     findings = examine(store, now())
     if json_:
@@ -808,13 +808,13 @@ def schedule(
 
 def _as_of(text: str | None) -> datetime:
     """The named index time, or the machine's clock."""
-    from neutro_screen.pipeline import moment, now
+    from neutro_screen.steps.settings import moment, now
 
     return moment(text) if text else now()
 
 
 def _day(text: str) -> date:
-    from neutro_screen.pipeline import moment
+    from neutro_screen.steps.settings import moment
 
     return moment(text).date()
 

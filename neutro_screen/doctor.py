@@ -15,17 +15,8 @@ import duckdb
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.show import warning_text
-from neutro_screen.store import (
-    LATEST_RUN,
-    SCHEMA_VERSION,
-    TABLES,
-    first_row,
-    lock,
-    log_of,
-    next_folder,
-    read_table,
-    reading,
-)
+from neutro_screen.store import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
+from neutro_screen.views import LATEST_RUN
 from neutro_screen.workspace import work_folder
 
 _LEAST_FREE_COPIES: Final = 3

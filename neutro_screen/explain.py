@@ -5,7 +5,8 @@ from typing import Any, Final
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.store import PERSON, read_table
+from neutro_screen.store import read_table
+from neutro_screen.views import PERSON
 
 #: Section -> what is read, in the order of the way a result takes through the house.
 _SECTIONS: Final = {

@@ -14,7 +14,8 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import PublishError
 from neutro_screen.ingest.remote import is_remote, storage_of
-from neutro_screen.store import LATEST_RUN, SCHEMA_VERSION, TABLES, VIEWS, first_row, reading
+from neutro_screen.store import SCHEMA_VERSION, TABLES, first_row, reading
+from neutro_screen.views import LATEST_RUN, VIEWS
 from neutro_screen.workspace import private_file
 
 _ROWS_AT_ONCE: Final = 1 << 17

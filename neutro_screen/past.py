@@ -12,20 +12,14 @@ from neutro_screen import __version__
 from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.merges import crosswalk
-from neutro_screen.pipeline import HISTORY, RunSettings, publish_merges, publish_part, screen_step
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
-from neutro_screen.store import (
-    MERGE_STATEMENTS,
-    attach,
-    columns_of,
-    first_row,
-    insert,
-    publishing,
-    read_table,
-    reading,
-    registered,
-)
+from neutro_screen.steps.publish import publish_merges, publish_part
+from neutro_screen.steps.rows import HISTORY
+from neutro_screen.steps.screening import screen_step
+from neutro_screen.steps.settings import RunSettings
+from neutro_screen.store import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
+from neutro_screen.views import MERGE_STATEMENTS
 from neutro_screen.workspace import Workspace
 
 #: Copied as they were: rows of these tables are never changed by a later run.

@@ -8,17 +8,8 @@ from typing import Final
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.store import (
-    LATEST_RUN,
-    PERSON,
-    TABLES,
-    audit,
-    backups_of,
-    columns_of,
-    first_row,
-    publishing,
-    reading,
-)
+from neutro_screen.store import TABLES, audit, backups_of, columns_of, first_row, publishing, reading
+from neutro_screen.views import LATEST_RUN, PERSON
 
 #: What a run left behind that nothing of a later night rests on.
 _OF_A_RUN: Final = ("worklist_row", "quality_count", "run_warning", "withdrawn_flag")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
-from neutro_screen.pipeline import RunSettings, bytes_of, moment, now
+from neutro_screen.steps.settings import RunSettings, bytes_of, moment, now
 
 #: Reading and publishing are tried again after these pauses; a refusal is not.
 BACK_OFF_SECONDS: Final = [10, 60, 300]

@@ -16,7 +16,7 @@ from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, sho
 
 if TYPE_CHECKING:
     from neutro_screen.backfill import BackfillSummary
-    from neutro_screen.pipeline import RunSummary
+    from neutro_screen.steps.summary import RunSummary
 
 _WIDTH = 80
 

@@ -55,7 +55,7 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
         "analyte"
     ]
     counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(feeding.implode())), policy)
-    wide = with_specimen_columns(counting, reference).pipe(_with_history_check, policy).pipe(_with_routes, policy)
+    wide = with_specimen_columns(counting, reference).pipe(_with_routes, policy).pipe(_with_history_check, policy)
     contradicted = _contradicted(wide)
     chosen = (
         wide.pipe(_without_contradicted)
@@ -99,34 +99,46 @@ def _taken_back(results: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 
 
 def _with_history_check(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Add ``is_beyond_history``: the reported count is so many times the lowest of the days before that the unit must
-    have changed (ANC-9: the patient's history). Only the few patients with such a range are looked at."""
+    """Contradict a reported count that is so many times the lowest of the days before that the unit must have changed
+    (ANC-9: the patient's history). Only the few patients with such a range are looked at.
+
+    A low count is never refused for what was before it: a fall from 5,000 to 50 cells/uL is an agranulocytosis. What its
+    own specimen refutes and what is known as "more than" says nothing of how low the patient was.
+    """
     rule = policy.unit_check
     floor = pl.lit(rule.history_floor_cells_per_ul)
-    lowest = pl.max_horizontal(pl.col("neut_abs").min(), floor)
+    counts = wide.lazy().filter(pl.col("neut_abs").is_not_null() & pl.col("contradiction").is_null())
+    is_lower_bound = pl.col("neut_abs_comparator").str.starts_with(">").fill_null(False)
+    low = pl.when(~is_lower_bound).then("neut_abs")
+    lowest = pl.max_horizontal(low.min(), floor)
     wide_ranging = (
-        wide.lazy()
-        .group_by("patient_id")
+        counts.group_by("patient_id")
         .agg(is_wide=pl.col("neut_abs").max() >= lowest * rule.history_ratio)
         .filter("is_wide")
         .collect()
     )
     if not wide_ranging.height:
-        return wide.with_columns(is_beyond_history=pl.lit(False))
-    before = pl.col("neut_abs").rolling_min_by("collected_at", f"{rule.history_within_d}d", closed="left")
+        return wide
+    before = pl.col("low").rolling_min_by("collected_at", f"{rule.history_within_d}d", closed="left")
     beyond = (
-        wide.filter(pl.col("neut_abs").is_not_null())
+        counts.collect()
         .join(wide_ranging.select("patient_id"), on="patient_id", how="semi")
         .sort("patient_id", "collected_at", "specimen_id")
+        .with_columns(low=low)
         .with_columns(before=before.over("patient_id"))
         .filter(
+            pl.col("neut_abs_comparator").is_null(),
             pl.col("neut_abs") >= pl.max_horizontal("before", floor) * rule.history_ratio,
             pl.col("before").is_not_null(),
         )
         .select(*SPECIMEN, is_beyond_history=pl.lit(True))
     )
-    return wide.join(beyond, on=SPECIMEN, how="left", maintain_order="left").with_columns(
-        pl.col("is_beyond_history").fill_null(False)
+    return (
+        wide.join(beyond, on=SPECIMEN, how="left", maintain_order="left")
+        .with_columns(
+            contradiction=pl.when("is_beyond_history").then(pl.lit("unit_suspect")).otherwise("contradiction")
+        )
+        .drop("is_beyond_history")
     )
 
 
@@ -256,7 +268,6 @@ def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
             exact & (computed > 0) & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
             & (pl.col("neut_abs") > 0)
         ).then(pl.lit("unit_suspect"))
-        .when(pl.col("neut_abs_comparator").is_null() & pl.col("is_beyond_history")).then(pl.lit("unit_suspect"))
         .when(pl.col("wbc").is_null() & (pl.col("neut_abs") >= policy.unit_check.alone_below_g_per_l * 1000))
         .then(pl.lit("unit_suspect"))
         .when(exact & (pl.col("neut_abs") > pl.col("wbc_as_reported") * policy.anc.highest_fraction_of_wbc))

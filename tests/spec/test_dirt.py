@@ -430,6 +430,43 @@ def test_dirt_33_a_unit_that_changes_overnight_is_told_by_the_batch_and_by_the_p
     assert "unit_suspect" in result.cannot_assess["reason"].to_list()
 
 
+def test_dirt_33_a_fall_is_never_refused_for_what_was_before_it() -> None:
+    result = screened("""
+        specimen | collected        | loinc | value | unit
+        S1       | 2026-02-01 08:00 | 751-8 | 12    | K/uL
+        S2       | 2026-02-02 08:00 | 751-8 | 0.03  | K/uL
+        S3       | 2026-02-03 08:00 | 751-8 | 0     | K/uL
+    """)
+    assert result.anc["severity"].to_list() == ["normal", "profound", "profound"]
+    assert result.patient_status["current_severity"].to_list() == ["profound"]
+    assert result.cannot_assess.height == 0
+
+
+def test_dirt_33_a_recovery_within_the_week_is_believed_up_to_what_a_marrow_can_do() -> None:
+    table = """
+        specimen | collected        | loinc | value | unit
+        S1       | 2026-02-01 08:00 | 751-8 | 0.01  | K/uL
+        S2       | {day} 08:00 | 751-8 | {value} | K/uL
+    """
+    for day, value, severities in (
+        ("2026-02-07", "8.9", ["profound", "normal"]),
+        ("2026-02-07", "9", ["profound"]),
+        ("2026-02-09", "9", ["profound", "normal"]),
+    ):
+        assert screened(table.format(day=day, value=value)).anc["severity"].to_list() == severities
+
+
+@pytest.mark.parametrize("before", ["S1 | 2026-02-01 08:00 | 751-8 | > 0.01", "S1 | 2026-02-01 08:00 | 751-8 | 0.01"])
+def test_dirt_33_what_says_nothing_of_a_low_count_is_no_history(before: str) -> None:
+    refuted_by = ""
+    if ">" not in before:  # its own specimen refutes it: 60 % of 6,000
+        refuted_by = "S1 | 2026-02-01 08:00 | 6690-2 | 6 | K/uL\nS1 | 2026-02-01 08:00 | 770-8 | 60 | %"
+    later = "S2 | 2026-02-02 08:00 | 751-8 | 9.5 | K/uL"
+    lines = [f"{before} | K/uL", *refuted_by.splitlines(), later]
+    result = screened("\n".join(["specimen | collected | loinc | value | unit", *lines]))
+    assert (9500.0, "normal") in result.anc.select("anc_cells_per_ul", "severity").rows()
+
+
 def test_dirt_33_the_range_of_the_white_cells_gives_away_the_unit_of_the_neutrophils_beside_them() -> None:
     table = """
         loinc  | value | unit | low  | high

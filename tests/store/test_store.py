@@ -12,7 +12,8 @@ import pytest
 
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.store import SCREENED, TABLES, VIEWS, _is_scattered, lock, publishing, reading
+from neutro_screen.store import SCREENED, TABLES, _is_scattered, lock, publishing, reading
+from neutro_screen.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 
@@ -243,7 +244,7 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
     def fails(*_: object, **__: object) -> Path:
         raise KeyError("SECRET-MRN")
 
-    monkeypatch.setattr("neutro_screen.pipeline.write_reports", fails)
+    monkeypatch.setattr("neutro_screen.steps.publish.write_reports", fails)
     with pytest.raises(PublishError, match="results are in the store") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)

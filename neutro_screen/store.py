@@ -289,6 +289,9 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
             connection.execute("SET temp_directory = ?", [str(folder)])
             if memory is not None:
                 connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
+            if version == SCHEMA_VERSION and not _is_scattered(connection):
+                # Else DuckDB moves whole tables together at every checkpoint: seconds a night on a large store.
+                connection.execute("SET max_vacuum_tasks = 0")
             connection.execute("BEGIN TRANSACTION")
             if version != SCHEMA_VERSION:
                 _build(connection)
@@ -368,6 +371,27 @@ def _written_anew(copy: Path, store: Path) -> Path:
             connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {listed} FROM present."{table}"')
         _finish(connection)
     return fresh
+
+
+def _is_scattered(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Deleted rows, or row groups that are far from full, have become too many: it is time to move tables together."""
+    for table in ("anc", "flag", "evidence"):  # lab_result only grows; it is moved together with them
+        column = next(iter(columns_of(table)))
+        found = first_row(
+            connection,
+            f'SELECT (SELECT count(*) FROM "{table}"), coalesce(sum("count"), 0), count(DISTINCT row_group_id) '
+            f"FROM pragma_storage_info('{table}') WHERE column_name = '{column}' AND segment_type <> 'VALIDITY'",
+        )
+        live, stored, groups = found or (0, 0, 0)
+        if stored > _MOST_STORED * live or groups > 2 * (live // _ROW_GROUP + 1) + _SPARE_GROUPS:
+            return True
+    return False
+
+
+#: DuckDB's own size of a full row group; and how many rows and groups more than needed are borne.
+_ROW_GROUP: Final = 122_880
+_MOST_STORED: Final = 1.25
+_SPARE_GROUPS: Final = 16
 
 
 def _finish(connection: duckdb.DuckDBPyConnection) -> None:

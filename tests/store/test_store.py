@@ -12,7 +12,7 @@ import pytest
 
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.store import SCREENED, TABLES, lock, publishing, reading
+from neutro_screen.store import SCREENED, TABLES, _is_scattered, lock, publishing, reading
 from neutro_screen.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
@@ -147,6 +147,23 @@ def test_a_reader_keeps_the_old_run_and_does_not_stop_the_next_one(tmp_path: Pat
         assert reader.execute("SELECT count(*) FROM run").fetchall() == before == [(1,)]
     with duckdb.connect(str(path), read_only=True) as reader:
         assert reader.execute("SELECT count(*) FROM run").fetchall() == [(2,)]
+
+
+def test_a_table_that_is_rewritten_night_after_night_does_not_grow_without_end(store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    path.write_bytes(store.read_bytes())
+    before = table(store, "anc")
+    scattered, sizes = [], []
+    for _ in range(25):
+        with publishing(path) as connection:
+            scattered.append(_is_scattered(connection))
+            connection.execute("CREATE TEMP TABLE kept AS SELECT * FROM anc WHERE hash(patient_id) % 3 = 0")
+            connection.execute("DELETE FROM anc WHERE patient_id IN (SELECT patient_id FROM kept)")
+            connection.execute("INSERT INTO anc SELECT * FROM kept")
+        sizes.append(path.stat().st_size)
+    assert True in scattered and scattered.count(False) > scattered.count(True)
+    assert sizes[-1] < 2 * sizes[0]
+    assert table(path, "anc") == before
 
 
 def test_a_second_run_at_the_same_time_ends_with_a_clear_message(tmp_path: Path) -> None:

@@ -422,14 +422,14 @@ def review(
     json_
         Print the decision as JSON.
     """
-    from neutro_screen.steps.settings import now
+    from neutro_screen.steps.settings import clock
     from neutro_screen.store import lock, record_review
 
     if (status == "snoozed") != (until is not None):
         raise ConfigurationError("--until goes with --status snoozed, and only with it")
     last_day = _day(until) if until else None
     with lock(store):
-        record_review(store, patient_id, status, until=last_day, note=note, by=by, at=now())
+        record_review(store, patient_id, status, until=last_day, note=note, by=by, at=clock())
     _tell({"status": status, "until": last_day, "note": note, "by": by}, f"recorded: {status}", quiet, json_)
 
 
@@ -558,11 +558,11 @@ def retention(
     """
     from neutro_screen.report import write_reports
     from neutro_screen.retention import remove
-    from neutro_screen.steps.settings import now
+    from neutro_screen.steps.settings import clock
     from neutro_screen.store import lock
 
     with lock(store):
-        removed = remove(store, before=_as_of(before) if before else None, patient_id=patient, by=by, at=now())
+        removed = remove(store, before=_as_of(before) if before else None, patient_id=patient, by=by, at=clock())
     _write("\n".join(removed.lines() or ["nothing to remove"]))
     if reports is not None:
         _write(str(write_reports(store, reports, None)))

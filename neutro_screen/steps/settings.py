@@ -58,9 +58,14 @@ def key_fingerprint(settings: RunSettings) -> str | None:
     return pseudonyms.fingerprint if pseudonyms else None
 
 
+def clock() -> datetime:
+    """The machine's clock, UTC without zone: when something was done, told apart from what was done in the same second."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
 def now() -> datetime:
-    """The machine's clock, UTC without zone: the default of ``as_of``, read once a run."""
-    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+    """The machine's clock in whole seconds: the default of ``as_of``, read once a run."""
+    return clock().replace(microsecond=0)
 
 
 def moment(text: str) -> datetime:

@@ -15,7 +15,7 @@ from neutro_schemas.store import RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import PublishError
 from neutro_screen.reference import load_policy
-from neutro_screen.steps.settings import RunSettings, key_fingerprint, now
+from neutro_screen.steps.settings import RunSettings, clock, key_fingerprint
 from neutro_screen.store import SCHEMA_VERSION, first_row
 from neutro_screen.validate import dtypes
 from neutro_screen.workspace import Workspace
@@ -109,7 +109,7 @@ def run_row(
     policy = load_policy(settings.policy)
     row = {
         "run_id": work.noted("run_id"),
-        "started_at": now(),
+        "started_at": clock(),
         "as_of": settings.as_of,
         "policy_version": policy.version,
         "policy_sha256": policy.sha256,

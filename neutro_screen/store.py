@@ -517,8 +517,9 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
-    with registered(connection, "incoming", frame.select(names)):
-        connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
+    # Found by its name in this function: a registered view would hold the frame until the transaction ends.
+    incoming = frame.select(names)  # noqa: F841
+    connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
 
 
 def delete_patients(

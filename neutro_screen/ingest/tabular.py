@@ -88,10 +88,11 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     for group in REQUIRED_COLUMNS[kind]:
         if not available & set(group):
             expected = " or ".join(own[column] for column in group)
+            its_own = [name for name in rows.columns if name != "source_row"]
             raise RefusedInputError(
                 f"required {kind} column missing: {expected}",
                 where=source_file,
-                remedy=f"The file has: {', '.join(rows.columns[:20])}. Map names with --profile.",
+                remedy=f"The file has: {', '.join(its_own[:20])}. Map names with --profile.",
             )
     used = set(present.values()) | {column.column for column in wide} | {"source_row"}
     ignored = len(set(rows.columns) - used)

@@ -355,3 +355,8 @@ def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql.dbapi", None)
     with pytest.raises(ConfigurationError, match=r"neutro-screen\[postgres\]"):
         ingest({"lab": ["postgresql://u@localhost:1/cdm"]})
+
+
+def test_a_missing_column_is_told_beside_those_that_the_file_has(tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, "patient_id,value\nSECRET,1\n"), RefusedInputError)
+    assert "required lab column missing: unit. The file has: patient_id, value. " in message

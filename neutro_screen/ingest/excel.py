@@ -25,11 +25,11 @@ _LARGEST_UNPACKED: Final = 1 << 30
 _MOST_CELLS: Final = 30_000_000
 _CHUNK: Final = 1 << 20
 _SPACE: Final = rb"[ \t\r\n]{0,999}"
-_CELL: Final = re.compile(rb"[ \t\r\n]r" + _SPACE + b"=" + _SPACE + rb"[\"']([A-Za-z]{0,3})([0-9]{1,7})[\"']")
+#: The attribute ``r``, which the parser takes without a space before it too; not the end of another name.
+_PLACE: Final = b"(?<![A-Za-z0-9:_-])r" + _SPACE + b"=" + _SPACE + rb"[\"']"
+_CELL: Final = re.compile(_PLACE + rb"([A-Za-z]{0,3})([0-9]{1,7})[\"']")
 #: No sheet reaches so far, and the parser's arithmetic runs over on it.
-_IMPOSSIBLE_CELL: Final = re.compile(
-    rb"[ \t\r\n]r" + _SPACE + b"=" + _SPACE + rb"[\"'](?:[A-Za-z]{4}|[A-Za-z]{0,3}[0-9]{8})"
-)
+_IMPOSSIBLE_CELL: Final = re.compile(_PLACE + b"(?:[A-Za-z]{4}|[A-Za-z]{0,3}[0-9]{8})")
 _OVERLAP: Final = 4096
 
 

@@ -202,7 +202,8 @@ def test_a_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("cell", [b"XFD1048576", b"K1111111111111111111111111111111111114", b"CCCCCCCCCCCCCCCCCCCCC7"])
-def test_a_workbook_bomb(tmp_path: Path, cell: bytes) -> None:
+@pytest.mark.parametrize("before", [b"", b't="inlineStr"'], ids=["", "no-space-before-the-attribute"])
+def test_a_workbook_bomb(tmp_path: Path, cell: bytes, before: bytes) -> None:
     path = tmp_path / "labs.xlsx"
     write_xlsx(path, [HEADER.split(","), ROW.split(",")])
     import zipfile
@@ -211,7 +212,7 @@ def test_a_workbook_bomb(tmp_path: Path, cell: bytes) -> None:
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(bomb, "w") as copy:
         for part in archive.namelist():
             content = archive.read(part)
-            copy.writestr(part, content.replace(b'r="G2"', b'r="%s"' % cell))
+            copy.writestr(part, content.replace(b' r="G2"', b' %sr="%s"' % (before, cell)))
     assert labs(path).height == 1
     assert "spans too many cells" in refusal(bomb)
 

@@ -37,7 +37,7 @@ $ duckdb -readonly -ui screen.duckdb        # its notebook in the browser, on th
     DBI::dbDisconnect(con, shutdown = TRUE)
     ```
 
-    The file is written in DuckDB's storage version 1.2: `duckdb` for R from 1.2 on opens it. (Described, not tested here.)
+    The file is written in DuckDB's storage version 1.4: DuckDB from 1.4 on opens it (1.4.5 was tried), `duckdb` for R of that version too (not tested here).
 
 - **Excel**: `flagged.csv` and `flags.csv`, written with every report ([csv.md](csv.md)).
 

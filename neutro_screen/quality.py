@@ -43,7 +43,9 @@ def row_counts(
     source's: midnight is told by its clock.
     """
     value = pl.when(pl.col("value").is_finite()).then("value")
-    values = accepted.group_by(*_SOURCE, "unit_text", value).agg(n=pl.len())
+    # By the number of the origin first: one number for four texts.
+    of_origins = accepted.group_by("origin_no", value).agg(pl.first(*_SOURCE, "unit_text"), n=pl.len())
+    values = of_origins.group_by(*_SOURCE, "unit_text", "value").agg(pl.col("n").sum())
     sized = rejected.filter(pl.col("reason").is_in(_SIZED))
     screened = [accepted, rejected, no_results]
     return pl.concat(
@@ -239,7 +241,8 @@ def _time_oddities(rows: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     odd = pl.col("time_oddity")
     # Only the few rows on the full hour are asked for the local clock.
     local = _local(pl.col("collected_at").filter(_on_the_hour()), time_zone)
-    counted = rows.group_by(source).agg(
+    of_origins = rows.group_by("origin_no").agg(
+        pl.first(*source),
         midnight=(local.dt.hour() == 0).sum(),
         collected_after_resulted=pl.col("order_note").count(),
         collected_from_result_time=pl.col("time_note").count(),
@@ -247,6 +250,7 @@ def _time_oddities(rows: pl.DataFrame, time_zone: str) -> pl.DataFrame:
         time_skipped_by_clock=(odd == "time_skipped_by_clock").sum(),
         time_shown_twice_by_clock=(odd == "time_shown_twice_by_clock").sum(),
     )
+    counted = of_origins.group_by(source).agg(pl.exclude("origin_no").sum())
     told = counted.unpivot(index=source, variable_name="of", value_name="n")
     return _counted(told.select(*source, "of", "n"), pl.col("of"))
 

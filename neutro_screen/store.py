@@ -45,8 +45,8 @@ from neutro_screen.views import LATEST_RUN as LATEST_RUN  # the reports import i
 from neutro_screen.views import VIEWS
 
 SCHEMA_VERSION: Final = 2
-#: DuckDB 1.2 and later can open what is written; analysts' tools are often older than the writer.
-STORAGE_VERSION: Final = "v1.2.0"
+#: DuckDB 1.4 and later can open what is written (ADR 2); analysts' tools are often older than the writer.
+STORAGE_VERSION: Final = "v1.4.0"
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,

@@ -109,7 +109,8 @@ class Workspace:
 
     def settle(self, part: int, outcomes: Collection[str]) -> None:
         """A part is finished: of its frames only the outcomes are kept, as files if the rows did not fit in memory."""
-        for name, number in [key for key in self._frames if key[1] == part and key[0] not in _OF_THE_RUN]:
+        # A list first: the next part may be putting frames meanwhile.
+        for name, number in [key for key in list(self._frames) if key[1] == part and key[0] not in _OF_THE_RUN]:
             if name not in outcomes:
                 del self._frames[name, number]
             elif not self._is_in_memory:

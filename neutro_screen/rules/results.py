@@ -22,7 +22,7 @@ class JudgedRows:
     """All rows of an extract, each in exactly one frame.
 
     ``results``: the columns of ``LabResult`` and the verdicts of ``ScreenedResult``; ``no_results``: with ``kind``;
-    ``not_screened``: with ``not_screened``, why. The three keep the columns of ``LabRow``.
+    ``not_screened``: with ``not_screened``, why. The three keep the columns of ``LabRow`` and ``origin_no``.
     """
 
     results: pl.DataFrame
@@ -86,7 +86,7 @@ def judge_part(
     decimal_mark: str | None = None,
 ) -> JudgedRows:
     """Judge rows with ``origin_no`` by the ``judged_origins`` of their extract; see ``judge_rows``."""
-    judged = numbered.join(known, on="origin_no", how="left").drop("origin_no")
+    judged = numbered.join(known, on="origin_no", how="left")
     is_screened = pl.col("not_screened").is_null()
     not_screened = judged.filter(~is_screened)
     screened = (

@@ -13,6 +13,7 @@ import polars as pl
 
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
+from neutro_screen.ahead import ahead
 from neutro_screen.deletions import no_deletions, split_deletions
 from neutro_screen.ingest import SourceFile, load_profile
 from neutro_screen.ingest.files import unpacking_in
@@ -36,7 +37,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
-    for portion in _portions(settings, profile):
+    for portion in ahead(_portions(settings, profile)):
         rows = portion.rows
         if portion.kind == "lab":
             lab_rows += rows.height

@@ -3,13 +3,14 @@
 Nothing is published if a row is lost or too many are refused; whatever fails before the end leaves the store as it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_screen.ahead import ahead
 from neutro_screen.drug_matches import publish_drug_matches
 from neutro_screen.errors import NeutroScreenError, PublishError
 from neutro_screen.report import write_reports
@@ -37,7 +38,7 @@ def publish_step(
 ) -> RunSummary:
     """Put the new rows and the conclusions into the store in one step, then write the reports.
 
-    ``prepare`` takes the steps before for a part, just before the part is needed: so its rows never wait on disk.
+    ``prepare`` takes the steps before for a part, while the part before it is stored: so its rows never wait on disk.
 
     Raises:
         PublishError: a row is lost or counted twice, the store cannot be written, or the report could not be made.
@@ -81,8 +82,7 @@ def _publish_patients(
 ) -> pl.DataFrame:
     """Store every part, the merged records and the drugs named, then the worklist (``WorklistRow``), which is returned."""
     previous, seen = previous_worklist(connection, settings.as_of), []
-    for part in work.parts:
-        prepare(part)
+    for part in ahead(_prepared(work, prepare)):
         with registered(connection, "screened", work.get("touched", part)):
             raised = read_table(connection, _FIRST_RAISED)
             seen.append(seen_episodes(connection, settings.as_of))
@@ -93,6 +93,12 @@ def _publish_patients(
     screened = pl.concat(work.get("touched", part) for part in work.parts)
     shown = shown_before(previous, pl.concat(seen), work.survivors)
     return publish_worklist(connection, screened, shown, settings.as_of, work.noted("run_id"))
+
+
+def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
+    for part in work.parts:
+        prepare(part)
+        yield part
 
 
 #: What is asked of a part when it is in the store.

@@ -5,6 +5,7 @@ import gzip
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -361,3 +362,46 @@ def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_column_is_told_beside_those_that_the_file_has(tmp_path: Path) -> None:
     message = refusal(written(tmp_path, "patient_id,value\nSECRET,1\n"), RefusedInputError)
     assert "required lab column missing: unit. The file has: patient_id, value. " in message
+
+
+PLAIN = [
+    f"{HEADER}\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\nP2,,2026-01-10, 751-8 ,Größe,NULL,\n",
+    f"\ufeff{HEADER}\r\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\r\nP2,S2,,,,,",
+    f"{HEADER}\n,,,,,,\n'P1,#S1,x,NA,null,\t,\\N\n",
+    f"{HEADER}\nP1," + "S" * 300_000 + ",2026-01-10,751-8,ANC,0.4,\n",
+    f"{HEADER}\n" + "P1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\n" * 9_999,
+    f"{HEADER}\n",
+]
+NOT_PLAIN = [
+    f'{HEADER}\nP1,"S1",2026-01-10,751-8,ANC,0.4,\n',
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\nP2,S1,2026-01-10,751-8,ANC,0.4,,\n",
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC\r,0.4,\n",
+    f"{HEADER}\n\nP1,S1,2026-01-10,751-8,ANC,0.4,\n",
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\n",
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,Größe,0.4,\n".encode("latin-1"),
+]
+
+
+@pytest.mark.parametrize("text", PLAIN, ids=range(len(PLAIN)))
+def test_a_file_without_quotes_and_odd_lines_is_read_the_short_way_with_the_same_rows(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, taken = written(tmp_path, text), []
+    short_way = delimited._plain_pieces
+    monkeypatch.setattr(delimited, "_plain_pieces", lambda layout: taken.append(layout) or short_way(layout))
+    short = labs(path)
+    assert len(taken) == ("S" * 200_000 not in text)
+    monkeypatch.setattr(delimited, "_is_plain", lambda layout: False)
+    assert short.equals(labs(path))
+
+
+@pytest.mark.parametrize("text", NOT_PLAIN, ids=range(len(NOT_PLAIN)))
+def test_a_file_with_anything_odd_is_never_read_the_short_way(
+    tmp_path: Path, text: str | bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(layout: object) -> None:
+        raise AssertionError("taken for a plain file")
+
+    monkeypatch.setattr(delimited, "_plain_pieces", fail)
+    with suppress(UnreadableInputError):  # a carriage return inside a line refuses the file
+        labs(written(tmp_path, text))

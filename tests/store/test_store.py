@@ -65,7 +65,7 @@ def test_the_comment_warns_that_duckdb_compares_an_enum_with_a_bare_text_by_the_
 def test_an_older_duckdb_can_open_the_file(store: Path) -> None:
     with reading(store) as connection:
         tags = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
-    assert "v1.2.0" in str(tags)
+    assert "v1.4.0" in str(tags)
 
 
 def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:

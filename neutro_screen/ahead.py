@@ -1,0 +1,34 @@
+"""One piece of work is prepared while the one before it is used: reading beside judging, screening beside storing."""
+
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import chain
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+_END: Final = object()
+
+
+def ahead(pieces: Iterable[T]) -> Iterator[T]:
+    """The same pieces in the same order, each made in another thread while the one before it is in use.
+
+    Two are in memory at a time, never more. An error of the maker is raised where its piece would have come; whoever
+    breaks off waits for the piece in the making, and then the maker's own tidying is done.
+    """
+    made = _made(pieces)
+    following = chain(made, [_END])
+    context = copy_context()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
+        try:
+            coming = maker.submit(context.run, next, following)
+            while (piece := coming.result()) is not _END:
+                coming = maker.submit(context.run, next, following)
+                yield piece  # type: ignore[misc]
+        finally:
+            # What the maker opened is closed by the same thread, in the same context.
+            maker.submit(context.run, made.close).result()
+
+
+def _made(pieces: Iterable[T]) -> Generator[T, None, None]:
+    yield from pieces

@@ -1,0 +1,63 @@
+"""Work that is done ahead comes in order, says its errors, and tidies up where it began."""
+
+from collections.abc import Iterator
+from contextvars import ContextVar
+from threading import get_ident
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neutro_screen.ahead import ahead
+
+PLACE = ContextVar("place", default="outside")
+
+
+@given(st.lists(st.integers()))
+def test_every_piece_comes_once_and_in_order(pieces: list[int]) -> None:
+    assert list(ahead(pieces)) == pieces
+
+
+def test_the_next_piece_is_made_meanwhile_and_no_other() -> None:
+    made: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(5):
+            made.append(number)
+            yield number
+
+    for number in ahead(numbers()):
+        assert len(made) <= number + 2
+
+
+def test_an_error_of_the_maker_comes_where_its_piece_would_have() -> None:
+    def one_and_an_error() -> Iterator[int]:
+        yield 1
+        raise ValueError("no second")
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="no second"):
+        for piece in ahead(one_and_an_error()):
+            seen += [piece]
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_the_maker_tidies_up_in_its_own_thread_and_context_whoever_breaks_off(taken: int) -> None:
+    opened, closed = [], []
+
+    def pieces() -> Iterator[str]:
+        token = PLACE.set("inside")
+        opened.append(get_ident())
+        try:
+            for _ in range(3):
+                yield PLACE.get()
+        finally:
+            PLACE.reset(token)
+            closed.append(get_ident())
+
+    user = ahead(pieces())
+    assert [next(user) for _ in range(taken)] == ["inside"] * taken
+    user.close()
+    assert closed == opened != [get_ident()]
+    assert PLACE.get() == "outside"

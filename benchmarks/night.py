@@ -70,27 +70,26 @@ def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population
     if store.exists() and extract.exists():
         return store, extract
     simulated, before = folder / f"labs-{name}.parquet", folder / f"before-{name}.parquet"
-    simulate_labs_at_scale(rows + night_rows, 1, simulated)
-    labs = pl.read_parquet(simulated)
-    years = pl.int_range(pl.len()) // recent_rows
-    if not population:  # a patient's rows stand together: whole patients move to earlier years
-        years = years.min().over("patient_id")
-        labs = labs.with_columns(
-            (pl.col(name).str.to_datetime() - years * timedelta(days=400)).dt.strftime("%Y-%m-%dT%H:%M:%S")
-            for name in _TIMES
-        )
+    simulate_labs_at_scale(rows, 1, simulated)
+    labs = pl.scan_parquet(simulated)
     recent = labs.head(recent_rows).with_columns(
         is_last=pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
     )
-    last = recent.filter("is_last").head(night_rows)
+    last = recent.filter("is_last").head(night_rows).collect()
     last.drop("is_last").write_parquet(extract)
-    labs.join(
-        last.select("patient_id", "specimen_id", "collected_at").unique(),
-        on=["patient_id", "specimen_id", "collected_at"],
-        how="anti",
-    ).write_parquet(before)
-    run(RunSettings(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
+    if not population:  # a patient's rows stand together: whole patients move to earlier years
+        years = (
+            labs.select("patient_id").with_row_index().group_by("patient_id").agg(pl.col("index").min() // recent_rows)
+        )
+        days = pl.col("index").cast(pl.Int64) * timedelta(days=400)
+        labs = labs.join(years, on="patient_id").with_columns(
+            (pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S") - days).dt.strftime("%Y-%m-%dT%H:%M:%S")
+            for name in _TIMES
+        ).drop("index")  # fmt: skip
+    specimen = ["patient_id", "specimen_id", "collected_at"]
+    labs.join(last.select(specimen).unique().lazy(), on=specimen, how="anti").sink_parquet(before)
     simulated.unlink()
+    run(RunSettings(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
     before.unlink()
     return store, extract
 

@@ -92,10 +92,12 @@ def scale(folder: Path, rows: list[int], repeat: int) -> list[str]:
     return [
         "Whole run without reports, beside its floor: polars scans and sorts the same file by patient and time, and DuckDB\n"
         "writes *the tables that the run publishes* (aim: at most 2.0; peak memory at most 6 GB at 10 million rows). The last\n"
-        "column takes a lower floor, in which DuckDB writes nothing but the rows as they were read.",
+        "column takes a lower floor, in which DuckDB writes nothing but the rows as they were read. Above 10 million rows the\n"
+        "run gets `--memory 3GB`, and the floor, which holds everything in memory, is left out.",
         table(["rows", "seconds", "processor s", "peak MB", "floor s", "run / floor", "run / lower floor"], lines),
         *(["Growth (aim: at most 11 for ten times the rows): " + "; ".join(growth) + "."] if growth else []),
-        "Seconds by step:",
+        "Seconds by step. A part is stored while the next is judged and screened: `publish` is what is left of it behind the\n"
+        "last part, and the others are longer than they would be alone.",
         table(["rows", *names], [f"| {what} | " + " | ".join(f"{taken.get(name, 0):.1f}" for name in names) + " |" for what, taken in steps]),
     ]  # fmt: skip
 

@@ -13,6 +13,8 @@ from neutro_screen.pseudonyms import load_pseudonyms
 
 #: What a laboratory row takes at the peak of a part, from text to flags (measured: docs/performance.md).
 _BYTES_PER_ROW: Final = 1_000
+#: One part is stored while the next is screened.
+_PARTS_AT_WORK: Final = 2
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class RunSettings:
 
     @property
     def rows_at_once(self) -> int:
-        """How many laboratory rows are judged and screened together."""
-        return max(1, self.memory // 2 // _BYTES_PER_ROW)
+        """How many laboratory rows one part has at the most."""
+        return max(1, self.memory // 2 // _BYTES_PER_ROW // _PARTS_AT_WORK)
 
     @property
     def paths(self) -> dict[Kind, tuple[str, ...]]:

@@ -142,7 +142,10 @@ def accepted(path: Path) -> Any:
     from neutro_screen import pipeline
     from neutro_screen.workspace import Workspace
 
-    settings = pipeline.RunSettings(store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),))
+    in_one_part = 1 << 50
+    settings = pipeline.RunSettings(
+        store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),), memory=in_one_part
+    )
     work = Workspace()
     pipeline.ingest_step(settings, work)
     pipeline.survey_step(settings, work)
@@ -155,11 +158,15 @@ def anc(path: Path) -> dict[str, Any]:
     import polars as pl
 
     from neutro_screen.reference import load_policy, load_reference
-    from neutro_screen.rules.anc import count_neutrophils
+    from neutro_screen.rules.anc import READ, count_neutrophils
 
     canonical, reference, policy = _canonical(path), load_reference(), load_policy()
     return measured(
-        lambda: {"specimens": float(count_neutrophils(pl.read_parquet(canonical), reference, policy).anc.height)}
+        lambda: {
+            "specimens": float(
+                count_neutrophils(pl.read_parquet(canonical, columns=list(READ)), reference, policy).anc.height
+            )
+        }
     )
 
 

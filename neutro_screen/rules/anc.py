@@ -19,6 +19,11 @@ _INGREDIENTS: Final = (
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 _NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
+#: The columns of ``LabResult`` that the count is made from.
+READ: Final = (
+    *SPECIMEN, "collected_at", "resulted_at", "analyte", "method", "value", "comparator", "unit", "status", "reference_low",
+    "lab", "notes", "source_file", "source_row",
+)  # fmt: skip
 #: What is told of each count; the other columns are working.
 _TOLD: Final = (
     *SPECIMEN, "collected_at", "resulted_at", "lab", "reference_low", "anc_cells_per_ul", "anc_comparator", "anc_method",
@@ -50,11 +55,12 @@ class Counted:
 
 
 def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:
-    """Compute the ANC in cells/uL of every specimen of the accepted results (``LabResult``), ANC-1 ... ANC-11."""
+    """Compute the ANC in cells/uL of every specimen of the accepted results (``READ`` of ``LabResult``), ANC-1 ... ANC-11."""
     feeding = reference.analytes.filter(pl.col("feeds_anc") | pl.col("in_differential") | (pl.col("analyte") == _NRBC))[
         "analyte"
     ]
-    counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(feeding.implode())), policy)
+    read = results.select(READ).filter(pl.col("analyte").is_in(feeding.implode()))
+    counting = keep_counting_versions(read, policy)
     wide = with_specimen_columns(counting, reference).pipe(_with_routes, policy).pipe(_with_history_check, policy)
     contradicted = _contradicted(wide)
     chosen = (

@@ -57,6 +57,7 @@ def text_columns(path: Path, wanted: set[str]) -> Iterator[Table]:
 
 
 def _as_text(piece: pa.RecordBatch | pa.Table, first: int) -> pl.DataFrame:
+    piece.validate(full=True)  # polars takes pyarrow's word that text is UTF-8, and pyarrow did not look
     rows = pl.DataFrame(pl.from_arrow(piece))
     return rows.select(
         *(_text(name, dtype) for name, dtype in rows.schema.items()),

@@ -92,8 +92,23 @@ def damaged(content: bytes, seed: int) -> bytes:
     return bytes(found)
 
 
+def overwritten(content: bytes, seed: int) -> bytes:
+    """One to five bytes changed, none added or lost."""
+    dice = random.Random(seed)  # noqa: S311 - reproducible damage, not secrets
+    found = bytearray(content)
+    for _ in range(dice.randint(1, 5)):
+        at = dice.randrange(4, len(found) - 8)
+        found[at] = dice.choice((found[at] ^ (1 << dice.randrange(8)), 0, 0x7F, 0x80, 0xFF))
+    return bytes(found)
+
+
 def damaged_file(path: Path, content: bytes, seed: int) -> bytes:
-    """As ``damaged``; of a workbook mostly the sheet inside, since damage to a zip is found by its checksums."""
+    """As ``damaged``; of a workbook mostly the sheet inside, since damage to a zip is found by its checksums.
+
+    Of a Parquet file mostly single bytes, in place: it is found from its end, and a file of another length is no such file.
+    """
+    if path.suffix == ".parquet" and seed % 4:
+        return overwritten(content, seed)
     if path.suffix != ".xlsx" or seed % 4 == 0:
         return damaged(content, seed)
     packed = io.BytesIO()

@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
@@ -362,6 +364,16 @@ def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_column_is_told_beside_those_that_the_file_has(tmp_path: Path) -> None:
     message = refusal(written(tmp_path, "patient_id,value\nSECRET,1\n"), RefusedInputError)
     assert "required lab column missing: unit. The file has: patient_id, value. " in message
+
+
+def test_a_parquet_file_whose_text_is_no_text(tmp_path: Path) -> None:
+    columns = {name: pa.array([value]) for name, value in zip(HEADER.split(","), ROW.split(","), strict=True)}
+    path = tmp_path / "labs.parquet"
+    pq.write_table(pa.table(columns), path)
+    assert labs(path).height == 1
+    broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table(columns | {"analyte_name": broken}), path)
+    assert "is not a readable Parquet file" in refusal(path)
 
 
 PLAIN = [

@@ -379,6 +379,7 @@ def test_a_parquet_file_whose_text_is_no_text(tmp_path: Path) -> None:
 PLAIN = [
     f"{HEADER}\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\nP2,,2026-01-10, 751-8 ,Größe,NULL,\n",
     f"\ufeff{HEADER}\r\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\r\nP2,S2,,,,,",
+    f"{HEADER}\r\nP1,S1,2026-01-10,751-8,ANC,0.4,\r\nP2,S2,,,,,\nP3,S3,2026-01-10,,,1,\r\n",
     f"{HEADER}\n,,,,,,\n'P1,#S1,x,NA,null,\t,\\N\n",
     f"{HEADER}\nP1," + "S" * 300_000 + ",2026-01-10,751-8,ANC,0.4,\n",
     f"{HEADER}\n" + "P1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\n" * 9_999,

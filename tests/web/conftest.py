@@ -51,7 +51,7 @@ def fill_conclusions(store: Path, text: str = "") -> None:
     with duckdb.connect(str(store)) as connection:
         episodes = connection.execute(
             "SELECT e.episode_id, e.patient_id, e.started_at, e.last_low_at FROM episode e JOIN worklist_row w "
-            "USING (episode_id) GROUP BY ALL ORDER BY e.patient_id"
+            "USING (episode_id) GROUP BY ALL ORDER BY e.patient_id, e.episode_id DESC"
         ).fetchall()
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("drug_suspect", "evidence", "workup_step")}
         for number, (episode_id, patient_id, started_at, last_low_at) in enumerate(episodes):

@@ -4,10 +4,13 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import chain
-from typing import Final, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-_END: Final = object()
+
+
+class _End:
+    """Stands behind the last piece."""
 
 
 def ahead(pieces: Iterable[T]) -> Iterator[T]:
@@ -17,14 +20,14 @@ def ahead(pieces: Iterable[T]) -> Iterator[T]:
     breaks off waits for the piece in the making, and then the maker's own tidying is done.
     """
     made = _made(pieces)
-    following = chain(made, [_END])
+    following: Iterator[T | _End] = chain(made, [_End()])
     context = copy_context()
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
         try:
             coming = maker.submit(context.run, next, following)
-            while (piece := coming.result()) is not _END:
+            while not isinstance(piece := coming.result(), _End):
                 coming = maker.submit(context.run, next, following)
-                yield piece  # type: ignore[misc]
+                yield piece
         finally:
             # What the maker opened is closed by the same thread, in the same context.
             maker.submit(context.run, made.close).result()

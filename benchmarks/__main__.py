@@ -49,7 +49,7 @@ def main() -> None:
 
 def simulated(folder: Path, rows: int) -> dict[str, Path]:
     """The same laboratory rows as CSV and as Parquet; made once per folder."""
-    from neutro_screen.simulate import simulate_labs_at_scale
+    from neutro_simulator import simulate_labs_at_scale
 
     place = folder / str(rows)
     place.mkdir(exist_ok=True)

@@ -15,21 +15,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from neutro_simulator import Hospital, simulate_hospital, write_native
 
 from neutro_schemas import LabResult, ScreenedResult
 from neutro_screen.ingest import ingest
 from neutro_screen.reference import FOLDER, load_policy, load_reference
 from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.reference.drugs import read_drug_tables
-from neutro_screen.rules.anc import count_neutrophils
-from neutro_screen.rules.cyclic import cyclic_series
-from neutro_screen.rules.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.exposures import exposures_per_patient
-from neutro_screen.rules.rapid_decline import with_decline_verdict, with_rapid_decline
-from neutro_screen.rules.results import judge_rows
-from neutro_screen.rules.severity import severity
-from neutro_screen.simulate import Hospital, simulate_hospital, write_native
+from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.counts.anc import count_neutrophils
+from neutro_screen.rules.counts.results import judge_rows
+from neutro_screen.rules.counts.severity import severity
+from neutro_screen.rules.course.cyclic import cyclic_series
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.course.rapid_decline import with_decline_verdict, with_rapid_decline
 from neutro_screen.validate import split_valid
 
 AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.store import SCREENED, columns_of, first_row, reading
-from neutro_screen.views import LATEST_RUN
+from neutro_screen.store.file import SCREENED, columns_of, first_row, reading
+from neutro_screen.store.views import LATEST_RUN
 
 #: Tables whose rows do not depend on how often the program ran, and the columns that do.
 COMPARED = (

@@ -11,17 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+from neutro_simulator.parameters import text
+from neutro_simulator.scale import simulate_labs_at_scale
 
 from neutro_schemas import LabResult, ScreenedResult
-from neutro_screen import quality
-from neutro_screen.drift import quality_drift
+from neutro_screen.ingest.layout import lab_rows, native
 from neutro_screen.ingest.profile import Profile
-from neutro_screen.ingest.tabular import lab_rows, native
-from neutro_screen.protocol import screen
+from neutro_screen.quality import measures as quality
+from neutro_screen.quality.drift import quality_drift
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.results import judge_rows
-from neutro_screen.simulate.parameters import text
-from neutro_screen.simulate.scale import simulate_labs_at_scale
+from neutro_screen.rules.counts.results import judge_rows
+from neutro_screen.rules.protocol import screen
 from neutro_screen.validate import in_shape, split_valid
 
 NIGHT = datetime.fromisoformat("2026-03-01T02:00:00")

@@ -22,8 +22,8 @@ from typing import Any
 
 from benchmarks.consistency import digest, faults
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.store import first_row, reading
+from neutro_screen.pipeline.run import RunSettings, moment, run
+from neutro_screen.store.file import first_row, reading
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 KINDS = ("medications", "patients", "diagnoses", "events")
@@ -115,7 +115,7 @@ def _ended(process: BaseProcess) -> float:
 
 
 _SPAWNED = multiprocessing.get_context("forkserver")
-_SPAWNED.set_forkserver_preload(["neutro_screen.pipeline"])
+_SPAWNED.set_forkserver_preload(["neutro_screen.pipeline.run"])
 
 if __name__ == "__main__":
     main()

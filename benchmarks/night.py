@@ -22,9 +22,10 @@ from statistics import median
 from typing import Any
 
 import polars as pl
+from neutro_simulator import simulate_labs_at_scale
 
-from neutro_screen import store as store_module
-from neutro_screen.pipeline import (
+from neutro_screen.pipeline.partitions import Workspace, working_folder
+from neutro_screen.pipeline.run import (
     PART_STEPS,
     RunSettings,
     ingest_step,
@@ -32,9 +33,8 @@ from neutro_screen.pipeline import (
     run,
     survey_step,
 )
-from neutro_screen.simulate import simulate_labs_at_scale
-from neutro_screen.store import lock
-from neutro_screen.workspace import Workspace, working_folder
+from neutro_screen.store import file as store_module
+from neutro_screen.store.file import lock
 
 #: No result of the simulated laboratories is later.
 BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")

@@ -21,8 +21,8 @@ import duckdb
 
 from benchmarks.consistency import faults
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.pipeline import RunSettings, run
-from neutro_screen.store import current_worklist, reading
+from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.store.file import current_worklist, reading
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 FIRST = datetime.fromisoformat("2026-11-22T02:00:00")

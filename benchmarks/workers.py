@@ -61,7 +61,7 @@ def floor(path: Path) -> dict[str, Any]:
 
 def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
     """Our whole run without reports: read, validate, history, all rules, publish."""
-    from neutro_screen import pipeline
+    from neutro_screen.pipeline import run as pipeline
 
     def act() -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -85,8 +85,8 @@ def tables(path: Path) -> dict[str, Any]:
     """The tables of a full run as Parquet beside the file, for ``floor``."""
     import duckdb
 
-    from neutro_screen import pipeline
-    from neutro_screen.store import TABLES
+    from neutro_screen.pipeline import run as pipeline
+    from neutro_screen.store.file import TABLES
 
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)
@@ -113,8 +113,8 @@ def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]
 
 def rules(path: Path) -> dict[str, Any]:
     """Each rule's own time within the screen step, on accepted rows in memory."""
-    from neutro_screen import protocol
-    from neutro_screen.pipeline import moment
+    from neutro_screen.pipeline.run import moment
+    from neutro_screen.rules import protocol
 
     labs, steps = accepted(path), dict[str, float]()
     in_steps = protocol._in_steps
@@ -139,8 +139,8 @@ def rules(path: Path) -> dict[str, Any]:
 
 def accepted(path: Path) -> Any:
     """The accepted rows of a file, text already parsed."""
-    from neutro_screen import pipeline
-    from neutro_screen.workspace import Workspace
+    from neutro_screen.pipeline import run as pipeline
+    from neutro_screen.pipeline.partitions import Workspace
 
     in_one_part = 1 << 50
     settings = pipeline.RunSettings(
@@ -158,7 +158,7 @@ def anc(path: Path) -> dict[str, Any]:
     import polars as pl
 
     from neutro_screen.reference import load_policy, load_reference
-    from neutro_screen.rules.anc import READ, count_neutrophils
+    from neutro_screen.rules.counts.anc import READ, count_neutrophils
 
     canonical, reference, policy = _canonical(path), load_reference(), load_policy()
     return measured(
@@ -207,7 +207,7 @@ def grades(path: Path) -> dict[str, Any]:
     import polars as pl
 
     from neutro_screen.reference import load_reference
-    from neutro_screen.rules import severity
+    from neutro_screen.rules.counts import severity
 
     frame, bands = _counts().lazy(), load_reference().grade_bands
     count, comparator, limit, age_days = pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0)
@@ -239,7 +239,7 @@ def sample(path: Path) -> dict[str, Any]:
             + ", ".join(f"{kind}=['{path}']" for kind, path in inputs.items())
             + ")"
         )
-        command = [sys.executable, "-m", "neutro_screen.cli"]
+        command = [sys.executable, "-m", "neutro_screen.cli.app"]
         run = [
             *command,
             "run",

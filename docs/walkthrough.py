@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 
 from docs.sample_store import sample_store
-from neutro_screen.explain import explain_patient
-from neutro_screen.show import explanation_text
-from neutro_screen.store import reading
+from neutro_screen.cli.console import explanation_text
+from neutro_screen.store.explain import explain_patient
+from neutro_screen.store.file import reading
 
 PATIENT = "P-001"
 FOLDER = Path(__file__).parent

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from neutro_screen.backfill import Progress, begun_as_of
-from neutro_screen.backfill import backfill as run_backfill
-from neutro_screen.notify import load_notify, telling
-from neutro_screen.schedule import settings_of, task_runner
-from neutro_screen.tasks import run_parts_at_once
+from neutro_screen.admin.notify import load_notify, telling
+from neutro_screen.orchestration.serve import settings_of, task_runner
+from neutro_screen.orchestration.tasks import run_parts_at_once
+from neutro_screen.pipeline.backfill import Progress, begun_as_of
+from neutro_screen.pipeline.backfill import backfill as run_backfill
 
 
 @flow(name="neutro-screen-backfill", persist_result=False, log_prints=False, task_runner=task_runner())

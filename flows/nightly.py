@@ -12,9 +12,9 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from neutro_screen.notify import load_notify, telling
-from neutro_screen.schedule import settings_of
-from neutro_screen.tasks import run_step_by_step
+from neutro_screen.admin.notify import load_notify, telling
+from neutro_screen.orchestration.serve import settings_of
+from neutro_screen.orchestration.tasks import run_step_by_step
 
 
 @flow(name="neutro-screen-nightly", persist_result=False, log_prints=False)

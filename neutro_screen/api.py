@@ -8,18 +8,19 @@ import polars as pl
 
 from neutro_schemas import LabResult, Patient, ScreenedResult
 from neutro_screen import ingest as readers
-from neutro_screen import pipeline, protocol
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
-from neutro_screen.ingest.tabular import TYPED, native
-from neutro_screen.merges import survivors_said, with_survivor
-from neutro_screen.protocol import ScreenResult
+from neutro_screen.ingest.layout import TYPED, native
+from neutro_screen.pipeline import run as pipeline
+from neutro_screen.pipeline.merges import survivors_said, with_survivor
+from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.pipeline.rows import CHART
+from neutro_screen.pipeline.screen import unusable_results
+from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.reference import Policy, load_policy, load_reference
-from neutro_screen.rules.results import judge_rows
-from neutro_screen.steps.rows import CHART
-from neutro_screen.steps.screening import unusable_results
-from neutro_screen.steps.settings import RunSettings, bytes_of, moment, now
-from neutro_screen.steps.summary import RunSummary
+from neutro_screen.rules import protocol
+from neutro_screen.rules.counts.results import judge_rows
+from neutro_screen.rules.protocol import ScreenResult
 from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
 
 Paths = str | Path | Sequence[str | Path]

@@ -7,12 +7,12 @@ import polars as pl
 
 from neutro_schemas import LabResult, ScreenedResult
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
+from neutro_screen.ingest.layout import lab_rows
 from neutro_screen.ingest.profile import Profile
-from neutro_screen.ingest.tabular import lab_rows
-from neutro_screen.protocol import ScreenResult, screen
+from neutro_screen.pipeline.screen import unusable_results
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.results import JudgedRows, judge_rows
-from neutro_screen.steps.screening import unusable_results
+from neutro_screen.rules.counts.results import JudgedRows, judge_rows
+from neutro_screen.rules.protocol import ScreenResult, screen
 from neutro_screen.validate import Split, in_shape, split_valid
 
 NIGHT = datetime(2026, 3, 1, 2)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
+from neutro_screen.pipeline.run import RunSettings, RunSummary, moment, run
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"

@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
-from neutro_screen.ingest import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.files import find_files, sha256_of, unchanged
+from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
-from neutro_screen.ingest.postgres import local_copies
+from neutro_screen.ingest.layout import TYPED, Table, native, own_layout
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
-from neutro_screen.ingest.tabular import TYPED, Table, native, own_layout
 
 __all__ = [
     "KINDS", "READERS", "Extract", "Kind", "Portion", "Profile", "Refused", "SourceFile", "ingest", "load_profile",

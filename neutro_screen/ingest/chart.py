@@ -11,7 +11,7 @@ import polars as pl
 
 from neutro_schemas import Event
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
-from neutro_screen.ingest.tabular import refused_text
+from neutro_screen.ingest.layout import refused_text
 
 _EVENTS: Final = tuple(Event.to_schema().columns["event"].checks[0].statistics["allowed_values"])
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.ingest import READERS, cdisc, chart, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest import READERS, chart
+from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, REQUIRED_COLUMNS
 from neutro_screen.ingest.profile import KindProfile, Profile
 from neutro_screen.reference import load_reference

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError
 from neutro_screen.ingest.files import private_folder
+from neutro_screen.ingest.formats.postgres import ADDRESSES
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.postgres import ADDRESSES
 
 _MARK: Final = "://"
 

@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 from neutro_screen.errors import PublishError
+from neutro_screen.pipeline.partitions import private_file
 from neutro_screen.report.contents import RunContents, run_contents
 from neutro_screen.report.csv import flag_csv, flagged_csv
-from neutro_screen.report.html import page
-from neutro_screen.store import reading
-from neutro_screen.workspace import private_file
+from neutro_screen.report.html.page import page
+from neutro_screen.store.file import reading
 
 __all__ = ["RunContents", "run_contents", "write_reports"]
 

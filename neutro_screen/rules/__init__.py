@@ -1,0 +1,1 @@
+"""The clinical rules as pure frame functions; ``protocol.py`` applies them in order."""

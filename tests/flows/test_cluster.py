@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from neutro_screen import tasks
 from neutro_screen.errors import ConfigurationError, PublishError
-from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.schedule import task_runner
+from neutro_screen.orchestration import tasks
+from neutro_screen.orchestration.serve import task_runner
+from neutro_screen.pipeline.run import RunSettings, moment, run
 from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE
 from tests.store.test_backfill import tables as rows_by_table

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.store import SCREENED
+from neutro_screen.pipeline.run import RunSettings, moment, run
+from neutro_screen.store.file import SCREENED
 from tests.flows.conftest import PrefectServer
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -24,7 +24,7 @@ print(json.dumps(nightly(**json.loads(sys.argv[1]))))
 #: night that must be refused.
 _LATE_THEN_REFUSED = """
 import json, os, sys
-import neutro_screen.tasks as module
+import neutro_screen.orchestration.tasks as module
 from flows.nightly import nightly
 from neutro_screen.errors import PublishError, RefusedInputError
 asked, labs, refused = map(json.loads, sys.argv[1:])

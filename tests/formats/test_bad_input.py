@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import READERS, delimited, files, ingest, portions, together
+from neutro_screen.ingest import READERS, files, ingest, portions, together
+from neutro_screen.ingest.formats import delimited
 from neutro_screen.ingest.profile import Profile, load_profile
 from tests.formats.hospital_files import write_xlsx
 

@@ -8,7 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from neutro_screen.errors import UnreadableInputError
-from neutro_screen.ingest import Extract, fhir, ingest, pieces
+from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest import batches as pieces
+from neutro_screen.ingest.formats import fhir
 from neutro_screen.ingest.profile import Profile
 
 UCUM = "http://unitsofmeasure.org"

@@ -9,7 +9,7 @@ import pytest
 from neutro_schemas import ScreenedResult
 from neutro_screen.ingest import Extract, ingest, load_profile
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.results import judge_rows
+from neutro_screen.rules.counts.results import judge_rows
 from neutro_screen.validate import split_valid
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -12,7 +12,7 @@ from neutro_screen.ingest import Extract, ingest, load_profile
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.propose import propose_profile
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.results import judge_rows
+from neutro_screen.rules.counts.results import judge_rows
 from neutro_screen.validate import Split, split_valid
 from tests.formats.hospital_files import hospital, write_excel, write_native, write_text_csv, write_xlsx
 

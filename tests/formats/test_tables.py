@@ -10,7 +10,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import Extract, cdisc, ingest
+from neutro_screen.ingest import Extract, ingest
+from neutro_screen.ingest.formats import cdisc
 from neutro_screen.ingest.profile import Profile
 from tests.formats import hospital_files
 from tests.formats.hospital_files import write_text_csv, write_xlsx

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from neutro_screen.cli import app
+from neutro_screen.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

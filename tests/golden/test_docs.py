@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from docs import build
-from neutro_screen.cli import app
+from neutro_screen.cli.app import app
 from neutro_screen.reference import FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def _ran(line: str, folder: Path) -> str:
     words = re.findall(r'"([^"]*)"|(\S+)', line)
     arguments = [quoted or plain for quoted, plain in words][1:]
     done = subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli", *arguments], capture_output=True, text=True, cwd=folder,
+        [sys.executable, "-m", "neutro_screen.cli.app", *arguments], capture_output=True, text=True, cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "schemas")))},
     )  # fmt: skip
     assert done.returncode == 0, f"{line}: {done.stderr}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.pipeline import RunSettings, RunSummary, moment, run
+from neutro_screen.pipeline.run import RunSettings, RunSummary, moment, run
 
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "mimic3_demo"
 pytestmark = [

@@ -12,10 +12,10 @@ from polars.testing import assert_frame_equal
 
 from neutro_schemas import SEVERITIES, LabResult
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.anc import count_neutrophils
-from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.rapid_decline import with_decline_verdict, with_rapid_decline
-from neutro_screen.rules.severity import severity
+from neutro_screen.rules.counts.anc import count_neutrophils
+from neutro_screen.rules.counts.severity import severity
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.course.rapid_decline import with_decline_verdict, with_rapid_decline
 from neutro_screen.validate import dtypes, in_shape
 from tests.clinic import judged as judged_rows
 

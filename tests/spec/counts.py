@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from neutro_screen.reference import load_reference
-from neutro_screen.rules.severity import severity
+from neutro_screen.rules.counts.severity import severity
 
 #: Day 0 of every table.
 DAY_0 = datetime.fromisoformat("2026-01-01T08:00:00")

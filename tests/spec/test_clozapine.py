@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from neutro_screen.reference import Policy, load_policy
-from neutro_screen.rules.clozapine import load_clozapine_steps, with_clozapine_ladder
+from neutro_screen.rules.course.clozapine import load_clozapine_steps, with_clozapine_ladder
 from tests.spec.counts import DAY_0, column, counts, exposures, people
 
 US = load_policy()

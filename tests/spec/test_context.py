@@ -3,7 +3,7 @@
 import pytest
 
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.context import with_severity_in_context
+from neutro_screen.rules.counts.context import with_severity_in_context
 from tests.spec.counts import column, counts, people
 
 POLICY = load_policy()

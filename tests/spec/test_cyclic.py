@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.cyclic import cyclic_series, false_alarm_probability, periodogram, with_cyclic
+from neutro_screen.rules.course.cyclic import cyclic_series, false_alarm_probability, periodogram, with_cyclic
 from tests.spec.counts import DAY_0, counts, exposures
 
 POLICY = load_policy()

@@ -5,9 +5,9 @@ import pytest
 
 from neutro_schemas import LabResult
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.cytopenia import with_other_lines
-from neutro_screen.rules.specimen_notes import with_mix_up_note
-from neutro_screen.rules.trend import with_baseline, with_significant_fall
+from neutro_screen.rules.counts.cytopenia import with_other_lines
+from neutro_screen.rules.counts.specimen_notes import with_mix_up_note
+from neutro_screen.rules.course.trend import with_baseline, with_significant_fall
 from neutro_screen.validate import dtypes
 from tests.spec.counts import at, column, counts
 

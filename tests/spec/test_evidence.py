@@ -9,9 +9,9 @@ import pytest
 from neutro_schemas import Diagnosis, Event, Evidence, LabResult, Patient
 from neutro_screen.reference import load_policy, load_reference, loinc_check_digit
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.evidence import count_patterns, evidence_per_episode, febrile_neutropenia
-from neutro_screen.rules.severity import severity
+from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia
+from neutro_screen.rules.counts.severity import severity
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 
 REFERENCE, POLICY = load_cause_reference(), load_policy()
 ONSET = datetime(2025, 6, 1, 8)

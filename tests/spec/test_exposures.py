@@ -10,8 +10,8 @@ from neutro_schemas import Medication
 from neutro_screen.reference import FOLDER, load_policy
 from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.reference.drugs import read_drug_tables
-from neutro_screen.rules.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.exposures import exposures_per_patient, lines_not_counted
+from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.causes.exposures import exposures_per_patient, lines_not_counted
 
 TABLES, POLICY, RULES = read_drug_tables(FOLDER), load_policy(), load_cause_reference().rules
 JANUARY = {day: date(2025, 1, day) for day in range(1, 32)}

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 import neutro_screen
-from neutro_screen.merges import (
+from neutro_screen.pipeline.merges import (
     NO_STATEMENTS,
     changed_records,
     crosswalk,

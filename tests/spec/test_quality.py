@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neutro_schemas import LabResult
-from neutro_screen import quality
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.quality import measures as quality
 from neutro_screen.validate import in_shape
 from tests.clinic import judged, screened
 

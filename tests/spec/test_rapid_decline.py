@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
+from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
 from tests.spec.counts import column, counts, exposures
 
 POLICY = load_policy()

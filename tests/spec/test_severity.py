@@ -7,7 +7,7 @@ import pytest
 
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import check_ladder, load_reference, loinc_check_digit
-from neutro_screen.rules.severity import severity, with_every_grade
+from neutro_screen.rules.counts.severity import severity, with_every_grade
 from neutro_screen.text import match_key
 
 VECTORS = Path(__file__).parents[3] / "shared" / "clinical"

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
 from neutro_screen.reference.policy import SilenceRule
-from neutro_screen.silence import laboratory_days, silence_warnings
 from tests.clinic import NIGHT
 
 RULE = load_policy().silence

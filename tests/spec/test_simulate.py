@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
-
-from neutro_screen.simulate import (
+from neutro_simulator import (
     CAUSES,
     Hospital,
     regimen_courses,
@@ -20,11 +18,12 @@ from neutro_screen.simulate import (
     simulate_labs_at_scale,
     write_native,
 )
-from neutro_screen.simulate.dirt import FAULTS
-from neutro_screen.simulate.laboratories import LAB_COLUMNS
-from neutro_screen.simulate.myelosuppression import neutrophils, typical_treatment
-from neutro_screen.simulate.parameters import all_parameters
-from neutro_screen.simulate.truth import rapid_decline_day, shown_by_sampling
+from neutro_simulator.dirt import FAULTS
+from neutro_simulator.laboratories import LAB_COLUMNS
+from neutro_simulator.myelosuppression import neutrophils, typical_treatment
+from neutro_simulator.parameters import all_parameters
+from neutro_simulator.truth import rapid_decline_day, shown_by_sampling
+from polars.testing import assert_frame_equal
 
 AS_OF = datetime(2026, 6, 15, 9, 30, tzinfo=UTC)
 TIME = "%Y-%m-%dT%H:%M:%S"

@@ -11,11 +11,11 @@ from neutro_schemas import DrugSuspect, Evidence, Medication
 from neutro_screen.reference import FOLDER, load_policy, load_reference
 from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.reference.drugs import read_drug_tables
-from neutro_screen.rules.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.exposures import exposures_per_patient
-from neutro_screen.rules.severity import severity
-from neutro_screen.rules.suspects import drug_suspects
+from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.suspects import drug_suspects
+from neutro_screen.rules.counts.severity import severity
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 from neutro_screen.validate import no_rows
 
 TABLES, POLICY, REFERENCE = read_drug_tables(FOLDER), load_policy(), load_cause_reference()

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.reference import load_policy
-from neutro_screen.rules.trend import (
+from neutro_screen.rules.course.trend import (
     is_latest,
     reference_change,
     with_baseline,

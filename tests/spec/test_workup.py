@@ -8,9 +8,9 @@ import pytest
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Evidence, Flag, LabResult, Medication, WorkupStep
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.rules.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.severity import severity
-from neutro_screen.rules.workup import kinds_of_data, pitfalls, workup_steps
+from neutro_screen.rules.counts.severity import severity
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.worklist.workup import kinds_of_data, pitfalls, workup_steps
 
 REFERENCE, POLICY = load_cause_reference(), load_policy()
 ONSET = datetime(2025, 6, 1, 8)

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neutro_screen.backfill import backfill, begun_as_of, chunks_of, manifest_of
 from neutro_screen.errors import ConfigurationError, RefusedInputError, StoreError
-from neutro_screen.pipeline import RunSettings, RunSummary, run
-from neutro_screen.store import SCREENED, lock, read_table, reading
+from neutro_screen.pipeline.backfill import backfill, begun_as_of, chunks_of, manifest_of
+from neutro_screen.pipeline.run import RunSettings, RunSummary, run
+from neutro_screen.store.file import SCREENED, lock, read_table, reading
 from tests.store.test_command import SAMPLE, command
 
 NIGHT = datetime(2026, 11, 22, 2)
@@ -82,8 +82,8 @@ _KILLED = """
 import os, signal, sys
 from datetime import datetime
 from pathlib import Path
-from neutro_screen import backfill as module
-from neutro_screen.pipeline import RunSettings, run
+from neutro_screen.pipeline import backfill as module
+from neutro_screen.pipeline.run import RunSettings, run
 store, labs, others, after = sys.argv[1:]
 done = 0
 def run_and_die(settings):

@@ -13,7 +13,7 @@ SAMPLE = Path(__file__).parents[2] / "sample_data"
 def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the program as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli", *map(str, words)],
+        [sys.executable, "-m", "neutro_screen.cli.app", *map(str, words)],
         capture_output=True,
         text=True,
         cwd=cwd,

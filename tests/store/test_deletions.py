@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from neutro_screen.pipeline import RunSettings, RunSummary, check, moment, run
-from neutro_screen.store import SCREENED
+from neutro_screen.pipeline.run import RunSettings, RunSummary, check, moment, run
+from neutro_screen.store.file import SCREENED
 from tests.formats.test_fhir import observation
 from tests.nights import table
 

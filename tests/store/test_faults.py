@@ -12,10 +12,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.doctor import Finding, examine
+from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.pipeline import moment
-from neutro_screen.store import SCREENED, reading
+from neutro_screen.pipeline.run import moment
+from neutro_screen.store.file import SCREENED, reading
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 NEXT = "2026-11-23T02:00:00"
@@ -43,7 +43,7 @@ def command(store: Path, as_of: str = NEXT) -> list[str]:
     """A night as a process of its own."""
     chart = [word for kind in KINDS for word in (f"--{kind}", str(SAMPLE / f"{kind}.csv"))]
     words = ["run", "--labs", str(SAMPLE / "labs.csv"), *chart, "--store", str(store), "--as-of", as_of]
-    return [sys.executable, "-m", "neutro_screen.cli", *words]
+    return [sys.executable, "-m", "neutro_screen.cli.app", *words]
 
 
 def found(store: Path, check: str, now: str = NIGHT) -> Finding:
@@ -145,9 +145,9 @@ def test_a_folder_that_lost_its_permission_is_told(store: Path) -> None:
 import json, os
 from datetime import datetime
 from pathlib import Path
-from neutro_screen.doctor import examine
+from neutro_screen.admin.doctor import examine
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.store import lock, publishing
+from neutro_screen.store.file import lock, publishing
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

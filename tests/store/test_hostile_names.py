@@ -5,9 +5,9 @@ from pathlib import Path
 
 import duckdb
 
-from neutro_screen.explain import explain_patient
-from neutro_screen.pipeline import RunSettings, run
-from neutro_screen.store import current_worklist, reading, record_review
+from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.store.explain import explain_patient
+from neutro_screen.store.file import current_worklist, reading, record_review
 
 _HOSTILE = """x'); DROP TABLE run; ATTACH 'y.duckdb'; -- "quoted" """.strip()
 

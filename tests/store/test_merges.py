@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from neutro_screen.cli.console import explanation_text
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.explain import explain_patient
-from neutro_screen.pipeline import moment
-from neutro_screen.show import explanation_text
-from neutro_screen.store import SCREENED, reading, record_review
+from neutro_screen.pipeline.run import moment
+from neutro_screen.store.explain import explain_patient
+from neutro_screen.store.file import SCREENED, reading, record_review
 from tests.nights import NIGHT, SAMPLE, night, table
 
 #: Two patients of the sample with low counts, whose records become one.

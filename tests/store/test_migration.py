@@ -6,9 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.cli import app
+from neutro_screen.cli.app import app
 from neutro_screen.errors import StoreError
-from neutro_screen.store import (
+from neutro_screen.store.file import (
     SCHEMA_VERSION,
     SCREENED,
     STORAGE_VERSION,

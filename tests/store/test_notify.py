@@ -10,9 +10,9 @@ from threading import Thread
 
 import pytest
 
+from neutro_screen.admin.notify import Notify, end_of_run, failure, load_notify, send, telling
+from neutro_screen.admin.starter import write_starter
 from neutro_screen.errors import ConfigurationError, StoreError
-from neutro_screen.notify import Notify, end_of_run, failure, load_notify, send, telling
-from neutro_screen.starter import write_starter
 from tests.store.test_command import SAMPLE, command
 
 _KEEP = """

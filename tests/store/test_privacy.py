@@ -13,11 +13,11 @@ import duckdb
 import pytest
 
 from neutro_screen.errors import ConfigurationError, StoreError
-from neutro_screen.past import rebuild
-from neutro_screen.pipeline import moment
-from neutro_screen.pseudonyms import load_pseudonyms
-from neutro_screen.retention import remove
-from neutro_screen.store import SCREENED, TABLES, columns_of, reading, record_review
+from neutro_screen.pipeline.pseudonyms import load_pseudonyms
+from neutro_screen.pipeline.replay import rebuild
+from neutro_screen.pipeline.run import moment
+from neutro_screen.store.file import SCREENED, TABLES, columns_of, reading, record_review
+from neutro_screen.store.retention import remove
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 NEXT = "2026-11-23T02:00:00"
@@ -194,7 +194,7 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
     words += ["--reports", str(kept / "reports"), *(["--max-rejected", "0"] if ending == "refused" else [])]
     environment = os.environ | {"TMPDIR": str(places[1]), "HOME": str(places[2]), "POLARS_TEMP_DIR": str(places[1])}
     process = subprocess.Popen(
-        [sys.executable, "-m", "neutro_screen.cli", *words],
+        [sys.executable, "-m", "neutro_screen.cli.app", *words],
         cwd=places[0], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     if ending.startswith("killed"):

@@ -12,12 +12,12 @@ import polars as pl
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from neutro_screen.backfill import backfill
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
-from neutro_screen.export import export
-from neutro_screen.pipeline import RunSettings, run
-from neutro_screen.store import TABLES
-from neutro_screen.views import VIEWS
+from neutro_screen.pipeline.backfill import backfill
+from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.store.export import export
+from neutro_screen.store.file import TABLES
+from neutro_screen.store.views import VIEWS
 from tests.store.test_backfill import tables
 from tests.store.test_command import SAMPLE, command
 

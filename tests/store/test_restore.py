@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import StoreError
-from neutro_screen.pipeline import RunSettings, run
+from neutro_screen.pipeline.run import RunSettings, run
 from tests.store.test_backfill import tables
 from tests.store.test_command import SAMPLE
 

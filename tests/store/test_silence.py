@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from neutro_screen.show import summary_text
+from neutro_screen.cli.console import summary_text
 from tests.nights import SAMPLE, night, table
 
 

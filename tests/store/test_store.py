@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.pipeline import RunSettings, moment, run
-from neutro_screen.store import SCREENED, TABLES, _is_scattered, lock, publishing, reading
-from neutro_screen.views import VIEWS
+from neutro_screen.pipeline.run import RunSettings, moment, run
+from neutro_screen.store.file import SCREENED, TABLES, _is_scattered, lock, publishing, reading
+from neutro_screen.store.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 
@@ -107,7 +107,7 @@ def test_shuffled_rows_give_byte_identical_tables(store: Path, tmp_path: Path) -
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 def test_one_thread_or_another_engine_gives_the_same_tables(store: Path, tmp_path: Path, engine: str) -> None:
     alone = tmp_path / "s.duckdb"
-    command = [sys.executable, "-m", "neutro_screen.cli", "run", "--store", str(alone), "--as-of", NIGHT]
+    command = [sys.executable, "-m", "neutro_screen.cli.app", "run", "--store", str(alone), "--as-of", NIGHT]
     command += [
         "--labs",
         str(SAMPLE / "labs.csv"),
@@ -216,7 +216,7 @@ def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("neutro_screen.store._synchronise", full)
+    monkeypatch.setattr("neutro_screen.store.file._synchronise", full)
     with pytest.raises(PublishError, match="No space left on device"):
         night(path)
     assert path.read_bytes() == store.read_bytes()
@@ -244,7 +244,7 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
     def fails(*_: object, **__: object) -> Path:
         raise KeyError("SECRET-MRN")
 
-    monkeypatch.setattr("neutro_screen.steps.publish.write_reports", fails)
+    monkeypatch.setattr("neutro_screen.pipeline.publish.write_reports", fails)
     with pytest.raises(PublishError, match="results are in the store") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import StoreError
-from neutro_screen.report import html, write_reports
+from neutro_screen.report import write_reports
 from neutro_screen.report.csv import harmless, spreadsheet_ids
+from neutro_screen.report.html import page as html
 from neutro_screen.report.words import shown
 
 FLAGGED = (

@@ -48,7 +48,7 @@ def test_the_installed_program_screens_the_sample_from_another_folder(wheel: Pat
     program = (
         "import sys; root = sys.argv.pop(2); sys.path = [sys.argv.pop(1)] + [p for p in sys.path if not p.startswith(root) or 'site-packages' in p]; "
         "import neutro_screen; assert neutro_screen.__file__.startswith(sys.path[0]), neutro_screen.__file__; "
-        "from neutro_screen.cli import main; main()"
+        "from neutro_screen.cli.app import main; main()"
     )
     command = [
         sys.executable,

@@ -1,0 +1,35 @@
+"""The commented files that ``neutro-screen init`` writes for a user to edit."""
+
+from pathlib import Path
+from typing import Final
+
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.pipeline.partitions import private_file
+
+_FILES: Final = ("profile.toml", "policy.toml", "notify.toml")
+
+
+def write_starter(folder: Path, sample: Path | None = None) -> list[Path]:
+    """Write the starter files into a folder and return their paths; with a sample file the profile is proposed from it.
+
+    Raises:
+        ConfigurationError: one of them is there already, or the folder cannot be written.
+        NeutroScreenError: the sample cannot be read.
+    """
+    texts = {name: Path(__file__).with_name(name).read_text("utf-8") for name in _FILES}
+    if sample is not None:
+        from neutro_screen.ingest.propose import propose_profile
+
+        texts["profile.toml"] = propose_profile(sample)
+    if taken := [name for name in _FILES if (folder / name).exists()]:
+        raise ConfigurationError(
+            f"is there already: {', '.join(taken)}", where=str(folder), remedy="Name another folder."
+        )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, text in texts.items():
+            with private_file(folder / name, "w") as file:
+                file.write(text)
+    except OSError as error:
+        raise ConfigurationError(f"cannot be written ({error.strerror})", where=str(folder)) from None
+    return [folder / name for name in _FILES]

@@ -1,0 +1,230 @@
+"""What the commands print: plain, 80 columns wide where a terminal is, nothing that needs colour to be understood."""
+
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown
+
+if TYPE_CHECKING:
+    from neutro_screen.pipeline.backfill import BackfillSummary
+    from neutro_screen.pipeline.summary import RunSummary
+
+_WIDTH = 80
+
+
+def count_words(anc: float | None, comparator: str | None) -> str:
+    """A count as it is read: ``410``, ``< 100``, ``unknown``."""
+    if anc is None:
+        return "unknown"
+    return (
+        f"{comparator or ''} {anc:.0f}".strip()
+        if anc >= 10 or anc == int(anc)
+        else f"{comparator or ''} {anc:g}".strip()
+    )
+
+
+def summary_text(summary: "RunSummary") -> str:
+    """The end of a run: the account, who was touched, what is new, where the report is."""
+    a = summary.account
+    listed = sum(summary.priorities.values())
+    lines = [
+        f"run {summary.run_id}",
+        f"rows in {a.rows_in} = accepted {a.accepted} + rejected {a.rejected} + no result {a.no_result} "
+        f"+ duplicate {a.duplicate} + not screened {a.not_screened}",
+        f"patients touched {summary.patients_touched}; newest result {summary.newest_result_at or 'none'} UTC",
+        "low results: " + ", ".join(f"{name} {n}" for name, n in summary.flags.items()),
+        f"worklist {listed}: " + ", ".join(f"{name} {n}" for name, n in summary.priorities.items()),
+        "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
+        f"cannot assess: {summary.cannot_assess} patients",
+    ]
+    lines += [warning_text(warning) for warning in summary.warnings]
+    lines += [f"DRIFT: {words}" for words in summary.drift]
+    if summary.everybody_because:
+        lines.append(f"everybody was screened again: {summary.everybody_because}")
+    if summary.report:
+        lines.append(f"report {summary.report}")
+    return "\n".join(lines)
+
+
+def warning_text(warning: Mapping[str, str | None]) -> str:
+    """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
+    name = (warning["kind"] or "").replace("_", " ").upper()
+    where = f" {warning['lab']}" if warning["lab"] else ""
+    since = f" (last {warning['since']} UTC)" if warning["since"] else ""
+    return f"{name}{where}: {warning['detail']}{since}"
+
+
+def backfill_text(summary: "BackfillSummary") -> str:
+    """The end of a backfill: its chunks, and the last of its runs."""
+    finished = f"{summary.chunks_run} chunks run, {summary.chunks_finished_before} finished before"
+    if summary.last is None:
+        return f"{finished}: nothing to do"
+    return f"{finished}; rows in {summary.rows_in}\n{summary_text(summary.last)}"
+
+
+def quality_text(quality: dict[str, Any]) -> str:
+    """The dry run's counts by file, analyte, disposition and reason."""
+    total = quality["counted"]
+    table = _table("file", "analyte", "disposition", "reason", "rows")
+    for row in quality["quality"]:
+        table.add_row(*_cells(row[name] for name in ("source_file", "analyte", "disposition", "reason", "rows")))
+    return (
+        f"rows in {quality['rows_in']} = accepted {total['accepted']} (repeats included) + rejected {total['rejected']} "
+        f"+ no result {total['no_result']} + not screened {total['not_screened']}\n" + _printed(table)
+    )
+
+
+def worklist_text(rows: pl.DataFrame) -> str:
+    """The worklist as a table, one reason a line."""
+    if not rows.height:
+        return "no open rows (see `SELECT * FROM cannot_assess` for patients whose count cannot be told)"
+    table = _table("priority", "patient", "ANC/µL", "why", "next step")
+    for row in rows.iter_rows(named=True):
+        due = f"\nby {row['next_step_due']:%d %b %H:%M}" if row["next_step_due"] else ""
+        step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else "none on file"
+        told = (
+            f"{PRIORITY_SHAPES[row['priority']]} {row['priority']}",
+            f"{shown(row['patient_id'])}\n{row['change']}",
+            count_words(row["last_anc_cells_per_ul"], row["last_anc_comparator"]),
+            (row["reasons"] or "no reason on file").replace("; ", "\n"),
+            step + due,
+        )
+        table.add_row(*_cells(told))
+    counted = rows.group_by(pl.col("priority").cast(pl.String)).len()
+    numbers = dict(counted.iter_rows())
+    of = ", ".join(f"{numbers[name]} {name}" for name in PRIORITY_SHAPES if name in numbers)
+    head = f"{rows.height} on the worklist of run {rows['run_id'][0]}\n{of}"
+    return f"{head}\n\n{_printed(table)}"
+
+
+def explanation_text(told: dict[str, Any]) -> str:
+    """One patient, section by section."""
+    parts = [f"patient {told['patient_id']}"]
+    for merge in told["merged_into"]:
+        parts.append(
+            f"This record was merged into {merge['survivor_id']}: its results are judged there. "
+            f"neutro-screen explain {merge['survivor_id']} shows the person."
+        )
+    for name, rows in told.items():
+        if name in ("patient_id", "merged_into") or (name == "merged_records" and not rows):
+            continue
+        title = name.replace("_", " ").upper()
+        if not rows:
+            without_list = name == "suspects" and not told["medications"]
+            parts.append(f"{title}: {'no medication list in this extract' if without_list else 'none'}")
+            continue
+        parts.append(f"{title}\n{_section(name, rows)}")
+    return "\n\n".join(parts)
+
+
+_SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "source_rows": ("collected_at", "analyte", "as_sent", "status", "read_from"),
+    "refused_rows": ("collected_at", "analyte", "reason", "read_from"),
+    "no_results": ("collected_at", "analyte", "kind", "read_from"),
+    "anc": ("collected_at", "ANC/µL", "severity", "anc_method", "notes"),
+    "episodes": ("started_at", "ended_at", "nadir/µL", "worst_severity", "status", "reasons"),
+    "flags": ("raised_at", "rule_id", "reason"),
+    "suspects": ("ingredient", "category", "score", "reason"),
+    "evidence": ("category", "rule_id", "strength", "finding"),
+    "workup": ("step", "state", "done_on", "due_on"),
+}
+_LITERATURE: Final = "literature, not this patient's risk: "
+
+
+def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
+    if name == "status":
+        return _standing(rows[0])
+    told = [_readable(name, row) for row in rows]
+    noted = [row["finding"].removeprefix(_LITERATURE) for row in rows if _is_literature(row)]
+    columns = _SHOWN.get(name, tuple(told[0]))
+    table = _table(*columns)
+    for row, source in zip(told, rows, strict=True):
+        if not _is_literature(source):
+            table.add_row(*_cells(row[column] for column in columns))
+    literature = ["", "literature, groups of patients and not this patient's risk:", *_wrapped(noted)] if noted else []
+    return "\n".join([_printed(table) if table.rows else "none of this patient", *literature])
+
+
+def _is_literature(row: Mapping[str, Any]) -> bool:
+    return str(row.get("finding", "")).startswith(_LITERATURE)
+
+
+def _readable(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with the columns that are shown: value and unit, file and row, count and comparator in one cell each."""
+    told = {column: _moment(value, only_day=name == "episodes") for column, value in row.items()}
+    if "source_file" in row:
+        told["read_from"] = f"{row['source_file']}:{row['source_row']}"
+    if name == "source_rows":
+        told["as_sent"] = f"{row['value_text'] or ''} {row['unit_text'] or ''}".strip()
+    if name == "anc":
+        told["ANC/µL"] = count_words(row["anc_cells_per_ul"], row["anc_comparator"])
+        told["anc_method"] = METHODS[row["anc_method"]]
+        told["notes"] = ", ".join(filter(None, ["rapid decline" if row["rapid_decline"] else "", row["notes"]]))
+    if name == "episodes":
+        told["nadir/µL"] = count_words(row["nadir_cells_per_ul"], row["nadir_comparator"])
+    if name == "suspects":
+        told["reason"] = row["reason"].removeprefix(f"{row['ingredient']}: ")
+    return told
+
+
+def _moment(value: Any, only_day: bool = False) -> Any:
+    return (
+        f"{value:%Y-%m-%d}"
+        if isinstance(value, datetime) and only_day
+        else (f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value)
+    )
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    """Where the patient stands, in three lines."""
+    priority = row["priority"]
+    step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else None
+    lines = [
+        f"{PRIORITY_SHAPES[priority]} {priority}: {row['reasons'] or 'no reason on file'}"
+        if priority
+        else "no priority",
+        f"ANC {count_words(row['last_anc_cells_per_ul'], row['last_anc_comparator'])} /µL on "
+        f"{_moment(row['last_collected_at'])}, {row['current_severity'] or 'severity cannot be told'}; "
+        f"lowest ever {count_words(row['nadir_cells_per_ul'], row['nadir_comparator'])}, worst {row['worst_severity'] or 'unknown'}",
+        f"episode {row['episode_status'] or 'none'}; next step {step or 'none'}"
+        + (f" by {_moment(row['next_step_due'])}" if row["next_step_due"] else "")
+        + (f"; first suspect {row['top_suspect']}" if row["top_suspect"] else ""),
+    ]
+    return "\n".join(_wrapped(lines, bullet=""))
+
+
+def _wrapped(lines: Iterable[str], bullet: str = "- ") -> list[str]:
+    return [textwrap.fill(bullet + line, _WIDTH, subsequent_indent="  ") for line in lines]
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
+    for column in columns:
+        table.add_column(
+            column.replace("_at", "").replace("_", " "), overflow="fold", justify="right" if "/µL" in column else "left"
+        )
+    return table
+
+
+def _cells(values: Iterable[Any]) -> list[str]:
+    return ["" if value is None else escape(_seen(str(value))) for value in values]
+
+
+def _seen(text: str) -> str:
+    """Nothing that moves the cursor or turns the direction of reading; line breaks are ours."""
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def _printed(table: Table) -> str:
+    text = io.StringIO()
+    Console(file=text, width=_WIDTH).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")

@@ -1,0 +1,1 @@
+"""One module a format, found in ``neutro_screen.ingest.READERS``."""

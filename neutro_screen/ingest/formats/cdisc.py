@@ -1,0 +1,271 @@
+"""CDISC SDTM: LB, CM, EX and DM as SAS transport files (XPT) or Dataset-JSON 1.1, plain or as NDJSON.
+
+XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import ROWS_A_PIECE
+from neutro_screen.ingest.files import head_of, private_folder, unpacked
+from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.layout import Table, kept_local_code, refused_text
+from neutro_screen.ingest.profile import Profile
+
+_LARGEST_DOCUMENT: Final = 512 << 20
+_LARGEST_HEADER: Final = 16 << 20
+_XPT_HEADER: Final = b"HEADER RECORD*******LIB"
+_JSON_MARK: Final = b'"datasetJSONVersion"'
+#: Of each domain: the columns that must be there, and those that are read where they are.
+DOMAINS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "LB": (
+        ("USUBJID", "LBTESTCD"),
+        ("LBTEST", "LBORRES", "LBORRESU", "LBORNRLO", "LBORNRHI", "LBSTRESC", "LBSTRESN", "LBSTRESU", "LBSTNRLO",
+         "LBSTNRHI", "LBSTAT", "LBREASND", "LBSPEC", "LBSPCCND", "LBLOINC", "LBREFID", "LBNAM", "LBDTC"),
+    ),
+    "CM": (
+        ("USUBJID", "CMTRT"),
+        ("CMDECOD", "CMCLASCD", "CMDOSE", "CMDOSTXT", "CMDOSU", "CMROUTE", "CMSTDTC", "CMENDTC", "CMSTAT", "CMOCCUR"),
+    ),
+    "EX": (("USUBJID", "EXTRT"), ("EXDOSE", "EXDOSU", "EXROUTE", "EXSTDTC", "EXENDTC")),
+    "DM": (("USUBJID", "SEX"), ("BRTHDTC", "ETHNIC")),
+}  # fmt: skip
+_KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
+
+
+def recognises(path: Path) -> bool:
+    """A SAS transport file or Dataset-JSON, or a folder with an LB dataset of either kind."""
+    if path.is_dir():
+        return any(_domain_by_name(file) == "LB" and recognises(file) for file in _files(path))
+    head = head_of(path)
+    return head.startswith(_XPT_HEADER) or _JSON_MARK in head
+
+
+def read_cdisc(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout and in pieces.
+
+    The original result and unit (LBORRES) go before the standardised one. LBSTAT "NOT DONE" stands for the value.
+    With ``lab`` it brings every kind that is there, else only the one asked for.
+
+    Raises:
+        ConfigurationError: an XPT file and pyreadstat is not installed.
+        UnreadableInputError: damaged, or a Dataset-JSON document of more than 512 MB.
+        RefusedInputError: the dataset is none of the four domains, or lacks required columns.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    is_there = False
+    for file in files:
+        name = _domain_by_name(file)
+        if path.is_dir() and (name not in DOMAINS or not recognises(file)):
+            continue
+        for domain, table in _read(file):
+            if kind in ("lab", _KINDS[domain]):
+                is_there = True
+                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))
+    if not is_there:
+        raise UnreadableInputError(f"holds no SDTM dataset of the kind {kind}", where=path.name)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.is_file())
+
+
+def _domain_by_name(file: Path) -> str:
+    return file.name.split(".")[0].upper()[:2]
+
+
+def _read(file: Path) -> Iterator[tuple[str, Table]]:
+    """Pieces of a dataset with its domain; a dataset without rows is one piece."""
+    with private_folder() as folder:
+        text = unpacked(file, folder)
+        is_transport = head_of(text).startswith(_XPT_HEADER)
+        for table in _read_xpt(file, text) if is_transport else _read_json(file, text):
+            yield _in_domain(file, table)
+
+
+def _in_domain(file: Path, table: Table) -> tuple[str, Table]:
+    rows = table.rows.rename({column: column.upper() for column in table.rows.columns if column != "source_row"})
+    domain = next(
+        (name for name, (required, _) in DOMAINS.items() if set(required) <= set(rows.columns)), _domain_by_name(file)
+    )
+    if domain not in DOMAINS:
+        raise RefusedInputError("is none of the SDTM domains LB, CM, EX, DM", where=file.name)
+    required, optional = DOMAINS[domain]
+    if missing := [column for column in required if column not in rows.columns]:
+        raise RefusedInputError(f"columns of SDTM {domain} missing: {', '.join(missing)}", where=file.name)
+    texts = [
+        pl.col(column).str.strip_chars().replace("", None)
+        if column in rows.columns
+        else pl.lit(None, pl.String).alias(column)
+        for column in (*required, *optional)
+    ]
+    return domain, table._replace(rows=rows.select(*texts, "source_row"))
+
+
+def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
+    try:
+        import pyreadstat
+    except ImportError:
+        raise ConfigurationError(
+            "SAS transport files need pyreadstat", remedy="pip install 'neutro-screen[cdisc]'"
+        ) from None
+    done, more = 0, True
+    while more:
+        try:
+            columns, _ = pyreadstat.read_xport(
+                text, output_format="dict", disable_datetime_conversion=True, row_offset=done, row_limit=ROWS_A_PIECE
+            )
+        except (
+            Exception
+        ):  # pyreadstat raises its own error, OSError, ValueError or UnicodeDecodeError: all mean the same
+            raise UnreadableInputError("is not a readable SAS transport file", where=file.name) from None
+        if not isinstance(columns, dict):
+            raise TypeError("pyreadstat did not give a dict")
+        texts = {str(name): _texts(values) for name, values in columns.items()}
+        frame = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
+        more = frame.height == ROWS_A_PIECE
+        if frame.height or not done:
+            yield _table(file, frame, range(done + 1, done + frame.height + 1))
+        done += frame.height
+
+
+def _read_json(file: Path, text: Path) -> Iterator[Table]:
+    """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
+    try:
+        with text.open(encoding="utf-8-sig") as lines:
+            first = lines.readline(_LARGEST_HEADER)
+            try:
+                document = json.loads(first)
+            except ValueError:
+                if text.stat().st_size > _LARGEST_DOCUMENT:
+                    raise UnreadableInputError(
+                        "a Dataset-JSON document of more than 512 MB", where=file.name, remedy="Use its NDJSON form."
+                    ) from None
+                document = json.loads(first + lines.read())
+            names = [column["name"] for column in document["columns"]]
+            if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+                raise RefusedInputError("column names are missing or stand twice", where=file.name)
+            sent = (
+                ((number, "", row) for number, row in enumerate(document["rows"], start=1))
+                if "rows" in document
+                else ((number, line, _json(line)) for number, line in enumerate(lines, start=2) if line.strip())
+            )
+            piece, is_first = list(islice(sent, ROWS_A_PIECE)), True
+            while piece or is_first:
+                yield _json_table(file, names, piece)
+                piece, is_first = list(islice(sent, ROWS_A_PIECE)), False
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
+
+
+def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) -> Table:
+    """Rows with their numbers and lines; what is no list of the right length becomes refused."""
+    fitting = [isinstance(row, list) and len(row) == len(names) for _, _, row in sent]
+    rows = [row for (_, _, row), fits in zip(sent, fitting, strict=True) if fits]
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    texts = {name: _texts(column) for name, column in zip(names, columns, strict=True)}
+    frame = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String))
+    refused = [
+        Refused(file.name, number, "ragged_line", refused_text(line or repr(row)))
+        for (number, line, row), fits in zip(sent, fitting, strict=True)
+        if not fits
+    ]
+    numbers = [number for (number, _, _), fits in zip(sent, fitting, strict=True) if fits]
+    return _table(file, frame, numbers)._replace(refused=refused)
+
+
+def _json(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+    """A column as text; one that is text already stays as it is."""
+    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, list | dict):
+        return None
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> Table:
+    return Table(file, frame.with_columns(pl.Series("source_row", numbers, dtype=pl.Int64)))
+
+
+def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    is_original = pl.col("LBORRES").is_not_null()
+    is_not_done = pl.col("LBSTAT").str.to_uppercase() == "NOT DONE"
+
+    def result(original: str, *standard: str) -> pl.Expr:
+        return pl.when(is_original).then(original).otherwise(pl.coalesce(*standard))
+
+    local = kept_local_code(pl.col("LBTESTCD").str.to_lowercase(), profile)
+    return rows.rename({"LBLOINC": "loinc"}).select(
+        "loinc",
+        "source_row",
+        patient_id="USUBJID",
+        specimen_id="LBREFID",
+        collected_at="LBDTC",
+        analyte_name="LBTEST",
+        code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
+        local_code=local,
+        value=pl.coalesce(result("LBORRES", "LBSTRESC", "LBSTRESN"), pl.when(is_not_done).then(pl.lit("NOT DONE"))),
+        unit=result("LBORRESU", "LBSTRESU"),
+        reference_low=result("LBORNRLO", "LBSTNRLO"),
+        reference_high=result("LBORNRHI", "LBSTNRHI"),
+        specimen_type="LBSPEC",
+        lab="LBNAM",
+        comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
+    )
+
+
+def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """CMOCCUR "N" and CMSTAT "NOT DONE" say that it was not taken; CMDECOD goes before the verbatim CMTRT."""
+    return rows.select(
+        "source_row",
+        patient_id="USUBJID",
+        drug_name=pl.coalesce("CMDECOD", "CMTRT"),
+        atc_code="CMCLASCD",
+        start_date="CMSTDTC",
+        end_date="CMENDTC",
+        route="CMROUTE",
+        dose=pl.coalesce("CMDOSE", "CMDOSTXT"),
+        dose_unit="CMDOSU",
+        status=pl.when(pl.col("CMOCCUR").str.to_uppercase() == "N").then(pl.lit("not taken"))
+        .when(pl.col("CMSTAT").str.to_uppercase() == "NOT DONE").then(pl.lit("not done")),
+    )  # fmt: skip
+
+
+def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    return rows.select(
+        "source_row",
+        patient_id="USUBJID",
+        drug_name="EXTRT",
+        start_date="EXSTDTC",
+        end_date=pl.coalesce("EXENDTC", "EXSTDTC"),
+        route="EXROUTE",
+        dose="EXDOSE",
+        dose_unit="EXDOSU",
+    )
+
+
+def _patient_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    return rows.select("source_row", patient_id="USUBJID", birth_date="BRTHDTC", sex="SEX", ethnicity="ETHNIC")
+
+
+_ROWS: Final[dict[str, Callable[[pl.DataFrame, Profile], pl.DataFrame]]] = {
+    "LB": _lab_rows,
+    "CM": _medication_rows,
+    "EX": _exposure_rows,
+    "DM": _patient_rows,
+}

@@ -1,0 +1,319 @@
+"""OMOP CDM 5.4: a folder of CSV or Parquet files, or a DuckDB file.
+
+Tables measurement, drug_exposure, person, condition_occurrence and, where it is there, concept. OMOP keeps neither a
+result's status nor its specimen: corrections were resolved or lost when it was filled, and results belong together by
+their time.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import ROWS_A_PIECE
+from neutro_screen.ingest.formats.delimited import read_columns
+from neutro_screen.ingest.formats.parquet import text_columns
+from neutro_screen.ingest.frames import Kind
+from neutro_screen.ingest.layout import LOINC_NUMBER, Table, kept_local_code
+from neutro_screen.ingest.profile import Profile
+
+#: Of each table: the columns that must be there, and those that are read where they are.
+TABLES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "measurement": (
+        ("person_id", "measurement_concept_id", "measurement_date"),
+        ("measurement_datetime", "operator_concept_id", "value_as_number", "unit_concept_id", "range_low", "range_high",
+         "measurement_source_value", "unit_source_value", "value_source_value"),
+    ),
+    "drug_exposure": (
+        ("person_id", "drug_concept_id", "drug_exposure_start_date"),
+        ("drug_exposure_end_date", "verbatim_end_date", "drug_source_value", "route_source_value", "route_concept_id",
+         "dose_unit_source_value", "quantity"),
+    ),
+    "person": (
+        ("person_id", "year_of_birth"),
+        ("month_of_birth", "day_of_birth", "gender_concept_id", "gender_source_value", "ethnicity_source_value"),
+    ),
+    "condition_occurrence": (
+        ("person_id", "condition_concept_id"),
+        ("condition_start_date", "condition_source_value", "condition_source_concept_id"),
+    ),
+    "concept": (("concept_id", "concept_name", "vocabulary_id", "concept_code"), ()),
+}  # fmt: skip
+KINDS_OF_TABLES: Final[dict[str, Kind]] = {
+    "measurement": "lab", "drug_exposure": "medication", "person": "patient", "condition_occurrence": "diagnosis",
+}  # fmt: skip
+#: operator_concept_id -> comparator (4172703, equal, says nothing).
+OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
+_GENDERS: Final = {"8507": "male", "8532": "female"}
+_DIAGNOSIS_VOCABULARIES: Final = ("ICD10", "ICD10CM", "ICD10GM", "ICD9CM", "SNOMED")
+_DATABASES: Final = (".duckdb", ".ddb")
+_SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+
+
+def recognises(path: Path) -> bool:
+    """A folder with measurement and person, or a DuckDB file."""
+    if path.is_dir():
+        return all(_find(path, name) is not None for name in ("measurement", "person"))
+    return path.suffix.lower() in _DATABASES
+
+
+def read_omop(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+    """Read the folder or database; with ``lab`` it brings every kind that is there, else the one asked for.
+
+    A measurement's unit is that of unit_concept_id, in which value_as_number is, else unit_source_value. Where there is
+    no number the text of value_source_value is taken. A concept id of 0 falls back on the source's own words.
+
+    Raises:
+        UnreadableInputError: a table is missing, unreadable, or the file is no DuckDB database.
+        RefusedInputError: a table lacks required columns of OMOP.
+    """
+    source = _Database(path) if path.is_file() else _Folder(path)
+    concepts = _concepts(source)
+    is_there = False
+    for name, its_kind in KINDS_OF_TABLES.items():
+        if kind not in ("lab", its_kind):
+            continue
+        pieces = source.pieces(name)
+        if pieces is None:
+            if its_kind == kind:
+                raise UnreadableInputError(f"the table {name} is missing", where=path.name)
+            continue
+        is_there = True
+        for table in pieces:
+            rows = _ROWS[name](table.rows, concepts, profile)
+            yield its_kind, table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
+    if not is_there:
+        raise UnreadableInputError(f"OMOP holds nothing of the kind {kind}", where=path.name)
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pieces(self, name: str) -> Iterator[Table] | None:
+        """A table with lower-case text columns; optional ones that are not there are null. None: there is none."""
+        path = _find(self.path, name)
+        if path is None:
+            return None
+        columns = {*TABLES[name][0], *TABLES[name][1]}
+        either_case = columns | {column.upper() for column in columns}
+        read = text_columns if path.suffix == ".parquet" else read_columns
+        return (piece._replace(rows=_columns_of(name, piece.rows, path.name)) for piece in read(path, either_case))
+
+
+class _Database:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pieces(self, name: str) -> Iterator[Table] | None:
+        """As for a folder; the schema is the first that has the table."""
+        with self._opened() as database:
+            place, columns = _place(database, name)
+        return self._read(name, place, columns) if place else None
+
+    @contextmanager
+    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            with duckdb.connect(
+                str(self.path), read_only=True, config={"autoinstall_known_extensions": False}
+            ) as database:
+                database.execute("SET enable_external_access = false")
+                yield database
+        except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
+            raise UnreadableInputError("is not a readable DuckDB database", where=self.path.name) from None
+
+    def _read(self, name: str, place: str, columns: list[str]) -> Iterator[Table]:
+        listed = ", ".join(f"CAST({_quoted(column)} AS VARCHAR) AS {_quoted(column)}" for column in columns)
+        done, where = 0, f"{self.path.name} {name}"
+        with self._opened() as database:
+            used = self._used_concepts(database) if "concept_id" in columns else ""
+            batches = database.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_PIECE)
+            empty = pl.DataFrame(pl.from_arrow(batches.schema.empty_table()))
+            for rows in chain((pl.DataFrame(pl.from_arrow(batch)) for batch in batches), [empty]):
+                if rows.height or not done:
+                    numbers = pl.int_range(done + 1, done + rows.height + 1, dtype=pl.Int64)
+                    yield Table(self.path, _columns_of(name, rows.with_columns(source_row=numbers), where))
+                done += rows.height
+
+    def _used_concepts(self, database: duckdb.DuckDBPyConnection) -> str:
+        """A clause for the concepts that some table names: a vocabulary has millions that none does."""
+        named = []
+        for name in KINDS_OF_TABLES:
+            place, columns = _place(database, name)
+            # Databases that were spreadsheets have 3000905.0 for 3000905.
+            named += [
+                f"SELECT regexp_replace(CAST({_quoted(column)} AS VARCHAR), '\\.0+$', '') FROM {place}"
+                for column in columns
+                if column.lower().endswith("concept_id")
+            ]
+        return f"WHERE CAST(concept_id AS VARCHAR) IN ({' UNION '.join(named)})" if named else ""
+
+
+def _place(database: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[str]]:
+    """The quoted name of a table and those of its columns that are read; blank where there is none."""
+    found = database.execute(
+        "SELECT table_catalog, table_schema, table_name, column_name FROM information_schema.columns "
+        "WHERE table_catalog = current_database() AND lower(table_name) = ? ORDER BY table_schema, ordinal_position",
+        [name],
+    ).fetchall()
+    if not found:
+        return "", []
+    place, wanted = found[0][:3], {*TABLES[name][0], *TABLES[name][1]}
+    columns = [row[3] for row in found if row[:3] == place and row[3].lower() in wanted]
+    # A CDM named after its schema (cdm.cdm) needs the full path.
+    return ".".join(_quoted(part) for part in place), columns
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def _columns_of(name: str, rows: pl.DataFrame, where: str) -> pl.DataFrame:
+    required, optional = TABLES[name]
+    rows = rows.rename({column: column.lower() for column in rows.columns if column.lower() in {*required, *optional}})
+    if missing := [column for column in required if column not in rows.columns]:
+        raise RefusedInputError(f"columns of OMOP missing: {', '.join(missing)}", where=where)
+    texts = [
+        pl.col(column).replace("", None) if column in rows.columns else pl.lit(None, pl.String).alias(column)
+        for column in (*required, *optional)
+    ]
+    return rows.select(*texts, "source_row")
+
+
+def _concepts(source: _Folder | _Database) -> pl.DataFrame:
+    pieces = source.pieces("concept")
+    if pieces is None:
+        return pl.DataFrame(schema=dict.fromkeys(TABLES["concept"][0], pl.String))
+    rows = pl.concat(table.rows for table in pieces)
+    return rows.drop("source_row").unique("concept_id", keep="first", maintain_order=True)
+
+
+def _with_concept(rows: pl.DataFrame, column: str, concepts: pl.DataFrame, prefix: str) -> pl.DataFrame:
+    """Add name, vocabulary and code of the concept that ``column`` names; concept 0 is none."""
+    named = concepts.select(
+        "concept_id",
+        pl.col("concept_name").alias(f"{prefix}_name"),
+        pl.col("vocabulary_id").alias(f"{prefix}_vocabulary"),
+        pl.col("concept_code").alias(f"{prefix}_code"),
+    ).filter(pl.col("concept_id") != "0")
+    return rows.join(named, left_on=column, right_on="concept_id", how="left", maintain_order="left")
+
+
+def _whole(column: str) -> pl.Expr:
+    """A concept id as text; databases and spreadsheets make 3000905.0 of it. Zero is no concept."""
+    return pl.col(column).str.strip_chars().str.replace(r"\.0+$", "").replace("0", None)
+
+
+def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    ids = ("measurement_concept_id", "operator_concept_id", "unit_concept_id")
+    rows = rows.with_columns(_whole(column) for column in ids)
+    rows = _with_concept(rows, "measurement_concept_id", concepts, "test")
+    rows = _with_concept(rows, "unit_concept_id", concepts, "unit")
+    source = pl.col("measurement_source_value").str.strip_chars()
+    rows = rows.with_columns(
+        loinc=pl.coalesce(
+            pl.when(pl.col("test_vocabulary") == "LOINC").then("test_code"),
+            pl.when(pl.col("measurement_concept_id").is_null()).then(source.str.extract(f"({LOINC_NUMBER})")),
+        )
+    )
+    local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
+    said = pl.col("value_source_value").str.strip_chars()
+    comparator = pl.coalesce(
+        pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String),
+        said.str.extract(r"^(<=|>=|<|>)"),
+        pl.lit(""),
+    )
+    return rows.select(
+        "loinc",
+        "source_row",
+        patient_id="person_id",
+        collected_at=pl.coalesce("measurement_datetime", "measurement_date"),
+        analyte_name=pl.coalesce("test_name", source),
+        code_system=pl.when(local.is_not_null() & pl.col("measurement_concept_id").is_not_null())
+        .then(pl.lit("omop_concept_id")),
+        local_code=local,
+        value=pl.when(pl.col("value_as_number").is_not_null())
+        .then(pl.concat_str(comparator, "value_as_number")).otherwise(said),
+        unit=pl.coalesce(
+            "unit_code",
+            pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String),
+            "unit_source_value",
+        ),
+        reference_low="range_low",
+        reference_high="range_high",
+    )  # fmt: skip
+
+
+def _medication_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    rows = rows.with_columns(_whole(column) for column in ("drug_concept_id", "route_concept_id"))
+    rows = _with_concept(rows, "drug_concept_id", concepts, "drug")
+    rows = _with_concept(rows, "route_concept_id", concepts, "route")
+    return rows.select(
+        "source_row",
+        patient_id="person_id",
+        drug_name=pl.coalesce("drug_name", "drug_source_value"),
+        atc_code=pl.when(pl.col("drug_vocabulary") == "ATC").then("drug_code"),
+        rxcui=pl.when(pl.col("drug_vocabulary") == "RxNorm").then("drug_code"),
+        start_date="drug_exposure_start_date",
+        end_date=pl.coalesce("verbatim_end_date", "drug_exposure_end_date"),
+        route=pl.coalesce("route_source_value", "route_name"),
+        dose="quantity",
+        dose_unit="dose_unit_source_value",
+    )
+
+
+def _patient_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    year, month, day = (_whole(column).str.zfill(2) for column in ("year_of_birth", "month_of_birth", "day_of_birth"))
+    born = pl.coalesce(pl.concat_str(year, month, day, separator="-"), pl.concat_str(year, month, separator="-"), year)
+    return rows.select(
+        "source_row",
+        patient_id="person_id",
+        birth_date=born,
+        sex=pl.coalesce(_whole("gender_concept_id").replace_strict(_GENDERS, default=None), "gender_source_value"),
+        ethnicity="ethnicity_source_value",
+    )
+
+
+def _diagnosis_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """The source's own coding, and the standard concept where that is in a diagnosis vocabulary."""
+    rows = rows.with_columns(_whole(column) for column in ("condition_concept_id", "condition_source_concept_id"))
+    rows = _with_concept(rows, "condition_source_concept_id", concepts, "own")
+    rows = _with_concept(rows, "condition_concept_id", concepts, "standard")
+    shared = {
+        "patient_id": pl.col("person_id"),
+        "date": pl.col("condition_start_date"),
+        "source_row": pl.col("source_row"),
+    }
+    own = rows.select(code=pl.coalesce("own_code", "condition_source_value"), system="own_vocabulary", **shared)
+    standard = rows.filter(pl.col("standard_vocabulary").is_in(_DIAGNOSIS_VOCABULARIES)).select(
+        code="standard_code", system="standard_vocabulary", **shared
+    )
+    both = pl.concat([own, standard]).filter(pl.col("code").is_not_null())
+    return both.unique(maintain_order=True, keep="first").sort("source_row", maintain_order=True)
+
+
+_ROWS: Final = {
+    "measurement": _lab_rows,
+    "drug_exposure": _medication_rows,
+    "person": _patient_rows,
+    "condition_occurrence": _diagnosis_rows,
+}
+
+
+@cache
+def _units() -> dict[str, str]:
+    """Unit concepts of blood counts, for a source without its concept table."""
+    table = pl.read_csv(Path(__file__).parent / "omop_units.csv", infer_schema=False)
+    return dict(table.select("concept_id", "unit").iter_rows())
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    spelled = (f"{each}{suffix}" for each in (name, name.upper()) for suffix in _SUFFIXES)
+    return next((path for file in spelled if (path := folder / file).is_file()), None)

@@ -1,0 +1,1 @@
+"""The run under Prefect: tasks and serving. ``flows/`` imports it."""

@@ -1,0 +1,119 @@
+"""The steps of a run as Prefect tasks, shared by the flows. They hand on a folder's path and counts, never rows.
+
+Here and not in ``flows/``: a worker of a cluster finds a task by the name of its module, so it must be in the package.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from prefect import task
+from prefect.futures import PrefectFuture
+
+from neutro_screen.errors import PublishError
+from neutro_screen.orchestration.serve import BACK_OFF_SECONDS, may_pass
+from neutro_screen.pipeline.partitions import Workspace, working_folder
+from neutro_screen.pipeline.run import (
+    PART_STEPS,
+    RunSettings,
+    RunSummary,
+    history_step,
+    ingest_step,
+    publish_step,
+    screen_step,
+    survey_step,
+    validate_step,
+)
+from neutro_screen.store.file import lock
+
+Counts = dict[str, int]
+#: Nothing that a task returns is kept; reading and publishing are tried again.
+_KEPT: Final[dict[str, Any]] = {"persist_result": False}
+_TRIED_AGAIN: Final[dict[str, Any]] = _KEPT | {
+    "retries": len(BACK_OFF_SECONDS), "retry_delay_seconds": BACK_OFF_SECONDS, "retry_condition_fn": may_pass,
+}  # fmt: skip
+
+
+@task(**_TRIED_AGAIN)
+def ingest(settings: RunSettings, work: str) -> Counts:
+    """Read all inputs into the canonical frames."""
+    return ingest_step(settings, Workspace(Path(work)))
+
+
+@task(**_KEPT)
+def survey(settings: RunSettings, work: str, parts: int | None = None) -> Counts:
+    """Look at the store: who has to be screened again, and in how many parts (at least ``parts``)."""
+    workspace = Workspace(Path(work))
+    told = survey_step(settings, workspace)
+    if parts is not None and parts > told["parts"]:
+        workspace.divide(parts, 1)
+        told["parts"] = len(workspace.parts)
+    return told
+
+
+@task(**_KEPT)
+def validate(settings: RunSettings, work: str, part: int) -> Counts:
+    """Judge every row; split accepted from refused."""
+    return validate_step(settings, Workspace(Path(work)), part)
+
+
+@task(**_KEPT)
+def history(settings: RunSettings, work: str, part: int) -> Counts:
+    """Merge with what the store holds of the touched patients."""
+    return history_step(settings, Workspace(Path(work)), part)
+
+
+@task(**_KEPT)
+def screen(settings: RunSettings, work: str, part: int) -> Counts:
+    """Apply the rules."""
+    return screen_step(settings, Workspace(Path(work)), part)
+
+
+@task(**_TRIED_AGAIN, task_run_name="part-{part}")
+def whole_part(settings: RunSettings, work: str, part: int) -> Counts:
+    """Validate, history and screen for one part, on any machine that sees the store and the work folder.
+
+    Taken twice, by a second worker after the first was lost, it writes the same files again.
+    """
+    told: Counts = {"part": part}
+    for step in PART_STEPS:
+        told |= step(settings, Workspace(Path(work)), part)
+    return told
+
+
+@task(**_TRIED_AGAIN)
+def publish(settings: RunSettings, work: str) -> RunSummary:
+    """Put the results in place and write the reports."""
+    return publish_step(settings, Workspace(Path(work)))
+
+
+def run_step_by_step(settings: RunSettings) -> RunSummary:
+    """A run as tasks one after the other, every step of every part to be seen."""
+    with lock(settings.store), working_folder(settings.store) as folder:
+        work = str(folder)
+        ingest(settings, work)
+        for part in range(survey(settings, work)["parts"]):
+            for step in (validate, history, screen):
+                step(settings, work, part)
+        return publish(settings, work)
+
+
+def run_parts_at_once(parts: int | None = None) -> Callable[[RunSettings], RunSummary]:
+    """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
+
+    Raises:
+        PublishError: a part is missing from what the workers told: nothing is published.
+    """
+
+    def run(settings: RunSettings) -> RunSummary:
+        with lock(settings.store), working_folder(settings.store) as folder:
+            work = str(folder)
+            ingest(settings, work)
+            numbers = list(range(survey(settings, work, parts)["parts"]))
+            futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
+            told = [future.result()["part"] for future in futures]
+            if told != numbers:
+                raise PublishError(f"{len(numbers)} parts were given out and {len(set(told))} came back")
+            return publish(settings, work)
+
+    return run

@@ -1,0 +1,1 @@
+"""A run, one module a step; ``run.py`` takes them in order."""

@@ -1,0 +1,90 @@
+"""The quality of a run's data: what is counted and measured, what drifted, and when a run is refused for it."""
+
+from typing import Final
+
+import polars as pl
+from duckdb import DuckDBPyConnection
+
+from neutro_schemas.store import QualityCount
+from neutro_screen.errors import RefusedInputError
+from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.summary import Account
+from neutro_screen.quality.drift import quality_drift
+from neutro_screen.quality.measures import merged, quality_counts, quality_measures
+from neutro_screen.reference import load_policy
+from neutro_screen.store.file import insert, read_table, reading
+from neutro_screen.validate import dtypes
+
+
+def publish_quality(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> tuple[str, ...]:
+    """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
+    run_id, counts = work.noted("run_id"), _quality_totals(work)
+    measures = quality_measures(counts, run_id)
+    drift = _drift(connection, settings, measures, run_id)
+    insert(connection, "quality_count", quality_rows(work, counts, run_id))
+    insert(connection, "quality_measure", measures)
+    insert(connection, "quality_drift", drift)
+    return tuple(drift["words"])
+
+
+def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
+    names = [row for part in work.parts for row in work.noted("unmatched_drugs", part)]
+    drugs = pl.DataFrame(names, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+    keys = [name for name in drugs.columns if name != "rows"]
+    return pl.concat(
+        [
+            quality_counts(counts, run_id),
+            drugs.group_by(keys).agg(pl.col("rows").sum()).select(drugs.columns).sort(keys),
+        ]
+    )
+
+
+def _quality_totals(work: Workspace) -> pl.DataFrame:
+    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
+
+
+def _drift(connection: DuckDBPyConnection, settings: RunSettings, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    policy = load_policy(settings.policy)
+    before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
+    return quality_drift(measures, before, run_id, policy)
+
+
+def _drift_in_words(settings: RunSettings, work: Workspace) -> list[str]:
+    """What drifted in a run that will not be published."""
+    if not settings.store.exists():
+        return []
+    run_id = work.noted("run_id")
+    with reading(settings.store) as connection:
+        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+    return drift["words"].to_list()
+
+
+#: What the laboratories sent in the last runs of earlier nights; of several runs for one night the latest.
+_LAST_MEASURES: Final = (
+    "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "
+    "FROM run WHERE as_of < $as_of QUALIFY row_number() OVER "
+    "(PARTITION BY as_of ORDER BY started_at DESC, run_id DESC) = 1) ORDER BY as_of DESC LIMIT $runs)"
+)
+
+
+def check_share(account: Account, settings: RunSettings, work: Workspace) -> None:
+    """Refuse a run of which too much was refused.
+
+    Raises:
+        RefusedInputError: more than ``max_rejected`` of the screened rows were; a laboratory that changed its units
+            overnight can do that to a whole run, so the message names what drifted.
+    """
+    screened = account.rows_in - account.not_screened
+    if screened and account.rejected / screened > settings.max_rejected:
+        raise RefusedInputError(
+            f"{account.rejected} of {screened} screened laboratory rows would be refused "
+            f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            + "`neutro-screen check` lists the reasons. Nothing was published.",
+        )
+
+
+#: Findings in the message of a refused run.
+_MOST_NAMED: Final = 3

@@ -1,0 +1,48 @@
+"""The history step: what is new in a part, and the full history of every patient it touches."""
+
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.pipeline.merges import new_statements, with_members, with_survivor
+from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
+from neutro_screen.store.file import read_table, reading
+
+
+def history_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+    """Drop what the store already holds and fetch the full history of every patient of a part that is touched.
+
+    Touched are the patients with a new row of any kind and those that ``survey_step`` recalled.
+    """
+    tonight = {name: distinct(work.get(name, part), name) for name in HISTORY}
+    recalled = work.rows("recalled", part)
+    candidates = with_members(pl.concat([patients_of(tonight.values()), recalled]), work.survivors)
+    stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
+    if settings.store.exists():
+        with reading(settings.store) as connection:
+            connection.register("candidate", candidates)
+            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
+            refuted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
+            stored["lab_result"] = pl.concat([stored["lab_result"], refuted])
+    for name, frame in tonight.items():
+        added = of_run(_not_in(frame, stored[name], identity(name)), work)
+        if name == "patient":  # a merge that was undone may be made again by a row that is known
+            said = new_statements(of_run(frame, work), work.get("statement_before"))
+            added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
+        work.put(f"new_{name}", added, part)
+        work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]), part)
+    changed = [patients_of(work.get(f"new_{name}", part) for name in HISTORY), recalled]
+    touched = with_members(pl.concat(changed), work.survivors)
+    work.put("touched", touched, part)
+    people = with_survivor(touched, work.survivors).n_unique()
+    work.note("patients_touched", people, part)
+    return {"patients_touched": people}
+
+
+_HISTORY_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM candidate)'
+
+
+def _not_in(frame: pl.DataFrame, stored: pl.DataFrame, same: list[str]) -> pl.DataFrame:
+    return frame.join(stored, on=same, how="anti", nulls_equal=True) if stored.height else frame

@@ -1,0 +1,84 @@
+"""Keyed pseudonyms in the place of identifiers, before anything is judged, stored or shown.
+
+What becomes of a row: patient, specimen and result identifiers (those that a record was merged into as well) and file names are
+replaced by an HMAC-SHA256 of themselves, cut to 96 bits; the free text of comments is dropped but for the words that a
+rule knows; the text of lines that are no rows is dropped. Dates, values, drug names and codes stay: this hides who a
+patient is from readers of the results, it does not make the data anonymous.
+"""
+
+import hmac
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.ingest import Portion
+from neutro_screen.rules.counts.results import CLUMPING
+
+_LEAST_KEY_BYTES: Final = 32
+_HEX_DIGITS: Final = 24
+#: Column -> what is hidden: the same text as another kind of identifier gets another pseudonym.
+_HIDDEN: Final = {"patient_id": "patient", "replaced_by": "patient", "specimen_id": "specimen",
+                   "result_id": "result", "source_file": "file"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pseudonyms:
+    """The pseudonyms of one key; the same key gives the same ones."""
+
+    key: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the key without telling it: results of two keys must never be in one store."""
+        return self.of("store", "fingerprint")
+
+    def of(self, kind: str, text: str) -> str:
+        """The pseudonym of one identifier; ``kind`` is patient, specimen or file."""
+        return hmac.digest(self.key, f"{kind}\0{text}".encode(), "sha256").hex()[:_HEX_DIGITS]
+
+    def applied(self, portion: Portion) -> Portion:
+        """The portion without anything that names a person."""
+        rows = portion.rows.with_columns(
+            self._hidden(portion.rows[column], kind)
+            for column, kind in _HIDDEN.items()
+            if column in portion.rows.columns
+        )
+        if "comment" in rows.columns:
+            rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))
+        return portion._replace(
+            rows=rows,
+            refused=[replace(line, row="", source_file=self.of("file", line.source_file)) for line in portion.refused],
+            file=replace(portion.file, name=self.of("file", portion.file.name)),
+        )
+
+    def _hidden(self, identifiers: pl.Series, kind: str) -> pl.Series:
+        distinct = identifiers.drop_nulls().unique(maintain_order=True)
+        hidden = pl.Series([self.of(kind, text) for text in distinct], dtype=pl.String)
+        return identifiers.replace_strict(distinct, hidden, default=None, return_dtype=pl.String)
+
+
+def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
+    """The pseudonyms of the key in a file; None without one.
+
+    Raises:
+        ConfigurationError: the file cannot be read, others may read it, or the key is too short.
+    """
+    if path is None:
+        return None
+    try:
+        mode, key = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"the key cannot be read ({error.strerror})", where=path.name) from None
+    if mode & 0o077:
+        raise ConfigurationError("others may read the key", where=path.name, remedy=f"chmod 600 {path.name}")
+    if len(key) < _LEAST_KEY_BYTES:
+        raise ConfigurationError(
+            f"the key is shorter than {_LEAST_KEY_BYTES} bytes",
+            where=path.name,
+            remedy="Make one: head -c 32 /dev/urandom > KEYFILE",
+        )
+    return Pseudonyms(key)

@@ -1,0 +1,54 @@
+"""What all steps know of rows: their tables, what makes two the same, where they were read and whose they are."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from neutro_schemas import Diagnosis, Event, Medication, Patient
+from neutro_screen.ingest import Kind
+from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.store.file import TABLES
+
+#: What is known of a patient besides the laboratory: kind -> contract.
+CHART: Final[Mapping[Kind, Any]] = {
+    "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
+}  # fmt: skip
+#: The tables of what was received of a patient.
+HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
+#: What makes two laboratory rows the same row: everything but where they were read.
+IDENTITY: Final = (
+    "patient_id", "specimen_id", "collected_at", "resulted_at", "analyte", "method", "value", "comparator",
+    "value_text", "status", "lab",
+)  # fmt: skip
+#: Where a row was read.
+PLACE: Final = ("source_file", "source_row", "run_id")
+
+
+def identity(table: str) -> list[str]:
+    """The columns that make two rows of a table the same, wherever they were read."""
+    if table == "lab_result":
+        return list(IDENTITY)
+    return [name for name in TABLES[table].to_schema().columns if name not in ("source_file", "source_row")]
+
+
+def distinct(frame: pl.DataFrame, table: str) -> pl.DataFrame:
+    """One of every set of identical rows, the first by place of reading; the hash only finds the few to look at."""
+    same = identity(table)
+    hashed = frame.select(pl.struct(same).hash()).to_series()
+    repeated = hashed.is_duplicated()
+    if not repeated.any():
+        return frame
+    once = frame.filter(repeated).sort("source_file", "source_row").unique(same, keep="first", maintain_order=True)
+    return pl.concat([frame.filter(~repeated), once])
+
+
+def patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The patients (patient_id) of all these frames, sorted; rows that name none are left out."""
+    named = [frame.select("patient_id").drop_nulls().unique() for frame in frames]
+    return pl.concat(named).unique().sort("patient_id")
+
+
+def of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
+    """The rows with this run as the one that brought them (run_id)."""
+    return rows.with_columns(run_id=pl.lit(work.noted("run_id"), pl.String))

@@ -1,0 +1,71 @@
+"""A run from its first step to its last, and ``check``, which stops before anything is written.
+
+The steps themselves are the modules of ``neutro_screen.steps``; its first page lists them in order.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from neutro_screen.ingest.files import private_folder
+from neutro_screen.pipeline.data_quality import quality_rows
+from neutro_screen.pipeline.history import history_step
+from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.pipeline.partitions import Workspace, working_folder
+from neutro_screen.pipeline.plan import survey_step
+from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.retractions import settle_deletions
+from neutro_screen.pipeline.screen import screen_step
+from neutro_screen.pipeline.summary import RunSummary, counted_rows
+from neutro_screen.pipeline.validate import validate_step
+from neutro_screen.quality.measures import merged
+from neutro_screen.store.file import lock
+
+__all__ = [
+    "PART_STEPS", "RunSettings", "RunSummary", "bytes_of", "check", "history_step", "ingest_step", "moment",
+    "now", "publish_step", "run", "screen_step", "survey_step", "validate_step",
+]  # fmt: skip
+
+#: The steps that are taken for one part after the other.
+PART_STEPS: Final = (validate_step, history_step, screen_step)
+
+
+def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
+    """Take the steps over the inputs and publish into the store.
+
+    Raises:
+        NeutroScreenError: one of its kinds, with its exit code; the previous results then stand.
+    """
+    with lock(settings.store), working_folder(settings.store) as folder:
+        work = Workspace(folder, settings.rows_at_once)
+        for step in (ingest_step, survey_step):
+            progress(step.__name__.removesuffix("_step"))
+            step(settings, work)
+
+        def prepare(part: int) -> None:
+            for part_step in PART_STEPS:
+                progress(part_step.__name__.removesuffix("_step"))
+                part_step(settings, work, part)
+            progress("publish")
+
+        return publish_step(settings, work, prepare)
+
+
+def check(settings: RunSettings) -> dict[str, Any]:
+    """Ingest and validate only, and write nothing: ``rows_in``, ``counted`` by disposition and ``quality`` in detail.
+
+    Raises:
+        NeutroScreenError: the inputs cannot be read or judged.
+    """
+    with private_folder() as folder:
+        work = Workspace(folder, settings.rows_at_once)
+        ingest_step(settings, work)
+        settle_deletions(work)
+        work.divide(work.noted("rows_in"), settings.rows_at_once)
+        for part in work.parts:
+            validate_step(settings, work, part)
+            work.settle(part, ("row_count",))
+        quality = quality_rows(work, merged(work.get("row_count", part) for part in work.parts), "check")
+        return {
+            "rows_in": work.noted("rows_in"), "counted": counted_rows(work), "quality": quality.drop("run_id").to_dicts()
+        }  # fmt: skip

@@ -1,0 +1,99 @@
+"""The screen step: the rules are applied to the full history of the touched patients of a part.
+
+Results that the rest of their specimen refutes are set aside for quarantine, until the specimen says otherwise.
+"""
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+from polars._typing import JoinStrategy
+
+from neutro_schemas.store import LaboratoryDay
+from neutro_screen.ingest import load_profile
+from neutro_screen.pipeline.merges import with_own_records, with_survivor
+from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.rows import HISTORY, IDENTITY, PLACE
+from neutro_screen.quality.measures import specimen_counts
+from neutro_screen.quality.timeliness import laboratory_days
+from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.rules.protocol import screen
+from neutro_screen.store.file import SCREENED
+from neutro_screen.validate import no_rows
+
+
+def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+    """Apply the rules to the full history of the touched patients of a part."""
+    touched, survivors = work.get("touched", part), work.survivors
+    stored = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in HISTORY}
+    history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
+    result = screen(
+        history["lab_result"],
+        history["medication"],
+        history["patient"],
+        history["diagnosis"],
+        history["event"],
+        as_of=settings.as_of,
+        policy=load_policy(settings.policy),
+        # What its specimen refutes is judged anew by the screen itself.
+        unusable=unusable_results(
+            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["no_result"]),
+            settings.as_of,
+        ),
+        data_kinds=frozenset(work.noted("data_kinds")),
+    )
+    for table in SCREENED:
+        work.put(table, getattr(result, _RESULT_OF.get(table, table)), part)
+    # Results that their specimen refutes go to quarantine until the specimen says otherwise.
+    new = work.get("new_lab_result", part)
+    contradicted = with_own_records(result.contradicted, survivors)
+    kept = _refuted(new, contradicted, "anti")
+    time_zone = load_profile(settings.profile).time_zone
+    counts = specimen_counts(new, result.anc, _refuted(new, contradicted), time_zone)
+    work.put("specimen_count", counts, part)
+    work.put("new_lab_result", _in_order(kept), part)
+    work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
+    work.put("collected_day", laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of), part)
+    work.note("severities", dict(result.anc.group_by(pl.col("severity").cast(pl.String)).len().iter_rows()), part)
+    counted = work.noted("counted", part)
+    settled = {
+        "accepted": kept.height, "rejected": counted["rejected"] + new.height - kept.height,
+        "duplicate": counted["accepted"] - new.height,
+    }  # fmt: skip
+    work.note("settled", counted | settled, part)
+    return {"flags": result.flag.height}
+
+
+_RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "cannot_assess"}
+
+
+def unusable_results(rejected: pl.DataFrame, no_results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
+    """Refused and missing results of analytes that feed the ANC (ANC-9b): patient_id, specimen_id, reason, since."""
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
+    is_feeding = pl.col("analyte").is_in(feeding.implode()) & pl.col("patient_id").is_not_null()
+    return pl.concat(
+        frame.filter(is_feeding).select(
+            "patient_id", "specimen_id", reason=reason, since=pl.coalesce("collected_at", pl.lit(as_of))
+        )
+        for frame, reason in ((rejected, "reason"), (no_results, "kind"))
+    )
+
+
+def _received(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows without a time are unknown since the run that brought them; its id begins with its index time."""
+    arrived = pl.col("run_id").str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us")
+    return rows.with_columns(collected_at=pl.coalesce("collected_at", arrived))
+
+
+def _in_order(results: pl.DataFrame) -> pl.DataFrame:
+    """Results sorted; the order is found from the few columns that make it, which takes half the time."""
+    return results[results.select(pl.arg_sort_by(*IDENTITY[:5], *PLACE)).to_series()]
+
+
+def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
+    if not contradicted.height:
+        return results if how == "anti" else results.clear().with_columns(reason=pl.lit(None, pl.String))
+    keyed = results.with_columns(is_manual=pl.col("method") == "manual")
+    return keyed.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"], how=how).drop("is_manual")

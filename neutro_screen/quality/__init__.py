@@ -1,0 +1,1 @@
+"""What laboratories sent, against what they used to send."""

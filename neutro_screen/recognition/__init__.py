@@ -1,0 +1,1 @@
+"""What a laboratory means by the names, codes, units and specimens it sends."""

@@ -1,0 +1,249 @@
+"""The HTML page of one run: one file, one autoescaped template, scripts and styles allowed by their hash only."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from neutro_schemas import ANC_METHODS, PRIORITIES
+from neutro_screen.reference import FOLDER, load_policy, load_reference
+from neutro_screen.report import words
+from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents
+from neutro_screen.report.html.patients import minutes, patient_panels
+from neutro_screen.report.html.quality import quality_tables
+
+#: Room for the rows as read; the most urgent patients have them in the page, all have them in the store.
+SOURCE_ROOM_BYTES: Final = 4_000_000
+#: Runs that the course of the worklist shows.
+MOST_RUNS: Final = 60
+MOST_BYTES: Final = 4_900_000
+_LIBRARIES: Final = ("d3.min.js", "plot.umd.min.js", "dataTables.min.js")
+#: The style element that Observable Plot writes into each chart of class "drawn"; allowed by its hash.
+_PLOT_STYLE: Final = (
+    ":where(.drawn) {\n  --plot-background: white;\n  display: block;\n  height: auto;\n  height: intrinsic;\n"
+    "  max-width: 100%;\n}\n:where(.drawn text),\n:where(.drawn tspan) {\n  white-space: pre;\n}"
+)
+
+
+def page(contents: RunContents) -> str:
+    """The whole page: headline, worklist, a panel per patient, cannot assess, overview, data quality, methods.
+
+    A page that would grow beyond ``MOST_BYTES`` holds fewer patients, the most urgent, and says so.
+    """
+    panels = patient_panels(contents)
+    _keep_sources_in_room(panels)
+    text = _page_of(contents, panels)
+    while len(text.encode("utf-8", "replace")) > MOST_BYTES and len(panels) > 1:
+        panels = panels[: len(panels) * 4 // 5]
+        text = _page_of(contents, panels)
+    return text
+
+
+def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
+    courses = {panel["number"]: panel["payload"] | {"sources": panel["sources"]} for panel in panels}
+    style = Markup(_asset("report.css").replace("RUN_ID", re.sub(r"[^\w:.\-]", "", contents.run["run_id"])))  # noqa: S704
+    early = Markup('document.documentElement.classList.add("js");')
+    libraries = [Markup(_asset(name)) for name in _LIBRARIES]  # noqa: S704  (files of this package)
+    own = Markup(_asset("report.js"))  # noqa: S704
+    return _environment().get_template("report.html.jinja").render(
+        run=contents.run,
+        title=words.day(contents.run["as_of"]),
+        policy_header=Markup(  # noqa: S704  (hashes of this module)
+            f"default-src 'none'; script-src {_hashes([early, *libraries, own])}; "
+            f"style-src {_hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
+        ),
+        style=style,
+        early=early,
+        libraries=libraries,
+        own=own,
+        headline=headline(contents),
+        panels=panels,
+        total=contents.worklist.height,
+        resolved=contents.resolved.to_dicts(),
+        chart_rows=contents.chart_rows,
+        cannot_assess=contents.cannot_assess.to_dicts(),
+        files=contents.source_file.to_dicts(),
+        quality=quality(contents) | quality_tables(contents),
+        suspects=contents.suspects.to_dicts(),
+        policy_rows=policy_rows(contents.run["policy_sha256"]),
+        rules=[row | {"family": words.RULE_FAMILIES.get(row["rule_id"].split("-")[0], "")} for row in contents.rules.to_dicts()],
+        severe_limit=next(band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"),
+        bands=load_reference().anc_bands.to_dicts(),
+        is_latest=contents.is_latest,
+        warnings=contents.warnings.to_dicts(),
+        overview=packed(overview(contents, panels) | {"courses": courses}),
+        has_history=contents.trend.height > 1,
+        has_baselines=any(panel["baseline"] is not None for panel in panels),
+        throughput=contents.throughput.to_dicts(),
+        review_time=contents.review_time.to_dicts(),
+        days_of_reviews=DAYS_OF_REVIEWS,
+    )  # fmt: skip
+
+
+def headline(contents: RunContents) -> dict[str, Any]:
+    """Counts that add up: open rows by priority, changes, what reviewers set aside, and how fresh the feed is."""
+    run, on_list = contents.run, contents.worklist
+    is_open = on_list.filter(~pl.col("is_set_aside"))
+    newest, previous = run["newest_result_at"], contents.previous
+    by_priority = dict(is_open.group_by(pl.col("priority").cast(pl.String)).len().iter_rows())
+    by_change = dict(on_list.group_by("change").len().iter_rows())
+    changed = {
+        (priority, change): n
+        for priority, change, n in is_open.group_by(pl.col("priority").cast(pl.String), "change").len().iter_rows()
+    }
+    return {
+        "tiles": [
+            {"priority": name, "n": by_priority.get(name, 0), "new": changed.get((name, "new"), 0),
+             "escalated": changed.get((name, "escalated"), 0)}
+            for name in PRIORITIES[::-1] if name != "info" or by_priority.get(name)
+        ],
+        "on_list": on_list.height,
+        "open": is_open.height,
+        "set_aside": on_list.height - is_open.height,
+        "changes": {name: by_change.get(name, 0) for name in ("new", "escalated", "unchanged", "improved")},
+        "resolved": contents.resolved.height,
+        "cannot_assess": contents.cannot_assess["patient_id"].n_unique(),
+        "patients": contents.counts.get("patients", 0),
+        "newest_age": words.duration(run["as_of"] - newest) if newest else None,
+        "not_used": _not_used(contents.data_quality),
+        "is_ahead": newest is not None and newest > run["as_of"],
+        "is_silent": newest is None or (previous is not None and (previous["newest_result_at"] or newest) >= newest),
+        "has_data": bool(contents.chart_rows["lab_result"]),
+        "has_new_data": bool(run["rows_accepted"]),
+        "previous": previous,
+    }  # fmt: skip
+
+
+def _not_used(counted: pl.DataFrame) -> dict[str, str]:
+    """Disposition -> why its rows were not used, the commonest reasons with their numbers."""
+    of = counted.group_by("disposition", "reason").agg(pl.col("rows").sum()).drop_nulls("reason")
+    of = of.sort("disposition", "rows", "reason", descending=[False, True, False])
+    told = {}
+    for (disposition,), reasons in of.group_by("disposition", maintain_order=True):
+        named = [f"{words.spoken(reason)} {rows:,}" for reason, rows in reasons.select("reason", "rows").head(3).rows()]
+        told[str(disposition)] = ", ".join([*named, "…"] if reasons.height > len(named) else named)
+    return told
+
+
+def quality(contents: RunContents) -> dict[str, Any]:
+    """Rows by what became of them and why, over all files, and the same by file and laboratory."""
+    counted = contents.data_quality
+    by_reason = (
+        counted.filter(pl.col("disposition") != "accepted")
+        .group_by("disposition", "reason").agg(pl.col("rows").sum())
+        .sort("disposition", "rows", "reason", descending=[False, True, False])
+    )  # fmt: skip
+    by_analyte = counted.filter(pl.col("disposition") != "accepted").sort(
+        "rows",
+        "disposition",
+        "reason",
+        "analyte",
+        "lab",
+        "source_file",
+        descending=[True, *[False] * 5],
+        nulls_last=True,
+    )
+    by_lab = (
+        counted.group_by("source_file", "lab")
+        .agg(
+            rows=pl.col("rows").sum(),
+            **{name: pl.col("rows").filter(pl.col("disposition") == name).sum() for name in words.DISPOSITIONS},
+        )
+        .sort("source_file", "lab", nulls_last=True)
+    )
+    return {
+        "reasons": by_reason.to_dicts(), "labs": by_lab.to_dicts(), "details": by_analyte.head(100).to_dicts(),
+        "details_more": max(by_analyte.height - 100, 0),
+    }  # fmt: skip
+
+
+def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the charts of the whole unit draw: open rows per run and priority, and nadir against baseline per patient."""
+    analytes = {row["analyte"]: row for row in load_reference().analytes.iter_rows(named=True)}
+    return {
+        "bands": [[band["severity"], band["lower"], band["upper"]] for band in load_reference().anc_bands.to_dicts()],
+        "methods": [words.METHODS[name] for name in ANC_METHODS],
+        "lines": [
+            [name, analytes[name]["label"].removesuffix(", absolute"), analytes[name]["canonical_unit"].replace("10*9/L", "×10⁹/L")]
+            for name in OTHER_LINES
+        ],
+        "shapes": dict(words.PRIORITY_SHAPES),
+        "as_of": minutes(contents.run["as_of"]),
+        "history": [
+            [row["run_id"], *(row[name] for name in (*PRIORITIES[::-1], "new", "escalated", "resolved", "cannot_assess"))]
+            for row in contents.trend.tail(MOST_RUNS).to_dicts()
+        ],
+        "population": [
+            [panel["number"], words.shown(panel["patient_id"]), panel["baseline"], panel["nadir_cells_per_ul"], panel["priority"]]
+            for panel in panels if panel["baseline"] is not None and panel["nadir_cells_per_ul"] is not None
+        ],
+    }  # fmt: skip
+
+
+def policy_rows(sha256: str) -> list[dict[str, Any]] | None:
+    """Every number of the built-in policy with unit and source; null where the run used other numbers."""
+    if load_policy().sha256 != sha256:
+        return None
+    told = tomllib.loads((FOLDER / "policy.toml").read_text("utf-8"))
+    return [
+        {"name": f"{section}.{name}", **entry}
+        for section, entries in told.items() if isinstance(entries, dict)
+        for name, entry in entries.items()
+    ]  # fmt: skip
+
+
+def packed(value: Any) -> Markup:
+    """JSON, gzip, base64: a quarter of the size, and no text in it can end the element it stands in."""
+    told = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Markup(base64.b64encode(gzip.compress(told, compresslevel=6, mtime=0)).decode())  # noqa: S704  (base64)
+
+
+def _keep_sources_in_room(panels: list[dict[str, Any]]) -> None:
+    """Keep the rows as read of the most urgent patients only, as far as there is room; null says that they were left out."""
+    room = SOURCE_ROOM_BYTES
+    for panel in panels:
+        room -= len(json.dumps(panel["sources"], ensure_ascii=False).encode())
+        if room < 0:
+            panel["sources"] = None
+
+
+def _hashes(texts: Iterable[str]) -> str:
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("neutro_screen.report") / "assets" / name).read_text("utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("neutro_screen.report"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        finalize=words.shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["shapes"] = words.PRIORITY_SHAPES
+    environment.globals["time_oddities"] = list(words.TIME_ODDITIES.items())
+    environment.globals["dispositions"] = words.DISPOSITIONS
+    environment.globals["methods"] = words.METHODS
+    environment.globals["cytopenias"] = words.CYTOPENIAS
+    environment.globals["next_steps"] = words.NEXT_STEPS
+    environment.filters |= {
+        "near": words.near,
+        "day": words.day, "minute": words.minute, "count": words.count, "spoken": words.spoken, "signed": words.signed, "hours": words.hours,
+    }  # fmt: skip
+    return environment

@@ -1,0 +1,291 @@
+"""The panel of each patient: sentences for the template and, as JSON, what the charts and tables draw."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+import polars as pl
+
+from neutro_schemas import ANC_METHODS
+from neutro_screen.reference import FOLDER, load_reference
+from neutro_screen.reference.causality import load_cause_reference
+from neutro_screen.report.contents import OTHER_LINES, RunContents
+from neutro_screen.report.html.sparkline import sparkline
+from neutro_screen.report.words import count, shown
+
+Row = dict[str, Any]
+#: How much of a long history a panel holds, newest first; what is left out is counted on the panel.
+MOST_POINTS: Final = 150
+MOST_LINE_POINTS: Final = 40
+MOST_DRUGS: Final = 14
+MOST_SPANS: Final = 24
+MOST_LINES: Final = 16
+MOST_SOURCE_ROWS: Final = 40
+MOST_FALLS: Final = 4
+MOST_MARKS: Final = 12
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  (times of the store are UTC without zone)
+_PROJECTION: Final = ("days_to_severe", "days_to_severe_low", "days_to_severe_high")
+_END: Final = 2**53
+_LITERATURE: Final = "literature: "
+_FALLS: Final = ("RPD-", "TRD-2")
+_SEEN_IN_THE_BAND: Final = ("SEV-1", "ANC-10")
+
+
+def patient_panels(contents: RunContents) -> list[Row]:
+    """One dictionary per patient of ``contents.panels``, in that order, with ``payload`` for the script."""
+    rows = {row["patient_id"]: row for row in contents.worklist.iter_rows(named=True)}
+    by_patient = {
+        table: _by_patient(getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode())))
+        for table in ("anc", "flag", "lines", "feeding", "episode", "drug_suspect", "evidence", "workup_step",
+                      "medication", "patient", "temperature")
+    }  # fmt: skip
+    labels = dict(load_cause_reference().workup.select("step", "label").iter_rows())
+    return [
+        _panel(number, rows[patient_id], {table: found[patient_id] for table, found in by_patient.items()}, labels)
+        for number, patient_id in enumerate(contents.panels["patient_id"], start=1)
+    ]
+
+
+def _by_patient(frame: pl.DataFrame) -> Mapping[str, list[Row]]:
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in frame.iter_rows(named=True):
+        found[row["patient_id"]].append(row)
+    return found
+
+
+def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[str, str]) -> Row:
+    anc, episodes = of["anc"], of["episode"]
+    episode = next((one for one in episodes if one["episode_id"] == row["episode_id"]), None)
+    episode_id = episode["episode_id"] if episode else None
+    suspects = [one for one in of["drug_suspect"] if one["episode_id"] == episode_id]
+    lines = [one for one in of["evidence"] if one["episode_id"] == episode_id]
+    steps = [
+        step | {"label": labels.get(step["step"], step["step"])}
+        for step in of["workup_step"] if step["episode_id"] == episode_id
+    ]  # fmt: skip
+    steps.sort(
+        key=lambda step: (step["step"] not in labels, list(labels).index(step["step"]) if step["step"] in labels else 0)
+    )
+    since = episode["last_normal_at"] or episode["started_at"] if episode else None
+    flags = [one for one in of["flag"] if since is None or one["raised_at"] >= since] or of["flag"][-1:]
+    person = _person(of["patient"])
+    next_step = next((step for step in steps if step["step"] == row["next_step"]), None)
+    return row | {
+        "number": number,
+        "last": anc[-1] if anc else None,
+        "person": person,
+        "age": _age(person.get("birth_date"), row["last_collected_at"]),
+        "temperature": of["temperature"][0] if of["temperature"] else None,
+        "episode": episode,
+        "episodes": len(episodes),
+        "baseline": _latest(anc, "baseline_cells_per_ul"),
+        "trend": anc[-1]["trend"] if anc else None,
+        "slope": anc[-1]["slope_log2_per_week"] if anc else None,
+        "slope_range": (anc[-1]["slope_low"], anc[-1]["slope_high"]) if anc else (None, None),
+        "days_to_severe": anc[-1]["days_to_severe"] if anc else None,
+        "reason_list": (row["reasons"] or "no reason on file").split("; "),
+        "next_state": next_step["state"] if next_step else None,
+        "top_category": next((one["category"] for one in suspects if one["ingredient"] == row["top_suspect"]), None),
+        "is_drug_suspected": any(one["category"] in ("likely", "possible") for one in suspects),
+        "is_overdue": any(step["state"] == "overdue" for step in steps),
+        "searched": "; ".join([row["reasons"] or "", *(one["ingredient"] for one in suspects)]),
+        "suspects": [
+            one | {"reason": one["reason"].removeprefix(f"{one['ingredient']}: ")} for one in suspects[:MOST_LINES]
+        ],
+        "suspects_more": len(suspects[MOST_LINES:]),
+        "evidence": [one for one in lines if not one["source"].startswith(_LITERATURE)][:MOST_LINES],
+        "literature": [
+            {"statement": one["finding"].removeprefix("literature, not this patient's risk: "),
+             "source": one["source"].removeprefix(_LITERATURE)}
+            for one in lines if one["source"].startswith(_LITERATURE)
+        ],
+        "steps": steps,
+        "flags": _flags_by_rule(flags),
+        "medications": len(of["medication"]),
+        "sparkline": sparkline(anc),
+        "payload": _payload(row, anc, flags, suspects, of, episode),
+        "sources": _source_rows(row, anc, flags, episode, of["feeding"]),
+        "arithmetic": _arithmetic(anc[-1]) if anc else [],
+    }  # fmt: skip
+
+
+def _person(rows: Iterable[Row]) -> Row:
+    """What is on file of a person: of each column the first value that is known."""
+    person: Row = {}
+    for row in rows:
+        for name, value in row.items():
+            if person.get(name) is None:
+                person[name] = value
+    return person
+
+
+def _age(born: date | None, at: datetime | None) -> int | None:
+    if born is None or at is None:
+        return None
+    return at.year - born.year - ((at.month, at.day) < (born.month, born.day))
+
+
+def _latest(anc: list[Row], column: str) -> Any:
+    return next((row[column] for row in reversed(anc) if row[column] is not None), None)
+
+
+def _payload(
+    row: Row, anc: list[Row], flags: list[Row], suspects: list[Row], of: Mapping[str, list[Row]], episode: Row | None
+) -> Row:
+    """What the script draws. Times are minutes since 1970, UTC."""
+    kept = anc[-MOST_POINTS:]
+    points = [
+        [minutes(one["collected_at"]), _short(one["anc_cells_per_ul"]), one["anc_comparator"] or "",
+         ANC_METHODS.index(one["anc_method"]), _severity(one),
+         one["ctcae_v5_grade"], one["ctcae_v6_grade"], one["daids_grade"], shown(one["notes"]) or ""]
+        for one in kept
+    ]  # fmt: skip
+    lanes, more = _lanes(suspects, of["medication"])
+    return {
+        "points": points,
+        "older": len(anc) - len(kept),
+        "from": minutes(episode["last_normal_at"] or episode["started_at"]) if episode else None,
+        "baseline": _short(_latest(anc, "baseline_cells_per_ul")),
+        "falls": [fall for one in flags if one["rule_id"].startswith(_FALLS) if (fall := _fall(one))][-MOST_FALLS:],
+        "marks": _marks(flags),
+        "projection": [anc[-1][name] for name in _PROJECTION] if anc and anc[-1]["days_to_severe"] is not None else None,
+        "lanes": lanes,
+        "more_lanes": more,
+        "lines": {name: flat for name in OTHER_LINES if (flat := _line(of["lines"], name))},
+    }  # fmt: skip
+
+
+def _severity(count: Row) -> str:
+    """The context-free severity, and beside it the one in the patient's context where they differ (SEV-1, SEV-3)."""
+    severity, in_context = count["severity"] or "cannot tell", count["severity_in_context"]
+    return severity if in_context in (None, severity) else f"{severity} ({in_context.replace('_', ' ')})"
+
+
+def _flags_by_rule(flags: list[Row]) -> list[Row]:
+    """Of each rule the latest flag, since when it has fired and how often; the latest first."""
+    latest: dict[str, Row] = {}
+    for flag in flags:
+        earlier = latest.pop(flag["rule_id"], {"first": flag["raised_at"], "times": 0})
+        latest[flag["rule_id"]] = flag | {"first": earlier["first"], "times": earlier["times"] + 1}
+    return list(latest.values())[::-1]
+
+
+def _marks(flags: list[Row]) -> list[list[Any]]:
+    """Flags for the upper edge of the chart: time and what was raised then; a low count alone is seen in its band."""
+    at: dict[datetime, list[str]] = {}
+    for flag in flags:
+        if flag["rule_id"] not in _SEEN_IN_THE_BAND:
+            at.setdefault(flag["raised_at"], []).append(f"{flag['rule_id']}: {shown(flag['reason'])}")
+    return [[minutes(moment), "\n".join(told)] for moment, told in list(at.items())[-MOST_MARKS:]]
+
+
+def _fall(flag: Row) -> Row | None:
+    """The fall that a flag was raised from: rule, reason, and the count before and after."""
+    results = _evidence(flag)
+    if len(results) < 2:
+        return None
+    first, last = results[0], results[-1]
+    return {
+        "rule": flag["rule_id"], "reason": shown(flag["reason"]),
+        "t": [minutes(datetime.fromisoformat(one["collected_at"])) for one in (first, last)],
+        "v": [_short(one["anc_cells_per_ul"]) for one in (first, last)],
+    }  # fmt: skip
+
+
+def _evidence(flag: Row) -> list[Row]:
+    told = json.loads(flag["evidence"])
+    return [one for one in told if isinstance(one, dict) and one.get("collected_at")] if isinstance(told, list) else []
+
+
+def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]], int]:
+    """Exposures for the chart: name, category, spans (first and last day in turns, null = still given); suspects first.
+
+    A line of the medication list that names a suspect belongs to that suspect's lane.
+    """
+    spans: dict[tuple[str, str], list[int | None]] = {
+        (shown(one["ingredient"]), one["category"]): [] for one in suspects
+    }  # fmt: skip
+    for line in medications:
+        name = shown(line["drug_name"] or line["atc_code"] or line["rxcui"] or "not named")
+        written = set(re.findall(r"\w+", name.casefold()))
+        suspect = next((one for one in suspects if written & _names(one["ingredient"])), None)
+        lane = (shown(suspect["ingredient"]), suspect["category"]) if suspect else (name.strip(), "listed")
+        spans.setdefault(lane, []).extend((minutes(line["start_date"]), minutes(line["end_date"])))
+    for one in suspects:
+        lane = (shown(one["ingredient"]), one["category"])
+        spans[lane] = spans[lane] or [minutes(one["first_exposure"]), minutes(one["last_exposure"])]
+    lanes = [[name, category, told[-2 * MOST_SPANS :]] for (name, category), told in spans.items()]
+    lanes.sort(key=lambda lane: (lane[1] == "listed", max(_END if end is None else end for end in lane[2][1::2]) * -1))
+    return lanes[:MOST_DRUGS], len(lanes[MOST_DRUGS:])
+
+
+@cache
+def _aliases() -> Mapping[str, frozenset[str]]:
+    """Ingredient -> the single words it is written as."""
+    told = pl.read_csv(FOLDER / "drug_synonyms.csv", columns=["alias", "ingredient"], infer_schema=False)
+    told = told.filter(~pl.col("alias").str.contains(" ")).group_by("ingredient").agg("alias")
+    return {ingredient: frozenset(aliases) for ingredient, aliases in told.iter_rows()}
+
+
+def _names(ingredient: str) -> frozenset[str]:
+    return _aliases().get(ingredient, frozenset()) | {ingredient.casefold()}
+
+
+def _line(results: list[Row], analyte: str) -> list[Any]:
+    """Times and values of one cell line in turns, the newest of them, each time once."""
+    at = {minutes(one["collected_at"]): _short(one["value"]) for one in results if one["analyte"] == analyte}
+    return [part for pair in list(at.items())[-MOST_LINE_POINTS:] for part in pair]
+
+
+def _source_rows(
+    row: Row, anc: list[Row], flags: list[Row], episode: Row | None, results: list[Row]
+) -> list[list[Any]]:
+    """The rows, as they were read, of the specimens that the panel argues from: latest, nadir, and those of a fall."""
+    specimens = {anc[-1]["specimen_id"]} if anc else set()
+    specimens |= {one["specimen_id"] for one in anc if episode and one["collected_at"] == episode["nadir_at"]}
+    specimens |= {
+        one["specimen_id"] for flag in flags if flag["rule_id"].startswith(_FALLS) for one in _evidence(flag)[-4:]
+    }
+    labels = {one["analyte"]: one["label"] for one in load_reference().analytes.iter_rows(named=True)}
+    return [
+        [minutes(one["collected_at"]), shown(one["specimen_id"]), labels.get(one["analyte"], one["analyte"]),
+         shown(one["value_text"]), shown(one["unit_text"]), _measured(one), one["status"], shown(one["source_file"]),
+         one["source_row"]]
+        for one in results[::-1] if one["specimen_id"] in specimens
+    ][:MOST_SOURCE_ROWS]  # fmt: skip
+
+
+def _measured(result: Row) -> str:
+    if result["value"] is None:
+        return "–"
+    return f"{result['comparator'] or ''}{result['value']:g} {result['unit'] or ''}".strip()
+
+
+def _arithmetic(last: Row) -> list[str]:
+    """Every route by which the latest count could be had, in words (ANC-3)."""
+    routes = (
+        ("reported", last["anc_reported"]), ("segmented + bands", last["anc_segs_and_bands"]),
+        ("white cells × percent", last["anc_from_percent"]), ("manual differential", last["anc_manual"]),
+        ("white cells", last["wbc_cells_per_ul"]),
+    )  # fmt: skip
+    return [f"{name} {count(value)}" for name, value in routes if value is not None]
+
+
+def minutes(moment: date | None) -> int | None:
+    """Whole minutes since 1970, UTC: times as the script reads them."""
+    if moment is None:
+        return None
+    at = moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001
+    return (at - _EPOCH) // timedelta(minutes=1)
+
+
+def _short(value: float | None) -> float | int | None:
+    """A number with as few characters as say the same on a chart (five digits)."""
+    if value is None:
+        return None
+    rounded = float(f"{value:.5g}")
+    return int(rounded) if rounded.is_integer() else rounded

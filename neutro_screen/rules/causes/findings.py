@@ -1,0 +1,188 @@
+"""Everything that RULES.md section 5 and 6 say of an episode: exposures, suspects, evidence, work-up, pitfalls."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+import polars as pl
+
+from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
+from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
+from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia, is_read
+from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.suspects import drug_suspects
+from neutro_screen.rules.worklist.workup import kinds_of_data, pitfalls, workup_steps
+from neutro_screen.validate import no_rows
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What is known of the patients beside their counts; a kind that is absent is an empty frame."""
+
+    medications: pl.DataFrame
+    patients: pl.DataFrame
+    diagnoses: pl.DataFrame
+    events: pl.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        medications: pl.DataFrame | None = None,
+        patients: pl.DataFrame | None = None,
+        diagnoses: pl.DataFrame | None = None,
+        events: pl.DataFrame | None = None,
+    ) -> "Chart":
+        """What is known; None is an empty frame."""
+        frames = zip((Medication, Patient, Diagnosis, Event), (medications, patients, diagnoses, events), strict=True)
+        return cls(*(no_rows(model) if frame is None else frame for model, frame in frames))
+
+
+@dataclass(frozen=True)
+class Causes:
+    """``exposures`` per patient and drug, ``patterns`` per episode; the others as their models in ``neutro_schemas``."""
+
+    exposures: pl.DataFrame
+    patterns: pl.DataFrame
+    suspects: pl.DataFrame
+    evidence: pl.DataFrame
+    steps: pl.DataFrame
+    flags: pl.DataFrame
+
+
+def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
+    """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
+    keys = list(KEYS)
+    distinct = medications.select(keys).unique().sort(keys)
+    resolved = resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
+    return match_medications(medications.lazy(), resolved)
+
+
+@cache
+def _nothing_resolved() -> pl.DataFrame:
+    """What no line at all names: asked once, not for every part of an extract without medications."""
+    return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
+
+
+def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:
+    """The courses of every listed drug, per patient (DRG-1)."""
+    matched = matched_medications(chart.medications)
+    return exposures_per_patient(matched, load_drug_tables(), policy, load_cause_reference().rules).collect()
+
+
+def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
+    """Courses of drugs of high risk (RPD-4): patient_id, first_exposure, last_exposure (null = still given)."""
+    listed = load_cause_reference().rules.drug_group.high_risk
+    return _courses(exposures, pl.col("ingredient").is_in(listed))
+
+
+def clozapine_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
+    """Courses of clozapine (SEV-4), as ``high_risk_courses``."""
+    return _courses(exposures, pl.col("ingredient") == "clozapine")
+
+
+def cytotoxic_courses(exposures: pl.DataFrame) -> pl.DataFrame:
+    """Courses of drugs whose effect on the count is expected (EPI-3), as ``high_risk_courses``."""
+    return _courses(exposures, pl.col("is_expected")).collect()
+
+
+def _courses(exposures: pl.DataFrame, wanted: pl.Expr) -> pl.LazyFrame:
+    return exposures.lazy().filter(wanted).select("patient_id", "first_exposure", "last_exposure")
+
+
+def kinds_of(labs: pl.DataFrame, chart: Chart) -> frozenset[str]:
+    """The kinds of data that an extract has: what is in none of its rows is unknown of everybody (WRK-1)."""
+    return kinds_of_data(
+        chart.events.lazy(), labs.lazy(), chart.diagnoses.lazy(), chart.medications.lazy(), load_cause_reference()
+    )
+
+
+def find_causes(
+    episodes: pl.LazyFrame,
+    anc: pl.LazyFrame,
+    labs: pl.DataFrame,
+    chart: Chart,
+    exposures: pl.DataFrame,
+    policy: Policy,
+    as_of: datetime,
+    data_kinds: frozenset[str] | None = None,
+) -> Causes:
+    """Suspects, evidence, work-up and pitfalls of every episode; ``exposures`` comes from ``exposures_of``.
+
+    ``labs`` is ``LabResult``, markers included; only rows of patients with an episode are read.
+    """
+    reference = load_cause_reference()
+    rules = reference.rules
+    cases = episodes.select("patient_id").unique()
+    own = labs.lazy().filter(is_read(reference)).join(cases, on="patient_id", how="semi").collect().lazy()
+    medications, patients, diagnoses, events = (
+        frame.lazy() for frame in (chart.medications, chart.patients, chart.diagnoses, chart.events)
+    )
+    kinds = (
+        data_kinds if data_kinds is not None else kinds_of_data(events, labs.lazy(), diagnoses, medications, reference)
+    )
+    courses = exposures.lazy()
+    patterns = count_patterns(episodes, labs.lazy(), rules).collect()
+    evidence = evidence_per_episode(
+        episodes, anc, own, diagnoses, events, patients, courses, reference, patterns.lazy()
+    ).collect(engine="in-memory")
+    suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
+    steps = workup_steps(
+        episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
+    ).collect(engine="in-memory")
+    missed = pitfalls(
+        episodes, anc, suspects.lazy(), evidence.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
+    )
+    febrile = febrile_neutropenia(anc, own, events, rules)
+    return Causes(
+        exposures=exposures,
+        patterns=patterns,
+        suspects=suspects,
+        evidence=evidence,
+        steps=steps,
+        flags=pl.concat([missed, febrile], how="diagonal").collect(engine="in-memory"),
+    )
+
+
+def _suspects(
+    episodes: pl.LazyFrame,
+    anc: pl.LazyFrame,
+    exposures: pl.DataFrame,
+    evidence: pl.DataFrame,
+    patterns: pl.DataFrame,
+    policy: Policy,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """``drug_suspects`` of the patients with an exposure; nobody else can have one."""
+    if exposures.is_empty():
+        return no_rows(DrugSuspect)
+    exposed, rules = exposures.lazy().select("patient_id").unique(), load_cause_reference().rules
+    episodes, anc = (frame.join(exposed, on="patient_id", how="semi") for frame in (episodes, anc))
+    found = drug_suspects(episodes, anc, exposures.lazy(), evidence.lazy(), patterns.lazy(), policy, rules, as_of)
+    return found.collect(engine="in-memory")
+
+
+def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """What an episode's priority needs to know of its causes, one row per episode with any of it (section 7).
+
+    has_likely_drug_now, has_high_risk_drug_now (exposure at the index time), is_expected, has_cytopenia, has_blasts,
+    is_febrile, has_pitfall.
+    """
+    high_risk = set(load_cause_reference().rules.drug_group.high_risk)
+    suspects = causes.suspects.lazy()
+    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.lit(as_of).dt.date())
+    counts = pl.col("category").is_in(["likely", "possible", "unlikely"])
+    of_drugs = suspects.group_by("episode_id").agg(
+        has_likely_drug_now=((pl.col("category") == "likely") & is_current).any(),
+        has_high_risk_drug_now=(counts & pl.col("ingredient").is_in(high_risk) & is_current).any(),
+        is_expected=(pl.col("category") == "expected").any() & ~(pl.col("category") == "likely").any(),
+    )
+    of_counts = causes.patterns.lazy().select("episode_id", "has_blasts", has_cytopenia=pl.col("n_low_lines") > 0)
+    of_flags = flags.group_by("episode_id").agg(
+        is_febrile=(pl.col("rule_id") == "FEV-1").any(),
+        has_pitfall=pl.col("rule_id").str.starts_with("PIT-").any(),
+    )
+    return (
+        of_counts.join(of_drugs, on="episode_id", how="full", coalesce=True)
+        .join(of_flags.filter(pl.col("episode_id").is_not_null()), on="episode_id", how="full", coalesce=True)
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The ladder of clozapine monitoring and when the next count is due (SEV-4)."""
+
+from functools import cache
+from typing import Final
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.reference.policy import ClozapineRule
+from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.validate import conform, dtypes
+
+_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+
+
+class ClozapineStep(pa.DataFrameModel):
+    """One step of one schedule for one stretch of treatment, with the time within which the next count is due."""
+
+    schedule: str = pa.Field(isin=("us", "eu"), description="Whose schedule.")
+    population: str = pa.Field(isin=("general", "duffy_null"), description="Duffy-null only where recorded.")
+    step: str = pa.Field(isin=("normal", "mild", "moderate", "severe"), description="Step of the ladder.")
+    lower_cells_per_ul: float = pa.Field(ge=0, description="Lowest ANC of the step, included.")
+    upper_cells_per_ul: float = pa.Field(nullable=True, description="ANC at which the next step begins; null = none.")
+    from_day: int = pa.Field(ge=0, description="First day of treatment it applies to, counted from 0.")
+    to_day: int = pa.Field(nullable=True, description="Day on which it no longer applies; null = without end.")
+    history: str = pa.Field(
+        isin=("any", "never_neutropenic", "ever_neutropenic"), description="What has happened on treatment."
+    )
+    next_anc_within: int = pa.Field(gt=0, description="The next count is due within so long.")
+    unit: str = pa.Field(isin=("h",), description="Unit of next_anc_within.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+@cache
+def load_clozapine_steps() -> pl.DataFrame:
+    """Read and check ``clozapine.csv``.
+
+    Raises:
+        ReferenceDataError: the table does not fit its contract.
+    """
+    table = pl.read_csv(FOLDER / "clozapine.csv", schema_overrides=dtypes(ClozapineStep))
+    return conform(table, ClozapineStep, ReferenceDataError, where="clozapine.csv")
+
+
+def with_clozapine_ladder(
+    anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyFrame, policy: Policy
+) -> pl.LazyFrame:
+    """Add ``clozapine_step`` (normal, mild, moderate, severe) and ``next_anc_due`` (UTC), null off clozapine.
+
+    ``exposures`` (patient_id, first_exposure, last_exposure; Date, null = still given) are those to clozapine; a
+    course is current from its first to its last day. ``patients`` has patient_id and ``duffy_null``. The policy says
+    whose schedule applies; the first low count after none or a normal one is repeated within a day. A bound that
+    leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound.
+    """
+    on_drug = _on_clozapine(anc, exposures, patients)
+    steps = load_clozapine_steps().lazy().filter(pl.col("schedule") == policy.clozapine.schedule)
+    due = on_drug.join(steps, on="population").filter(_in_step() & _in_time()).pipe(_with_history)
+    return anc.join(
+        due.select(*SPECIMEN, clozapine_step="step", next_anc_due=_due(policy.clozapine)),
+        on=SPECIMEN,
+        how="left",
+        maintain_order="left",
+    )
+
+
+def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyFrame) -> pl.LazyFrame:
+    recorded = patients.group_by("patient_id").agg(is_duffy_null=pl.col("duffy_null").any())
+    day = pl.col("collected_at").dt.date()
+    current = (
+        anc.filter(pl.col("severity").is_not_null())
+        .select(*_ORDER, "anc_cells_per_ul", "anc_comparator")
+        .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
+        .filter((pl.col("first_exposure") <= day) & (pl.col("last_exposure") >= day).fill_null(True))
+    )
+    # Overlapping courses are one treatment: the earliest start counts.
+    return (
+        current.group_by(_ORDER)
+        .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator").first())
+        .join(recorded, on="patient_id", how="left")
+        .with_columns(
+            treatment_day=(day - pl.col("first_exposure")).dt.total_days(),
+            population=pl.when(pl.col("is_duffy_null").fill_null(False))
+            .then(pl.lit("duffy_null"))
+            .otherwise(pl.lit("general")),
+        )
+    )
+
+
+def _in_step() -> pl.Expr:
+    count, lower, upper = (pl.col(name) for name in ("anc_cells_per_ul", "lower_cells_per_ul", "upper_cells_per_ul"))
+    exact = (count >= lower) & (count < upper).fill_null(True)
+    below = (count > lower) & (count <= upper).fill_null(True)
+    is_zero = (count == 0) & (lower == 0)
+    return pl.when(pl.col("anc_comparator") == "<").then(below | is_zero).otherwise(exact)
+
+
+def _in_time() -> pl.Expr:
+    day = pl.col("treatment_day")
+    return (day >= pl.col("from_day")) & (day < pl.col("to_day")).fill_null(True)
+
+
+def _with_history(due: pl.LazyFrame) -> pl.LazyFrame:
+    """Keep the row that fits what happened on this treatment; add ``is_first_low``."""
+    course = ["patient_id", "first_exposure"]
+    is_low = pl.col("step") != "normal"
+    so_far = is_low.cum_max().over(course, order_by=_ORDER[1:])
+    before = is_low.shift(1).over(course, order_by=_ORDER[1:])
+    fits = pl.col("history").is_in(["any"]) | (pl.col("history") == pl.when(pl.col("was_low"))
+        .then(pl.lit("ever_neutropenic")).otherwise(pl.lit("never_neutropenic")))  # fmt: skip
+    return due.with_columns(was_low=so_far, is_first_low=is_low & ~before.fill_null(False)).filter(fits)
+
+
+def _due(rule: ClozapineRule) -> pl.Expr:
+    hours = pl.when(pl.col("is_first_low")).then(
+        pl.min_horizontal("next_anc_within", pl.lit(rule.first_low_repeat_h))
+    ).otherwise("next_anc_within")  # fmt: skip
+    return pl.col("collected_at") + pl.duration(hours=hours)

@@ -1,0 +1,187 @@
+"""The protocol of the screen, read from top to bottom: from accepted results to a worklist.
+
+Pure: frames in, frames out; the index time is an argument; no files, no clock, no logging.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_schemas import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Flag, PatientStatus, WorkupStep
+from neutro_schemas.store import WorklistRow
+from neutro_screen.reference import Policy, load_policy, load_reference
+from neutro_screen.rules.causes.findings import (
+    Chart,
+    clozapine_courses,
+    cytotoxic_courses,
+    exposures_of,
+    find_causes,
+    high_risk_courses,
+)
+from neutro_screen.rules.counts.anc import count_neutrophils
+from neutro_screen.rules.counts.context import with_severity_in_context
+from neutro_screen.rules.counts.cytopenia import with_other_lines
+from neutro_screen.rules.counts.intervals import with_interval
+from neutro_screen.rules.counts.severity import with_grades
+from neutro_screen.rules.counts.specimen_notes import with_mix_up_note
+from neutro_screen.rules.course.clozapine import with_clozapine_ladder
+from neutro_screen.rules.course.cyclic import cyclic_series, with_cyclic
+from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
+from neutro_screen.rules.course.trend import with_baseline, with_projection, with_significant_fall, with_trend
+from neutro_screen.rules.flags import episode_flags, rapid_decline_flags, severity_flags, with_episode
+from neutro_screen.rules.worklist.order import in_worklist_order, open_cases, worklist_rows
+from neutro_screen.rules.worklist.priority import with_priority
+from neutro_screen.rules.worklist.status import cannot_assess, known_patients, patient_status, verdicts
+from neutro_screen.validate import in_shape, no_rows
+
+
+@dataclass(frozen=True)
+class ScreenResult:
+    """The tables of one screening, each as described by its model in ``neutro_schemas``, sorted.
+
+    ``contradicted`` (patient_id, specimen_id, analyte, is_manual, reason) names results that the rest of their
+    specimen refutes (ANC-9): they were not used and belong into quarantine.
+    """
+
+    anc: pl.DataFrame
+    episode: pl.DataFrame
+    flag: pl.DataFrame
+    drug_suspect: pl.DataFrame
+    evidence: pl.DataFrame
+    workup_step: pl.DataFrame
+    patient_status: pl.DataFrame
+    worklist: pl.DataFrame
+    cannot_assess: pl.DataFrame
+    contradicted: pl.DataFrame
+
+
+def screen(
+    labs: pl.DataFrame,
+    medications: pl.DataFrame | None = None,
+    patients: pl.DataFrame | None = None,
+    diagnoses: pl.DataFrame | None = None,
+    events: pl.DataFrame | None = None,
+    *,
+    as_of: datetime,
+    policy: Policy | None = None,
+    unusable: pl.DataFrame | None = None,
+    data_kinds: frozenset[str] | None = None,
+) -> ScreenResult:
+    """Screen the full history of some patients.
+
+    ``labs`` has the columns of ``LabResult``; the others those of their models in ``neutro_schemas.chart``.
+    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients.
+    ``data_kinds`` (``rules.causes.kinds_of``) says what the whole extract has, where these patients are a part of it:
+    a kind of data that is nowhere is unknown, not missing. ``as_of`` is UTC.
+    """
+    reference, policy = load_reference(), policy or load_policy()
+    chart = Chart.of(medications, patients, diagnoses, events)
+    exposures = exposures_of(chart, policy)
+
+    counted = count_neutrophils(labs, reference, policy)
+    people, high_risk, clozapine = chart.patients.lazy(), high_risk_courses(exposures), clozapine_courses(exposures)
+    specimens = _in_steps(
+        counted.anc,
+        (with_grades, people, reference),
+        (with_interval, policy, reference),
+        (with_baseline, policy),
+        (with_significant_fall, policy),
+        (with_mix_up_note, labs, policy),
+        (with_severity_in_context, people, policy),
+        (with_other_lines, labs, policy),
+        (with_rapid_decline, policy),
+        (with_decline_verdict, policy, high_risk),
+        (with_trend, policy),
+        (with_projection, policy),
+        (with_clozapine_ladder, clozapine, people, policy),
+    )
+    anc = _anc_table(specimens)
+
+    numbered = with_episode_numbers(specimens.lazy()).collect(engine="in-memory")
+    cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
+    episodes = (
+        episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).collect(engine="in-memory")
+    )
+    causes = find_causes(episodes.lazy(), anc.lazy(), labs, chart, exposures, policy, as_of, data_kinds)
+
+    raised = (
+        severity_flags(numbered.lazy(), episodes.lazy()),
+        rapid_decline_flags(specimens.lazy(), policy),
+        decline_flags(specimens.lazy()),
+        episode_flags(episodes.lazy()),
+        causes.flags.lazy(),
+    )
+    flags = pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()).collect(engine="in-memory")
+    declines = verdicts(flags.lazy(), specimens.lazy()).collect()
+    ranked = with_priority(episodes, declines, flags, specimens, causes, reference, as_of)
+
+    missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
+    unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy()).collect()
+    everybody = known_patients(labs, *missing)
+    status = patient_status(specimens, ranked, declines, causes.suspects, causes.steps, everybody, unassessable)
+
+    return ScreenResult(
+        anc=anc,
+        episode=_table(ranked, Episode, "patient_id", "started_at"),
+        flag=_table(flags, Flag, "patient_id", "raised_at", "rule_id", "specimen_id", "episode_id", "reason"),
+        drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "rank", "ingredient"),
+        evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),
+        workup_step=_table(causes.steps, WorkupStep, "episode_id", "step"),
+        patient_status=_table(status, PatientStatus, "patient_id"),
+        worklist=_first_worklist(ranked, flags, status),
+        cannot_assess=_table(unassessable, CannotAssess, "patient_id", "since", "reason"),
+        contradicted=counted.contradicted,
+    )
+
+
+def _first_worklist(episodes: pl.DataFrame, flags: pl.DataFrame, status: pl.DataFrame) -> pl.DataFrame:
+    """The worklist in its order, as if nobody had seen any of it before."""
+    nothing = no_rows(WorklistRow).lazy()
+    cases = open_cases(episodes.lazy(), flags.lazy(), status.lazy(), nothing)
+    return in_worklist_order(worklist_rows(cases, status.lazy(), nothing, "").collect()).drop("run_id")
+
+
+def _in_steps(specimens: pl.DataFrame, *steps: tuple[Any, ...]) -> pl.DataFrame:
+    """Apply frame functions with their arguments, one after the other.
+
+    Every step joins the frame to itself, so each is collected: twelve of them in one lazy plan are 4,096 scans. The
+    in-memory engine adds the new columns beside the old ones; the streaming engine copies all of them.
+    """
+    for step, *arguments in steps:
+        specimens = step(specimens.lazy(), *arguments).collect(engine="in-memory")
+    return specimens
+
+
+def _indeterminate(specimens: pl.DataFrame) -> pl.DataFrame:
+    """Counts whose severity cannot be told (ANC-6, ANC-10), as ``unusable``."""
+    return specimens.filter(pl.col("severity").is_null()).select(
+        "patient_id", "specimen_id", reason=pl.lit("indeterminate"), since="collected_at"
+    )
+
+
+def _anc_table(specimens: pl.DataFrame) -> pl.DataFrame:
+    routes = specimens.with_columns(
+        rapid_decline=pl.col("rpd_1") | pl.col("rpd_2") | pl.col("has_decline"),
+        anc_reported=pl.coalesce("neut_abs", "neut_abs_manual"),
+        anc_segs_and_bands=pl.coalesce("segs_and_bands", "segs_and_bands_manual"),
+        anc_from_percent=pl.coalesce("from_percent", "from_percent_manual"),
+        anc_manual="chosen_manual",
+        wbc_cells_per_ul="wbc",
+        # Sums and means of floats differ in the last digits from run to run: what is published does not.
+        **{name: pl.col(name).round_sig_figs(9) for name in _FITTED},
+    )
+    return _table(routes, Anc, "patient_id", "collected_at", "specimen_id")
+
+
+_FITTED: Final = (
+    "baseline_cells_per_ul", "slope_log2_per_week", "slope_low", "slope_high", "days_to_severe", "days_to_severe_low",
+    "days_to_severe_high",
+)  # fmt: skip
+
+
+def _table(frame: pl.DataFrame, model: type[pa.DataFrameModel], *order: str) -> pl.DataFrame:
+    return in_shape(frame, model).sort(order, nulls_last=True)

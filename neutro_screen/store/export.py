@@ -1,0 +1,83 @@
+"""The tables of a store as Parquet, in a folder or on object storage, for those who have no use for a DuckDB file.
+
+A run's tables are in a folder named after it; ``manifest.json`` is written last, so a folder without one is not whole.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow.parquet as pq
+from duckdb import DuckDBPyConnection
+
+from neutro_screen.errors import PublishError
+from neutro_screen.ingest.remote import is_remote, storage_of
+from neutro_screen.pipeline.partitions import private_file
+from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, reading
+from neutro_screen.store.views import LATEST_RUN, VIEWS
+
+_ROWS_AT_ONCE: Final = 1 << 17
+
+
+def export(store: Path, to: str) -> str:
+    """Write every table and view of a store; the place of the folder.
+
+    Raises:
+        StoreError: the store cannot be read, or holds no run.
+        PublishError: the place cannot be written to.
+        ConfigurationError: fsspec or the storage's package is not installed.
+    """
+    with reading(store) as connection:
+        run = first_row(connection, LATEST_RUN)
+        place = f"{to.rstrip('/')}/{run[0].replace(':', '') if run else 'no-run'}"
+        try:
+            opened = _opener(place)
+            written = {name: _written(connection, name, opened) for name in (*TABLES, *VIEWS)}
+            with opened("manifest.json") as file:
+                told = {"run_id": run[0] if run else None, "schema_version": SCHEMA_VERSION, "tables": written}
+                file.write(json.dumps(told, indent=1).encode())
+        except OSError as error:
+            raise PublishError(f"cannot be written ({error.strerror or type(error).__name__})", where=to) from None
+    return place
+
+
+def _opener(place: str) -> Callable[[str], IO[bytes]]:
+    """What opens a new file in a place; local ones only their owner can read."""
+    if is_remote(place):
+        storage, folder = storage_of(place)
+        return lambda name: storage.open(f"{folder}/{name}", "wb")
+    Path(place).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return lambda name: private_file(Path(place) / name)
+
+
+def _written(connection: DuckDBPyConnection, name: str, opened: Callable[[str], IO[bytes]]) -> dict[str, Any]:
+    rows, batches = 0, connection.sql(f'SELECT * FROM "{name}" ORDER BY ALL').to_arrow_reader(_ROWS_AT_ONCE)
+    with opened(f"{name}.parquet") as file:
+        summing = _Summing(file)
+        with pq.ParquetWriter(summing, batches.schema, compression="zstd") as writer:
+            for batch in batches:
+                rows += batch.num_rows
+                writer.write_batch(batch)
+    return {"rows": rows, "sha256": summing.digest.hexdigest()}
+
+
+class _Summing:
+    """A file that is only ever appended to, and the SHA-256 of what went into it."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        self._file.write(content)
+        return len(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,19 @@
+"""A synthetic hospital with known truth, for demonstration, benchmarks and the measuring of the screen."""
+
+from neutro_simulator.causes import CAUSES
+from neutro_simulator.hospital import Hospital, simulate_hospital, write_native
+from neutro_simulator.myelosuppression import regimen_courses
+from neutro_simulator.sample import sample_expectations, sample_hospital, sample_readme
+from neutro_simulator.scale import simulate_labs_at_scale
+
+__all__ = [
+    "CAUSES",
+    "Hospital",
+    "regimen_courses",
+    "sample_expectations",
+    "sample_hospital",
+    "sample_readme",
+    "simulate_hospital",
+    "simulate_labs_at_scale",
+    "write_native",
+]

@@ -1,0 +1,200 @@
+"""Four laboratories count the same blood and report it in four ways.
+
+A  ANC and full CBC in 10*3/uL, LOINC codes
+B  WBC and percentages, 10*9/L, LOINC codes: the ANC must be computed
+C  WBC and a manual differential of 100 cells, segs and bands apart, local names, no LOINC
+D  ANC and WBC in cells/uL, LOINC codes
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from neutro_simulator.parameters import FloatArray, number
+
+GIGA = 0.001
+PERCENT = 100.0
+LAB_COLUMNS = (
+    "patient_id",
+    "specimen_id",
+    "collected_at",
+    "resulted_at",
+    "loinc",
+    "analyte_name",
+    "value",
+    "unit",
+    "reference_low",
+    "reference_high",
+    "status",
+    "lab",
+)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How a laboratory prints one analyte. `of` names the counted quantity; percent rows are a part of the WBC."""
+
+    of: str
+    loinc: str
+    name: str
+    unit: str
+    low: str
+    high: str
+    decimals: int
+    scale: float = 1.0
+
+
+LABORATORIES: dict[str, tuple[Printed, ...]] = {
+    "A": (
+        Printed("wbc", "6690-2", "WBC", "10*3/uL", "4.0", "11.0", 2, GIGA),
+        Printed("anc", "751-8", "Neutrophils Absolute", "10*3/uL", "1.8", "7.7", 2, GIGA),
+        Printed("lymphocytes", "731-0", "Lymphocytes Absolute", "10*3/uL", "1.0", "4.8", 2, GIGA),
+        Printed("monocytes", "742-7", "Monocytes Absolute", "10*3/uL", "0.2", "1.0", 2, GIGA),
+        Printed("eosinophils", "711-2", "Eosinophils Absolute", "10*3/uL", "0.0", "0.5", 2, GIGA),
+        Printed("basophils", "704-7", "Basophils Absolute", "10*3/uL", "0.0", "0.2", 2, GIGA),
+        Printed("blast_percent", "26446-5", "Blasts/100 leukocytes", "%", "0", "0", 0),
+        Printed("haemoglobin", "718-7", "Hemoglobin", "g/dL", "12.0", "17.0", 1),
+        Printed("platelets", "777-3", "Platelets", "10*3/uL", "150", "400", 0),
+        Printed("mcv", "787-2", "MCV", "fL", "80", "100", 1),
+    ),
+    "B": (
+        Printed("wbc", "6690-2", "Leukocytes", "10*9/L", "4.0", "10.0", 2, GIGA),
+        Printed("anc_percent", "770-8", "Neutrophils/100 leukocytes", "%", "40", "75", 1),
+        Printed("lymphocytes_percent", "736-9", "Lymphocytes/100 leukocytes", "%", "20", "45", 1),
+        Printed("monocytes_percent", "5905-5", "Monocytes/100 leukocytes", "%", "2", "10", 1),
+        Printed("eosinophils_percent", "713-8", "Eosinophils/100 leukocytes", "%", "0", "6", 1),
+        Printed("basophils_percent", "706-2", "Basophils/100 leukocytes", "%", "0", "2", 1),
+        Printed("blast_percent", "26446-5", "Blasts/100 leukocytes", "%", "0", "0", 0),
+        Printed("haemoglobin", "718-7", "Haemoglobin", "g/dL", "12.0", "17.0", 1),
+        Printed("platelets", "777-3", "Platelets", "10*9/L", "150", "400", 0),
+        Printed("mcv", "787-2", "MCV", "fL", "80", "100", 1),
+    ),
+    "C": (
+        Printed("wbc", "", "WBC", "x10^9/L", "4.0", "10.0", 1, GIGA),
+        Printed("segs_counted", "", "Segs %", "%", "36", "70", 0),
+        Printed("bands_counted", "", "BAND%", "%", "0", "10", 0),
+        Printed("lymphocytes_counted", "", "LYMPH%", "%", "20", "45", 0),
+        Printed("monocytes_counted", "", "MONO%", "%", "2", "10", 0),
+        Printed("eosinophils_counted", "", "EOS%", "%", "0", "6", 0),
+        Printed("basophils_counted", "", "BASO%", "%", "0", "2", 0),
+        Printed("blasts_counted", "", "BLAST%", "%", "0", "0", 0),
+        Printed("haemoglobin", "", "HGB", "g/dL", "12.0", "17.0", 1),
+        Printed("platelets", "", "PLT", "x10^9/L", "150", "400", 0),
+        Printed("mcv", "", "MCV", "fL", "80", "100", 1),
+    ),
+    "D": (
+        Printed("wbc", "26464-8", "WBC", "cells/uL", "4000", "11000", 0),
+        Printed("anc", "26499-4", "ANC", "/mm3", "1500", "8000", 0),
+        Printed("lymphocytes", "26474-7", "Lymphocytes", "/mm3", "1000", "4800", 0),
+        Printed("monocytes", "26484-6", "Monocytes", "/mm3", "200", "1000", 0),
+        Printed("eosinophils", "26449-9", "Eosinophils", "/mm3", "0", "500", 0),
+        Printed("basophils", "26444-0", "Basophils", "/mm3", "0", "200", 0),
+        Printed("blast_percent", "26446-5", "Blasts", "%", "0", "0", 0),
+        Printed("haemoglobin", "718-7", "Hemoglobin", "g/dL", "12.0", "17.0", 1),
+        Printed("platelets", "26515-7", "Platelets", "K/uL", "150", "400", 0),
+        Printed("mcv", "30428-7", "MCV", "fL", "80", "100", 1),
+    ),
+}
+CELLS = ("anc", "lymphocytes", "monocytes", "eosinophils", "basophils", "blasts")
+MANUAL = ("segs", "bands", "lymphocytes", "monocytes", "eosinophils", "basophils", "blasts")
+
+
+def reported(specimens: pl.DataFrame, rng: np.random.Generator, *, is_exact: bool = False) -> pl.DataFrame:
+    """The laboratories' rows, all text, in the native layout, with two columns more: row_of (the specimen's row in
+    `specimens`) and quantity (what was counted).
+
+    is_exact leaves the analytic noise and the chance of the manual count out.
+    `specimens` has the columns of `specimens.specimens` and patient_id, specimen_id, collected_at, resulted_at, lab.
+    """
+    numbered = specimens.with_row_index("row_of")
+    parts = [
+        part
+        for lab, printed in LABORATORIES.items()
+        if len(of_lab := numbered.filter(pl.col("lab") == lab))
+        for part in _rows(_counted(of_lab, rng, is_exact), printed)
+    ]
+    if not parts:
+        return pl.DataFrame(schema=dict.fromkeys(LAB_COLUMNS, pl.String))
+    return pl.concat(parts).sort("row_of", maintain_order=True)
+
+
+def _counted(specimens: pl.DataFrame, rng: np.random.Generator, is_exact: bool) -> pl.DataFrame:
+    """What the analyser and the microscope find, with analytic noise; percentages of a specimen sum to about 100."""
+    size = len(specimens)
+    spread = 0.0 if is_exact else number("noise", "cv_analytic")
+    spread_of_parts = 0.0 if is_exact else number("noise", "cv_analytic_percent")
+    true_cells = specimens.select(CELLS).to_numpy()
+    total = true_cells.sum(axis=1)
+    wbc = total * np.exp(rng.normal(0.0, spread, size))
+    parts = true_cells * np.exp(rng.normal(0.0, spread_of_parts, true_cells.shape))
+    parts = parts / parts.sum(axis=1, keepdims=True)
+    counted = parts * wbc[:, None]
+    cells = int(number("noise", "manual_cells"))
+    shares = _manual_classes(specimens) / total[:, None]
+    manual = _rounded_shares(shares, cells) if is_exact else _counted_one_by_one(rng, shares, cells)
+    columns: dict[str, FloatArray] = {"wbc": wbc}
+    columns |= {name: counted[:, index] for index, name in enumerate(CELLS)}
+    columns |= {f"{name}_percent": parts[:, index] * PERCENT for index, name in enumerate(CELLS)}
+    columns["blast_percent"] = columns.pop("blasts_percent")
+    columns |= {f"{name}_counted": manual[:, index] * PERCENT / cells for index, name in enumerate(MANUAL)}
+    return specimens.with_columns(pl.Series(name, values) for name, values in columns.items())
+
+
+def _manual_classes(specimens: pl.DataFrame) -> FloatArray:
+    return specimens.select(
+        (pl.col("anc") - pl.col("bands")).alias("segs"), *(name for name in MANUAL if name != "segs")
+    ).to_numpy()
+
+
+def _counted_one_by_one(rng: np.random.Generator, shares: FloatArray, cells: int) -> FloatArray:
+    """A hundred cells drawn by chance: most of the error of laboratory C."""
+    return rng.multinomial(cells, shares / shares.sum(axis=1, keepdims=True)).astype(np.float64)
+
+
+def _rounded_shares(shares: FloatArray, cells: int) -> FloatArray:
+    """Whole cells of each class that sum to the cells counted: the commonest class takes what rounding leaves."""
+    counted = np.round(shares * cells)
+    row = np.arange(len(shares))
+    counted[row, shares.argmax(axis=1)] += cells - counted.sum(axis=1)
+    return counted
+
+
+def _rows(counted: pl.DataFrame, printed: tuple[Printed, ...]) -> list[pl.DataFrame]:
+    floor = number("laboratories", "print_floor")
+    wbc = pl.col("wbc") * GIGA
+    rows = []
+    for analyte in printed:
+        quantity = pl.col(analyte.of) * analyte.scale
+        rounded = quantity.round(analyte.decimals)
+        shown = rounded.cast(pl.Int64).cast(pl.String) if analyte.decimals == 0 else rounded.cast(pl.String)
+        if analyte.of == "wbc":
+            shown = pl.when(wbc < floor).then(pl.lit(_floor_text(floor, analyte))).otherwise(shown)
+        elif analyte.unit == "%":
+            shown = pl.when(wbc < floor).then(pl.lit("Not done")).otherwise(shown)
+        # A laboratory prints blasts only where it has seen some.
+        source = counted.filter(rounded > 0) if analyte.of.startswith("blast") else counted
+        rows.append(
+            source.select(
+                "row_of",
+                "patient_id",
+                "specimen_id",
+                "collected_at",
+                "resulted_at",
+                pl.lit(analyte.loinc or None, dtype=pl.String).alias("loinc"),
+                pl.lit(analyte.name).alias("analyte_name"),
+                shown.alias("value"),
+                pl.lit(analyte.unit).alias("unit"),
+                pl.lit(analyte.low).alias("reference_low"),
+                pl.lit(analyte.high).alias("reference_high"),
+                pl.lit("F").alias("status"),
+                "lab",
+                pl.lit(analyte.of).alias("quantity"),
+            )
+        )
+    return rows
+
+
+def _floor_text(floor: float, analyte: Printed) -> str:
+    in_unit = floor if analyte.scale == GIGA else floor / GIGA
+    return f"<{in_unit:g}"

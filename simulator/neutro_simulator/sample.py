@@ -1,0 +1,297 @@
+"""The sample hospital: the teaching cases as extracts, with their truth and a page that says what to expect."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from neutro_simulator.cast import TEACHING_CASES, WHOLE_SPECIMEN, Case, Edit
+from neutro_simulator.hospital import DATE_FORMAT, TIME_FORMAT, Hospital, index_day
+from neutro_simulator.laboratories import LAB_COLUMNS, reported
+from neutro_simulator.parameters import FloatArray
+from neutro_simulator.story import grid
+from neutro_simulator.truth import moment, rapid_decline_day, shown_by_sampling
+
+MORNING = 8.0 / 24.0
+RESULT_AFTER = 2.0 / 24.0
+DAYS_PER_YEAR = 365.25
+BANDS = 0.05
+USUAL_CELLS = {"monocytes": 500.0, "eosinophils": 150.0, "basophils": 40.0}
+
+
+def sample_hospital(as_of: datetime) -> Hospital:
+    """Forty patients, each a teaching case with a stable id; no noise, the same for the same index time.
+
+    Counts are exactly those of the case (laboratory rounding apart). Columns as in Hospital; a time without a zone is
+    UTC. Counts of the day before the index date are the latest.
+    """
+    now = as_of.astimezone(UTC).replace(tzinfo=None) if as_of.tzinfo else as_of
+    midnight, until_day = index_day(now)
+    taken = pl.concat([_specimens(position, case, midnight) for position, case in enumerate(TEACHING_CASES)])
+    days = grid()
+    course = np.vstack([_course(case, days) for case in TEACHING_CASES])
+    labs = pl.concat(
+        [
+            _edited(reported(of_case, np.random.Generator(np.random.PCG64(0)), is_exact=True), case, midnight)
+            for case, (_, of_case) in zip(TEACHING_CASES, taken.group_by("patient", maintain_order=True), strict=True)
+        ]
+        + [_markers(case, midnight) for case in TEACHING_CASES]
+    )
+    return Hospital(
+        labs=labs.sort("patient_id", "collected_at", "specimen_id", maintain_order=True).select(LAB_COLUMNS),
+        medications=_medications(midnight),
+        patients=_patients(midnight),
+        diagnoses=_listed(
+            [
+                (case.patient_id, code, "ICD-10", _date(day, midnight))
+                for case in TEACHING_CASES
+                for code, day in case.diagnoses
+            ],
+            ("patient_id", "code", "system", "date"),
+        ),
+        events=_listed(
+            [
+                (case.patient_id, event, _time(day, midnight), detail)
+                for case in TEACHING_CASES
+                for event, day, detail in case.events
+            ],
+            ("patient_id", "event", "date", "detail"),
+        ),
+        true_course=_true_course(course, days, midnight, until_day),
+        truth=_truth(course, days, taken, midnight, until_day),
+        specimen_truth=taken.select(
+            "patient_id", "specimen_id", moment(pl.col("day"), midnight).alias("collected_at"), "true_anc", "lab"
+        ),
+        dirt_log=_dirt_log(midnight),
+    )
+
+
+def sample_expectations() -> pl.DataFrame:
+    """What the screen should say of each patient now: patient_id, title, severity (null: cannot be assessed),
+    priority (null: not on the worklist), reason.
+    """
+    return pl.DataFrame(
+        {
+            "patient_id": [case.patient_id for case in TEACHING_CASES],
+            "title": [case.title for case in TEACHING_CASES],
+            "severity": [case.expected_severity for case in TEACHING_CASES],
+            "priority": [case.expected_priority for case in TEACHING_CASES],
+            "reason": [case.expected_reason for case in TEACHING_CASES],
+        }
+    )
+
+
+def sample_readme(as_of: datetime) -> str:
+    """The page beside the sample data, in Markdown: who is in it and what the screen should say of each."""
+    rows = "\n".join(
+        f"| {row['patient_id']} | {row['title']} | {row['severity'] or 'cannot assess'} | {row['priority'] or '–'} "
+        f"| {row['reason']} |"
+        for row in sample_expectations().iter_rows(named=True)
+    )
+    return f"""# Sample hospital
+
+Synthetic patients: nobody in here exists. Written by `neutro_simulator.sample_hospital` for the index time
+{as_of:%Y-%m-%d %H:%M} UTC; screen it with `--as-of {as_of:%Y-%m-%dT%H:%M}` to see what the table says.
+Four laboratories report in four ways: A in 10*3/uL with a full differential, B as WBC and percentages, C as a manual
+differential of 100 cells under local names, D in cells per microlitre. `truth/` holds the noise-free courses.
+
+Severity is that of the latest result (rule ids: docs/rules.md). Not on the worklist: –.
+
+| patient | who | severity | priority | what the screen should say |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def _specimens(position: int, case: Case, midnight: datetime) -> pl.DataFrame:
+    day = np.array([day for day, _ in case.counts]) + MORNING
+    true_anc = np.array([anc for _, anc in case.counts], dtype=np.float64)
+    seen = np.array([case.measured_falsely.get(day, anc) for day, anc in case.counts], dtype=np.float64)
+    # Other lines and blasts are those of the illness: a count from before it shows the usual values.
+    ill = np.array([case.onset_day is not None and day >= case.onset_day for day, _ in case.counts])
+    healthy = Case("", "", (), None, None, "")
+
+    def line(name: str) -> FloatArray:
+        own, usual = float(getattr(case, name)), float(getattr(healthy, name))
+        return np.where(ill | (case.onset_day is None), own, usual)
+
+    return pl.DataFrame(
+        {
+            "patient": np.full(len(day), position),
+            "patient_id": [case.patient_id] * len(day),
+            "specimen_id": [f"S-{case.patient_id[2:]}-{serial + 1:02d}" for serial in range(len(day))],
+            "day": day,
+            "true_anc": true_anc,
+            "anc": seen,
+            "bands": seen * BANDS,
+            "lymphocytes": line("lymphocytes"),
+            "blasts": line("blasts"),
+            "haemoglobin": line("haemoglobin"),
+            "platelets": line("platelets"),
+            "mcv": line("mcv"),
+            "lab": [case.lab] * len(day),
+        }
+    ).with_columns(
+        *(pl.lit(level).alias(name) for name, level in USUAL_CELLS.items()),
+        moment(pl.col("day"), midnight).dt.to_string(TIME_FORMAT).alias("collected_at"),
+        moment(pl.col("day") + RESULT_AFTER, midnight).dt.to_string(TIME_FORMAT).alias("resulted_at"),
+    )
+
+
+def _course(case: Case, days: FloatArray) -> FloatArray:
+    """The true course: straight on the log scale between the counts and the points nobody measured."""
+    points = sorted((*case.counts, *case.hidden))
+    at = np.array([day for day, _ in points]) + MORNING
+    log_anc: FloatArray = np.interp(days, at, np.log(np.array([anc for _, anc in points])))
+    return np.asarray(np.exp(log_anc), dtype=np.float64)
+
+
+def _edited(labs: pl.DataFrame, case: Case, midnight: datetime) -> pl.DataFrame:
+    for edit in case.edits:
+        of_edit = pl.col("collected_at") == _time(edit.day + MORNING, midnight)
+        if edit.quantity != WHOLE_SPECIMEN:
+            of_edit &= pl.col("quantity") == edit.quantity
+        changed = labs.with_columns(_becomes(edit)).filter(of_edit)
+        labs = pl.concat([labs if edit.is_extra else labs.filter(~of_edit), changed])
+    return labs.sort("row_of", maintain_order=True)
+
+
+def _becomes(edit: Edit) -> list[pl.Expr]:
+    """New column values; a time written as +90 or -40 is so many minutes from the row's own."""
+    return [
+        _moved(column, int(value))
+        if column == "resulted_at" and value
+        else pl.lit(value, dtype=pl.String).alias(column)
+        for column, value in edit.becomes.items()
+    ]
+
+
+def _moved(column: str, minutes: int) -> pl.Expr:
+    at = pl.col(column).str.to_datetime(TIME_FORMAT) + pl.duration(minutes=minutes)
+    return at.dt.to_string(TIME_FORMAT).alias(column)
+
+
+def _markers(case: Case, midnight: datetime) -> pl.DataFrame:
+    rows = [
+        {
+            "row_of": None,
+            "patient_id": case.patient_id,
+            "specimen_id": f"M-{case.patient_id[2:]}-{loinc}",
+            "collected_at": _time(day + MORNING, midnight),
+            "resulted_at": _time(day + MORNING + RESULT_AFTER, midnight),
+            "loinc": loinc,
+            "analyte_name": name,
+            "value": value,
+            "unit": {"2132-9": "pg/mL", "20447-9": "copies/mL"}.get(loinc),
+            "reference_low": None,
+            "reference_high": None,
+            "status": "F",
+            "lab": case.lab,
+            "quantity": "marker",
+        }
+        for loinc, name, value, day in case.markers
+    ]
+    return pl.DataFrame(rows, schema={"row_of": pl.UInt32, **dict.fromkeys((*LAB_COLUMNS, "quantity"), pl.String)})
+
+
+def _medications(midnight: datetime) -> pl.DataFrame:
+    return _listed(
+        [
+            (
+                case.patient_id,
+                name,
+                atc,
+                _date(start, midnight),
+                None if end is None else _date(end, midnight),
+                route,
+                None,
+            )
+            for case in TEACHING_CASES
+            for name, atc, start, end, route in case.medications
+        ],
+        ("patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose"),
+    )
+
+
+def _patients(midnight: datetime) -> pl.DataFrame:
+    return _listed(
+        [
+            (case.patient_id, _date(-case.age_years * DAYS_PER_YEAR, midnight), case.sex, case.duffy_null, None)
+            for case in TEACHING_CASES
+        ],
+        ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity"),
+    )
+
+
+def _true_course(course: FloatArray, days: FloatArray, midnight: datetime, until_day: float) -> pl.DataFrame:
+    known = days <= until_day
+    patient = np.repeat(np.arange(len(TEACHING_CASES)), known.sum())
+    return pl.DataFrame(
+        {
+            "patient_id": [TEACHING_CASES[index].patient_id for index in patient],
+            "day": np.tile(days[known], len(TEACHING_CASES)),
+            "anc_cells_per_ul": course[:, known].ravel().round(1),
+        }
+    ).select("patient_id", moment(pl.col("day"), midnight).alias("at"), "anc_cells_per_ul")
+
+
+def _truth(
+    course: FloatArray, days: FloatArray, taken: pl.DataFrame, midnight: datetime, until_day: float
+) -> pl.DataFrame:
+    known = days <= until_day
+    decline = rapid_decline_day(course[:, known], days[known])
+    return (
+        pl.DataFrame(
+            {
+                "patient": np.arange(len(TEACHING_CASES)),
+                "patient_id": [case.patient_id for case in TEACHING_CASES],
+                "cause": [case.cause for case in TEACHING_CASES],
+                "causal_ingredient": [case.ingredient for case in TEACHING_CASES],
+                "onset_day": [case.onset_day for case in TEACHING_CASES],
+                "true_nadir_cells_per_ul": course[:, known].min(axis=1).round(1),
+                "nadir_day": days[known][course[:, known].argmin(axis=1)],
+                "cycle_days": [case.cycle_days for case in TEACHING_CASES],
+                "decline_day": decline,
+            }
+        )
+        .with_columns(pl.col("decline_day").fill_nan(None))
+        .join(shown_by_sampling(taken), on="patient", how="left", maintain_order="left")
+        .select(
+            "patient_id",
+            "cause",
+            "causal_ingredient",
+            moment(pl.col("onset_day"), midnight).alias("onset_at"),
+            "true_nadir_cells_per_ul",
+            moment(pl.col("nadir_day"), midnight).alias("true_nadir_at"),
+            pl.col("cycle_days").is_not_null().alias("is_cyclic"),
+            "cycle_days",
+            pl.col("decline_day").is_not_null().alias("has_true_rapid_decline"),
+            moment(pl.col("decline_day"), midnight).alias("rapid_decline_at"),
+            pl.col("sampling_could_show_it") & pl.col("decline_day").is_not_null(),
+        )
+    )
+
+
+def _dirt_log(midnight: datetime) -> pl.DataFrame:
+    rows = []
+    for case in TEACHING_CASES:
+        serial = {day: number + 1 for number, (day, _) in enumerate(case.counts)}
+        rows += [
+            ("edited", case.patient_id, f"S-{case.patient_id[2:]}-{serial[edit.day]:02d}", edit.quantity)
+            for edit in case.edits
+        ]
+    return _listed(rows, ("kind", "patient_id", "specimen_id", "quantity")).unique().sort("patient_id", "quantity")
+
+
+def _listed(rows: Sequence[tuple[str | None, ...]], columns: tuple[str, ...]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
+
+
+def _date(day: float, midnight: datetime) -> str:
+    return (midnight + timedelta(days=day)).strftime(DATE_FORMAT)
+
+
+def _time(day: float, midnight: datetime) -> str:
+    at = midnight + timedelta(days=day, seconds=1)
+    return at.replace(second=0, microsecond=0).strftime(TIME_FORMAT)

@@ -1,0 +1,210 @@
+"""What happens to a group of patients who share a cause: the true course and everything around it.
+
+Days count from the midnight that begins the index date: day 0 is that day, day -7 a week earlier.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, draw, has, number, texts
+
+BoolArray = NDArray[np.bool_]
+
+MEDICATION = {
+    "patient": pl.Int64,
+    "drug_name": pl.String,
+    "atc_code": pl.String,
+    "start_day": pl.Float64,
+    "end_day": pl.Float64,
+    "route": pl.String,
+    "dose": pl.String,
+}
+MARKER = {"patient": pl.Int64, "day": pl.Float64, "loinc": pl.String, "analyte_name": pl.String, "value": pl.String}
+DIAGNOSIS = {"patient": pl.Int64, "code": pl.String, "day": pl.Float64}
+EVENT = {"patient": pl.Int64, "event": pl.String, "day": pl.Float64, "detail": pl.String}
+
+
+@dataclass(frozen=True)
+class Drug:
+    """A drug as a medication list writes it: free text, sometimes without an ATC code."""
+
+    ingredient: str | None
+    name: str
+    atc: str
+
+    @classmethod
+    def parse(cls, written: str) -> "Drug":
+        """`ingredient|name|ATC`, or `name|ATC` for a drug that causes nothing."""
+        *ingredient, name, atc = written.split("|")
+        return cls(ingredient[0] if ingredient else None, name, atc)
+
+
+@dataclass(frozen=True)
+class OtherLines:
+    """What the other cell lines become, as a fraction of the person's usual value, reached `days` after onset."""
+
+    haemoglobin: float = 1.0
+    platelets: float = 1.0
+    mcv: float = 1.0
+    lymphocytes: float = 1.0
+    monocytes: float = 1.0
+    days: float = 1.0
+
+
+@dataclass(frozen=True)
+class Story:
+    """One group. Arrays hold a value a patient; `anc` a row a patient and a column a step of the grid.
+
+    `visits` are the days a count is planned on (NaN: no visit). `onset_day` is NaN where nothing begins. Medication,
+    marker, diagnosis and event frames name the patient by position in the group.
+    """
+
+    anc: FloatArray
+    visits: FloatArray
+    onset_day: FloatArray
+    ingredient: tuple[str | None, ...]
+    cycle_days: FloatArray
+    age_years: FloatArray
+    artefact_visit: FloatArray
+    artefact_fraction: FloatArray
+    blasts: FloatArray
+    bands_fraction: FloatArray
+    duffy_null: tuple[str, ...]
+    lines: OtherLines = OtherLines()
+    medications: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MEDICATION))
+    markers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MARKER))
+    diagnoses: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIAGNOSIS))
+    events: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EVENT))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Patients of one cause before anything happens to them, and the means to say what does.
+
+    cause: section of simulation.toml the numbers come from (`healthy` where the section is silent).
+    """
+
+    cause: str
+    size: int
+    rng: np.random.Generator
+    days: FloatArray
+
+    def draw(self, name: str) -> FloatArray:
+        """A value a patient from the cause's own entry, else from `healthy`."""
+        return draw(self.rng, self.cause if has(self.cause, name) else "healthy", name, self.size)
+
+    def usual(self, name: str) -> FloatArray:
+        """A value a patient as healthy people have it."""
+        return draw(self.rng, "healthy", name, self.size)
+
+    def sets(self, name: str) -> bool:
+        """Whether the cause has an entry of its own."""
+        return has(self.cause, name)
+
+    def share(self, name: str) -> BoolArray:
+        """Which patients something happens to, at the cause's own share."""
+        chosen: BoolArray = self.rng.random(self.size) < number(self.cause, name)
+        return chosen
+
+    def drugs(self) -> list[Drug]:
+        """The causal drug of each patient."""
+        choices = [Drug.parse(written) for written in texts(self.cause, "drugs")]
+        return [choices[index] for index in self.rng.integers(0, len(choices), self.size)]
+
+    def steady(self, level: FloatArray) -> FloatArray:
+        """A course that never changes."""
+        return np.repeat(level[:, None], len(self.days), axis=1)
+
+    def dip(
+        self,
+        baseline: FloatArray,
+        onset: FloatArray,
+        fall: FloatArray,
+        nadir: FloatArray,
+        stay: FloatArray,
+        recovery: FloatArray,
+    ) -> FloatArray:
+        """Exponential fall from baseline to nadir, a stay there, exponential return. All times in days.
+
+        An infinite stay never recovers. A `nadir` above the baseline makes it a rise.
+        """
+        since = self.days[None, :] - onset[:, None]
+        down = np.clip(since / fall[:, None], 0.0, 1.0)
+        up = np.clip((since - fall[:, None] - stay[:, None]) / recovery[:, None], 0.0, 1.0)
+        log_ratio = np.log(nadir / baseline)[:, None]
+        return np.asarray(baseline[:, None] * np.exp(log_ratio * down * (1.0 - up)))
+
+    def below(self, anc: FloatArray, limit: float, onset: FloatArray) -> FloatArray:
+        """First day at or after onset below the limit; NaN where it never falls so low."""
+        low = (anc < limit) & (self.days[None, :] >= onset[:, None])
+        return np.where(low.any(axis=1), self.days[low.argmax(axis=1)], np.nan)
+
+
+def grid() -> FloatArray:
+    """The days of every true course, from the first day of the history to the end of the index date."""
+    step = number("grid", "step_hours") / HOURS_PER_DAY
+    return np.arange(-number("grid", "history_days"), 1.0 + step, step)
+
+
+def given(
+    drugs: list[Drug], start: FloatArray, end: FloatArray, route: str, dose: str = "", who: BoolArray | None = None
+) -> pl.DataFrame:
+    """Medication rows, one a patient; a NaN end is still being given; a NaN start is not given at all."""
+    rows = pl.DataFrame(
+        {
+            "patient": np.arange(len(drugs)),
+            "drug_name": [drug.name for drug in drugs],
+            "atc_code": [drug.atc for drug in drugs],
+            "start_day": start,
+            "end_day": end,
+            "route": [route] * len(drugs),
+            "dose": [dose] * len(drugs),
+        },
+        schema=MEDICATION,
+    ).with_columns(pl.col("end_day").fill_nan(None))
+    return rows.filter(pl.col("start_day").is_not_nan() if who is None else pl.Series(who & ~np.isnan(start)))
+
+
+def measured(markers: tuple[str, ...], choice: FloatArray, day: FloatArray) -> pl.DataFrame:
+    """One marker row a patient: `markers` are `LOINC|name|result`, `choice` the position of the one measured."""
+    parts = [markers[int(index)].split("|") for index in choice]
+    return pl.DataFrame(
+        {
+            "patient": np.arange(len(parts)),
+            "day": day,
+            "loinc": [part[0] for part in parts],
+            "analyte_name": [part[1] for part in parts],
+            "value": [part[2] for part in parts],
+        },
+        schema=MARKER,
+    ).filter(pl.col("day").is_not_nan())
+
+
+def coded(code: str, day: FloatArray, who: BoolArray | None = None) -> pl.DataFrame:
+    """One diagnosis row a patient (of those chosen)."""
+    rows = pl.DataFrame({"patient": np.arange(len(day)), "code": [code] * len(day), "day": day}, schema=DIAGNOSIS)
+    return rows if who is None else rows.filter(pl.Series(who))
+
+
+def happened(event: str, day: FloatArray, detail: Mapping[int, str] | str, who: BoolArray) -> pl.DataFrame:
+    """One event row for each chosen patient; details by position, or one for all."""
+    rows = pl.DataFrame(
+        {
+            "patient": np.arange(len(day)),
+            "event": [event] * len(day),
+            "day": day,
+            "detail": [detail if isinstance(detail, str) else detail[index] for index in range(len(day))],
+        },
+        schema=EVENT,
+    )
+    return rows.filter(pl.Series(who & ~np.isnan(day)))
+
+
+def temperatures(group: Group, day: FloatArray, who: BoolArray) -> pl.DataFrame:
+    """A measured fever (°C) on that day for each chosen patient."""
+    celsius = draw(group.rng, "bystanders", "fever_celsius", len(day))
+    return happened("temperature", day, {index: f"{value:.1f}" for index, value in enumerate(celsius)}, who)

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
-from neutro_simulator import Hospital, simulate_hospital, write_native
 
 from neutro_schemas import LabResult, ScreenedResult
 from neutro_screen.ingest import ingest
@@ -31,6 +30,7 @@ from neutro_screen.rules.course.cyclic import cyclic_series
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 from neutro_screen.rules.course.rapid_decline import with_decline_verdict, with_rapid_decline
 from neutro_screen.validate import split_valid
+from neutro_simulator import Hospital, simulate_hospital, write_native
 
 AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")
 #: A first alert longer before the first severe count belongs to another fall.

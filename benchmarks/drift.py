@@ -11,8 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
-from neutro_simulator.parameters import text
-from neutro_simulator.scale import simulate_labs_at_scale
 
 from neutro_schemas import LabResult, ScreenedResult
 from neutro_screen.ingest.layout import lab_rows, native
@@ -23,6 +21,8 @@ from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import judge_rows
 from neutro_screen.rules.protocol import screen
 from neutro_screen.validate import in_shape, split_valid
+from neutro_simulator.parameters import text
+from neutro_simulator.scale import simulate_labs_at_scale
 
 NIGHT = datetime.fromisoformat("2026-03-01T02:00:00")
 _CAST = pl.col("value").cast(pl.Float64, strict=False)

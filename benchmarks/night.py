@@ -22,7 +22,6 @@ from statistics import median
 from typing import Any
 
 import polars as pl
-from neutro_simulator import simulate_labs_at_scale
 
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.run import (
@@ -35,6 +34,7 @@ from neutro_screen.pipeline.run import (
 )
 from neutro_screen.store import file as store_module
 from neutro_screen.store.file import lock
+from neutro_simulator import simulate_labs_at_scale
 
 #: No result of the simulated laboratories is later.
 BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")

@@ -116,8 +116,8 @@ def _written(patients: int, folder: Path, only: tuple[str, ...]) -> dict[str, Pa
     from dataclasses import replace
 
     import polars as pl
-    from neutro_simulator import simulate_hospital
 
+    from neutro_simulator import simulate_hospital
     from tests.formats import hospital_files
 
     whole = simulate_hospital(patients, 1, as_of=AS_OF, dirt=0.0)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from neutro_simulator import simulate_hospital, write_native
 from playwright.sync_api import sync_playwright
 
 from neutro_screen.pipeline.run import RunSettings, run
 from neutro_screen.report import write_reports
 from neutro_screen.store.file import TABLES, columns_of
+from neutro_simulator import simulate_hospital, write_native
 
 AS_OF = datetime(2026, 11, 22, 2)  # noqa: DTZ001  (times of the store are UTC without zone)
 PATIENTS, SEED = 1_200, 7

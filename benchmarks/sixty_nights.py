@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from neutro_simulator import Hospital, simulate_hospital
 
 from benchmarks.consistency import digest, faults
 from neutro_screen.pipeline.run import RunSettings, run
 from neutro_screen.store.file import reading
+from neutro_simulator import Hospital, simulate_hospital
 
 LAST = datetime.fromisoformat("2026-06-15T02:00:00")
 _LATE, _CORRECTED, _CANCELLED, _REPEATED = 0.05, 0.02, 0.01, 0.1

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from neutro_simulator import Hospital, simulate_hospital, write_native
 
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.run import PART_STEPS, RunSettings, ingest_step, survey_step
+from neutro_simulator import Hospital, simulate_hospital, write_native
 
 AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")
 

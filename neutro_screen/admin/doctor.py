@@ -12,10 +12,10 @@ from typing import Final, Literal, NamedTuple
 
 import duckdb
 
-from neutro_screen.cli.console import warning_text
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.report.words import warning_text
 from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
 from neutro_screen.store.views import LATEST_RUN
 

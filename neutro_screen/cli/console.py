@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown
+from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown, warning_text
 
 if TYPE_CHECKING:
     from neutro_screen.pipeline.backfill import BackfillSummary
@@ -53,14 +53,6 @@ def summary_text(summary: "RunSummary") -> str:
     if summary.report:
         lines.append(f"report {summary.report}")
     return "\n".join(lines)
-
-
-def warning_text(warning: Mapping[str, str | None]) -> str:
-    """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
-    name = (warning["kind"] or "").replace("_", " ").upper()
-    where = f" {warning['lab']}" if warning["lab"] else ""
-    since = f" (last {warning['since']} UTC)" if warning["since"] else ""
-    return f"{name}{where}: {warning['detail']}{since}"
 
 
 def backfill_text(summary: "BackfillSummary") -> str:

@@ -3,12 +3,8 @@
 import codecs
 import glob
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -112,48 +108,6 @@ def encoding_by_mark(head: bytes) -> str | None:
     if b"\0" in head[0:64:2] and b"\0" not in head[1:64:2]:
         return "utf-16-be"
     return None
-
-
-@contextmanager
-def private_folder() -> Iterator[Path]:
-    """A temporary folder (0700) that is gone afterwards, whatever happens."""
-    place = _UNPACKED.get()
-    if place is None:
-        _sweep(Path(tempfile.gettempdir()))
-    else:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"neutro-screen-{os.getpid()}-", dir=place))
-    os.chmod(folder, 0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def unpacking_in(folder: Path | None) -> Iterator[None]:
-    """Where ``private_folder`` makes its folders meanwhile; None = where the system keeps temporary files."""
-    before = _UNPACKED.set(folder)
-    try:
-        yield
-    finally:
-        _UNPACKED.reset(before)
-
-
-_UNPACKED: Final = ContextVar[Path | None]("unpacked", default=None)
-
-
-def _sweep(place: Path) -> None:
-    """Remove the folders of processes of ours that were killed."""
-    for folder in place.glob("neutro-screen-[0-9]*-*"):
-        process = int(folder.name.split("-")[2])
-        try:
-            if folder.stat().st_uid == os.getuid():
-                os.kill(process, 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            continue
 
 
 def unpacked(path: Path, folder: Path) -> Path:

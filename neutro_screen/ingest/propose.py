@@ -11,11 +11,12 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, refusing, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, head_of, refusing, transcoded, unpacked
 from neutro_screen.ingest.formats.excel import HEADER_WITHIN, sheets_of
 from neutro_screen.ingest.formats.excel import recognises as is_excel
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.times import parse_times
+from neutro_screen.private import private_folder
 from neutro_screen.reference import Reference, load_reference
 from neutro_screen.text import match_key
 

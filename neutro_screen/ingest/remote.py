@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError
-from neutro_screen.ingest.files import private_folder
 from neutro_screen.ingest.formats.postgres import ADDRESSES
 from neutro_screen.ingest.frames import Kind
+from neutro_screen.private import private_folder
 
 _MARK: Final = "://"
 

@@ -39,7 +39,7 @@ def serve_nightly(cron: str, time_zone: str, parameters: dict[str, Any]) -> None
 
 def flow_folder() -> Path:
     """Where the flows are: inside an installed package, beside it in a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     return here / "flows" if (here / "flows").is_dir() else here.parent / "flows"
 
 

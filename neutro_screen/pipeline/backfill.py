@@ -20,9 +20,9 @@ from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInp
 from neutro_screen.ingest import Kind
 from neutro_screen.ingest.remote import found_at, is_remote, state_at
 from neutro_screen.pipeline.options import RunSettings, moment
-from neutro_screen.pipeline.partitions import private_file
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
+from neutro_screen.private import private_file
 from neutro_screen.store.file import first_row, lock, reading
 
 By = Literal["file", "month", "year"]

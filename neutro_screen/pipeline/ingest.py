@@ -14,12 +14,12 @@ import polars as pl
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
-from neutro_screen.ingest.files import unpacking_in
 from neutro_screen.pipeline.options import RunSettings, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.retractions import no_deletions, split_deletions
+from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.findings import Chart, kinds_of

@@ -6,14 +6,15 @@ rows.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import polars as pl
+
+from neutro_screen.private import private_file
 
 #: Patients are spread over so many buckets; a part is one or more of them. The number is never stored beyond a run.
 BUCKETS: Final = 64
@@ -200,8 +201,3 @@ def working_folder(store: Path) -> Iterator[Path]:
 def work_folder(store: Path) -> Path:
     """The private folder beside a store in which the rows of a run wait."""
     return store.with_name(f".{store.name}.work")
-
-
-def private_file(path: Path, mode: str = "wb") -> IO[Any]:
-    """A new file that only its owner can read, whatever the umask."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), mode)

@@ -1,12 +1,11 @@
 """A run from its first step to its last, and ``check``, which stops before anything is written.
 
-The steps themselves are the modules of ``neutro_screen.steps``; its first page lists them in order.
+Each step is a module of this package.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from neutro_screen.ingest.files import private_folder
 from neutro_screen.pipeline.data_quality import quality_rows
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
@@ -18,6 +17,7 @@ from neutro_screen.pipeline.retractions import settle_deletions
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary, counted_rows
 from neutro_screen.pipeline.validate import validate_step
+from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
 from neutro_screen.store.file import lock
 

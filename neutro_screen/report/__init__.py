@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from neutro_screen.errors import PublishError
-from neutro_screen.pipeline.partitions import private_file
+from neutro_screen.private import private_file
 from neutro_screen.report.contents import RunContents, run_contents
 from neutro_screen.report.csv import flag_csv, flagged_csv
 from neutro_screen.report.html.page import page

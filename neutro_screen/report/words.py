@@ -134,3 +134,11 @@ def hours(number: float | None) -> str:
     if number is None:
         return "–"
     return duration(timedelta(hours=number)) if number < 1 or number >= 48 else f"{number:.1f} h"
+
+
+def warning_text(warning: Mapping[str, str | None]) -> str:
+    """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
+    name = (warning["kind"] or "").replace("_", " ").upper()
+    where = f" {warning['lab']}" if warning["lab"] else ""
+    since = f" (last {warning['since']} UTC)" if warning["since"] else ""
+    return f"{name}{where}: {warning['detail']}{since}"

@@ -14,7 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import PublishError
 from neutro_screen.ingest.remote import is_remote, storage_of
-from neutro_screen.pipeline.partitions import private_file
+from neutro_screen.private import private_file
 from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, reading
 from neutro_screen.store.views import LATEST_RUN, VIEWS
 

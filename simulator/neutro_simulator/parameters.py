@@ -1,4 +1,4 @@
-"""The numbers of the simulator: reference/simulation.toml, each with unit and source.
+"""The numbers of the simulator: simulation.toml, each with unit and source.
 
 A section is a cause or a subject, an entry one number. Where patients differ, the entry names the shape of the
 distribution they are drawn from.
@@ -20,7 +20,7 @@ HOURS_PER_DAY = 24.0
 @cache
 def all_parameters() -> dict[str, Any]:
     """The whole file, section by section; read once."""
-    with (files("neutro_screen.reference") / "simulation.toml").open("rb") as source:
+    with (files("neutro_simulator") / "simulation.toml").open("rb") as source:
         return tomllib.load(source)
 
 

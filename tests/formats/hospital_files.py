@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 import duckdb
 import polars as pl
 import pyreadstat
+
 from neutro_simulator import Hospital, sample_hospital
 
 AS_OF = datetime(2026, 3, 1)

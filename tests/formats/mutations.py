@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
-from neutro_simulator import Hospital
 
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.ingest import READERS, Kind, Profile, ingest
+from neutro_simulator import Hospital
 from tests.formats import hospital_files as files
 
 #: Error exit codes an input may end with (CONTRACT.md).

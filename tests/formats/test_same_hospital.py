@@ -5,12 +5,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from neutro_simulator import Hospital
 from polars.testing import assert_frame_equal
 
 from neutro_screen.ingest import Extract, ingest
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import judge_rows
+from neutro_simulator import Hospital
 from tests.formats import hospital_files as files
 
 #: What every format can say of a result.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from neutro_simulator import sample_expectations, sample_hospital, sample_readme, write_native
 
 from neutro_screen.pipeline.run import RunSettings, moment, run
 from neutro_screen.store.file import current_worklist, read_table, reading
+from neutro_simulator import sample_expectations, sample_hospital, sample_readme, write_native
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 NIGHT = moment("2026-11-22T02:00:00")

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
-from neutro_simulator import simulate_hospital
 
 import neutro_screen
 from neutro_screen.reference import load_policy
 from neutro_screen.rules.protocol import ScreenResult
+from neutro_simulator import simulate_hospital
 
 LAST = datetime(2026, 6, 15, 2)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
+
 from neutro_simulator import (
     CAUSES,
     Hospital,
@@ -23,7 +25,6 @@ from neutro_simulator.laboratories import LAB_COLUMNS
 from neutro_simulator.myelosuppression import neutrophils, typical_treatment
 from neutro_simulator.parameters import all_parameters
 from neutro_simulator.truth import rapid_decline_day, shown_by_sampling
-from polars.testing import assert_frame_equal
 
 AS_OF = datetime(2026, 6, 15, 9, 30, tzinfo=UTC)
 TIME = "%Y-%m-%dT%H:%M:%S"

@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from neutro_simulator import sample_hospital, write_native
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.report import multiply_patients
 from neutro_screen.pipeline.run import RunSettings, run
 from neutro_screen.report import write_reports
 from neutro_screen.store.file import TABLES, columns_of, insert
+from neutro_simulator import sample_hospital, write_native
 
 TONIGHT = datetime(2026, 11, 22, 2, 10)
 EXTRACTS = ("labs", "medications", "patients", "diagnoses", "events")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.pipeline.partitions import private_file
+from neutro_screen.private import private_file
 
 _FILES: Final = ("profile.toml", "policy.toml", "notify.toml")
 

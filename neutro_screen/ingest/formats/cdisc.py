@@ -13,10 +13,11 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import ROWS_A_PIECE
-from neutro_screen.ingest.files import head_of, private_folder, unpacked
+from neutro_screen.ingest.files import head_of, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
 from neutro_screen.ingest.layout import Table, kept_local_code, refused_text
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.private import private_folder
 
 _LARGEST_DOCUMENT: Final = 512 << 20
 _LARGEST_HEADER: Final = 16 << 20

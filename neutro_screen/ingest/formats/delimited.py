@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.engine import engine
-from neutro_screen.ingest.files import encoding_by_mark, private_folder, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
 from neutro_screen.ingest.layout import Table, named_columns, refused_text
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.private import private_folder
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".psv")
 _DELIMITERS = (",", ";", "\t", "|")

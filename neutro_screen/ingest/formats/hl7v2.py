@@ -16,7 +16,7 @@ import polars as pl
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import gathered
-from neutro_screen.ingest.files import encoding_by_mark, head_of, private_folder, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, head_of, transcoded, unpacked
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
 from neutro_screen.ingest.layout import (
     LOINC_NUMBER,
@@ -28,6 +28,7 @@ from neutro_screen.ingest.layout import (
     with_off_scale,
 )
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.private import private_folder
 
 #: MSH-18 (table 0211) -> Python's name of the encoding.
 CHARACTER_SETS: Final = {

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError
-from neutro_screen.ingest.files import private_folder
 from neutro_screen.ingest.formats.omop import KINDS_OF_TABLES, TABLES
 from neutro_screen.ingest.frames import Kind
+from neutro_screen.private import private_folder
 
 ADDRESSES: Final = ("postgresql://", "postgres://")
 _PLACE: Final = """

@@ -223,13 +223,13 @@ def _hashes(texts: Iterable[str]) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return (files("neutro_screen.report") / "assets" / name).read_text("utf-8")
+    return (files("neutro_screen.report.html") / "assets" / name).read_text("utf-8")
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("neutro_screen.report"),
+        loader=PackageLoader("neutro_screen.report.html"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         finalize=words.shown,

@@ -98,8 +98,14 @@ def scale(folder: Path, rows: list[int], repeat: int) -> list[str]:
         *(["Growth (aim: at most 11 for ten times the rows): " + "; ".join(growth) + "."] if growth else []),
         "Seconds by step. A part is stored while the next is judged and screened: `publish` is what is left of it behind the\n"
         "last part, and the others are longer than they would be alone.",
-        table(["rows", *names], [f"| {what} | " + " | ".join(f"{taken.get(name, 0):.1f}" for name in names) + " |" for what, taken in steps]),
-    ]  # fmt: skip
+        table(
+            ["rows", *names],
+            [
+                f"| {what} | " + " | ".join(f"{taken.get(name, 0):.1f}" for name in names) + " |"
+                for what, taken in steps
+            ],
+        ),
+    ]
 
 
 def rules(folder: Path, rows: list[int], repeat: int) -> list[str]:

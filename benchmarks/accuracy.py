@@ -81,9 +81,7 @@ def measure(seed: int, patients: int) -> dict[str, object]:
     }
     seen_falls = counted_during_fall(hospital, anc)
     cyclic = cyclic_series(anc, policy, cytotoxic)
-    truth = hospital.truth.with_columns(
-        found=pl.col("patient_id").is_in(cyclic["patient_id"].implode()),
-    )
+    truth = hospital.truth.with_columns(found=pl.col("patient_id").is_in(cyclic["patient_id"].implode()))
     return {
         "seed": seed,
         "patients": patients,
@@ -104,9 +102,12 @@ def counted(hospital: Hospital) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
     with tempfile.TemporaryDirectory() as folder:
         write_native(hospital, Path(folder))
         extract = ingest(
-            {"lab": [f"{folder}/labs.csv"], "patient": [f"{folder}/patients.csv"],
-             "medication": [f"{folder}/medications.csv"]}
-        )  # fmt: skip
+            {
+                "lab": [f"{folder}/labs.csv"],
+                "patient": [f"{folder}/patients.csv"],
+                "medication": [f"{folder}/medications.csv"],
+            }
+        )
     judged = judge_rows(extract.labs, reference, policy, as_of=AS_OF, patients=extract.patients)
     accepted = split_valid(judged.results, ScreenedResult).accepted.select(list(LabResult.to_schema().columns))
     anc = count_neutrophils(accepted, reference, policy).anc.with_columns(

@@ -58,29 +58,59 @@ _TIMES_1000 = (_VALUE * 1000).round(0).cast(pl.Int64).cast(pl.String)
 _ANY = pl.lit(True)
 _EVERY_THIRD = pl.int_range(pl.len()) % 3 == 0
 FAULTS: tuple[Fault, ...] = (
-    Fault("K/uL become cells/uL, labelled rightly", "A", "unit",
-          _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value"), unit=pl.lit("cells/uL"),
-            reference_low=pl.lit("1800"), reference_high=pl.lit("7700"))),
-    Fault("K/uL become cells/uL, still labelled K/uL", "A", "rejected",
-          _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value"))),
-    Fault("cells/uL labelled K/uL", "D", "unit",
-          _set(pl.col("unit").str.contains("^(cells)?/uL$"), unit=pl.lit("K/uL"))),
+    Fault(
+        "K/uL become cells/uL, labelled rightly",
+        "A",
+        "unit",
+        _set(
+            _COUNTS,
+            value=pl.coalesce(_TIMES_1000, "value"),
+            unit=pl.lit("cells/uL"),
+            reference_low=pl.lit("1800"),
+            reference_high=pl.lit("7700"),
+        ),
+    ),
+    Fault(
+        "K/uL become cells/uL, still labelled K/uL",
+        "A",
+        "rejected",
+        _set(_COUNTS, value=pl.coalesce(_TIMES_1000, "value")),
+    ),
+    Fault(
+        "cells/uL labelled K/uL", "D", "unit", _set(pl.col("unit").str.contains("^(cells)?/uL$"), unit=pl.lit("K/uL"))
+    ),
     Fault("units left out", "B", "unit", _set(_ANY, unit=pl.lit(None, pl.String))),
-    Fault("per cent become fractions", "B", "median",
-          _set(pl.col("unit") == "%", value=pl.coalesce((_VALUE / 100).round(4).cast(pl.String), "value"))),
+    Fault(
+        "per cent become fractions",
+        "B",
+        "median",
+        _set(pl.col("unit") == "%", value=pl.coalesce((_VALUE / 100).round(4).cast(pl.String), "value")),
+    ),
     Fault("a third of the tubes clot", "A", "no_result", _set(_EVERY_THIRD, value=pl.lit("CLOTTED"))),
-    Fault("tests renamed, codes dropped", "A", "unmapped",
-          _set(_NEUTROPHILS, analyte_name=pl.lit("NEU-XN"), loinc=pl.lit(None, pl.String))),
+    Fault(
+        "tests renamed, codes dropped",
+        "A",
+        "unmapped",
+        _set(_NEUTROPHILS, analyte_name=pl.lit("NEU-XN"), loinc=pl.lit(None, pl.String)),
+    ),
     Fault("no differential any more", "B", "wbc_without_differential", lambda rows: rows.filter(~_NEUTROPHILS)),
     Fault("a fifth of the rows", "A", "volume", lambda rows: rows.filter(pl.int_range(pl.len()) % 5 == 0)),
     Fault("sends nothing", "C", "silent", lambda rows: rows.clear()),
     Fault("sends under another name", "B", "new_laboratory", _set(_ANY, lab=pl.lit("B-NEW"))),
     Fault("collection times five hours later", "A", "hour_of_day", _set(_ANY, collected_at=_moved(5))),
-    Fault("collection times without a clock", "A", "date_only",
-          _set(_ANY, collected_at=pl.col("collected_at").str.head(10))),
-    Fault("MCV reads 10 % high", "A", "median",
-          _set(pl.col("analyte_name") == "MCV", value=pl.coalesce((_VALUE * 1.1).round(1).cast(pl.String), "value"))),
-)  # fmt: skip
+    Fault(
+        "collection times without a clock",
+        "A",
+        "date_only",
+        _set(_ANY, collected_at=pl.col("collected_at").str.head(10)),
+    ),
+    Fault(
+        "MCV reads 10 % high",
+        "A",
+        "median",
+        _set(pl.col("analyte_name") == "MCV", value=pl.coalesce((_VALUE * 1.1).round(1).cast(pl.String), "value")),
+    ),
+)
 
 
 def nights(count: int, rows: int, seed: int) -> list[pl.DataFrame]:

@@ -80,9 +80,12 @@ def campaign(reader: str, cases: int, out: Path) -> None:
     while first < cases:
         command = [sys.executable, "-m", "benchmarks.fuzz_readers", "--worker", "--readers", reader, "--out", str(out)]
         running = subprocess.Popen(
-            [*command, "--first", str(first), "--cases", str(cases)], cwd=ROOT, env=os.environ | QUICK,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*command, "--first", str(first), "--cases", str(cases)],
+            cwd=ROOT,
+            env=os.environ | QUICK,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         why = _watched(running, out / f"{reader}.at")
         if why is None:
             break

@@ -70,8 +70,15 @@ def campaign(folder: Path, kills: int, seed: int) -> dict[str, float]:
 
 
 def _told(ended: Counter[str]) -> dict[str, float]:
-    names = ("had ended", "old run", "new run", "not opened", "not whole", "different after the next run",
-             "left-overs after the next run")  # fmt: skip
+    names = (
+        "had ended",
+        "old run",
+        "new run",
+        "not opened",
+        "not whole",
+        "different after the next run",
+        "left-overs after the next run",
+    )
     return {name: ended[name] for name in names}
 
 

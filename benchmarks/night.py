@@ -24,14 +24,7 @@ from typing import Any
 import polars as pl
 
 from neutro_screen.pipeline.partitions import Workspace, working_folder
-from neutro_screen.pipeline.run import (
-    PART_STEPS,
-    RunSettings,
-    ingest_step,
-    publish_step,
-    run,
-    survey_step,
-)
+from neutro_screen.pipeline.run import PART_STEPS, RunSettings, ingest_step, publish_step, run, survey_step
 from neutro_screen.store import file as store_module
 from neutro_screen.store.file import lock
 from neutro_simulator import simulate_labs_at_scale
@@ -82,10 +75,14 @@ def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population
             labs.select("patient_id").with_row_index().group_by("patient_id").agg(pl.col("index").min() // recent_rows)
         )
         days = pl.col("index").cast(pl.Int64) * timedelta(days=400)
-        labs = labs.join(years, on="patient_id").with_columns(
-            (pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S") - days).dt.strftime("%Y-%m-%dT%H:%M:%S")
-            for name in _TIMES
-        ).drop("index")  # fmt: skip
+        labs = (
+            labs.join(years, on="patient_id")
+            .with_columns(
+                (pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S") - days).dt.strftime("%Y-%m-%dT%H:%M:%S")
+                for name in _TIMES
+            )
+            .drop("index")
+        )
     specimen = ["patient_id", "specimen_id", "collected_at"]
     labs.join(last.select(specimen).unique().lazy(), on=specimen, how="anti").sink_parquet(before)
     simulated.unlink()
@@ -127,9 +124,16 @@ def night(store: Path, extract: Path) -> dict[str, float]:
         store_module._copy_file = copy
         shutil.rmtree(own.parent, ignore_errors=True)
     return {
-        "cpu": spent["all"], "wall": spent["all wall"], "cpu without copy": spent["all"] - spent["copy"],
-        "copy wall": spent["copy wall"], "patients": summary.patients_touched, "accepted": summary.account.accepted,
-    } | {name: spent[name] for name in ("ingest", "survey", "validate", "history", "screen", "publish and the steps before it", "copy")}  # fmt: skip
+        "cpu": spent["all"],
+        "wall": spent["all wall"],
+        "cpu without copy": spent["all"] - spent["copy"],
+        "copy wall": spent["copy wall"],
+        "patients": summary.patients_touched,
+        "accepted": summary.account.accepted,
+    } | {
+        name: spent[name]
+        for name in ("ingest", "survey", "validate", "history", "screen", "publish and the steps before it", "copy")
+    }
 
 
 @contextmanager

@@ -134,11 +134,16 @@ def _measured(name: str, path: Path, patients: int) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in _files(path, ""))
     ours, plain = (_in_a_process(name, path, which) for which in ("reader", "plain"))
     return {
-        "format": name, "library": FORMATS[name].library, "bytes": size, "rows": ours["rows"],
-        "seconds": ours["seconds"], "megabytes": ours["megabytes"],
-        "plain_seconds": plain["seconds"], "plain_megabytes": plain["megabytes"],
+        "format": name,
+        "library": FORMATS[name].library,
+        "bytes": size,
+        "rows": ours["rows"],
+        "seconds": ours["seconds"],
+        "megabytes": ours["megabytes"],
+        "plain_seconds": plain["seconds"],
+        "plain_megabytes": plain["megabytes"],
         "ratio": ours["seconds"] / max(plain["seconds"], 1e-9),
-    }  # fmt: skip
+    }
 
 
 def _in_a_process(name: str, path: Path, which: str) -> dict[str, Any]:

@@ -56,8 +56,15 @@ def watched(store: Path, nights: int, readers: int) -> dict[str, Any]:
         told.update(met.get(timeout=120))
     for process in looking:
         process.join()
-    return {"nights": nights, "readers": readers, "looks": told["looks"], "runs seen": told["runs seen"],
-            "reader errors": told["errors"], "mixed runs": told["mixed"], "failed nights": failed}  # fmt: skip
+    return {
+        "nights": nights,
+        "readers": readers,
+        "looks": told["looks"],
+        "runs seen": told["runs seen"],
+        "reader errors": told["errors"],
+        "mixed runs": told["mixed"],
+        "failed nights": failed,
+    }
 
 
 def _nights(store: Path, nights: int, first: int = 0) -> int:

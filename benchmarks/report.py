@@ -70,8 +70,18 @@ def simulated_store(folder: Path) -> Path:
     )
     medications, patients, diagnoses, events = chart
     store = folder / "screen.duckdb"
-    run(RunSettings(store=store, labs=labs, medications=medications, patients=patients, diagnoses=diagnoses,
-                    events=events, as_of=AS_OF, max_rejected=1.0))  # fmt: skip
+    run(
+        RunSettings(
+            store=store,
+            labs=labs,
+            medications=medications,
+            patients=patients,
+            diagnoses=diagnoses,
+            events=events,
+            as_of=AS_OF,
+            max_rejected=1.0,
+        )
+    )
     return store
 
 

@@ -256,9 +256,12 @@ def sample(path: Path) -> dict[str, Any]:
             "flow": [sys.executable, "-c", of_flow],
         }
         quiet = {
-            "PREFECT_HOME": f"{folder}/prefect", "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90", "PREFECT_LOGGING_LEVEL": "ERROR",
-        }  # fmt: skip
+            "PREFECT_HOME": f"{folder}/prefect",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+        }
         for name, words in acts.items():
             started = time.perf_counter()
             subprocess.run(words, check=True, capture_output=True, cwd=ROOT, env=os.environ | quiet)

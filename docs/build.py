@@ -137,8 +137,10 @@ def csv_page() -> str:
         "flags.csv": {name: column.description for name, column in Flag.to_schema().columns.items()}
         | {"run_id": "Run that first raised the flag."},
     }
-    lead = {"flagged.csv": "One row a patient of the worklist, most urgent first; also those that a reviewer set aside.",
-            "flags.csv": "One row a rule that fired, of these patients."}  # fmt: skip
+    lead = {
+        "flagged.csv": "One row a patient of the worklist, most urgent first; also those that a reviewer set aside.",
+        "flags.csv": "One row a rule that fired, of these patients.",
+    }
     parts = [
         """# The CSV files
 

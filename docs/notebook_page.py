@@ -42,12 +42,20 @@ def _cell(number: int, text: str, names: dict[str, Any]) -> dict[str, Any]:
         return {"cell_type": "markdown", "id": f"c{number}", "metadata": {}, "source": told.splitlines(keepends=True)}
     code = text.strip()
     value = _run(code, names)
-    output = {"data": {"text/plain": str(value).splitlines(keepends=True)}, "execution_count": number + 1, "metadata": {},
-              "output_type": "execute_result"}  # fmt: skip
+    output = {
+        "data": {"text/plain": str(value).splitlines(keepends=True)},
+        "execution_count": number + 1,
+        "metadata": {},
+        "output_type": "execute_result",
+    }
     return {
-        "cell_type": "code", "execution_count": number + 1, "id": f"c{number}", "metadata": {},
-        "outputs": [] if value is None else [output], "source": code.splitlines(keepends=True),
-    }  # fmt: skip
+        "cell_type": "code",
+        "execution_count": number + 1,
+        "id": f"c{number}",
+        "metadata": {},
+        "outputs": [] if value is None else [output],
+        "source": code.splitlines(keepends=True),
+    }
 
 
 def _run(code: str, names: dict[str, Any]) -> Any:

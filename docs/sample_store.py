@@ -34,9 +34,11 @@ def build(store: Path) -> Path:
             rows = pl.read_csv(SAMPLE / "labs.csv", infer_schema=False)
             rows.filter(pl.col("collected_at") < f"{as_of:%Y-%m-%dT%H:%M}").write_csv(labs)
             run(
-                labs, store, as_of=as_of,
+                labs,
+                store,
+                as_of=as_of,
                 **{kind: SAMPLE / f"{kind}.csv" for kind in ("medications", "patients", "diagnoses", "events")},
-            )  # fmt: skip
+            )
             for after, hours, patient_id, status, days, note, by in REVIEWS:
                 if after == night:
                     at = as_of + timedelta(hours=hours)

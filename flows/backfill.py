@@ -44,11 +44,21 @@ def backfill(
     """
     begun = begun_as_of(Path(store))
     asked = {
-        "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
-        "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy,
-        "as_of": as_of or (begun.isoformat() if begun else None), "max_rejected": max_rejected, "memory": memory,
+        "labs": labs,
+        "store": store,
+        "medications": medications,
+        "patients": patients,
+        "diagnoses": diagnoses,
+        "events": events,
+        "reports": reports,
+        "format": format,
+        "profile": profile,
+        "policy": policy,
+        "as_of": as_of or (begun.isoformat() if begun else None),
+        "max_rejected": max_rejected,
+        "memory": memory,
         "pseudonymise": pseudonymise,
-    }  # fmt: skip
+    }
     logger = get_run_logger()
     share = create_progress_artifact(progress=0.0, key="neutro-screen-backfill", description="chunks finished, %")
 

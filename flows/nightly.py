@@ -41,11 +41,22 @@ def nightly(
     Returns the run's summary: counts and the report's path.
     """
     asked = {
-        "labs": labs, "store": store, "medications": medications, "patients": patients, "diagnoses": diagnoses,
-        "events": events, "reports": reports, "format": format, "profile": profile, "policy": policy, "as_of": as_of,
-        "max_rejected": max_rejected, "rescreen_all": rescreen_all, "memory": memory,
+        "labs": labs,
+        "store": store,
+        "medications": medications,
+        "patients": patients,
+        "diagnoses": diagnoses,
+        "events": events,
+        "reports": reports,
+        "format": format,
+        "profile": profile,
+        "policy": policy,
+        "as_of": as_of,
+        "max_rejected": max_rejected,
+        "rescreen_all": rescreen_all,
+        "memory": memory,
         "pseudonymise": pseudonymise,
-    }  # fmt: skip
+    }
     with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
         summary = run_step_by_step(settings_of(asked)).as_dict()
         told(summary)

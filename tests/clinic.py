@@ -17,9 +17,14 @@ from neutro_screen.validate import Split, in_shape, split_valid
 
 NIGHT = datetime(2026, 3, 1, 2)
 _SHORT = {
-    "patient": "patient_id", "specimen": "specimen_id", "collected": "collected_at", "resulted": "resulted_at",
-    "name": "analyte_name", "low": "reference_low", "high": "reference_high",
-}  # fmt: skip
+    "patient": "patient_id",
+    "specimen": "specimen_id",
+    "collected": "collected_at",
+    "resulted": "resulted_at",
+    "name": "analyte_name",
+    "low": "reference_low",
+    "high": "reference_high",
+}
 
 
 def lab_table(text: str) -> pl.DataFrame:

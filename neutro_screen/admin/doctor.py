@@ -87,9 +87,11 @@ def _flows() -> Finding:
         )
     if prefect.startswith("3.8.") and not sqlalchemy.startswith("2.0."):
         return Finding(
-            "flows", "failed", f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
+            "flows",
+            "failed",
+            f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
             "Install sqlalchemy<2.1.",
-        )  # fmt: skip
+        )
     return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
 
 
@@ -113,18 +115,22 @@ def _contents(store: Path) -> Finding:
                 first_row(connection, f'SELECT count(DISTINCT hash(t)) FROM "{table}" t')
             except duckdb.Error:
                 return Finding(
-                    "store contents", "failed", f"the table {table} is damaged",
+                    "store contents",
+                    "failed",
+                    f"the table {table} is damaged",
                     "Restore the last backup, then run with the extracts since.",
-                )  # fmt: skip
+                )
     return Finding("store contents", "ok", f"{len(TABLES)} tables can be read")
 
 
 def _permissions(store: Path) -> Finding:
     if not os.access(store.parent, os.W_OK | os.X_OK) or not os.access(store, os.R_OK):
         return Finding(
-            "store permissions", "failed", "the file cannot be read, or its folder not be written",
+            "store permissions",
+            "failed",
+            "the file cannot be read, or its folder not be written",
             "Give both to the user that runs the nights (chown).",
-        )  # fmt: skip
+        )
     mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
     if mode & 0o077:
         return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
@@ -139,15 +145,19 @@ def _left_overs(store: Path) -> Finding:
     log = log_of(store)
     if log.exists():
         return Finding(
-            "left-overs", "warning", f"{log.name}: another program wrote into the store, or was killed while it did",
+            "left-overs",
+            "warning",
+            f"{log.name}: another program wrote into the store, or was killed while it did",
             f"Close that program; the next run replaces the file and removes the log. Until then: mv {log} {log}.old",
-        )  # fmt: skip
+        )
     left = [path.name for path in (next_folder(store), work_folder(store)) if path.exists()]
     if left:
         return Finding(
-            "left-overs", "warning", f"of a run at work, or of one that was killed: {', '.join(left)}",
+            "left-overs",
+            "warning",
+            f"of a run at work, or of one that was killed: {', '.join(left)}",
             "Nothing: the next run clears them.",
-        )  # fmt: skip
+        )
     return Finding("left-overs", "ok", "none")
 
 
@@ -156,9 +166,11 @@ def _clock(store: Path, now: datetime) -> Finding:
         row = first_row(connection, "SELECT max(as_of) FROM run")
     if row and row[0] is not None and row[0] > now:
         return Finding(
-            "clock", "failed", f"the latest run is of {row[0]} UTC, the clock says {now} UTC: no run can be published",
+            "clock",
+            "failed",
+            f"the latest run is of {row[0]} UTC, the clock says {now} UTC: no run can be published",
             "Set the clock. If that run was wrong, rebuild the night before it (`neutro-screen rebuild`) and go on from there.",
-        )  # fmt: skip
+        )
     return Finding("clock", "ok", f"{now} UTC")
 
 
@@ -170,8 +182,12 @@ def _lock(store: Path) -> Finding:
 def _disk(store: Path) -> Finding:
     free, size = shutil.disk_usage(store.parent).free, store.stat().st_size
     enough = free > size * _LEAST_FREE_COPIES
-    return Finding("disk", "ok" if enough else "warning", f"{free >> 20} MB free, the store has {size >> 20} MB",
-                   "" if enough else "Every run writes a copy of the store: make room.")  # fmt: skip
+    return Finding(
+        "disk",
+        "ok" if enough else "warning",
+        f"{free >> 20} MB free, the store has {size >> 20} MB",
+        "" if enough else "Every run writes a copy of the store: make room.",
+    )
 
 
 def _latest_run(store: Path, now: datetime) -> Finding:

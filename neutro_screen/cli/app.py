@@ -326,12 +326,7 @@ def check(
 
 @app.command
 def worklist(
-    *,
-    store: Path,
-    priority: Priority | None = None,
-    new: bool = False,
-    csv: bool = False,
-    json_: AsJson = False,
+    *, store: Path, priority: Priority | None = None, new: bool = False, csv: bool = False, json_: AsJson = False
 ) -> None:
     """Show the current worklist, most urgent first.
 
@@ -710,11 +705,14 @@ def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = F
     if json_:
         _write(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
-        _write("\n".join(
-            f"{finding.state:8}{finding.check}: {finding.found}"
-            + (f" -> {finding.remedy}" if finding.remedy and finding.state != "ok" else "")
-            for finding in findings if not quiet or finding.state != "ok"
-        ))  # fmt: skip
+        _write(
+            "\n".join(
+                f"{finding.state:8}{finding.check}: {finding.found}"
+                + (f" -> {finding.remedy}" if finding.remedy and finding.state != "ok" else "")
+                for finding in findings
+                if not quiet or finding.state != "ok"
+            )
+        )
     if any(finding.state == "failed" for finding in findings):
         sys.exit(1)
 
@@ -797,12 +795,19 @@ def schedule(
     from neutro_screen.orchestration.serve import serve_nightly
 
     given = {
-        "labs": labs, "medications": medications, "patients": patients, "diagnoses": diagnoses, "events": events,
-        "store": str(store.absolute()), "reports": reports and str(reports.absolute()), "format": format,
-        "profile": profile and str(profile.absolute()), "policy": policy and str(policy.absolute()),
+        "labs": labs,
+        "medications": medications,
+        "patients": patients,
+        "diagnoses": diagnoses,
+        "events": events,
+        "store": str(store.absolute()),
+        "reports": reports and str(reports.absolute()),
+        "format": format,
+        "profile": profile and str(profile.absolute()),
+        "policy": policy and str(policy.absolute()),
         "pseudonymise": pseudonymise and str(pseudonymise.absolute()),
         "notify": notify and str(notify.absolute()),
-    }  # fmt: skip
+    }
     serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
 
 

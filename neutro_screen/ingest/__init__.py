@@ -18,9 +18,20 @@ from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
-    "KINDS", "READERS", "Extract", "Kind", "Portion", "Profile", "Refused", "SourceFile", "ingest", "load_profile",
-    "no_rows", "portions", "together",
-]  # fmt: skip
+    "KINDS",
+    "READERS",
+    "Extract",
+    "Kind",
+    "Portion",
+    "Profile",
+    "Refused",
+    "SourceFile",
+    "ingest",
+    "load_profile",
+    "no_rows",
+    "portions",
+    "together",
+]
 
 
 Tables = Iterable[tuple[Kind, Table]]
@@ -44,10 +55,7 @@ def _one_kind(read: Callable[[Path, Kind, Profile], Iterable[Table]]) -> Callabl
 
 READERS: dict[str, Reader] = {
     "mimic": Reader(
-        "MIMIC-III folder, or hosp folder of MIMIC-IV, of CSV files",
-        mimic.recognises,
-        mimic.read_mimic,
-        takes="folder",
+        "MIMIC-III folder, or hosp folder of MIMIC-IV, of CSV files", mimic.recognises, mimic.read_mimic, takes="folder"
     ),
     "omop": Reader(
         "OMOP CDM 5.4, a folder of CSV or Parquet files, a DuckDB file or a PostgreSQL address",
@@ -72,10 +80,7 @@ READERS: dict[str, Reader] = {
         has_own_layout=False,
     ),
     "parquet": Reader(
-        "Parquet",
-        lambda path: path.suffix == ".parquet",
-        _one_kind(parquet.read_parquet),
-        has_own_layout=False,
+        "Parquet", lambda path: path.suffix == ".parquet", _one_kind(parquet.read_parquet), has_own_layout=False
     ),
     "delimited": Reader(
         "CSV, TSV or other delimited text, plain, .gz or .zst",

@@ -35,10 +35,11 @@ def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRow
         return ChartRows(typed, (), notes)
     reasons = [pl.when(is_refused).then(pl.lit(reason)) for reason, is_refused in REASONS[kind].items()]
     told = both.select(
-        "source_file", "source_row", reason=pl.coalesce(*reasons), row=pl.struct(
-            pl.col(f"sent_{column}").alias(column) for column in NATIVE_COLUMNS[kind]
-        ).struct.json_encode(),
-    )  # fmt: skip
+        "source_file",
+        "source_row",
+        reason=pl.coalesce(*reasons),
+        row=pl.struct(pl.col(f"sent_{column}").alias(column) for column in NATIVE_COLUMNS[kind]).struct.json_encode(),
+    )
     refused = [
         Refused(file, row, reason, refused_text(text))
         for file, row, reason, text in told.filter(pl.col("reason").is_not_null()).iter_rows()

@@ -16,9 +16,15 @@ from neutro_screen.ingest.profile import KindProfile, Profile
 from neutro_screen.reference import load_reference
 
 _MODULES: Final[dict[str, ModuleType]] = {
-    "mimic": mimic, "omop": omop, "fhir": fhir, "cdisc": cdisc, "hl7v2": hl7v2, "excel": excel, "parquet": parquet,
+    "mimic": mimic,
+    "omop": omop,
+    "fhir": fhir,
+    "cdisc": cdisc,
+    "hl7v2": hl7v2,
+    "excel": excel,
+    "parquet": parquet,
     "delimited": delimited,
-}  # fmt: skip
+}
 _HL7_FIELDS: Final = """\
 | column | field |
 |---|---|

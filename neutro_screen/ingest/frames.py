@@ -13,18 +13,40 @@ KINDS: Final[tuple[Kind, ...]] = ("lab", "medication", "patient", "diagnosis", "
 #: Columns of the native layout; all are text. A reader may leave any of them out, and may add none.
 NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
     "lab": (
-        "patient_id", "specimen_id", "collected_at", "resulted_at", "loinc", "analyte_name", "value", "unit",
-        "reference_low", "reference_high", "status", "lab", "code_system", "local_code", "specimen_type", "comment",
+        "patient_id",
+        "specimen_id",
+        "collected_at",
+        "resulted_at",
+        "loinc",
+        "analyte_name",
+        "value",
+        "unit",
+        "reference_low",
+        "reference_high",
+        "status",
+        "lab",
+        "code_system",
+        "local_code",
+        "specimen_type",
+        "comment",
         "result_id",
     ),
     "medication": (
-        "patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose", "dose_unit", "rxcui",
+        "patient_id",
+        "drug_name",
+        "atc_code",
+        "start_date",
+        "end_date",
+        "route",
+        "dose",
+        "dose_unit",
+        "rxcui",
         "status",
     ),
     "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity", "replaced_by"),
     "diagnosis": ("patient_id", "code", "system", "date"),
     "event": ("patient_id", "event", "date", "detail"),
-}  # fmt: skip
+}
 
 #: Every group needs at least one of its columns.
 REQUIRED_COLUMNS: Final[dict[Kind, tuple[tuple[str, ...], ...]]] = {

@@ -148,7 +148,8 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "resulted_at",
         "has_unreadable_time",
         "time_oddity",
-        pl.when(pl.col("local_code").is_not_null()).then(pl.coalesce("code_system", pl.lit("local_name")))
+        pl.when(pl.col("local_code").is_not_null())
+        .then(pl.coalesce("code_system", pl.lit("local_name")))
         .alias("code_system"),
         "local_code",
         pl.col("loinc").str.strip_chars(),
@@ -165,7 +166,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.coalesce("lab", pl.lit(None if profile.name == "native" else profile.name, pl.String)).alias("lab"),
         "source_file",
         "source_row",
-    )  # fmt: skip
+    )
 
 
 def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -179,9 +180,20 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         start_date_latest=start["latest"],
         end_date=end["latest"],
     ).select(
-        "patient_id", "drug_name", "atc_code", "rxcui", "start_date", "start_date_latest", "end_date", "route", "dose",
-        "dose_unit", "status", "source_file", "source_row",
-    )  # fmt: skip
+        "patient_id",
+        "drug_name",
+        "atc_code",
+        "rxcui",
+        "start_date",
+        "start_date_latest",
+        "end_date",
+        "route",
+        "dose",
+        "dose_unit",
+        "status",
+        "source_file",
+        "source_row",
+    )
 
 
 def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -191,13 +203,15 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("patient_id").str.strip_chars(),
         parse_dates(frame["birth_date"], profile.datetime_formats)["earliest"].alias("birth_date"),
         "sex",
-        pl.col("duffy_null").str.strip_chars().str.to_lowercase()
+        pl.col("duffy_null")
+        .str.strip_chars()
+        .str.to_lowercase()
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
         pl.col("replaced_by").str.strip_chars().replace("", None),
         "source_file",
         "source_row",
-    )  # fmt: skip
+    )
 
 
 def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -206,14 +220,20 @@ def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     return frame.select(
         pl.col("patient_id").str.strip_chars(),
         pl.col("code").str.strip_chars().str.replace_all(r"[.\s]", "").str.to_uppercase(),
-        pl.when(system.str.contains("icd10")).then(pl.lit("icd10")).when(system.str.contains("icd9"))
-        .then(pl.lit("icd9")).when(system.str.contains("snomed")).then(pl.lit("snomed"))
-        .when(system.is_null() & pl.col("code").str.contains(r"^[A-Za-z]\d")).then(pl.lit("icd10"))
-        .otherwise(pl.lit("other")).alias("system"),
+        pl.when(system.str.contains("icd10"))
+        .then(pl.lit("icd10"))
+        .when(system.str.contains("icd9"))
+        .then(pl.lit("icd9"))
+        .when(system.str.contains("snomed"))
+        .then(pl.lit("snomed"))
+        .when(system.is_null() & pl.col("code").str.contains(r"^[A-Za-z]\d"))
+        .then(pl.lit("icd10"))
+        .otherwise(pl.lit("other"))
+        .alias("system"),
         parse_dates(frame["date"], profile.datetime_formats)["earliest"].alias("date"),
         "source_file",
         "source_row",
-    )  # fmt: skip
+    )
 
 
 def event_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

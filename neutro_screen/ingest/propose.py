@@ -24,10 +24,25 @@ _SAMPLE: Final = 5_000
 _LONGEST_SAMPLE: Final = 8 << 20
 _MOST_LISTED: Final = 40
 _TIME_FORMATS: Final = (
-    "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d", "%Y/%m/%d %H:%M",
-    "%Y/%m/%d", "%d-%b-%Y %H:%M", "%d-%b-%Y", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%d/%m/%Y", "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M", "%m/%d/%Y", "%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M %p",
-)  # fmt: skip
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M",
+    "%Y%m%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d",
+    "%d-%b-%Y %H:%M",
+    "%d-%b-%Y",
+    "%d/%m/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+)
 #: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
 _SENTINELS: Final = ("9999999", "999999", "99999", "-999")
 _ABSOLUTE: Final = r"(?i)[\s,]+abs(?:olut\w*)?\.?\s*$"
@@ -100,9 +115,10 @@ def _sample(path: Path) -> tuple[pl.DataFrame, list[str]]:
         delimited = [number for number, line in enumerate(lines[:HEADER_WITHIN], start=1) if _has_several(line)]
         if delimited:
             raise RefusedInputError(
-                f"the header seems to be line {delimited[0]}, under a title", where=path.name,
+                f"the header seems to be line {delimited[0]}, under a title",
+                where=path.name,
                 remedy="Take the lines above it away, here and in every night's file.",
-            )  # fmt: skip
+            )
     return _table(list(islice(csv.reader(lines, delimiter=delimiter), _SAMPLE))), details
 
 
@@ -113,8 +129,11 @@ def _has_several(line: str) -> bool:
 
 def _first_table(sheets: list[list[list[str | None]]], name: str) -> pl.DataFrame:
     """The sheet and line with the most names in it."""
-    headers = [(sum(cell is not None for cell in row), -line, sheet)
-               for sheet, rows in enumerate(sheets) for line, row in enumerate(rows[:HEADER_WITHIN])]  # fmt: skip
+    headers = [
+        (sum(cell is not None for cell in row), -line, sheet)
+        for sheet, rows in enumerate(sheets)
+        for line, row in enumerate(rows[:HEADER_WITHIN])
+    ]
     if not headers:
         raise RefusedInputError("the workbook is empty", where=name)
     _, line, sheet = max(headers)
@@ -171,9 +190,11 @@ def _wide_columns(names: list[str], taken: set[str], reference: Reference) -> di
         # "Neutrophile abs." is a name with its dimension; the unit says the same.
         plain = re.sub(_ABSOLUTE, "", bare) if unit else bare
         named, bare_key, plain_key, key_of_unit = pl.select(
-            name=match_key(pl.lit(name)), bare=match_key(pl.lit(bare)), plain=match_key(pl.lit(plain)),
+            name=match_key(pl.lit(name)),
+            bare=match_key(pl.lit(bare)),
+            plain=match_key(pl.lit(plain)),
             unit=match_key(pl.lit(unit)),
-        ).row(0)  # fmt: skip
+        ).row(0)
         matches = sized.filter(pl.col("code").is_in([key for key in (named, bare_key, plain_key) if key]))
         if unit and matches["analyte"].n_unique() > 1:
             dimension = "percent" if key_of_unit in percents else "count"
@@ -244,8 +265,8 @@ def _open_questions(
         if unmapped := _by_count(tests.filter(~pl.col("key").is_in(known))["name"]):
             lines += [
                 f"# Tests that are not known by name: {_listed(unmapped)}",
-                "# Map those that matter in a table [analytes], for example: \"NEUT ABS\" = \"neut_abs\"",
-            ]  # fmt: skip
+                '# Map those that matter in a table [analytes], for example: "NEUT ABS" = "neut_abs"',
+            ]
     if kind == "lab" and "status" in columns:
         words = sample.select(word=columns["status"], key=match_key(pl.col(columns["status"])))
         if unmapped := _by_count(
@@ -253,8 +274,8 @@ def _open_questions(
         ):
             lines += [
                 f"# Status words that are not known, and would count as preliminary: {_listed(unmapped)}",
-                "# Map them in a table [statuses], for example: \"validated\" = \"final\"",
-            ]  # fmt: skip
+                '# Map them in a table [statuses], for example: "validated" = "final"',
+            ]
     units = [pl.Series([unit for _, unit in wide.values() if unit], dtype=pl.String)] if wide else []
     units += [sample[columns["unit"]]] if kind == "lab" and "unit" in columns else []
     if units:

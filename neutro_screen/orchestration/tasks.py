@@ -30,8 +30,10 @@ Counts = dict[str, int]
 #: Nothing that a task returns is kept; reading and publishing are tried again.
 _KEPT: Final[dict[str, Any]] = {"persist_result": False}
 _TRIED_AGAIN: Final[dict[str, Any]] = _KEPT | {
-    "retries": len(BACK_OFF_SECONDS), "retry_delay_seconds": BACK_OFF_SECONDS, "retry_condition_fn": may_pass,
-}  # fmt: skip
+    "retries": len(BACK_OFF_SECONDS),
+    "retry_delay_seconds": BACK_OFF_SECONDS,
+    "retry_condition_fn": may_pass,
+}
 
 
 @task(**_TRIED_AGAIN)

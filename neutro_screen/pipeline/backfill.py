@@ -247,9 +247,11 @@ def _kept(store: Path) -> dict[str, Any] | None:
 def _keep(settings: RunSettings, finished: dict[str, dict[str, Any]], is_complete: bool) -> None:
     manifest = manifest_of(settings.store)
     kept = {
-        "as_of": settings.as_of.isoformat(), "settings": _settings_key(settings), "is_complete": is_complete,
+        "as_of": settings.as_of.isoformat(),
+        "settings": _settings_key(settings),
+        "is_complete": is_complete,
         "finished": finished,
-    }  # fmt: skip
+    }
     next_one = manifest.with_name(f".{manifest.name}.next")
     try:
         with private_file(next_one, "w") as file:

@@ -57,18 +57,21 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     work.put("origin", known)
     work.put("broken_line", broken_lines)
     work.put("deletion", pl.concat(deletions))
-    work.note("files", [asdict(file) | {"first_collected_at": iso(file.first_collected_at),
-                                        "last_collected_at": iso(file.last_collected_at)}
-                        for file in readers.together(files)])  # fmt: skip
+    work.note(
+        "files",
+        [
+            asdict(file)
+            | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
+            for file in readers.together(files)
+        ],
+    )
     work.note("rows_in", lab_rows + n_broken)
     work.note("broken_labs", n_broken)
     work.note("kinds_tonight", sorted(kinds))
     return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
 
 
-_CHART_PART: Final = {
-    "medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events",
-}  # fmt: skip
+_CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events"}
 
 
 def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[readers.Portion]:
@@ -82,8 +85,14 @@ def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[reade
 def _broken_lines(portion: readers.Portion) -> pl.DataFrame:
     """Lines that could not be split into columns, as ``RejectedRow``."""
     lines = [
-        {"kind": portion.kind, "reason": line.reason, "row": json.dumps({"line": line.row}), "scope": "row",
-         "source_file": line.source_file, "source_row": line.source_row}
+        {
+            "kind": portion.kind,
+            "reason": line.reason,
+            "row": json.dumps({"line": line.row}),
+            "scope": "row",
+            "source_file": line.source_file,
+            "source_row": line.source_row,
+        }
         for line in portion.refused
-    ]  # fmt: skip
+    ]
     return pl.DataFrame(lines, schema=dtypes(RejectedRow))

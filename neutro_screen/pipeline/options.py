@@ -49,9 +49,12 @@ class RunSettings:
     def paths(self) -> dict[Kind, tuple[str, ...]]:
         """Input paths by kind."""
         return {
-            "lab": self.labs, "medication": self.medications, "patient": self.patients,
-            "diagnosis": self.diagnoses, "event": self.events,
-        }  # fmt: skip
+            "lab": self.labs,
+            "medication": self.medications,
+            "patient": self.patients,
+            "diagnosis": self.diagnoses,
+            "event": self.events,
+        }
 
 
 def key_fingerprint(settings: RunSettings) -> str | None:

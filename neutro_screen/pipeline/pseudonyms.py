@@ -21,8 +21,13 @@ from neutro_screen.rules.counts.results import CLUMPING
 _LEAST_KEY_BYTES: Final = 32
 _HEX_DIGITS: Final = 24
 #: Column -> what is hidden: the same text as another kind of identifier gets another pseudonym.
-_HIDDEN: Final = {"patient_id": "patient", "replaced_by": "patient", "specimen_id": "specimen",
-                   "result_id": "result", "source_file": "file"}  # fmt: skip
+_HIDDEN: Final = {
+    "patient_id": "patient",
+    "replaced_by": "patient",
+    "specimen_id": "specimen",
+    "result_id": "result",
+    "source_file": "file",
+}
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,18 @@ from neutro_screen.store.views import MERGE_STATEMENTS
 
 #: Copied as they were: rows of these tables are never changed by a later run.
 _KEPT: Final = (
-    "source_file", "no_result", "medication", "patient", "diagnosis", "event", "worklist_row", "quality_count",
-    "quality_measure", "quality_drift", "run_warning",
-)  # fmt: skip
+    "source_file",
+    "no_result",
+    "medication",
+    "patient",
+    "diagnosis",
+    "event",
+    "worklist_row",
+    "quality_count",
+    "quality_measure",
+    "quality_drift",
+    "run_warning",
+)
 
 
 def rebuild(

@@ -12,15 +12,27 @@ from neutro_screen.store.file import TABLES
 
 #: What is known of a patient besides the laboratory: kind -> contract.
 CHART: Final[Mapping[Kind, Any]] = {
-    "medication": Medication, "patient": Patient, "diagnosis": Diagnosis, "event": Event,
-}  # fmt: skip
+    "medication": Medication,
+    "patient": Patient,
+    "diagnosis": Diagnosis,
+    "event": Event,
+}
 #: The tables of what was received of a patient.
 HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
 #: What makes two laboratory rows the same row: everything but where they were read.
 IDENTITY: Final = (
-    "patient_id", "specimen_id", "collected_at", "resulted_at", "analyte", "method", "value", "comparator",
-    "value_text", "status", "lab",
-)  # fmt: skip
+    "patient_id",
+    "specimen_id",
+    "collected_at",
+    "resulted_at",
+    "analyte",
+    "method",
+    "value",
+    "comparator",
+    "value_text",
+    "status",
+    "lab",
+)
 #: Where a row was read.
 PLACE: Final = ("source_file", "source_row", "run_id")
 

@@ -22,9 +22,21 @@ from neutro_screen.quality.measures import merged
 from neutro_screen.store.file import lock
 
 __all__ = [
-    "PART_STEPS", "RunSettings", "RunSummary", "bytes_of", "check", "history_step", "ingest_step", "moment",
-    "now", "publish_step", "run", "screen_step", "survey_step", "validate_step",
-]  # fmt: skip
+    "PART_STEPS",
+    "RunSettings",
+    "RunSummary",
+    "bytes_of",
+    "check",
+    "history_step",
+    "ingest_step",
+    "moment",
+    "now",
+    "publish_step",
+    "run",
+    "screen_step",
+    "survey_step",
+    "validate_step",
+]
 
 #: The steps that are taken for one part after the other.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
@@ -67,5 +79,7 @@ def check(settings: RunSettings) -> dict[str, Any]:
             work.settle(part, ("row_count",))
         quality = quality_rows(work, merged(work.get("row_count", part) for part in work.parts), "check")
         return {
-            "rows_in": work.noted("rows_in"), "counted": counted_rows(work), "quality": quality.drop("run_id").to_dicts()
-        }  # fmt: skip
+            "rows_in": work.noted("rows_in"),
+            "counted": counted_rows(work),
+            "quality": quality.drop("run_id").to_dicts(),
+        }

@@ -59,9 +59,10 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
     work.note("severities", dict(result.anc.group_by(pl.col("severity").cast(pl.String)).len().iter_rows()), part)
     counted = work.noted("counted", part)
     settled = {
-        "accepted": kept.height, "rejected": counted["rejected"] + new.height - kept.height,
+        "accepted": kept.height,
+        "rejected": counted["rejected"] + new.height - kept.height,
         "duplicate": counted["accepted"] - new.height,
-    }  # fmt: skip
+    }
     work.note("settled", counted | settled, part)
     return {"flags": result.flag.height}
 

@@ -51,9 +51,11 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
     work.note("newest", iso(results["collected_at"].max()), part)
     counted = {
-        "accepted": results.height, "rejected": rejected.height, "no_result": judged.no_results.height,
+        "accepted": results.height,
+        "rejected": rejected.height,
+        "no_result": judged.no_results.height,
         "not_screened": judged.not_screened.height + unknown.height,
-    }  # fmt: skip
+    }
     work.note("counted", counted, part)
     return counted
 
@@ -62,8 +64,10 @@ def _rejected(rows: pl.DataFrame, kind: str, as_read: list[str]) -> pl.DataFrame
     """Refused rows as ``RejectedRow``, with what was read as JSON."""
     content = [column for column in as_read if column not in ("source_file", "source_row")]
     absent: dict[str, pl.DataType] = {
-        "specimen_id": pl.String(), "collected_at": pl.Datetime("us"), "analyte": pl.String()
-    }  # fmt: skip
+        "specimen_id": pl.String(),
+        "collected_at": pl.Datetime("us"),
+        "analyte": pl.String(),
+    }
     return in_shape(
         rows.with_columns(
             *(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in rows.columns),
@@ -79,7 +83,13 @@ def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
     unmatched = unmatched_names(matched_medications(medications)).collect()
     return [
-        {"source_file": "medications", "lab": None, "analyte": row["drug_name"], "disposition": "unmatched_drug",
-         "reason": "name not in the drug tables", "rows": row["n_lines"]}
+        {
+            "source_file": "medications",
+            "lab": None,
+            "analyte": row["drug_name"],
+            "disposition": "unmatched_drug",
+            "reason": "name not in the drug tables",
+            "rows": row["n_lines"],
+        }
         for row in unmatched.iter_rows(named=True)
-    ]  # fmt: skip
+    ]

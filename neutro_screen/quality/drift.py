@@ -16,9 +16,7 @@ from neutro_screen.reference import Policy, load_reference
 from neutro_screen.validate import in_shape, no_rows
 
 _SOURCE: Final = ["lab", "analyte"]
-_FINDING: Final = (
-    *_SOURCE, "what", "before", "now", "before_value", "now_value", "n", "runs", "words",
-)  # fmt: skip
+_FINDING: Final = (*_SOURCE, "what", "before", "now", "before_value", "now_value", "n", "runs", "words")
 #: 1.4826 times the median deviation is the standard deviation of a normal scatter.
 _MAD_TO_SD: Final = 1.4826
 _HOURS: Final = 24
@@ -134,13 +132,19 @@ def _unit_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, poli
     """A unit on a larger share of an analyte's rows than in any earlier run."""
     is_unit, rule = pl.col("measure") == "unit", rules.row(0, named=True)
     keys = [*_SOURCE, "detail"]
-    rows = past.filter((pl.col("measure") == "rows") & pl.col("analyte").is_not_null()).group_by(_SOURCE).agg(
-        all_rows=pl.col("of").sum(), runs=pl.col("run_id").n_unique()
-    )  # fmt: skip
-    units = past.filter(is_unit).group_by(keys).agg(
-        n=pl.col("n").sum(),
-        highest=_but_few(pl.col("value").filter(pl.col("of") >= rule["minimum_n"]), policy, descending=True),
-    )  # fmt: skip
+    rows = (
+        past.filter((pl.col("measure") == "rows") & pl.col("analyte").is_not_null())
+        .group_by(_SOURCE)
+        .agg(all_rows=pl.col("of").sum(), runs=pl.col("run_id").n_unique())
+    )
+    units = (
+        past.filter(is_unit)
+        .group_by(keys)
+        .agg(
+            n=pl.col("n").sum(),
+            highest=_but_few(pl.col("value").filter(pl.col("of") >= rule["minimum_n"]), policy, descending=True),
+        )
+    )
     most = (
         units.sort("n", "detail", descending=[True, False], nulls_last=True)
         .group_by(_SOURCE, maintain_order=True)
@@ -234,10 +238,7 @@ def _volume_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, po
         usual.join(sends, on="lab", how="semi", nulls_equal=True)
         .join(today, on=_SOURCE, how="left", nulls_equal=True)
         .with_columns(
-            pl.col("n").fill_null(0),
-            what=pl.lit("volume"),
-            title=pl.lit(rule["title"]),
-            before_value="usual",
+            pl.col("n").fill_null(0), what=pl.lit("volume"), title=pl.lit(rule["title"]), before_value="usual"
         )
         .filter(
             pl.col("runs") >= rule["minimum_runs"],
@@ -275,10 +276,14 @@ def _silent(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: 
             pl.col("since") >= pl.col("longest"),
         )
         .with_columns(
-            what=pl.lit("silent"), title=pl.lit(rule["title"]), analyte=pl.lit(None, pl.String), before_value="usual",
-            now_value=pl.lit(0.0), n=pl.lit(0),
+            what=pl.lit("silent"),
+            title=pl.lit(rule["title"]),
+            analyte=pl.lit(None, pl.String),
+            before_value="usual",
+            now_value=pl.lit(0.0),
+            n=pl.lit(0),
         )
-    )  # fmt: skip
+    )
     return _findings(drifted, before=pl.format("{} rows a run", _number("usual")), now=pl.lit("nothing"))
 
 
@@ -292,10 +297,14 @@ def _new_laboratories(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame
         .join(known, on="lab", how="anti", nulls_equal=True)
         .filter(pl.lit(runs >= rule["minimum_runs"]))
         .with_columns(
-            what=pl.lit("new_laboratory"), title=pl.lit(rule["title"]), before_value=pl.lit(0.0),
-            now_value=pl.col("of").cast(pl.Float64), n="of", runs=pl.lit(runs),
+            what=pl.lit("new_laboratory"),
+            title=pl.lit(rule["title"]),
+            before_value=pl.lit(0.0),
+            now_value=pl.col("of").cast(pl.Float64),
+            n="of",
+            runs=pl.lit(runs),
         )
-    )  # fmt: skip
+    )
     return _findings(new, before=pl.lit("nothing"), now=pl.format("{} rows", _number("n")))
 
 
@@ -336,10 +345,14 @@ def _hour_drift(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, poli
             pl.col("distance") <= pl.col("by") * policy.drift.hour_fit,
         )
         .with_columns(
-            what=pl.lit("hour_of_day"), title=pl.lit(rule["title"]), analyte=pl.lit(None, pl.String),
-            before_value=pl.lit(0.0), now_value=pl.col("moved").cast(pl.Float64), n="of",
+            what=pl.lit("hour_of_day"),
+            title=pl.lit(rule["title"]),
+            analyte=pl.lit(None, pl.String),
+            before_value=pl.lit(0.0),
+            now_value=pl.col("moved").cast(pl.Float64),
+            n="of",
         )
-    )  # fmt: skip
+    )
     late = pl.when(pl.col("moved") > 0).then(pl.lit("later")).otherwise(pl.lit("earlier"))
     return _findings(
         drifted, before=pl.lit("as usual"), now=pl.format("{} h {} than usual", pl.col("moved").abs(), late)
@@ -359,22 +372,28 @@ def _scatter(values: pl.Expr) -> pl.Expr:
 def _findings(drifted: pl.DataFrame, before: pl.Expr, now: pl.Expr) -> pl.DataFrame:
     labels = load_reference().analytes.select("analyte", "label")
     whose = pl.concat_str(
-        pl.lit("Laboratory "), pl.col("lab").fill_null("(not named)"),
+        pl.lit("Laboratory "),
+        pl.col("lab").fill_null("(not named)"),
         pl.when(pl.col("analyte").is_not_null()).then(pl.concat_str(pl.lit(", "), pl.coalesce("label", "analyte"))),
         ignore_nulls=True,
-    )  # fmt: skip
+    )
     return (
         drifted.join(labels, on="analyte", how="left")
         .with_columns(before=before, now=now)
-        .with_columns(words=pl.concat_str(whose, pl.lit(": "), "title", pl.lit(", from "), "before", pl.lit(" to "), "now"))
+        .with_columns(
+            words=pl.concat_str(whose, pl.lit(": "), "title", pl.lit(", from "), "before", pl.lit(" to "), "now")
+        )
         .select(
             *(
-                pl.col(name).cast(pl.Int64) if name in ("n", "runs")
-                else pl.col(name).cast(pl.Float64).round_sig_figs(6) if name.endswith("_value") else pl.col(name)
+                pl.col(name).cast(pl.Int64)
+                if name in ("n", "runs")
+                else pl.col(name).cast(pl.Float64).round_sig_figs(6)
+                if name.endswith("_value")
+                else pl.col(name)
                 for name in _FINDING
             )
         )
-    )  # fmt: skip
+    )
 
 
 def _percent(column: str) -> pl.Expr:

@@ -15,15 +15,24 @@ from neutro_screen.validate import in_shape
 
 #: The shape of counts: additive, so that parts can be counted apart. ``value`` is a measured value, else null.
 COUNTS: Final[dict[str, pl.DataType]] = {
-    "source_file": pl.String(), "lab": pl.String(), "analyte": pl.String(), "measure": pl.String(),
-    "detail": pl.String(), "value": pl.Float64(), "n": pl.Int64(),
-}  # fmt: skip
+    "source_file": pl.String(),
+    "lab": pl.String(),
+    "analyte": pl.String(),
+    "measure": pl.String(),
+    "detail": pl.String(),
+    "value": pl.Float64(),
+    "n": pl.Int64(),
+}
 _KEYS: Final = [name for name in COUNTS if name != "n"]
 #: What can be odd about a collection time; names of counts and of measures.
 TIME_ODDITIES: Final = (
-    "date_only", "midnight", "collected_after_resulted", "collected_from_result_time", "time_skipped_by_clock",
+    "date_only",
+    "midnight",
+    "collected_after_resulted",
+    "collected_from_result_time",
+    "time_skipped_by_clock",
     "time_shown_twice_by_clock",
-)  # fmt: skip
+)
 #: A refused value that is still worth a median: its size shows which unit it is in.
 _SIZED: Final = ("unit_suspect", "implausible_value")
 _SOURCE: Final = ("source_file", "lab", "analyte")
@@ -111,8 +120,7 @@ def specimen_counts(
             _counted(moved, "rejected", detail="reason"),
             _counted(specimens.group_by("lab", "hour").agg(n=pl.len()), "hour_of_day", detail="hour"),
             _counted(
-                counted.unpivot(index="lab", variable_name="of", value_name="n").select("lab", "of", "n"),
-                pl.col("of"),
+                counted.unpivot(index="lab", variable_name="of", value_name="n").select("lab", "of", "n"), pl.col("of")
             ),
         ]
     )

@@ -31,13 +31,7 @@ def laboratory_days(results: pl.DataFrame, known: pl.DataFrame, as_of: datetime)
 
 
 def silence_warnings(
-    *,
-    usable_rows: int,
-    new_rows: int,
-    days: pl.DataFrame,
-    extracts: pl.DataFrame,
-    as_of: datetime,
-    rule: SilenceRule,
+    *, usable_rows: int, new_rows: int, days: pl.DataFrame, extracts: pl.DataFrame, as_of: datetime, rule: SilenceRule
 ) -> pl.DataFrame:
     """What did not come in (``RunWarning`` without run_id), the most urgent first.
 

@@ -43,35 +43,64 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
     )
     resolved = first.with_columns(
         unit_key=match_key(pl.col("unit_text")),
-        way=pl.when("code_found").then(pl.lit("code")).when("loinc_found").then(pl.lit("loinc")).when(pl.col("name_found") & ~names_something_else)
+        way=pl.when("code_found")
+        .then(pl.lit("code"))
+        .when("loinc_found")
+        .then(pl.lit("loinc"))
+        .when(pl.col("name_found") & ~names_something_else)
         .then(pl.lit("name")),
     ).with_columns(
         *(
-            pl.when(pl.col("way") == "code").then(f"code_{column}").when(pl.col("way") == "loinc")
-            .then(f"loinc_{column}").otherwise(f"name_{column}").alias(column)
+            pl.when(pl.col("way") == "code")
+            .then(f"code_{column}")
+            .when(pl.col("way") == "loinc")
+            .then(f"loinc_{column}")
+            .otherwise(f"name_{column}")
+            .alias(column)
             for column in ("cell", "dimension", "method", "excluded")
         )
-    )  # fmt: skip
+    )
     resolved = _with_dimension(resolved, reference).join(
         reference.analytes.select(
-            "cell", "dimension", "analyte", "canonical_unit", "highest_plausible", "usual_high",
-            "typical_reference_high", "feeds_anc",
+            "cell",
+            "dimension",
+            "analyte",
+            "canonical_unit",
+            "highest_plausible",
+            "usual_high",
+            "typical_reference_high",
+            "feeds_anc",
         ),
         on=["cell", "dimension"],
         how="left",
         maintain_order="left",
-    )  # fmt: skip
+    )
     units = reference.unit_factors.select(
         "dimension", "factor", "offset", "smallest_raw_value", unit_key="match_key", unit_decision="decision"
     )
     return resolved.join(units, on=["dimension", "unit_key"], how="left", maintain_order="left").select(
         *KEYS,
-        "analyte", "dimension", "method", "canonical_unit", "highest_plausible", "usual_high", "typical_reference_high",
-        "feeds_anc", "factor", "offset", "unit_decision", "smallest_raw_value", "unit_key", "code_note",
-        not_screened=pl.when(pl.col("way").is_null()).then(pl.lit("unmapped"))
-        .when(pl.col("excluded").is_not_null()).then("excluded")
-        .when(match_key(pl.col("specimen_type")).str.contains(other)).then(pl.lit("other_specimen")),
-    )  # fmt: skip
+        "analyte",
+        "dimension",
+        "method",
+        "canonical_unit",
+        "highest_plausible",
+        "usual_high",
+        "typical_reference_high",
+        "feeds_anc",
+        "factor",
+        "offset",
+        "unit_decision",
+        "smallest_raw_value",
+        "unit_key",
+        "code_note",
+        not_screened=pl.when(pl.col("way").is_null())
+        .then(pl.lit("unmapped"))
+        .when(pl.col("excluded").is_not_null())
+        .then("excluded")
+        .when(match_key(pl.col("specimen_type")).str.contains(other))
+        .then(pl.lit("other_specimen")),
+    )
 
 
 def _look_up(rows: pl.DataFrame, codes: pl.DataFrame, system: pl.Expr, code: pl.Expr) -> pl.DataFrame:

@@ -15,8 +15,14 @@ from neutro_screen.validate import dtypes
 
 #: The columns of ``LabRow`` that make up an origin.
 COLUMNS: Final = (
-    *analytes.KEYS, "is_unit_stated", "reference_low_text", "reference_high_text", "status_text", "lab", "source_file",
-)  # fmt: skip
+    *analytes.KEYS,
+    "is_unit_stated",
+    "reference_low_text",
+    "reference_high_text",
+    "status_text",
+    "lab",
+    "source_file",
+)
 
 
 def no_origins() -> pl.DataFrame:

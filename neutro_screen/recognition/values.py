@@ -8,9 +8,23 @@ from neutro_screen.reference import Policy, Reference
 from neutro_screen.text import match_key
 
 _COMPARATOR_WORDS: Final = {
-    "<": "<", "<=": "<=", "=<": "<=", "\u2264": "<=", ">": ">", ">=": ">=", "=>": ">=", "\u2265": ">=", "=": None,
-    "less than": "<", "below": "<", "under": "<", "greater than": ">", "more than": ">", "above": ">", "over": ">",
-}  # fmt: skip
+    "<": "<",
+    "<=": "<=",
+    "=<": "<=",
+    "\u2264": "<=",
+    ">": ">",
+    ">=": ">=",
+    "=>": ">=",
+    "\u2265": ">=",
+    "=": None,
+    "less than": "<",
+    "below": "<",
+    "under": "<",
+    "greater than": ">",
+    "more than": ">",
+    "above": ">",
+    "over": ">",
+}
 #: Abnormal flags that some analysers print behind the number; or nothing.
 _FLAG_TAIL: Final = r"^[\s,*!+]*(?:\((?:hh?|ll?)\)|high|low|hi|lo|hh|ll|[hlanc])?[\s,*!+]*$"
 _PARTS: Final = (
@@ -161,16 +175,23 @@ def _decimal_comma(digits: pl.Expr) -> pl.Expr:
     has_comma = digits.str.contains(",", literal=True)
     has_point = digits.str.contains(".", literal=True)
     return (
-        pl.when(~has_comma).then(pl.lit(False))
-        .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.\d*$")).then(pl.lit(False))
-        .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,\d*$")).then(pl.lit(True))
-        .when(has_point).then(None)
-        .when(digits.str.contains(r"^[+-]?\d{1,3}(,\d{3}){2,}$")).then(pl.lit(False))
+        pl.when(~has_comma)
+        .then(pl.lit(False))
+        .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.\d*$"))
+        .then(pl.lit(False))
+        .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,\d*$"))
+        .then(pl.lit(True))
+        .when(has_point)
+        .then(None)
+        .when(digits.str.contains(r"^[+-]?\d{1,3}(,\d{3}){2,}$"))
+        .then(pl.lit(False))
         .when(digits.str.contains(r"^[+-]?0,\d+$") | digits.str.contains(r"^[+-]?\d+,(\d{1,2}|\d{4,})$"))
         .then(pl.lit(True))
-        .when(pl.col("is_small_unit") & digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$")).then(pl.lit(False))
-        .when(digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$")).then(pl.col("decimal_mark") == ",")
-    )  # fmt: skip
+        .when(pl.col("is_small_unit") & digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$"))
+        .then(pl.lit(False))
+        .when(digits.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$"))
+        .then(pl.col("decimal_mark") == ",")
+    )
 
 
 def _no_result(texts: pl.DataFrame, reference: Reference) -> pl.Series:

@@ -55,12 +55,19 @@ class Reference:
             raise ConfigurationError(f"unknown statuses {unknown}", where="profile [statuses]")
         codes = pl.DataFrame(
             [
-                {"system": "local_name", "code": name, "cell": known[analyte][0], "dimension": known[analyte][1],
-                 "method": "any", "excluded": None, "source": "profile"}
+                {
+                    "system": "local_name",
+                    "code": name,
+                    "cell": known[analyte][0],
+                    "dimension": known[analyte][1],
+                    "method": "any",
+                    "excluded": None,
+                    "source": "profile",
+                }
                 for name, analyte in analytes.items()
             ],
             schema=self.lab_codes.schema,
-        ).with_columns(code=match_key(pl.col("code")))  # fmt: skip
+        ).with_columns(code=match_key(pl.col("code")))
         words = pl.DataFrame(
             [
                 {"match_key": word, "system": "profile", "status": status, "source": "profile"}

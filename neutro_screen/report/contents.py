@@ -136,7 +136,10 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         panels=panels,
         anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),
         lines=of(
-            "shown", "lab_result", result_order, "patient_id, specimen_id, collected_at, analyte, value, comparator",
+            "shown",
+            "lab_result",
+            result_order,
+            "patient_id, specimen_id, collected_at, analyte, value, comparator",
             f"value IS NOT NULL AND analyte IN ({_quoted(OTHER_LINES)})",
         ),
         feeding=of("shown", "lab_result", result_order, result_columns, f"analyte IN ({_quoted(feeding)})"),
@@ -144,7 +147,9 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         drug_suspect=of("shown", "drug_suspect", "episode_id, rank NULLS LAST, category, ingredient"),
         evidence=of("shown", "evidence", "episode_id, category, rule_id, finding, source"),
         workup_step=of("shown", "workup_step", "episode_id, step"),
-        medication=of("shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"),
+        medication=of(
+            "shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"
+        ),
         patient=of("shown", "patient", "patient_id, birth_date NULLS LAST, source_file, source_row"),
         temperature=_temperatures(connection),
         cannot_assess=read_table(connection, "SELECT * FROM cannot_assess ORDER BY since DESC, patient_id, reason"),
@@ -160,7 +165,9 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             {"run": chosen},
         ),
         # In the order in which they were found: the most serious first.
-        quality_drift=read_table(connection, "SELECT * FROM quality_drift WHERE run_id = $run ORDER BY rowid", {"run": chosen}),
+        quality_drift=read_table(
+            connection, "SELECT * FROM quality_drift WHERE run_id = $run ORDER BY rowid", {"run": chosen}
+        ),
         source_file=read_table(
             connection, "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name", {"run": chosen}
         ),
@@ -197,7 +204,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run ORDER BY kind, lab NULLS FIRST, detail",
             {"run": chosen},
         ),
-    )  # fmt: skip
+    )
 
 
 def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:

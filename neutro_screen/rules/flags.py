@@ -51,30 +51,41 @@ def severity_flags(numbered: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFra
     this = evidence_json(result_struct("specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator"))
     count = count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"))
     graded = low.select(
-        "patient_id", "specimen_id", "episode_id",
+        "patient_id",
+        "specimen_id",
+        "episode_id",
         rule_id=pl.lit("SEV-1"),
         raised_at="collected_at",
         reason=pl.format("ANC {} cells/uL: {}", count, pl.col("severity").cast(pl.String)),
         evidence=this,
-    )  # fmt: skip
+    )
     bounded = low.filter(pl.col("anc_method").str.ends_with("upper_bound")).select(
-        "patient_id", "specimen_id", "episode_id",
+        "patient_id",
+        "specimen_id",
+        "episode_id",
         rule_id=pl.lit("ANC-10"),
         raised_at="collected_at",
-        reason=pl.format("no neutrophil count; the {} bounds the ANC at {} cells/uL",
-                         pl.when(pl.col("anc_method") == "wbc_upper_bound").then(pl.lit("white cell count"))
-                         .otherwise(pl.lit("granulocyte count")), count),
+        reason=pl.format(
+            "no neutrophil count; the {} bounds the ANC at {} cells/uL",
+            pl.when(pl.col("anc_method") == "wbc_upper_bound")
+            .then(pl.lit("white cell count"))
+            .otherwise(pl.lit("granulocyte count")),
+            count,
+        ),
         evidence=this,
-    )  # fmt: skip
+    )
     return pl.concat([graded, bounded])
 
 
 def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """RPD-1 and RPD-2 with the height that was fallen from; ``anc`` comes from ``with_rapid_decline``."""
     heights = anc.select(
-        "patient_id", from_id="specimen_id", from_at="collected_at", from_anc="anc_cells_per_ul",
+        "patient_id",
+        from_id="specimen_id",
+        from_at="collected_at",
+        from_anc="anc_cells_per_ul",
         from_comparator="anc_comparator",
-    )  # fmt: skip
+    )
     fired = []
     for name, rule_id, rule in (("rpd_1", "RPD-1", policy.rpd_1), ("rpd_2", "RPD-2", policy.rpd_2)):
         fell = anc.filter(name).join(heights, on="patient_id")
@@ -92,7 +103,8 @@ def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         fall = (1 - pl.col("anc_cells_per_ul") / pl.col("from_anc")) * 100
         fired.append(
             fell.select(
-                "patient_id", "specimen_id",
+                "patient_id",
+                "specimen_id",
                 episode_id=pl.lit(None, pl.String),
                 rule_id=pl.lit(rule_id),
                 raised_at="collected_at",
@@ -109,21 +121,34 @@ def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
                 ),
                 fall_pct=fall,
             )
-        )  # fmt: skip
+        )
     return pl.concat(fired)
 
 
 def episode_flags(episodes: pl.LazyFrame) -> pl.LazyFrame:
     """EPI-2, EPI-3 and EPI-4, one flag per episode and pattern."""
     patterns = (
-        ("is_persistent", "EPI-2", pl.format("persistent: low for {} days", pl.col("duration_days").round(0).cast(pl.Int64))),
-        ("is_severe_chronic", "EPI-2", pl.lit("severe chronic: below 500 cells/uL on three or more occasions over three months")),
+        (
+            "is_persistent",
+            "EPI-2",
+            pl.format("persistent: low for {} days", pl.col("duration_days").round(0).cast(pl.Int64)),
+        ),
+        (
+            "is_severe_chronic",
+            "EPI-2",
+            pl.lit("severe chronic: below 500 cells/uL on three or more occasions over three months"),
+        ),
         ("is_recurrent", "EPI-2", pl.lit("recurrent: three or more episodes in twelve months")),
-        ("is_prolonged_profound", "EPI-2", pl.format("prolonged: below 500 cells/uL for {} days",
-                                                    (pl.col("days_severe") + pl.col("days_profound")).round(1))),
+        (
+            "is_prolonged_profound",
+            "EPI-2",
+            pl.format(
+                "prolonged: below 500 cells/uL for {} days", (pl.col("days_severe") + pl.col("days_profound")).round(1)
+            ),
+        ),
         ("is_cyclic", "EPI-3", pl.format("cyclic: period of {} days", pl.col("cycle_days").round(1))),
         ("is_isolated_low", "EPI-4", pl.lit("one low value between normal ones within a week: possible artefact")),
-    )  # fmt: skip
+    )
     return pl.concat(
         episodes.filter(pattern).select(
             "patient_id",

@@ -178,9 +178,14 @@ def _anc_table(specimens: pl.DataFrame) -> pl.DataFrame:
 
 
 _FITTED: Final = (
-    "baseline_cells_per_ul", "slope_log2_per_week", "slope_low", "slope_high", "days_to_severe", "days_to_severe_low",
+    "baseline_cells_per_ul",
+    "slope_log2_per_week",
+    "slope_low",
+    "slope_high",
+    "days_to_severe",
+    "days_to_severe_low",
     "days_to_severe_high",
-)  # fmt: skip
+)
 
 
 def _table(frame: pl.DataFrame, model: type[pa.DataFrameModel], *order: str) -> pl.DataFrame:

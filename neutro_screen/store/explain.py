@@ -14,7 +14,7 @@ _SECTIONS: Final = {
     "source_rows": "SELECT patient_id, specimen_id, collected_at, analyte, method, value_text, unit_text, value, comparator, unit, status, "
     f"lab, notes, source_file, source_row FROM lab_result WHERE patient_id IN {PERSON} "
     "ORDER BY collected_at, specimen_id, analyte, source_file, source_row",
-    "refused_rows": "SELECT collected_at, analyte, reason, \"column\", source_file, source_row FROM rejected_row "
+    "refused_rows": 'SELECT collected_at, analyte, reason, "column", source_file, source_row FROM rejected_row '
     f"WHERE patient_id IN {PERSON} ORDER BY collected_at, analyte, source_file, source_row",
     "no_results": "SELECT collected_at, analyte, kind, source_file, source_row FROM no_result "
     f"WHERE patient_id IN {PERSON} ORDER BY collected_at, analyte, source_file, source_row",
@@ -30,13 +30,12 @@ _SECTIONS: Final = {
     "cannot_assess": "SELECT reason, since, specimen_id FROM cannot_assess WHERE patient_id = $patient ORDER BY since",
     "worklist_history": "SELECT run_id, priority, change, reasons FROM worklist_row "
     f"WHERE patient_id IN {PERSON} ORDER BY run_id",
-    "reviews": 'SELECT status, until, note, "by", "at" FROM review '
-    f'WHERE patient_id IN {PERSON} ORDER BY "at"',
+    "reviews": f'SELECT status, until, note, "by", "at" FROM review WHERE patient_id IN {PERSON} ORDER BY "at"',
     "merged_records": "SELECT patient_id, replaced_by, source_file, source_row, run_id FROM patient_merge "
     "WHERE survivor_id = $patient ORDER BY patient_id",
     "merged_into": "SELECT survivor_id, replaced_by, source_file, source_row, run_id FROM patient_merge "
     "WHERE patient_id = $patient",
-}  # fmt: skip
+}
 
 
 def explain_patient(connection: DuckDBPyConnection, patient_id: str) -> dict[str, Any]:

@@ -88,13 +88,27 @@ TABLES: Final[Mapping[str, Any]] = {
     "drug_match": DrugMatch,
 }
 RECEIVED: Final = (
-    "lab_result", "contradicted_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event",
+    "lab_result",
+    "contradicted_result",
+    "rejected_row",
+    "no_result",
+    "medication",
+    "patient",
+    "diagnosis",
+    "event",
     "flag",
-)  # fmt: skip
+)
 #: Tables that are rewritten for every patient that is screened again.
 SCREENED: Final = (
-    "anc", "episode", "flag", "drug_suspect", "evidence", "workup_step", "patient_summary", "unassessable",
-)  # fmt: skip
+    "anc",
+    "episode",
+    "flag",
+    "drug_suspect",
+    "evidence",
+    "workup_step",
+    "patient_summary",
+    "unassessable",
+)
 
 
 def columns_of(table: str) -> dict[str, str]:
@@ -112,9 +126,14 @@ def _sql_type(dtype: Any) -> str:
 
 
 _SQL_TYPES: Final = {
-    "String": "VARCHAR", "Float64": "DOUBLE", "Boolean": "BOOLEAN", "Date": "DATE", "Int64": "BIGINT",
-    "Int8": "TINYINT", "Int16": "SMALLINT",
-}  # fmt: skip
+    "String": "VARCHAR",
+    "Float64": "DOUBLE",
+    "Boolean": "BOOLEAN",
+    "Date": "DATE",
+    "Int64": "BIGINT",
+    "Int8": "TINYINT",
+    "Int16": "SMALLINT",
+}
 
 
 @contextmanager
@@ -571,8 +590,7 @@ def record_review(
         merged = first_row(connection, "SELECT count(*) FROM patient_merge WHERE patient_id = ?", [patient_id])
     if merged and merged[0]:
         raise ConfigurationError(
-            "this record was merged into another one",
-            remedy="`neutro-screen explain` names it; review that one.",
+            "this record was merged into another one", remedy="`neutro-screen explain` names it; review that one."
         )
     if not known:
         raise ConfigurationError("the store holds no such patient", remedy="Check the identifier; leading zeros count.")

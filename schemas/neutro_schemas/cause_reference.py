@@ -7,9 +7,16 @@ import polars as pl
 
 STRENGTHS = ("strong", "moderate", "weak", "context")
 CATEGORIES = (
-    "medication", "haematologic malignancy", "infection", "marrow production", "peripheral destruction", "cyclic",
-    "benign context", "fever", "masking",
-)  # fmt: skip
+    "medication",
+    "haematologic malignancy",
+    "infection",
+    "marrow production",
+    "peripheral destruction",
+    "cyclic",
+    "benign context",
+    "fever",
+    "masking",
+)
 MARKER_KINDS = ("viral", "parasitic", "bacterial", "nutrition", "autoimmune", "constitutional", "smear", "marrow")
 MARKER_TESTS = ("qualitative", "at_least", "below", "text", "done")
 CODE_SYSTEMS = ("icd10", "icd9", "snomed", "other")

@@ -70,11 +70,17 @@ class Event(pa.DataFrameModel):
     event: str = pa.Field(
         nullable=False,
         isin=(
-            "travel", "smear_review", "bone_marrow", "medication_review",
-            "splenectomy", "transfusion", "growth_factor", "temperature",
+            "travel",
+            "smear_review",
+            "bone_marrow",
+            "medication_review",
+            "splenectomy",
+            "transfusion",
+            "growth_factor",
+            "temperature",
         ),
         description="Kind of event.",
-    )  # fmt: skip
+    )
     occurred_at: Microseconds = pa.Field(nullable=False, description="When, UTC; midnight where only a date is known.")
     detail: str = pa.Field(nullable=True, description="Region, result, degrees Celsius, as the kind of event asks.")
     source_file: str = pa.Field(description="Name of the input file.")

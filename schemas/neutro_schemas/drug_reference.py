@@ -9,11 +9,27 @@ import pandera.polars as pa
 import polars as pl
 
 DRUG_CLASSES = (
-    "acid_suppressant", "antiarrhythmic_cardiovascular", "antibiotic_beta_lactam", "antibiotic_other", "anticonvulsant",
-    "antidepressant", "antifungal", "antimalarial_antiparasitic", "antineoplastic_cytotoxic",
-    "antineoplastic_targeted", "antiplatelet", "antipsychotic", "antirheumatic", "antithyroid", "antiviral",
-    "biologic", "immunosuppressant", "iron_chelator", "nsaid_analgesic", "other",
-)  # fmt: skip
+    "acid_suppressant",
+    "antiarrhythmic_cardiovascular",
+    "antibiotic_beta_lactam",
+    "antibiotic_other",
+    "anticonvulsant",
+    "antidepressant",
+    "antifungal",
+    "antimalarial_antiparasitic",
+    "antineoplastic_cytotoxic",
+    "antineoplastic_targeted",
+    "antiplatelet",
+    "antipsychotic",
+    "antirheumatic",
+    "antithyroid",
+    "antiviral",
+    "biologic",
+    "immunosuppressant",
+    "iron_chelator",
+    "nsaid_analgesic",
+    "other",
+)
 NOT_A_CAUSE_CLASSES = ("none_protective", "not_systemic")
 MECHANISMS = ("direct_toxicity", "dose_dependent_marrow_suppression", "immune_mediated", "mixed", "unknown")
 EVIDENCE_LEVELS = ("definite", "probable", "possible")
@@ -23,14 +39,43 @@ WINDOW_ANCHORS = ("first_exposure", "each_dose", "last_dose")
 EFFECTS = ("raises_anc", "may_raise_anc", "protects")
 SYNONYM_KINDS = ("brand", "spelling", "abbreviation", "combination", "salt", "regimen", "other_drug")
 ROUTES = (
-    "buccal", "dialysis", "epidural", "implant", "inhaled", "injection", "intraarticular", "intradermal",
-    "intralesional", "intramuscular", "intraperitoneal", "intrathecal", "intravenous", "intravesical", "irrigation",
-    "lock", "nasal", "ophthalmic", "oral", "oromucosal", "otic", "rectal", "subcutaneous", "sublingual", "topical",
-    "transdermal", "vaginal",
-)  # fmt: skip
+    "buccal",
+    "dialysis",
+    "epidural",
+    "implant",
+    "inhaled",
+    "injection",
+    "intraarticular",
+    "intradermal",
+    "intralesional",
+    "intramuscular",
+    "intraperitoneal",
+    "intrathecal",
+    "intravenous",
+    "intravesical",
+    "irrigation",
+    "lock",
+    "nasal",
+    "ophthalmic",
+    "oral",
+    "oromucosal",
+    "otic",
+    "rectal",
+    "subcutaneous",
+    "sublingual",
+    "topical",
+    "transdermal",
+    "vaginal",
+)
 TEXT_RULES = (
-    "not_an_exposure", "unknown_exposure", "ended", "risky_needs", "not_a_name", "fuzzy_limit", "fuzzy_margin",
-)  # fmt: skip
+    "not_an_exposure",
+    "unknown_exposure",
+    "ended",
+    "risky_needs",
+    "not_a_name",
+    "fuzzy_limit",
+    "fuzzy_margin",
+)
 
 _ATC_CODES = r"^[A-Z]\d{2}[A-Z]{2}\d{2}(;[A-Z]\d{2}[A-Z]{2}\d{2})*$"
 _NUMBERS = r"^\d+(;\d+)*$"

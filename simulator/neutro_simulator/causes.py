@@ -57,9 +57,7 @@ def healthy_on_clozapine(group: Group) -> Story:
     drugs = [choices[index] for index in group.rng.integers(0, len(choices), group.size)]
     story = plain(group, group.steady(group.draw("anc")), visits.clozapine(start))
     return replace(
-        story,
-        medications=given(drugs, start, np.full(group.size, np.nan), "oral"),
-        diagnoses=coded("F20.0", start),
+        story, medications=given(drugs, start, np.full(group.size, np.nan), "oral"), diagnoses=coded("F20.0", start)
     )
 
 
@@ -201,9 +199,7 @@ def beta_lactam(group: Group) -> Story:
 
     def schedule(start: FloatArray) -> FloatArray:
         gap = np.where(
-            group.share("daily_share"),
-            number("visits", "inpatient_gap_days"),
-            number("visits", "opat_gap_days"),
+            group.share("daily_share"), number("visits", "inpatient_gap_days"), number("visits", "opat_gap_days")
         )
         daily = start[:, None] + np.arange(int(number(group.cause, "course_days")))
         return np.where((daily - start[:, None]) % gap[:, None] == 0, daily, np.nan)
@@ -271,9 +267,7 @@ def hiv(group: Group) -> Story:
     markers = texts(group.cause, "markers")
     tests = [measured(markers, np.full(group.size, float(index)), seen + 2.0) for index in range(len(markers))]
     return replace(
-        story,
-        markers=pl.concat(tests),
-        diagnoses=coded("B20", seen + 5.0, group.rng.random(group.size) < 0.5),
+        story, markers=pl.concat(tests), diagnoses=coded("B20", seen + 5.0, group.rng.random(group.size) < 0.5)
     )
 
 
@@ -382,8 +376,7 @@ def hypersplenism(group: Group) -> Story:
         plain(group, group.steady(group.draw("anc")), visits.outpatient(group)),
         onset_day=first,
         lines=OtherLines(
-            haemoglobin=number(group.cause, "haemoglobin_fraction"),
-            platelets=number(group.cause, "platelet_fraction"),
+            haemoglobin=number(group.cause, "haemoglobin_fraction"), platelets=number(group.cause, "platelet_fraction")
         ),
         diagnoses=pl.concat([coded("D73.1", first + 30.0), coded("K74.6", first + 20.0)]),
     )

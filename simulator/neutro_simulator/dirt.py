@@ -70,11 +70,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("flag_in_value", PLAIN, {"value": pl.col("value") + " L"}),
     Fault("spaces", PLAIN, {"value": " " + pl.col("value") + " "}),
     Fault("identical_duplicate", CBC, adds={}),
-    Fault(
-        "preliminary_then_final",
-        PLAIN,
-        adds=EARLIER | {"status": pl.lit("P"), "value": _number(VALUE * 1.05)},
-    ),
+    Fault("preliminary_then_final", PLAIN, adds=EARLIER | {"status": pl.lit("P"), "value": _number(VALUE * 1.05)}),
     Fault(
         "corrected",
         PLAIN,
@@ -84,9 +80,7 @@ FAULTS: tuple[Fault, ...] = (
     # The retracted row comes first, the right result after it: no reading of the status takes the result away.
     Fault("cancelled", CBC, adds=EARLIER | {"status": pl.lit("X"), "value": NO_TEXT}),
     Fault(
-        "entered_in_error",
-        PLAIN,
-        adds=EARLIER | {"status": pl.lit("entered-in-error"), "value": _number(VALUE * 0.2)},
+        "entered_in_error", PLAIN, adds=EARLIER | {"status": pl.lit("entered-in-error"), "value": _number(VALUE * 0.2)}
     ),
     Fault("wrong_patient", PLAIN, adds=EARLIER | {"status": pl.lit("W"), "value": _number(VALUE * 0.3)}),
     Fault("conflicting_final", PLAIN, adds={"value": _number(VALUE * 1.1)}),

@@ -90,8 +90,9 @@ def test_what_may_pass_is_tried_again_and_a_refusal_is_told_at_once(
     assert json.loads(account)["rows_in"] == 1665
     assert rows(store, "anc")
     assert {task for task in ("ingest", "publish") if re.search(f"{task}-.*Retry 1/3", done.stderr)} == {
-        "ingest", "publish",
-    }  # fmt: skip
+        "ingest",
+        "publish",
+    }
     assert outcome == "refused"
     assert "validate" in done.stderr
     assert not re.search("validate-.*Retry", done.stderr)

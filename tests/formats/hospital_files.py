@@ -75,15 +75,33 @@ def write_hl7(of: Hospital, folder: Path) -> dict[str, list[str]]:
         for position, row in enumerate(rows.iter_rows(named=True), start=1):
             is_below = row["value"].startswith("<")
             code = f"{row['loinc']}^{row['analyte_name']}^LN" if row["loinc"] else f"^{row['analyte_name']}"
-            interval = f"{row['reference_low']}-{row['reference_high']}" if row["reference_low"] and row["reference_high"] else (
-                f">={row['reference_low']}" if row["reference_low"] else ""
-            )  # fmt: skip
+            interval = (
+                f"{row['reference_low']}-{row['reference_high']}"
+                if row["reference_low"] and row["reference_high"]
+                else (f">={row['reference_low']}" if row["reference_low"] else "")
+            )
             fields = [
-                "OBX", str(position), "SN" if is_below else "NM", code, "",
+                "OBX",
+                str(position),
+                "SN" if is_below else "NM",
+                code,
+                "",
                 f"<^{row['value'][1:]}" if is_below else row["value"],
-                (row["unit"] or "").replace("^", "\\S\\"), interval, "", "", "", row["status"], "", "",
-                _hl7_time(row["collected_at"]), "", "", "", "", _hl7_time(row["resulted_at"]),
-            ]  # fmt: skip
+                (row["unit"] or "").replace("^", "\\S\\"),
+                interval,
+                "",
+                "",
+                "",
+                row["status"],
+                "",
+                "",
+                _hl7_time(row["collected_at"]),
+                "",
+                "",
+                "",
+                "",
+                _hl7_time(row["resulted_at"]),
+            ]
             segments.append("|".join(fields))
         messages.append("\r".join(segments) + "\r")
     for row in of.medications.iter_rows(named=True):
@@ -117,7 +135,10 @@ def write_fhir(of: Hospital, folder: Path) -> dict[str, list[str]]:
         observation: dict[str, Any] = {
             "resourceType": "Observation",
             "status": {"F": "final", "C": "corrected", "P": "preliminary"}[row["status"]],
-            "code": {"text": row["analyte_name"], "coding": [{"system": LOINC_URL, "code": row["loinc"]}] if row["loinc"] else []},
+            "code": {
+                "text": row["analyte_name"],
+                "coding": [{"system": LOINC_URL, "code": row["loinc"]}] if row["loinc"] else [],
+            },
             "subject": {"reference": f"Patient/{row['patient_id']}"},
             "specimen": {"reference": f"Specimen/{row['specimen_id']}"},
             "effectiveDateTime": f"{row['collected_at']}Z",
@@ -126,11 +147,13 @@ def write_fhir(of: Hospital, folder: Path) -> dict[str, list[str]]:
             "referenceRange": [
                 {end: {"value": float(row[f"reference_{end}"])} for end in ("low", "high") if row[f"reference_{end}"]}
             ],
-        }  # fmt: skip
+        }
         if number.replace(".", "", 1).isdigit():
             observation["valueQuantity"] = {
-                "value": float(number), "unit": row["unit"], **({"comparator": "<"} if row["value"] != number else {}),
-            }  # fmt: skip
+                "value": float(number),
+                "unit": row["unit"],
+                **({"comparator": "<"} if row["value"] != number else {}),
+            }
         else:
             observation["valueString"] = row["value"]
         observations.append(observation)
@@ -143,22 +166,36 @@ def write_fhir(of: Hospital, folder: Path) -> dict[str, list[str]]:
         if position % 2:
             medications.append({"resourceType": "Medication", "id": f"m{position}", "code": concept})
             drug = {"medicationReference": {"reference": f"Medication/m{position}", "display": "prescribed medication"}}
-        requests.append({
-            "resourceType": "MedicationRequest", "status": "active", "intent": "order", **drug,
-            "subject": {"reference": f"Patient/{row['patient_id']}"},
-            "dosageInstruction": [{"route": {"text": row["route"]}, "timing": {"repeat": {"boundsPeriod": bounds}}}],
-        })  # fmt: skip
+        requests.append(
+            {
+                "resourceType": "MedicationRequest",
+                "status": "active",
+                "intent": "order",
+                **drug,
+                "subject": {"reference": f"Patient/{row['patient_id']}"},
+                "dosageInstruction": [
+                    {"route": {"text": row["route"]}, "timing": {"repeat": {"boundsPeriod": bounds}}}
+                ],
+            }
+        )
     patients = [
-        {"resourceType": "Patient", "id": row["patient_id"], "birthDate": row["birth_date"],
-         "gender": {"M": "male", "F": "female"}[row["sex"]]}
+        {
+            "resourceType": "Patient",
+            "id": row["patient_id"],
+            "birthDate": row["birth_date"],
+            "gender": {"M": "male", "F": "female"}[row["sex"]],
+        }
         for row in of.patients.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     conditions = [
-        {"resourceType": "Condition", "subject": {"reference": f"urn:uuid:{row['patient_id']}"},
-         "onsetDateTime": row["date"],
-         "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": row["code"]}]}}
+        {
+            "resourceType": "Condition",
+            "subject": {"reference": f"urn:uuid:{row['patient_id']}"},
+            "onsetDateTime": row["date"],
+            "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": row["code"]}]},
+        }
         for row in of.diagnoses.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     for resources in (observations, requests, medications, patients, conditions):
         name = resources[0]["resourceType"]
         (export / f"{name}.ndjson").write_text("".join(json.dumps(resource) + "\n" for resource in resources), "utf-8")
@@ -171,20 +208,34 @@ def write_mimic4(of: Hospital, folder: Path) -> dict[str, list[str]]:
     items = of.labs.select("loinc", "analyte_name").unique(maintain_order=True).with_row_index("itemid", 990_000)
     labs = of.labs.join(items, on=["loinc", "analyte_name"], how="left", nulls_equal=True, maintain_order="left")
     labs.select(
-        pl.int_range(pl.len()).alias("labevent_id"), subject_id="patient_id", specimen_id="specimen_id", itemid="itemid",
-        charttime=pl.col("collected_at").str.replace("T", " "), storetime=pl.col("resulted_at").str.replace("T", " "),
-        value=pl.when(pl.int_range(pl.len()) % 7 != 0).then("value")
+        pl.int_range(pl.len()).alias("labevent_id"),
+        subject_id="patient_id",
+        specimen_id="specimen_id",
+        itemid="itemid",
+        charttime=pl.col("collected_at").str.replace("T", " "),
+        storetime=pl.col("resulted_at").str.replace("T", " "),
+        value=pl.when(pl.int_range(pl.len()) % 7 != 0)
+        .then("value")
         .otherwise(pl.when(pl.col("value").str.contains(r"^[\d.]+$")).then(pl.lit("___")).otherwise("value")),
-        valuenum=pl.col("value").str.extract(r"^([\d.]+)$"), valueuom="unit",
-        ref_range_lower="reference_low", ref_range_upper="reference_high", flag=pl.lit(None, pl.String), comments=pl.lit(None, pl.String),
-    ).write_csv(hosp / "labevents.csv")  # fmt: skip
+        valuenum=pl.col("value").str.extract(r"^([\d.]+)$"),
+        valueuom="unit",
+        ref_range_lower="reference_low",
+        ref_range_upper="reference_high",
+        flag=pl.lit(None, pl.String),
+        comments=pl.lit(None, pl.String),
+    ).write_csv(hosp / "labevents.csv")
     items.select(
         "itemid", label="analyte_name", fluid=pl.lit("Blood"), category=pl.lit("Hematology"), loinc_code="loinc"
     ).write_csv(hosp / "d_labitems.csv")
     of.medications.select(
-        subject_id="patient_id", drug="drug_name", starttime="start_date", stoptime="end_date", route="route",
-        dose_val_rx="dose", dose_unit_rx=pl.lit(None, pl.String),
-    ).write_csv(hosp / "prescriptions.csv")  # fmt: skip
+        subject_id="patient_id",
+        drug="drug_name",
+        starttime="start_date",
+        stoptime="end_date",
+        route="route",
+        dose_val_rx="dose",
+        dose_unit_rx=pl.lit(None, pl.String),
+    ).write_csv(hosp / "prescriptions.csv")
     of.patients.select(
         subject_id="patient_id",
         gender="sex",
@@ -206,30 +257,44 @@ def omop_tables(of: Hospital) -> dict[str, pl.DataFrame]:
     people = of.patients.with_columns(pl.col("birth_date").str.split("-").alias("born"))
     return {
         "measurement": labs.select(
-            person_id="patient_id", measurement_concept_id=pl.col("concept_id").fill_null(0),
+            person_id="patient_id",
+            measurement_concept_id=pl.col("concept_id").fill_null(0),
             measurement_date=pl.col("collected_at").str.slice(0, 10),
             measurement_datetime=pl.col("collected_at").str.replace("T", " "),
             operator_concept_id=pl.when(pl.col("value").str.starts_with("<")).then(4171756).otherwise(4172703),
-            value_as_number=number.cast(pl.Float64), unit_concept_id=pl.lit(0), unit_source_value="unit",
-            range_low=pl.col("reference_low").cast(pl.Float64), range_high=pl.col("reference_high").cast(pl.Float64),
-            measurement_source_value="analyte_name", value_source_value="value",
+            value_as_number=number.cast(pl.Float64),
+            unit_concept_id=pl.lit(0),
+            unit_source_value="unit",
+            range_low=pl.col("reference_low").cast(pl.Float64),
+            range_high=pl.col("reference_high").cast(pl.Float64),
+            measurement_source_value="analyte_name",
+            value_source_value="value",
         ),
         "drug_exposure": of.medications.select(
-            person_id="patient_id", drug_concept_id=pl.lit(0), drug_exposure_start_date="start_date",
-            drug_exposure_end_date="end_date", drug_source_value="drug_name", route_source_value="route",
+            person_id="patient_id",
+            drug_concept_id=pl.lit(0),
+            drug_exposure_start_date="start_date",
+            drug_exposure_end_date="end_date",
+            drug_source_value="drug_name",
+            route_source_value="route",
         ),
         "person": people.select(
-            person_id="patient_id", gender_concept_id=pl.when(pl.col("sex") == "M").then(8507).otherwise(8532),
-            year_of_birth=pl.col("born").list.get(0).cast(pl.Int64), month_of_birth=pl.col("born").list.get(1).cast(pl.Int64),
+            person_id="patient_id",
+            gender_concept_id=pl.when(pl.col("sex") == "M").then(8507).otherwise(8532),
+            year_of_birth=pl.col("born").list.get(0).cast(pl.Int64),
+            month_of_birth=pl.col("born").list.get(1).cast(pl.Int64),
             day_of_birth=pl.col("born").list.get(2).cast(pl.Int64),
         ),
         "condition_occurrence": of.diagnoses.select(
-            person_id="patient_id", condition_concept_id=pl.lit(0), condition_start_date="date", condition_source_value="code",
+            person_id="patient_id",
+            condition_concept_id=pl.lit(0),
+            condition_start_date="date",
+            condition_source_value="code",
         ),
         "concept": concepts.select(
             "concept_id", concept_name="analyte_name", vocabulary_id=pl.lit("LOINC"), concept_code="loinc"
         ),
-    }  # fmt: skip
+    }
 
 
 def write_omop_folder(of: Hospital, folder: Path) -> dict[str, list[str]]:
@@ -256,16 +321,30 @@ def write_omop_database(of: Hospital, folder: Path) -> dict[str, list[str]]:
 def sdtm_tables(of: Hospital) -> dict[str, pl.DataFrame]:
     return {
         "LB": of.labs.select(
-            DOMAIN=pl.lit("LB"), USUBJID="patient_id", LBTESTCD=pl.lit("LOCAL"), LBTEST="analyte_name", LBORRES="value",
-            LBORRESU="unit", LBORNRLO="reference_low", LBORNRHI="reference_high", LBLOINC="loinc", LBREFID="specimen_id",
-            LBNAM="lab", LBDTC="collected_at",
+            DOMAIN=pl.lit("LB"),
+            USUBJID="patient_id",
+            LBTESTCD=pl.lit("LOCAL"),
+            LBTEST="analyte_name",
+            LBORRES="value",
+            LBORRESU="unit",
+            LBORNRLO="reference_low",
+            LBORNRHI="reference_high",
+            LBLOINC="loinc",
+            LBREFID="specimen_id",
+            LBNAM="lab",
+            LBDTC="collected_at",
         ),
         "CM": of.medications.select(
-            DOMAIN=pl.lit("CM"), USUBJID="patient_id", CMTRT="drug_name", CMCLASCD="atc_code", CMSTDTC="start_date",
-            CMENDTC="end_date", CMROUTE="route",
+            DOMAIN=pl.lit("CM"),
+            USUBJID="patient_id",
+            CMTRT="drug_name",
+            CMCLASCD="atc_code",
+            CMSTDTC="start_date",
+            CMENDTC="end_date",
+            CMROUTE="route",
         ),
         "DM": of.patients.select(DOMAIN=pl.lit("DM"), USUBJID="patient_id", BRTHDTC="birth_date", SEX="sex"),
-    }  # fmt: skip
+    }
 
 
 def write_xpt(of: Hospital, folder: Path) -> dict[str, list[str]]:
@@ -284,9 +363,14 @@ def write_dataset_json(of: Hospital, folder: Path) -> dict[str, list[str]]:
     sdtm.mkdir()
     for name, table in sdtm_tables(of).items():
         head: dict[str, Any] = {
-            "datasetJSONVersion": "1.1.0", "name": name, "records": table.height,
-            "columns": [{"itemOID": f"IT.{column}", "name": column, "label": column, "dataType": "string"} for column in table.columns],
-        }  # fmt: skip
+            "datasetJSONVersion": "1.1.0",
+            "name": name,
+            "records": table.height,
+            "columns": [
+                {"itemOID": f"IT.{column}", "name": column, "label": column, "dataType": "string"}
+                for column in table.columns
+            ],
+        }
         if name == "LB":
             lines = [json.dumps(head), *(json.dumps(row) for row in table.rows())]
             (sdtm / "lb.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
@@ -343,9 +427,14 @@ def write_xlsx(path: Path, rows: Iterable[Sequence[Any]], merges: Sequence[str] 
                 f'<sheet name="{sheet}" sheetId="1" r:id="rId1"/></sheets></workbook>'
             ),
         )
-        archive.writestr("xl/worksheets/sheet1.xml", (
-            f'<worksheet xmlns="{main}"><sheetData>{"".join(lines)}</sheetData>'
-            + (f'<mergeCells count="{len(merges)}">{merged}</mergeCells>' if merges else "") + "</worksheet>"))  # fmt: skip
+        archive.writestr(
+            "xl/worksheets/sheet1.xml",
+            (
+                f'<worksheet xmlns="{main}"><sheetData>{"".join(lines)}</sheetData>'
+                + (f'<mergeCells count="{len(merges)}">{merged}</mergeCells>' if merges else "")
+                + "</worksheet>"
+            ),
+        )
 
 
 def write_text_csv(path: Path, rows: Iterable[Sequence[str]], delimiter: str = ",", encoding: str = "utf-8") -> Path:
@@ -356,8 +445,12 @@ def write_text_csv(path: Path, rows: Iterable[Sequence[str]], delimiter: str = "
 
 def _frames(of: Hospital) -> dict[str, pl.DataFrame]:
     return {
-        "lab": of.labs, "medication": of.medications, "patient": of.patients, "diagnosis": of.diagnoses, "event": of.events,
-    }  # fmt: skip
+        "lab": of.labs,
+        "medication": of.medications,
+        "patient": of.patients,
+        "diagnosis": of.diagnoses,
+        "event": of.events,
+    }
 
 
 def _native_events(of: Hospital, folder: Path) -> list[str]:

@@ -17,13 +17,66 @@ from tests.formats import hospital_files as files
 #: Error exit codes an input may end with (CONTRACT.md).
 REFUSALS = (11, 12)
 _TOKENS = (
-    b"\r", b"\n", b"\r\n", b"|", b"^", b"~", b"\\", b"&", b'"', b"'", b",", b";", b"\t", b"{", b"}", b"[", b"]", b":", b"null",
-    b"true", b"1e999", b"-1", b"NaN", b"inf", b"<0.1", b"9" * 400, b"\0", b"\xff", b"\xc3\x28", b"\xef\xbb\xbf", b"\xff\xfe",
-    b"\x0b", b"\x1c", b"MSH|^~\\&|", b"MSH", b"BTS|5\r", b"FHS|^~\\&\r", b"OBX|", b"PID|", b"NTE|1||x", b"\\.br\\", b"\\X0D\\",
-    b'{"resourceType":"Bundle","entry":[', b'"contained":[{}]', b'"component":[null,{}]', b"[" * 3000, b'{"a":' * 3000,
-    b"2026-02-30", b"99999999999999", b"00000000", b"20260230256199", b"\xe2\x80\xae", b"\xf0\x9f\x92\x89", b"=cmd()",
-    b'r="XFD1048576"', b"<v>1e308</v>", b"]]>", b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]>", b"HEADER RECORD*******",
-)  # fmt: skip
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"|",
+    b"^",
+    b"~",
+    b"\\",
+    b"&",
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b"null",
+    b"true",
+    b"1e999",
+    b"-1",
+    b"NaN",
+    b"inf",
+    b"<0.1",
+    b"9" * 400,
+    b"\0",
+    b"\xff",
+    b"\xc3\x28",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\x0b",
+    b"\x1c",
+    b"MSH|^~\\&|",
+    b"MSH",
+    b"BTS|5\r",
+    b"FHS|^~\\&\r",
+    b"OBX|",
+    b"PID|",
+    b"NTE|1||x",
+    b"\\.br\\",
+    b"\\X0D\\",
+    b'{"resourceType":"Bundle","entry":[',
+    b'"contained":[{}]',
+    b'"component":[null,{}]',
+    b"[" * 3000,
+    b'{"a":' * 3000,
+    b"2026-02-30",
+    b"99999999999999",
+    b"00000000",
+    b"20260230256199",
+    b"\xe2\x80\xae",
+    b"\xf0\x9f\x92\x89",
+    b"=cmd()",
+    b'r="XFD1048576"',
+    b"<v>1e308</v>",
+    b"]]>",
+    b"<!DOCTYPE x [<!ENTITY a 'aaaa'>]>",
+    b"HEADER RECORD*******",
+)
 
 
 def small_hospital() -> Hospital:
@@ -150,10 +203,16 @@ class Sample:
 #: Files of a folder format that say something about the rows of others, and what kind the others are of.
 _LOOKUPS: dict[str, tuple[str, ...]] = {"mimic": ("d_labitems", "admissions"), "omop": ("concept",)}
 _KINDS: dict[str, Kind] = {
-    "prescriptions": "medication", "patients": "patient", "diagnoses_icd": "diagnosis", "admissions": "diagnosis",
-    "drug_exposure": "medication", "person": "patient", "condition_occurrence": "diagnosis", "cm": "medication",
+    "prescriptions": "medication",
+    "patients": "patient",
+    "diagnoses_icd": "diagnosis",
+    "admissions": "diagnosis",
+    "drug_exposure": "medication",
+    "person": "patient",
+    "condition_occurrence": "diagnosis",
+    "cm": "medication",
     "dm": "patient",
-}  # fmt: skip
+}
 #: Between the records of formats whose files hold many independent ones.
 _RECORD_ENDS = {"hl7v2": b"\r", "fhir": b"\n"}
 RECORDS_A_FILE = 50

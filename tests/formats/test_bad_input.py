@@ -158,8 +158,9 @@ def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytes
 def test_ragged_lines_and_broken_quotes_are_refused_rows(tmp_path: Path) -> None:
     extract = ingest({"lab": [str(written(tmp_path, f'{TABLE}a,b\n{ROW},more\n{ROW}\nx,"y,z\n'))]})
     assert [(line.source_row, line.reason) for line in extract.refused["lab"]][:2] == [
-        (3, "too_few_fields"), (4, "too_many_fields"),
-    ]  # fmt: skip
+        (3, "too_few_fields"),
+        (4, "too_many_fields"),
+    ]
     assert extract.labs["source_row"].to_list() == [2, 5]
 
 

@@ -20,7 +20,8 @@ def told(extract: Extract, kind: Kind) -> list[tuple[int, str]]:
 
 def test_medication(tmp_path: Path) -> None:
     extract = read(
-        tmp_path, "medication",
+        tmp_path,
+        "medication",
         "patient_id,drug_name,atc_code,start_date,end_date",
         "1,clozapine,,2026-01-01,",
         "2,clozapine,,31.02.2026,",
@@ -29,7 +30,7 @@ def test_medication(tmp_path: Path) -> None:
         "5,clozapine,,2026-01-09,2026-01-01",
         "6,,N05AH02,2026-01,2026-02-30",
         "7,clozapine,,,",
-    )  # fmt: skip
+    )
     assert told(extract, "medication") == [(3, "unreadable_start_date"), (4, "no_drug_name")]
     assert extract.refused["medication"][0].row.startswith('{"patient_id":"2","drug_name":"clozapine"')
     # A missing start is refused later, by the model, like every missing column.
@@ -40,8 +41,14 @@ def test_medication(tmp_path: Path) -> None:
 
 def test_patients(tmp_path: Path) -> None:
     extract = read(
-        tmp_path, "patient", "patient_id,birth_date,duffy_null", "1,1970-01-01,yes", "2,the 70s,", "3,,maybe", "4,1970,no"
-    )  # fmt: skip
+        tmp_path,
+        "patient",
+        "patient_id,birth_date,duffy_null",
+        "1,1970-01-01,yes",
+        "2,the 70s,",
+        "3,,maybe",
+        "4,1970,no",
+    )
     assert told(extract, "patient") == []
     assert extract.patients["duffy_null"].to_list() == [True, None, None, False]
     assert extract.files[0].notes == ("unreadable_birth_date_rows:1", "unreadable_duffy_null_rows:1")
@@ -57,8 +64,13 @@ def test_diagnoses(tmp_path: Path) -> None:
 
 def test_events(tmp_path: Path) -> None:
     extract = read(
-        tmp_path, "event", "patient_id,event,date,detail", "1,Travel,2026-01-01,Nigeria", "1,party,2026-01-01,", "1,travel,x,"
-    )  # fmt: skip
+        tmp_path,
+        "event",
+        "patient_id,event,date,detail",
+        "1,Travel,2026-01-01,Nigeria",
+        "1,party,2026-01-01,",
+        "1,travel,x,",
+    )
     assert told(extract, "event") == [(3, "unknown_event"), (4, "unreadable_date")]
     assert extract.events["event"].to_list() == ["travel"]
 
@@ -66,9 +78,11 @@ def test_events(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["medication", "patient", "diagnosis", "event"])
 def test_lines_of_another_length_are_refused_in_every_kind(tmp_path: Path, kind: Kind) -> None:
     header = {
-        "medication": "patient_id,drug_name,start_date", "patient": "patient_id,sex,ethnicity",
-        "diagnosis": "patient_id,code,date", "event": "patient_id,event,date",
-    }[kind]  # fmt: skip
+        "medication": "patient_id,drug_name,start_date",
+        "patient": "patient_id,sex,ethnicity",
+        "diagnosis": "patient_id,code,date",
+        "event": "patient_id,event,date",
+    }[kind]
     extract = read(tmp_path, kind, header, "1,travel,2026-01-01", "1,travel", "1,travel,2026-01-01,x,y")
     assert told(extract, kind) == [(3, "too_few_fields"), (4, "too_many_fields")]
 

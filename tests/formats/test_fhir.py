@@ -18,11 +18,15 @@ UCUM = "http://unitsofmeasure.org"
 
 def observation(**fields: Any) -> dict[str, Any]:
     base = {
-        "resourceType": "Observation", "id": "o1", "status": "final", "subject": {"reference": "Patient/0042"},
+        "resourceType": "Observation",
+        "id": "o1",
+        "status": "final",
+        "subject": {"reference": "Patient/0042"},
         "code": {"coding": [{"system": "http://loinc.org", "code": "751-8", "display": "Neutrophils"}]},
-        "effectiveDateTime": "2026-01-10T08:00:00+01:00", "issued": "2026-01-10T10:00:00Z",
+        "effectiveDateTime": "2026-01-10T08:00:00+01:00",
+        "issued": "2026-01-10T10:00:00Z",
         "valueQuantity": {"value": 0.4, "unit": "x10*9/L", "system": UCUM, "code": "10*9/L"},
-    }  # fmt: skip
+    }
     return {key: value for key, value in (base | fields).items() if value is not None}
 
 
@@ -41,10 +45,15 @@ def value(tmp_path: Path, **fields: Any) -> tuple[str | None, str | None]:
 
 
 def test_an_observation(tmp_path: Path) -> None:
-    row = read(tmp_path, observation(
-        specimen={"reference": "Specimen/s1"}, performer=[{"display": "North"}], note=[{"text": "clumps"}, {"text": "seen"}],
-        referenceRange=[{"low": {"value": 1.5}, "high": {"value": 8}}],
-    )).labs.row(0, named=True)  # fmt: skip
+    row = read(
+        tmp_path,
+        observation(
+            specimen={"reference": "Specimen/s1"},
+            performer=[{"display": "North"}],
+            note=[{"text": "clumps"}, {"text": "seen"}],
+            referenceRange=[{"low": {"value": 1.5}, "high": {"value": 8}}],
+        ),
+    ).labs.row(0, named=True)
     assert (row["patient_id"], row["specimen_id"], row["lab"], row["comment"]) == (
         "0042",
         "s1",
@@ -93,8 +102,11 @@ def test_components_are_rows_and_panels_are_none(tmp_path: Path) -> None:
     members = observation(valueQuantity=None, hasMember=[{"reference": "Observation/1"}])
     labs = read(tmp_path, panel, members, observation(component=[component])).labs
     assert labs.select("source_row", "loinc", "value_text").rows() == [
-        (1, "6690-2", "2"), (1, "770-8", "10"), (3, "751-8", "0.4"), (3, "6690-2", "2"),
-    ]  # fmt: skip
+        (1, "6690-2", "2"),
+        (1, "770-8", "10"),
+        (3, "751-8", "0.4"),
+        (3, "6690-2", "2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +170,15 @@ def test_local_codes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_bundles(tmp_path: Path, indent: int | None) -> None:
-    bundle = {"resourceType": "Bundle", "entry": [{"resource": observation()}, {"resource": {"resourceType": "Patient", "id": "0042"}},
-              {"resource": {"resourceType": "Bundle", "entry": [{"resource": observation()}]}}, {"fullUrl": "x"}]}  # fmt: skip
+    bundle = {
+        "resourceType": "Bundle",
+        "entry": [
+            {"resource": observation()},
+            {"resource": {"resourceType": "Patient", "id": "0042"}},
+            {"resource": {"resourceType": "Bundle", "entry": [{"resource": observation()}]}},
+            {"fullUrl": "x"},
+        ],
+    }
     extract = read(tmp_path, json.dumps(bundle, indent=indent), name="bundle.json")
     assert extract.labs["source_row"].to_list() == [1, 3]
     assert extract.patients.height == 1
@@ -212,8 +231,10 @@ def test_lines_that_are_no_resource_are_refused(tmp_path: Path) -> None:
         tmp_path, observation(), '{"resourceType": "Observation", "id": ', "", "7", '{"id": 1}', observation()
     )
     assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [
-        (2, "broken_json"), (4, "not_a_resource"), (5, "not_a_resource"),
-    ]  # fmt: skip
+        (2, "broken_json"),
+        (4, "not_a_resource"),
+        (5, "not_a_resource"),
+    ]
     assert extract.labs["source_row"].to_list() == [1, 6]
 
 
@@ -237,21 +258,53 @@ def medication(resource_type: str, **fields: Any) -> dict[str, Any]:
 
 
 def test_medications_of_every_resource(tmp_path: Path) -> None:
-    dose = {"route": {"text": "oral"}, "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}],
-            "timing": {"repeat": {"boundsPeriod": {"start": "2026-01-02", "end": "2026-01-09"}}}}  # fmt: skip
+    dose = {
+        "route": {"text": "oral"},
+        "doseAndRate": [{"doseQuantity": {"value": 5, "unit": "mg"}}],
+        "timing": {"repeat": {"boundsPeriod": {"start": "2026-01-02", "end": "2026-01-09"}}},
+    }
     atc = {"coding": [{"system": "http://www.whocc.no/atc", "code": "N05AH02"}], "text": "clozapine"}
     contained = [{"resourceType": "Medication", "id": "m", "code": {"text": "etoposide"}}]
     rows = read(
         tmp_path,
-        medication("MedicationRequest", medicationCodeableConcept=atc, authoredOn="2026-01-01", dosageInstruction=[dose]),
-        medication("MedicationRequest", medicationReference={"reference": "#m"}, contained=contained, authoredOn="2026-01-01", intent="plan"),
-        medication("MedicationRequest", medicationReference={"reference": "Medication/9", "display": "prescribed"}, doNotPerform=True, authoredOn="2026-01-01"),
-        medication("MedicationAdministration", medicationReference={"reference": "Medication/8"}, effectiveDateTime="2026-01-03T08:00:00Z",
-                   dosage={"route": {"text": "iv"}, "dose": {"value": 73, "unit": "mg"}}),
-        medication("MedicationStatement", medicationCodeableConcept={"text": "x"}, effectivePeriod={"start": "2026-01", "end": "2026-02"}),
+        medication(
+            "MedicationRequest", medicationCodeableConcept=atc, authoredOn="2026-01-01", dosageInstruction=[dose]
+        ),
+        medication(
+            "MedicationRequest",
+            medicationReference={"reference": "#m"},
+            contained=contained,
+            authoredOn="2026-01-01",
+            intent="plan",
+        ),
+        medication(
+            "MedicationRequest",
+            medicationReference={"reference": "Medication/9", "display": "prescribed"},
+            doNotPerform=True,
+            authoredOn="2026-01-01",
+        ),
+        medication(
+            "MedicationAdministration",
+            medicationReference={"reference": "Medication/8"},
+            effectiveDateTime="2026-01-03T08:00:00Z",
+            dosage={"route": {"text": "iv"}, "dose": {"value": 73, "unit": "mg"}},
+        ),
+        medication(
+            "MedicationStatement",
+            medicationCodeableConcept={"text": "x"},
+            effectivePeriod={"start": "2026-01", "end": "2026-02"},
+        ),
         medication("MedicationDispense", medicationCodeableConcept={"text": "y"}, whenHandedOver="2026-01-04"),
-        {"resourceType": "Medication", "id": "8", "code": {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "4179", "display": "cefazolin"}]}},
-    ).medications  # fmt: skip
+        {
+            "resourceType": "Medication",
+            "id": "8",
+            "code": {
+                "coding": [
+                    {"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "4179", "display": "cefazolin"}
+                ]
+            },
+        },
+    ).medications
     assert rows["drug_name"].to_list() == ["clozapine", "etoposide", "prescribed", "cefazolin", "x", "y"]
     assert rows["atc_code"].to_list() == ["N05AH02", *[None] * 5]
     assert rows["rxcui"].to_list() == [None, None, None, "4179", None, None]
@@ -323,10 +376,14 @@ def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytes
         {"resourceType": "Medication", "id": f"m{number}", "code": {"text": f"drug {number}"}} for number in range(40)
     ]
     referred += [
-        {"resourceType": "Specimen", "id": f"s{number}", "type": {"text": "blood"},
-         "collection": {"collectedDateTime": f"2026-01-01T00:{number:02}:00Z"}}
+        {
+            "resourceType": "Specimen",
+            "id": f"s{number}",
+            "type": {"text": "blood"},
+            "collection": {"collectedDateTime": f"2026-01-01T00:{number:02}:00Z"},
+        }
         for number in range(40)
-    ]  # fmt: skip
+    ]
     (export / "Referred.ndjson").write_text("\n".join(map(json.dumps, referred)), "utf-8")
     whole = ingest({"lab": [str(export)]})
     monkeypatch.setattr(fhir, "_BLOCK", 1000)
@@ -348,10 +405,11 @@ def test_deleted_resources_are_entered_in_error(tmp_path: Path) -> None:
 
     extract = read(
         tmp_path,
-        observation(id="a"), observation(id="b"),
+        observation(id="a"),
+        observation(id="b"),
         medication("MedicationRequest", id="m", medicationCodeableConcept={"text": "x"}, authoredOn="2026-01-01"),
         deleted("Observation/b", "https://host/fhir/MedicationRequest/m", "Patient?identifier=7"),
-    )  # fmt: skip
+    )
     assert extract.labs["status_text"].to_list() == ["final", "entered-in-error"]
     assert extract.medications["status"].to_list() == ["entered-in-error"]
 
@@ -371,8 +429,9 @@ def test_what_is_deleted_and_not_in_the_export_is_a_row_of_nothing_but_its_id(tm
         (None, "before", "entered-in-error", None, "a.ndjson", 1),
     }
     assert {file.name: (file.rows, file.notes) for file in extract.files} == {
-        "a.ndjson": (1, ("deleted_resources:2",)), "b.ndjson": (1, ()),
-    }  # fmt: skip
+        "a.ndjson": (1, ("deleted_resources:2",)),
+        "b.ndjson": (1, ()),
+    }
 
 
 def test_a_damaged_first_line_refuses_one_line_not_the_file(tmp_path: Path) -> None:

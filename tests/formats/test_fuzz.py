@@ -23,8 +23,13 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
 def test_damaged_files(name: str, samples: dict[str, Sample]) -> None:
-    @settings(max_examples=CASES, deadline=10_000, database=None, derandomize=True,
-              suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+    @settings(
+        max_examples=CASES,
+        deadline=10_000,
+        database=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
     @given(seed=st.integers(min_value=0, max_value=2**48))
     def never_fails(seed: int) -> None:
         assert samples[name].outcome(seed) in OUTCOMES

@@ -312,9 +312,12 @@ def test_no_message(tmp_path: Path) -> None:
 def test_pharmacy_messages(tmp_path: Path) -> None:
     header = HEADER.replace("ORU^R01", "RDE^O11")
     order = message(
-        "ORC|NW|||||||||||||||20260101", "TQ1|1||||||20260102|20260109", "RXE|1|N05AH02^clozapine^ATC^2626^clozapine^RXNORM|25||mg^milligram",
-        "RXR|PO^oral", header=header,
-    )  # fmt: skip
+        "ORC|NW|||||||||||||||20260101",
+        "TQ1|1||||||20260102|20260109",
+        "RXE|1|N05AH02^clozapine^ATC^2626^clozapine^RXNORM|25||mg^milligram",
+        "RXR|PO^oral",
+        header=header,
+    )
     stopped = message("ORC|DC||||||||20260105", "RXE|1^^^20260103|^metamizole", header=header)
     given = message(
         "ORC|RE",
@@ -345,9 +348,12 @@ def test_people_are_one_row_with_the_latest_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize("event", ["A18", "A34", "A36", "A40"])
 def test_a_merge_names_the_surviving_record(tmp_path: Path, event: str) -> None:
     merge = message(
-        "MRG|X9^^^H^AN~0007^^^H^MR", "PV1|1", "PID|1||0043^^^H^MR", "MRG|0008^^^H^MR",
+        "MRG|X9^^^H^AN~0007^^^H^MR",
+        "PV1|1",
+        "PID|1||0043^^^H^MR",
+        "MRG|0008^^^H^MR",
         header=rf"MSH|^~\&|ADT|H|||20260111||ADT^{event}|1|P|2.5.1",
-    )  # fmt: skip
+    )
     patients = read(tmp_path, message(ORDER, NEUTROPHILS) + merge).patients
     merged = patients.filter(pl.col("replaced_by").is_not_null())
     assert merged.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0008", "0043")]

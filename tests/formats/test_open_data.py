@@ -14,10 +14,7 @@ from neutro_screen.validate import split_valid
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 #: Files of the folders that no reader takes anything from, and why.
-NOT_READ = {
-    "LICENSE_ODbL.md": "the licence",
-    "MICROBIOLOGYEVENTS.csv": "cultures; no rule asks for them",
-}
+NOT_READ = {"LICENSE_ODbL.md": "the licence", "MICROBIOLOGYEVENTS.csv": "cultures; no rule asks for them"}
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the open data are not beside the project")
 
 
@@ -74,8 +71,13 @@ def test_nhanes() -> None:
     assert dict(extract.patients["sex"].value_counts().iter_rows()) == {"male": 4557, "female": 4697}
     assert extract.patients["ethnicity"].null_count() == 0
     assert set(extract.labs["patient_id"]) <= set(extract.patients["patient_id"])
-    judged = judge_rows(extract.labs, load_reference().extended_by(profile.named_analytes, {}), load_policy(),
-                        as_of=datetime(2019, 1, 1), patients=extract.patients)  # fmt: skip
+    judged = judge_rows(
+        extract.labs,
+        load_reference().extended_by(profile.named_analytes, {}),
+        load_policy(),
+        as_of=datetime(2019, 1, 1),
+        patients=extract.patients,
+    )
     accepted, rejected = split_valid(judged.results, ScreenedResult)
     # A person who was asked and not bled has blanks in every column.
     assert (accepted.height, judged.no_results.height, judged.not_screened.height, rejected.height) == (
@@ -92,7 +94,11 @@ def test_every_file_is_read() -> None:
     read = {"README.md", "D_LABITEMS.csv", "ADMISSIONS.csv"}
     for folder in ("hl7v2", "fhir", "synthea_fhir", "mimic3_demo"):
         read |= {file.name for file in ingest({"lab": [str(DATA / folder)]}).files}
-    read |= {file.name for file in ingest({"lab": [str(DATA / "nhanes" / "CBC_J.csv")],
-                                           "patient": [str(DATA / "nhanes" / "DEMO_J.csv")]}, profile).files}  # fmt: skip
+    read |= {
+        file.name
+        for file in ingest(
+            {"lab": [str(DATA / "nhanes" / "CBC_J.csv")], "patient": [str(DATA / "nhanes" / "DEMO_J.csv")]}, profile
+        ).files
+    }
     there = {path.name for path in DATA.rglob("*") if path.is_file()}
     assert there == read | NOT_READ.keys()

@@ -36,12 +36,20 @@ def server() -> Iterator[str]:
         user = "postgres"
         shutil.chown(folder, user)
     data = str(folder / "data")
-    subprocess.run([initdb, "-D", data, "-A", "trust", "-U", "screener", "--no-sync"],
-                   user=user, cwd=folder, check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [initdb, "-D", data, "-A", "trust", "-U", "screener", "--no-sync"],
+        user=user,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     running = subprocess.Popen(
         [postgres, "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-c", "fsync=off"],
-        user=user, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        user=user,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     address = f"postgresql:///postgres?host={folder}&user=screener"
     try:
         _wait_for(address)

@@ -44,47 +44,123 @@ def test_wide_columns_are_rows_with_their_unit(tmp_path: Path) -> None:
         tmp_path / "wide.csv",
         [("id", "day", "WBC x", "Neut x"), ("1", "2026-01-01", "4.1", ""), ("2", "2026-01-02", "<0.1", "0.0")],
     )
-    profile = Profile.model_validate({
-        "lab": {
-            "columns": {"patient_id": "id", "collected_at": "day"},
-            "wide": [{"column": "WBC x", "analyte": "wbc", "unit": "K/uL"}, {"column": "Neut x", "analyte": "neut_abs", "unit": "K/uL"}],
+    profile = Profile.model_validate(
+        {
+            "lab": {
+                "columns": {"patient_id": "id", "collected_at": "day"},
+                "wide": [
+                    {"column": "WBC x", "analyte": "wbc", "unit": "K/uL"},
+                    {"column": "Neut x", "analyte": "neut_abs", "unit": "K/uL"},
+                ],
+            }
         }
-    })  # fmt: skip
+    )
     extract = ingest({"lab": [str(path)]}, profile)
-    assert extract.labs.sort("source_row", "analyte_name").select("source_row", "analyte_name", "value_text").rows() == [
-        (2, "Neut x", None), (2, "WBC x", "4.1"), (3, "Neut x", "0.0"), (3, "WBC x", "<0.1"),
-    ]  # fmt: skip
+    assert extract.labs.sort("source_row", "analyte_name").select(
+        "source_row", "analyte_name", "value_text"
+    ).rows() == [(2, "Neut x", None), (2, "WBC x", "4.1"), (3, "Neut x", "0.0"), (3, "WBC x", "<0.1")]
     accepted, _ = judged(extract, profile)
     assert sorted(accepted.select("analyte", "value", "comparator").rows(), key=str) == [
-        ("neut_abs", 0.0, None), ("wbc", 0.1, "<"), ("wbc", 4.1, None),
-    ]  # fmt: skip
+        ("neut_abs", 0.0, None),
+        ("wbc", 0.1, "<"),
+        ("wbc", 4.1, None),
+    ]
 
 
 def test_epic_order_results(tmp_path: Path) -> None:
-    header = ("PAT_ID", "ORDER_PROC_ID", "SPECIMN_TAKEN_TIME", "RESULT_TIME", "COMPONENT_ID", "COMPONENT_NAME", "COMPON_LNC_CODE", "ORD_VALUE", "ORD_NUM_VALUE", "REFERENCE_UNIT", "RESULT_STATUS")  # fmt: skip
+    header = (
+        "PAT_ID",
+        "ORDER_PROC_ID",
+        "SPECIMN_TAKEN_TIME",
+        "RESULT_TIME",
+        "COMPONENT_ID",
+        "COMPONENT_NAME",
+        "COMPON_LNC_CODE",
+        "ORD_VALUE",
+        "ORD_NUM_VALUE",
+        "REFERENCE_UNIT",
+        "RESULT_STATUS",
+    )
     rows = [
-        ("Z007", "11", "1/10/2026 8:00:00 AM", "1/10/2026 9:30:00 AM", "1810", "ANC (ABS)", "", "<0.1", "9999999", "10*3/uL", "Final"),
-        ("Z007", "11", "1/10/2026 8:00:00 AM", "1/10/2026 9:30:00 AM", "9", "WBC", "6690-2", "9999999", "9999999", "10*3/uL", "Final"),
-        ("Z007", "12", "1/11/2026 11:15:00 PM", "1/12/2026 1:00:00 AM", "9", "WBC", "6690-2", "2.5", "2.5", "10*3/uL", "Corrected"),
-    ]  # fmt: skip
+        (
+            "Z007",
+            "11",
+            "1/10/2026 8:00:00 AM",
+            "1/10/2026 9:30:00 AM",
+            "1810",
+            "ANC (ABS)",
+            "",
+            "<0.1",
+            "9999999",
+            "10*3/uL",
+            "Final",
+        ),
+        (
+            "Z007",
+            "11",
+            "1/10/2026 8:00:00 AM",
+            "1/10/2026 9:30:00 AM",
+            "9",
+            "WBC",
+            "6690-2",
+            "9999999",
+            "9999999",
+            "10*3/uL",
+            "Final",
+        ),
+        (
+            "Z007",
+            "12",
+            "1/11/2026 11:15:00 PM",
+            "1/12/2026 1:00:00 AM",
+            "9",
+            "WBC",
+            "6690-2",
+            "2.5",
+            "2.5",
+            "10*3/uL",
+            "Corrected",
+        ),
+    ]
     profile = load_profile(PROFILES / "epic_order_results.toml")
     extract = ingest({"lab": [str(write_text_csv(tmp_path / "epic.csv", [header, *rows]))]}, profile)
     assert [str(at) for at in extract.labs["collected_at"]] == [
-        "2026-01-10 14:00:00", "2026-01-10 14:00:00", "2026-01-12 05:15:00",
-    ]  # fmt: skip
+        "2026-01-10 14:00:00",
+        "2026-01-10 14:00:00",
+        "2026-01-12 05:15:00",
+    ]
     accepted, rejected = judged(extract, profile)
     assert accepted.select("analyte", "value", "comparator", "status").rows() == [
-        ("neut_abs", 0.1, "<", "final"), ("wbc", 2.5, None, "corrected"),
-    ]  # fmt: skip
+        ("neut_abs", 0.1, "<", "final"),
+        ("wbc", 2.5, None, "corrected"),
+    ]
     assert rejected.height == 0  # the sentinel is no number at all, and no result
 
 
 def test_cerner_clinical_events(tmp_path: Path) -> None:
-    header = ("PERSON_ID", "ACCESSION_NBR", "EVENT_END_DT_TM", "VERIFIED_DT_TM", "EVENT_CD_DISP", "RESULT_VAL", "RESULT_UNITS_CD_DISP", "RESULT_STATUS_CD_DISP")  # fmt: skip
+    header = (
+        "PERSON_ID",
+        "ACCESSION_NBR",
+        "EVENT_END_DT_TM",
+        "VERIFIED_DT_TM",
+        "EVENT_CD_DISP",
+        "RESULT_VAL",
+        "RESULT_UNITS_CD_DISP",
+        "RESULT_STATUS_CD_DISP",
+    )
     rows = [
-        ("00123", "A1", "29.03.2026 03:30", "29.03.2026 04:00", "Neutrophile absolut", "0,450", "G/L", "Auth (Verified)"),
+        (
+            "00123",
+            "A1",
+            "29.03.2026 03:30",
+            "29.03.2026 04:00",
+            "Neutrophile absolut",
+            "0,450",
+            "G/L",
+            "Auth (Verified)",
+        ),
         ("00123", "A1", "29.03.2026 03:30", "29.03.2026 05:00", "Neutrophile absolut", "-999", "G/L", "In Error"),
-    ]  # fmt: skip
+    ]
     path = write_text_csv(tmp_path / "cerner.txt", [header, *rows], delimiter="|", encoding="utf-16")
     profile = load_profile(PROFILES / "cerner_clinical_event.toml")
     extract = ingest({"lab": [str(path)]}, profile)
@@ -125,12 +201,20 @@ def test_a_proposal_reads_its_sample(tmp_path: Path, delimiter: str) -> None:
 
 def test_a_proposal_for_a_wide_workbook(tmp_path: Path) -> None:
     path = tmp_path / "clinic.xlsx"
-    write_xlsx(path, [("Clinic list",), ("MRN", "Collection Date", "WBC (10*9/L)", "Neutrophils (%)", "Neutrophils (10*9/L)", "Mood"),
-                      ("1", "2026-01-31", 2.5, 10, 0.25, "fine")])  # fmt: skip
+    write_xlsx(
+        path,
+        [
+            ("Clinic list",),
+            ("MRN", "Collection Date", "WBC (10*9/L)", "Neutrophils (%)", "Neutrophils (10*9/L)", "Mood"),
+            ("1", "2026-01-31", 2.5, 10, 0.25, "fine"),
+        ],
+    )
     profile, text = proposed(tmp_path, path)
     assert {column.column: (column.analyte, column.unit) for column in profile.lab.wide} == {
-        "WBC (10*9/L)": ("wbc", "10*9/L"), "Neutrophils (%)": ("neut_pct", "%"), "Neutrophils (10*9/L)": ("neut_abs", "10*9/L"),
-    }  # fmt: skip
+        "WBC (10*9/L)": ("wbc", "10*9/L"),
+        "Neutrophils (%)": ("neut_pct", "%"),
+        "Neutrophils (10*9/L)": ("neut_abs", "10*9/L"),
+    }
     assert 'not used: "Mood"' in text
     accepted, rejected = judged(ingest({"lab": [str(path)]}, profile), profile)
     assert sorted(accepted.select("analyte", "value").rows()) == [("neut_abs", 0.25), ("neut_pct", 10.0), ("wbc", 2.5)]
@@ -167,11 +251,22 @@ def test_no_proposal_for_what_is_no_table(tmp_path: Path) -> None:
 
 def test_a_proposal_for_a_german_ward_sheet(tmp_path: Path) -> None:
     path = tmp_path / "station.xlsx"
-    write_xlsx(path, [
-        ("Laborexport Station 3",), (),
-        ("Patientennummer", "Entnahmedatum", "Leukozyten [Gpt/l]", "Neutrophile [%]", "Neutrophile abs. [Gpt/l]", "Kalium [mmol/l]"),
-        ("0001", "31.01.2026 08:15", "2,5", "12", "0,30", "4,1"),
-    ])  # fmt: skip
+    write_xlsx(
+        path,
+        [
+            ("Laborexport Station 3",),
+            (),
+            (
+                "Patientennummer",
+                "Entnahmedatum",
+                "Leukozyten [Gpt/l]",
+                "Neutrophile [%]",
+                "Neutrophile abs. [Gpt/l]",
+                "Kalium [mmol/l]",
+            ),
+            ("0001", "31.01.2026 08:15", "2,5", "12", "0,30", "4,1"),
+        ],
+    )
     profile, text = proposed(tmp_path, path)
     assert profile.lab.columns == {"patient_id": "Patientennummer", "collected_at": "Entnahmedatum"}
     assert {wide.analyte: wide.unit for wide in profile.lab.wide} == {
@@ -186,14 +281,27 @@ def test_a_proposal_for_a_german_ward_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "header", "row", "columns"),
     [
-        ("medication", ("Fallnummer", "Pat.-Nr.", "Präparat", "ATC-Code", "Beginn", "Ende"),
-         ("F1", "0001", "Leponex", "N05AH02", "01.02.2026", ""), {"patient_id": "Pat.-Nr.", "drug_name": "Präparat"}),
+        (
+            "medication",
+            ("Fallnummer", "Pat.-Nr.", "Präparat", "ATC-Code", "Beginn", "Ende"),
+            ("F1", "0001", "Leponex", "N05AH02", "01.02.2026", ""),
+            {"patient_id": "Pat.-Nr.", "drug_name": "Präparat"},
+        ),
         ("patient", ("PID", "Geburtsdatum", "Geschlecht"), ("0001", "13.02.1960", "w"), {"birth_date": "Geburtsdatum"}),
-        ("diagnosis", ("PatientenID", "ICD-10-Code", "Diagnosedatum"), ("0001", "D70.1", "13.02.2026"), {"code": "ICD-10-Code"}),
-        ("lab", ("Patienten-ID", "Abnahmezeitpunkt", "Parameter", "Ergebnis", "Einheit", "Befundstatus"),
-         ("0001", "31.01.2026 08:15", "Leukozyten", "2,5", "Gpt/l", "endgültig"), {"collected_at": "Abnahmezeitpunkt"}),
+        (
+            "diagnosis",
+            ("PatientenID", "ICD-10-Code", "Diagnosedatum"),
+            ("0001", "D70.1", "13.02.2026"),
+            {"code": "ICD-10-Code"},
+        ),
+        (
+            "lab",
+            ("Patienten-ID", "Abnahmezeitpunkt", "Parameter", "Ergebnis", "Einheit", "Befundstatus"),
+            ("0001", "31.01.2026 08:15", "Leukozyten", "2,5", "Gpt/l", "endgültig"),
+            {"collected_at": "Abnahmezeitpunkt"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_proposal_for_german_files_of_every_kind(
     tmp_path: Path, kind: str, header: tuple[str, ...], row: tuple[str, ...], columns: dict[str, str]
 ) -> None:

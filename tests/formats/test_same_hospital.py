@@ -15,9 +15,20 @@ from tests.formats import hospital_files as files
 
 #: What every format can say of a result.
 COMMON = (
-    "patient_id", "collected_at", "analyte", "method", "value", "comparator", "unit", "unit_status", "value_status",
-    "reference_low", "reference_high", "no_result", "not_screened",
-)  # fmt: skip
+    "patient_id",
+    "collected_at",
+    "analyte",
+    "method",
+    "value",
+    "comparator",
+    "unit",
+    "unit_status",
+    "value_status",
+    "reference_low",
+    "reference_high",
+    "no_result",
+    "not_screened",
+)
 WHOLE = (*COMMON, "specimen_id", "resulted_at", "status", "lab", "loinc")
 Writer = Callable[[Hospital, Path], dict[str, list[str]]]
 
@@ -37,9 +48,7 @@ FORMATS: list[tuple[str, Writer, tuple[str, ...], bool]] = [
 
 def judged(extract: Extract, columns: tuple[str, ...]) -> pl.DataFrame:
     """Every laboratory row with its verdict, in one order."""
-    parts = judge_rows(
-        extract.labs, load_reference(), load_policy(), as_of=files.AS_OF, patients=extract.patients
-    )  # fmt: skip
+    parts = judge_rows(extract.labs, load_reference(), load_policy(), as_of=files.AS_OF, patients=extract.patients)
     frames = [
         frame.select(*(pl.col(name) if name in frame.columns else pl.lit(None).alias(name) for name in columns))
         for frame in (parts.results, parts.no_results, parts.not_screened)
@@ -63,9 +72,11 @@ def chart(extract: Extract) -> dict[str, pl.DataFrame]:
         ).sort(pl.all()),
         "patient": extract.patients.select(
             "patient_id", pl.col("birth_date").dt.year(), pl.col("sex").str.slice(0, 1).str.to_uppercase()
-        ).sort("patient_id").unique(maintain_order=True),
+        )
+        .sort("patient_id")
+        .unique(maintain_order=True),
         "diagnosis": extract.diagnoses.select("patient_id", "code", "system", "date").sort(pl.all()),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,17 @@ from neutro_screen.ingest.profile import Profile
 from tests.formats import hospital_files
 from tests.formats.hospital_files import write_text_csv, write_xlsx
 
-MEASUREMENT = ("person_id", "measurement_concept_id", "measurement_date", "operator_concept_id", "value_as_number",
-               "unit_concept_id", "unit_source_value", "measurement_source_value", "value_source_value")  # fmt: skip
+MEASUREMENT = (
+    "person_id",
+    "measurement_concept_id",
+    "measurement_date",
+    "operator_concept_id",
+    "value_as_number",
+    "unit_concept_id",
+    "unit_source_value",
+    "measurement_source_value",
+    "value_source_value",
+)
 
 
 def read(path: Path, kind: str = "lab") -> Extract:
@@ -49,16 +58,36 @@ def test_omop_values_units_and_codes(tmp_path: Path) -> None:
 
 
 def test_omop_concepts_drugs_and_conditions(tmp_path: Path) -> None:
-    concept = [("concept_id", "concept_name", "vocabulary_id", "concept_code"), ("1", "clozapine", "RxNorm", "2626"),
-               ("2", "Agranulocytosis", "ICD10CM", "D70.9"), ("3", "Agranulocytosis", "SNOMED", "17182001"), ("4", "thou", "UCUM", "10*3/uL"),
-               ("5", "Neutrophils", "LOINC", "751-8"), ("0", "No matching concept", "None", "No matching concept")]  # fmt: skip
+    concept = [
+        ("concept_id", "concept_name", "vocabulary_id", "concept_code"),
+        ("1", "clozapine", "RxNorm", "2626"),
+        ("2", "Agranulocytosis", "ICD10CM", "D70.9"),
+        ("3", "Agranulocytosis", "SNOMED", "17182001"),
+        ("4", "thou", "UCUM", "10*3/uL"),
+        ("5", "Neutrophils", "LOINC", "751-8"),
+        ("0", "No matching concept", "None", "No matching concept"),
+    ]
     extract = omop(
-        tmp_path, ("1", "5", "2026-01-10", "", "0.4", "4", "giga", "x", ""), concept=concept,
-        drug_exposure=[("person_id", "drug_concept_id", "drug_exposure_start_date", "drug_exposure_end_date", "drug_source_value"),
-                       ("1", "1", "2026-01-01", "2026-02-01", "CLOZ"), ("1", "0", "2026-01-01", "", "metamizole")],
-        condition_occurrence=[("person_id", "condition_concept_id", "condition_source_concept_id", "condition_source_value", "condition_start_date"),
-                              ("1", "3", "2", "D70.9", "2026-01-01"), ("1", "0", "0", "C91.0", "2026-01-02")],
-    )  # fmt: skip
+        tmp_path,
+        ("1", "5", "2026-01-10", "", "0.4", "4", "giga", "x", ""),
+        concept=concept,
+        drug_exposure=[
+            ("person_id", "drug_concept_id", "drug_exposure_start_date", "drug_exposure_end_date", "drug_source_value"),
+            ("1", "1", "2026-01-01", "2026-02-01", "CLOZ"),
+            ("1", "0", "2026-01-01", "", "metamizole"),
+        ],
+        condition_occurrence=[
+            (
+                "person_id",
+                "condition_concept_id",
+                "condition_source_concept_id",
+                "condition_source_value",
+                "condition_start_date",
+            ),
+            ("1", "3", "2", "D70.9", "2026-01-01"),
+            ("1", "0", "0", "C91.0", "2026-01-02"),
+        ],
+    )
     assert extract.labs.select("loinc", "analyte_name", "unit_text", "local_code").row(0) == (
         "751-8",
         "Neutrophils",
@@ -100,9 +129,39 @@ def test_a_view_in_a_duckdb_file_reads_no_other_file(tmp_path: Path) -> None:
 
 
 def test_mimic_four(tmp_path: Path) -> None:
-    header = ("labevent_id", "subject_id", "specimen_id", "itemid", "charttime", "storetime", "value", "valuenum", "valueuom", "ref_range_lower", "ref_range_upper", "flag", "comments")  # fmt: skip
-    rows = [("1", "10", "77", "52075", "2150-01-01 08:00:00", "2150-01-01 09:00:00", "___", "0.4", "K/uL", "1.6", "6.1", "abnormal", "clumped"),
-            ("2", "10", "77", "51301", "2150-01-01 08:00:00", "2150-01-01 09:00:00", "", "", "K/uL", "", "", "", "")]  # fmt: skip
+    header = (
+        "labevent_id",
+        "subject_id",
+        "specimen_id",
+        "itemid",
+        "charttime",
+        "storetime",
+        "value",
+        "valuenum",
+        "valueuom",
+        "ref_range_lower",
+        "ref_range_upper",
+        "flag",
+        "comments",
+    )
+    rows = [
+        (
+            "1",
+            "10",
+            "77",
+            "52075",
+            "2150-01-01 08:00:00",
+            "2150-01-01 09:00:00",
+            "___",
+            "0.4",
+            "K/uL",
+            "1.6",
+            "6.1",
+            "abnormal",
+            "clumped",
+        ),
+        ("2", "10", "77", "51301", "2150-01-01 08:00:00", "2150-01-01 09:00:00", "", "", "K/uL", "", "", "", ""),
+    ]
     write_text_csv(tmp_path / "labevents.csv", [header, *rows])
     write_text_csv(
         tmp_path / "d_labitems.csv",
@@ -112,8 +171,21 @@ def test_mimic_four(tmp_path: Path) -> None:
         tmp_path / "patients.csv",
         [("subject_id", "gender", "anchor_age", "anchor_year", "dod"), ("10", "F", "52", "2148", "")],
     )
-    write_text_csv(tmp_path / "diagnoses_icd.csv", [("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version"), ("10", "5", "1", "D709", "10"), ("10", "5", "2", "28803", "9")])  # fmt: skip
-    write_text_csv(tmp_path / "prescriptions.csv", [("subject_id", "starttime", "stoptime", "drug", "dose_val_rx", "dose_unit_rx", "route"), ("10", "2150-01-01 10:00:00", "2150-01-03 10:00:00", "Cefepime", "2", "g", "IV")])  # fmt: skip
+    write_text_csv(
+        tmp_path / "diagnoses_icd.csv",
+        [
+            ("subject_id", "hadm_id", "seq_num", "icd_code", "icd_version"),
+            ("10", "5", "1", "D709", "10"),
+            ("10", "5", "2", "28803", "9"),
+        ],
+    )
+    write_text_csv(
+        tmp_path / "prescriptions.csv",
+        [
+            ("subject_id", "starttime", "stoptime", "drug", "dose_val_rx", "dose_unit_rx", "route"),
+            ("10", "2150-01-01 10:00:00", "2150-01-03 10:00:00", "Cefepime", "2", "g", "IV"),
+        ],
+    )
     extract = read(tmp_path)
     first, second = extract.labs.iter_rows(named=True)
     assert (first["value_text"], first["specimen_id"], first["comment"], first["lab"]) == (
@@ -157,16 +229,50 @@ def test_sdtm_laboratory(tmp_path: Path) -> None:
         "LBSPCCND",
         "LBDTC",
     ]
-    labs = read(dataset(
-        tmp_path, "LB", columns,
-        ["01-001", "NEUT", "Neutrophils", "400", "/uL", "0.4", 0.4, "10^9/L", "", "", "BLOOD", "", "2026-01-10T08:00"],
-        ["01-001", "NEUT", "Neutrophils", "", "", "<0.1", None, "10^9/L", "", "", "BLOOD", "HEMOLYZED", "2026-01-11"],
-        ["01-001", "NEUT", "Neutrophils", "", "", "", None, "", "NOT DONE", "clotted", "BLOOD", "", "2026-01"],
-        ["too", "short"],
-    ))  # fmt: skip
+    labs = read(
+        dataset(
+            tmp_path,
+            "LB",
+            columns,
+            [
+                "01-001",
+                "NEUT",
+                "Neutrophils",
+                "400",
+                "/uL",
+                "0.4",
+                0.4,
+                "10^9/L",
+                "",
+                "",
+                "BLOOD",
+                "",
+                "2026-01-10T08:00",
+            ],
+            [
+                "01-001",
+                "NEUT",
+                "Neutrophils",
+                "",
+                "",
+                "<0.1",
+                None,
+                "10^9/L",
+                "",
+                "",
+                "BLOOD",
+                "HEMOLYZED",
+                "2026-01-11",
+            ],
+            ["01-001", "NEUT", "Neutrophils", "", "", "", None, "", "NOT DONE", "clotted", "BLOOD", "", "2026-01"],
+            ["too", "short"],
+        )
+    )
     assert labs.labs.select("value_text", "unit_text", "local_code", "code_system").rows() == [
-        ("400", "/uL", "neut", "cdisc_lbtestcd"), ("<0.1", "10^9/L", "neut", "cdisc_lbtestcd"), ("NOT DONE", None, "neut", "cdisc_lbtestcd"),
-    ]  # fmt: skip
+        ("400", "/uL", "neut", "cdisc_lbtestcd"),
+        ("<0.1", "10^9/L", "neut", "cdisc_lbtestcd"),
+        ("NOT DONE", None, "neut", "cdisc_lbtestcd"),
+    ]
     assert labs.labs["comment"].to_list() == [None, "HEMOLYZED", "clotted"]
     assert labs.labs["has_unreadable_time"].to_list() == [False, False, True]
     assert [(line.source_row, line.reason) for line in labs.refused["lab"]] == [(4, "ragged_line")]
@@ -174,11 +280,17 @@ def test_sdtm_laboratory(tmp_path: Path) -> None:
 
 def test_sdtm_medication(tmp_path: Path) -> None:
     columns = ["USUBJID", "CMTRT", "CMDECOD", "CMSTDTC", "CMENDTC", "CMOCCUR", "CMSTAT", "CMDOSE"]
-    rows = read(dataset(
-        tmp_path, "CM", columns,
-        ["1", "Novalgin", "METAMIZOLE", "2026-03", "2026", "", "", 500.0], ["1", "x", "", "2026-03-01", "", "N", "", None],
-        ["1", "y", "", "2026-03-01", "", "", "NOT DONE", None],
-    ), "medication").medications  # fmt: skip
+    rows = read(
+        dataset(
+            tmp_path,
+            "CM",
+            columns,
+            ["1", "Novalgin", "METAMIZOLE", "2026-03", "2026", "", "", 500.0],
+            ["1", "x", "", "2026-03-01", "", "N", "", None],
+            ["1", "y", "", "2026-03-01", "", "", "NOT DONE", None],
+        ),
+        "medication",
+    ).medications
     assert rows["drug_name"].to_list() == ["METAMIZOLE", "x", "y"]
     assert [str(rows[name][0]) for name in ("start_date", "start_date_latest", "end_date")] == [
         "2026-03-01",
@@ -199,8 +311,14 @@ def test_sdtm_of_another_domain(tmp_path: Path) -> None:
 
 
 def test_excel_merged_identifiers_and_empty_ones(tmp_path: Path) -> None:
-    rows = [("Ward list",), ("patient_id", "collected_at", "analyte_name", "value", "unit"), (42, "2026-01-10", "WBC", 2.5, "K/uL"),
-            (None, "2026-01-10", "ANC", 0.25, "K/uL"), (), (None, "2026-01-11", "ANC", "<0.1", "K/uL")]  # fmt: skip
+    rows = [
+        ("Ward list",),
+        ("patient_id", "collected_at", "analyte_name", "value", "unit"),
+        (42, "2026-01-10", "WBC", 2.5, "K/uL"),
+        (None, "2026-01-10", "ANC", 0.25, "K/uL"),
+        (),
+        (None, "2026-01-11", "ANC", "<0.1", "K/uL"),
+    ]
     path = tmp_path / "ward.xlsx"
     write_xlsx(path, rows, merges=["A3:A4"])
     labs = read(path).labs

@@ -23,10 +23,17 @@ def parsed(text: str | None, zone: str = "UTC", *formats: str) -> datetime | Non
         ("2026-01-10T08:15:30Z", datetime(2026, 1, 10, 8, 15, 30)),
         ("2026-01-10T08:15:30+02:00", datetime(2026, 1, 10, 6, 15, 30)),
         ("2026-01-10T08:15:30.5-0500", datetime(2026, 1, 10, 13, 15, 30, 500_000)),
-        ("", None), (" ", None), (None, None), ("soon", None), ("2026-02-30", None), ("2026-01", None),
-        ("10/01/2026", None), ("2026-01-10 25:00", None), ("NaN", None),
+        ("", None),
+        (" ", None),
+        (None, None),
+        ("soon", None),
+        ("2026-02-30", None),
+        ("2026-01", None),
+        ("10/01/2026", None),
+        ("2026-01-10 25:00", None),
+        ("NaN", None),
     ],
-)  # fmt: skip
+)
 def test_times_without_a_format(text: str | None, utc: datetime | None) -> None:
     assert parsed(text) == utc
 
@@ -53,16 +60,25 @@ def test_the_hour_that_a_clock_shows_twice_or_skips() -> None:
 def test_what_is_odd_about_a_time_is_told() -> None:
     texts = pl.Series(["2026-03-29 02:30:00", "2026-10-25 02:30:00", "2026-10-25 03:30:00", "2026-03-29", "soon", None])
     assert parse_times(texts, "Europe/Berlin").oddity.to_list() == [
-        "time_skipped_by_clock", "time_shown_twice_by_clock", None, "date_only", None, None,
-    ]  # fmt: skip
+        "time_skipped_by_clock",
+        "time_shown_twice_by_clock",
+        None,
+        "date_only",
+        None,
+        None,
+    ]
     assert parse_times(texts, "UTC").oddity.to_list() == [None, None, None, "date_only", None, None]
 
 
 def test_mixed_times_of_one_column() -> None:
     texts = pl.Series(["2026-01-10", "2026-01-10T08:00:00+01:00", "2026-01-10 08:00", "x", None])
     assert parse_times(texts, "UTC").utc.to_list() == [
-        datetime(2026, 1, 10), datetime(2026, 1, 10, 7), datetime(2026, 1, 10, 8), None, None,
-    ]  # fmt: skip
+        datetime(2026, 1, 10),
+        datetime(2026, 1, 10, 7),
+        datetime(2026, 1, 10, 8),
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

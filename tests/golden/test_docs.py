@@ -93,8 +93,11 @@ def _ran(line: str, folder: Path) -> str:
     words = re.findall(r'"([^"]*)"|(\S+)', line)
     arguments = [quoted or plain for quoted, plain in words][1:]
     done = subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli.app", *arguments], capture_output=True, text=True, cwd=folder,
+        [sys.executable, "-m", "neutro_screen.cli.app", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "schemas")))},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, f"{line}: {done.stderr}"
     return done.stdout

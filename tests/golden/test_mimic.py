@@ -45,8 +45,14 @@ def test_the_seven_low_patients_have_their_known_minima(demo: tuple[Path, RunSum
         "ORDER BY nadir_cells_per_ul"
     )
     assert told(demo[0], query) == [
-        ("40310", 0), ("40687", 50), ("10117", 100), ("10102", 108), ("43881", 330), ("43879", 630), ("10032", 1230),
-    ]  # fmt: skip
+        ("40310", 0),
+        ("40687", 50),
+        ("10117", 100),
+        ("10102", 108),
+        ("43881", 330),
+        ("43879", 630),
+        ("10032", 1230),
+    ]
 
 
 def test_urine_and_spinal_fluid_are_not_screened(demo: tuple[Path, RunSummary]) -> None:

@@ -36,8 +36,10 @@ def test_first_comes_whoever_is_in_most_danger() -> None:
 
 def test_unknown_patients_are_told_with_their_reason() -> None:
     assert dict(row[:2] for row in answer("cannot be told").rows) == {
-        "P-016": "clotted", "P-009": "unit_unknown", "P-028": "percent_out_of_range",
-    }  # fmt: skip
+        "P-016": "clotted",
+        "P-009": "unit_unknown",
+        "P-028": "percent_out_of_range",
+    }
 
 
 def test_who_was_snoozed_and_got_worse_is_back() -> None:
@@ -56,8 +58,12 @@ def test_time_to_review_runs_from_first_shown_to_first_decision() -> None:
     told = answer("from first shown to first decision")
     critical = dict(zip(told.columns, told.rows[0], strict=True))
     assert critical == {
-        "first_priority": "critical", "shown": 7, "decided": 3, "median_hours": 5.0, "longest_hours": 5.5,
-    }  # fmt: skip
+        "first_priority": "critical",
+        "shown": 7,
+        "decided": 3,
+        "median_hours": 5.0,
+        "longest_hours": 5.5,
+    }
 
 
 def test_the_trend_adds_up() -> None:

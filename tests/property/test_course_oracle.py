@@ -72,10 +72,14 @@ def oracle_beyond_history(found: Specimen, cohort: Sequence[Specimen]) -> bool:
     if found.reported is None or found.comparator is not None:
         return False
     week_before = [
-        s.reported for s in cohort
-        if s.patient == found.patient and found.hour - 168 <= s.hour < found.hour and s.reported is not None
-        and s.comparator not in (">", ">=") and not oracle_refuted(s)
-    ]  # fmt: skip
+        s.reported
+        for s in cohort
+        if s.patient == found.patient
+        and found.hour - 168 <= s.hour < found.hour
+        and s.reported is not None
+        and s.comparator not in (">", ">=")
+        and not oracle_refuted(s)
+    ]
     return bool(week_before) and clean(found.reported * 1000) >= max(clean(min(week_before) * 1000), 30) * 300
 
 
@@ -125,10 +129,13 @@ def oracle_episodes(counts: Sequence[Count]) -> list[tuple[object, ...]]:
 def oracle_decline(now: Count, counts: Sequence[Count], window: int, fraction: float, below: float) -> bool:
     """RPD-1 and RPD-2 with the carried value, and RPD-4 on neutrophilia."""
     heights = [
-        c for c in counts
-        if c.patient == now.patient and c.at <= now.at and c.comparator not in ("<", "<=")
+        c
+        for c in counts
+        if c.patient == now.patient
+        and c.at <= now.at
+        and c.comparator not in ("<", "<=")
         and not (now.anc >= 1500 and c.anc > 7500)
-    ]  # fmt: skip
+    ]
     opens = now.at - window * DAY
     inside = [c.anc for c in heights if c.at >= opens]
     before = [(c.at, c.anc) for c in heights if opens - 21 * DAY <= c.at < opens]
@@ -176,20 +183,31 @@ def results(cohort: Sequence[Specimen]) -> pl.DataFrame:
     """The specimens as accepted results."""
     rows = [
         {
-            "patient_id": found.patient, "specimen_id": f"{found.patient}{found.hour:05d}", "analyte": analyte,
-            "collected_at": DAY_0 + timedelta(hours=found.hour), "value": value,
+            "patient_id": found.patient,
+            "specimen_id": f"{found.patient}{found.hour:05d}",
+            "analyte": analyte,
+            "collected_at": DAY_0 + timedelta(hours=found.hour),
+            "value": value,
             "comparator": found.comparator if analyte == "neut_abs" else None,
         }
         for found in cohort
         for analyte, value in (
-            ("neut_abs", found.reported), ("wbc", found.wbc), ("neut_pct", found.percent),
-            ("seg_abs", found.segs), ("band_abs", found.bands),
+            ("neut_abs", found.reported),
+            ("wbc", found.wbc),
+            ("neut_pct", found.percent),
+            ("seg_abs", found.segs),
+            ("band_abs", found.bands),
         )
         if value is not None
-    ]  # fmt: skip
-    usual = {"method": pl.lit("auto"), "status": pl.lit("final"), "source_file": pl.lit("a.csv"),
-             "unit": pl.when(pl.col("analyte").str.ends_with("_pct")).then(pl.lit("%")).otherwise(pl.lit("10*9/L")),
-             "source_row": pl.int_range(pl.len()) + 1, "resulted_at": pl.col("collected_at")}  # fmt: skip
+    ]
+    usual = {
+        "method": pl.lit("auto"),
+        "status": pl.lit("final"),
+        "source_file": pl.lit("a.csv"),
+        "unit": pl.when(pl.col("analyte").str.ends_with("_pct")).then(pl.lit("%")).otherwise(pl.lit("10*9/L")),
+        "source_row": pl.int_range(pl.len()) + 1,
+        "resulted_at": pl.col("collected_at"),
+    }
     named = pl.DataFrame(rows, schema_overrides={"comparator": pl.String, "value": pl.Float64})
     return named.with_columns(**usual).select(
         (pl.col(name) if name in (*named.columns, *usual) else pl.lit(None)).cast(dtype).alias(name)

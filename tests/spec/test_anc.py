@@ -203,10 +203,20 @@ def test_anc_5_a_reported_count_far_from_the_computed_one_is_kept_and_noted(repo
 
 @pytest.mark.parametrize(
     ("text", "severity"),
-    [("<0.1", "profound"), ("< 0.1", "profound"), ("<0.5", "severe"), ("<1.0", "moderate"), ("<1.5", "mild"),
-     ("<2.0", None), (">0.9", "moderate"), ("> 20", "normal"), ("<=0.5", "moderate"), ("\u22640.1", "severe"),
-     ("less than 0.1", "profound")],
-)  # fmt: skip
+    [
+        ("<0.1", "profound"),
+        ("< 0.1", "profound"),
+        ("<0.5", "severe"),
+        ("<1.0", "moderate"),
+        ("<1.5", "mild"),
+        ("<2.0", None),
+        (">0.9", "moderate"),
+        ("> 20", "normal"),
+        ("<=0.5", "moderate"),
+        ("\u22640.1", "severe"),
+        ("less than 0.1", "profound"),
+    ],
+)
 def test_anc_6_a_censored_result_is_graded_by_what_it_proves(text: str, severity: str | None) -> None:
     row = anc_of(f"loinc | value\n751-8 | {text}")
     assert row["severity"] == severity
@@ -240,10 +250,18 @@ def test_anc_6_a_censored_white_cell_count_bounds_the_computed_count() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "severity"),
-    [("499.6", "/uL", "severe"), ("0.4996", "10*9/L", "severe"), ("500", "/uL", "moderate"), ("0.5", "10*9/L", "moderate"),
-     ("0.1", "10*9/L", "severe"), ("0.0999", "10*9/L", "profound"), ("1.0", "10*9/L", "mild"), ("1.5", "10*9/L", "normal"),
-     ("1499.99", "/uL", "mild")],
-)  # fmt: skip
+    [
+        ("499.6", "/uL", "severe"),
+        ("0.4996", "10*9/L", "severe"),
+        ("500", "/uL", "moderate"),
+        ("0.5", "10*9/L", "moderate"),
+        ("0.1", "10*9/L", "severe"),
+        ("0.0999", "10*9/L", "profound"),
+        ("1.0", "10*9/L", "mild"),
+        ("1.5", "10*9/L", "normal"),
+        ("1499.99", "/uL", "mild"),
+    ],
+)
 def test_anc_7_nothing_is_rounded_before_it_is_compared(value: str, unit: str, severity: str) -> None:
     assert anc_of(f"loinc | value | unit\n751-8 | {value} | {unit}")["severity"] == severity
 
@@ -432,8 +450,22 @@ def test_anc_10_zero_beside_an_all_zero_differential_is_a_missing_count() -> Non
     assert result.cannot_assess["reason"].to_list() == ["differential_all_zero"]
 
 
-@pytest.mark.parametrize("word", ["TNP", "QNS", "CLOTTED", "Hemolyzed", "SEE COMMENT", "PENDING", "cancelled", "___", "-",
-                                  "QNS - recollect", "COMPUTER NETWORK FAILURE. TEST NOT RESULTED."])  # fmt: skip
+@pytest.mark.parametrize(
+    "word",
+    [
+        "TNP",
+        "QNS",
+        "CLOTTED",
+        "Hemolyzed",
+        "SEE COMMENT",
+        "PENDING",
+        "cancelled",
+        "___",
+        "-",
+        "QNS - recollect",
+        "COMPUTER NETWORK FAILURE. TEST NOT RESULTED.",
+    ],
+)
 def test_anc_11_words_in_place_of_a_value_are_no_results_not_errors(word: str) -> None:
     from tests.clinic import judged
 
@@ -451,15 +483,35 @@ def test_anc_12_an_old_specimen_and_a_clumping_comment_are_noted_and_still_scree
     assert row["severity"] == "moderate"
 
 
-@pytest.mark.parametrize(("text", "unit", "counts"), [("0,35", "10*9/L", 350), ("1,5", "10*9/L", 1500), ("1,234", "/uL", 1234),
-                                                      ("1.234,5", "/uL", 1234.5), ("1,234.5", "/uL", 1234.5), (" 4.5 H", "10*9/L", 4500),
-                                                      ("4.5 10*9/L", "10*9/L", 4500)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "unit", "counts"),
+    [
+        ("0,35", "10*9/L", 350),
+        ("1,5", "10*9/L", 1500),
+        ("1,234", "/uL", 1234),
+        ("1.234,5", "/uL", 1234.5),
+        ("1,234.5", "/uL", 1234.5),
+        (" 4.5 H", "10*9/L", 4500),
+        ("4.5 10*9/L", "10*9/L", 4500),
+    ],
+)
 def test_decimal_and_thousands_marks_are_read_where_they_are_clear(text: str, unit: str, counts: float) -> None:
     assert anc_of(f"loinc | value | unit\n751-8 | {text} | {unit}")["anc_cells_per_ul"] == counts
 
 
-@pytest.mark.parametrize(("unit", "counts"), [("10*9/L", 2000), ("K/uL", 2000), ("x10^3/\u00b5L", 2000), ("\u00d710\u2079/L", 2000),
-                                              ("G/L", 2000), ("Gpt/l", 2000), ("/uL", 2), ("cells/mm3", 2)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("unit", "counts"),
+    [
+        ("10*9/L", 2000),
+        ("K/uL", 2000),
+        ("x10^3/\u00b5L", 2000),
+        ("\u00d710\u2079/L", 2000),
+        ("G/L", 2000),
+        ("Gpt/l", 2000),
+        ("/uL", 2),
+        ("cells/mm3", 2),
+    ],
+)
 def test_the_same_number_in_different_units(unit: str, counts: float) -> None:
     assert anc_of(f"loinc | value | unit\n751-8 | 2 | {unit}")["anc_cells_per_ul"] == counts
 

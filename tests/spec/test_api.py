@@ -47,9 +47,14 @@ def test_screen_on_frames_says_what_a_run_says(by_run: Path, shape: str) -> None
 
 def test_a_hand_made_frame_is_enough() -> None:
     labs = pl.DataFrame(
-        {"patient_id": ["a", "a"], "collected_at": [datetime(2026, 1, 1), datetime(2026, 1, 8)], "loinc": ["751-8"] * 2,
-         "value": [4.0, 0.4], "unit": ["10*9/L"] * 2}
-    )  # fmt: skip
+        {
+            "patient_id": ["a", "a"],
+            "collected_at": [datetime(2026, 1, 1), datetime(2026, 1, 8)],
+            "loinc": ["751-8"] * 2,
+            "value": [4.0, 0.4],
+            "unit": ["10*9/L"] * 2,
+        }
+    )
     result = neutro_screen.screen(labs, as_of="2026-01-09")
     assert result.anc["severity"].to_list() == ["normal", "severe"]
     assert result.patient_status["has_rapid_decline"].to_list() == [True]

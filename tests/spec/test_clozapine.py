@@ -90,9 +90,10 @@ def test_every_count_on_every_day_has_exactly_one_row() -> None:
                 for anc in (0, 499, 500, 999, 1000, 1499, 1500, 9000):
                     for history in ("never_neutropenic", "ever_neutropenic"):
                         fits = [
-                            row for row in of_one
+                            row
+                            for row in of_one
                             if row["lower_cells_per_ul"] <= anc < (row["upper_cells_per_ul"] or float("inf"))
                             and row["from_day"] <= day < (row["to_day"] or float("inf"))
                             and row["history"] in ("any", history)
-                        ]  # fmt: skip
+                        ]
                         assert len(fits) == 1

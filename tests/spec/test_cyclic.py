@@ -88,8 +88,9 @@ def test_the_false_alarm_probability_bounds_how_often_noise_reaches_a_power() ->
     frequencies = np.linspace(1 / 36, 1 / 14, 40)
     passed = 0
     for _ in range(400):
-        power = lombscargle(days, chance.normal(0, 1, days.size), 2 * np.pi * frequencies, normalize=True,
-                            floating_mean=True).max()  # fmt: skip
+        power = lombscargle(
+            days, chance.normal(0, 1, days.size), 2 * np.pi * frequencies, normalize=True, floating_mean=True
+        ).max()
         passed += false_alarm_probability(float(power), days, 1 / 14 - 1 / 36) < 0.01
     assert passed <= 10
     assert false_alarm_probability(0.95, days, 1 / 14 - 1 / 36) < 1e-9

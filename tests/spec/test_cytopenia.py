@@ -18,10 +18,15 @@ def results(table: str) -> pl.DataFrame:
     """A table with specimen, day, analyte and value (haemoglobin g/dL, platelets 10*9/L, MCV fL) of patient A."""
     rows = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines() if line.strip()]
     given = pl.DataFrame(rows, schema=["specimen_id", "day", "analyte", "value"], orient="row").with_columns(
-        patient_id=pl.lit("A"), collected_at=at(pl.col("day")), resulted_at=at(pl.col("day")),
-        value=pl.col("value").cast(pl.Float64), method=pl.lit("auto"), status=pl.lit("final"),
-        source_file=pl.lit("a.csv"), source_row=pl.int_range(pl.len()),
-    )  # fmt: skip
+        patient_id=pl.lit("A"),
+        collected_at=at(pl.col("day")),
+        resulted_at=at(pl.col("day")),
+        value=pl.col("value").cast(pl.Float64),
+        method=pl.lit("auto"),
+        status=pl.lit("final"),
+        source_file=pl.lit("a.csv"),
+        source_row=pl.int_range(pl.len()),
+    )
     return given.select(
         (pl.col(name) if name in given.columns else pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in dtypes(LabResult).items()

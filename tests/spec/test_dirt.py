@@ -35,11 +35,19 @@ def test_dirt_01_a_comparator_is_kept_and_graded_by_what_it_proves(
 @pytest.mark.parametrize(
     ("word", "kind"),
     [
-        ("TNP", "not_performed"), ("QNS", "quantity_not_sufficient"), ("CLOTTED", "clotted"), ("HEMOLYZED", "hemolyzed"),
-        ("CANCELLED", "cancelled"), ("SEE COMMENT", "see_comment"), ("SEE COMMENT 0.4", "see_comment"), ("PENDING", "pending"),
-        ("___", "removed"), (".", "see_comment"), ("-", "blank"),
+        ("TNP", "not_performed"),
+        ("QNS", "quantity_not_sufficient"),
+        ("CLOTTED", "clotted"),
+        ("HEMOLYZED", "hemolyzed"),
+        ("CANCELLED", "cancelled"),
+        ("SEE COMMENT", "see_comment"),
+        ("SEE COMMENT 0.4", "see_comment"),
+        ("PENDING", "pending"),
+        ("___", "removed"),
+        (".", "see_comment"),
+        ("-", "blank"),
     ],
-)  # fmt: skip
+)
 def test_dirt_02_an_attempt_without_a_result_is_told_by_kind_and_its_patient_is_unknown(word: str, kind: str) -> None:
     table = f"loinc | value\n751-8 | {word}"
     rows, split = judged(table)
@@ -167,8 +175,15 @@ def test_dirt_10_a_final_after_the_correction_is_not_what_it_corrected() -> None
     assert "conflicting_results" in notes(row)
 
 
-@pytest.mark.parametrize(("status", "reason"), [("W", "result_withdrawn"), ("D", "result_withdrawn"),
-                                                ("entered-in-error", "result_withdrawn"), ("X", "cancelled")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("W", "result_withdrawn"),
+        ("D", "result_withdrawn"),
+        ("entered-in-error", "result_withdrawn"),
+        ("X", "cancelled"),
+    ],
+)
 @pytest.mark.parametrize("value", ["0.4", "-"])
 def test_dirt_11_what_is_taken_back_no_longer_screens_and_its_patient_is_unknown(
     status: str, reason: str, value: str

@@ -38,9 +38,7 @@ def test_on_the_thirty_first_night_the_laboratory_is_named(
     assert fault.caught_as in found["what"].to_list()
 
 
-def test_a_unit_that_changes_is_told_from_what_to_what(
-    month: tuple[list[pl.DataFrame], list[pl.DataFrame]],
-) -> None:
+def test_a_unit_that_changes_is_told_from_what_to_what(month: tuple[list[pl.DataFrame], list[pl.DataFrame]]) -> None:
     rows, measured = month
     found = findings(measures(soiled(rows[LAST], FAULTS[0]), "31"), measured[:LAST], "31")
     words = found.filter(pl.col("what") == "unit", pl.col("analyte") == "neut_abs")["words"].to_list()
@@ -55,8 +53,9 @@ def test_a_clock_that_is_five_hours_off_is_told_by_the_hours_of_collection() -> 
         rows = [("rows", None, 1000)] + [("hour_of_day", hour, n) for hour, n in hours]
         return pl.DataFrame(
             [(run_id, None, "A", None, measure, detail, n, 100, n / 100) for measure, detail, n in rows],
-            schema=dtypes(QualityMeasure), orient="row",
-        )  # fmt: skip
+            schema=dtypes(QualityMeasure),
+            orient="row",
+        )
 
     before = [night(f"{number:02d}", 6) for number in range(10)]
     assert findings(night("11", 6), before, "11").height == 0
@@ -78,9 +77,7 @@ def test_a_change_is_told_for_four_nights_and_then_it_is_how_the_laboratory_send
     assert told == [True, True, True, True, False]
 
 
-def test_without_enough_earlier_nights_nothing_is_said(
-    month: tuple[list[pl.DataFrame], list[pl.DataFrame]],
-) -> None:
+def test_without_enough_earlier_nights_nothing_is_said(month: tuple[list[pl.DataFrame], list[pl.DataFrame]]) -> None:
     rows, measured = month
     tonight = measures(soiled(rows[LAST], FAULTS[0]), "31")
     assert findings(tonight, measured[LAST - 3 : LAST], "31").height == 0

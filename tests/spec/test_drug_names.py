@@ -9,12 +9,7 @@ import pytest
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.drugs import DrugTables, read_drug_tables
-from neutro_screen.rules.causes.drug_names import (
-    KEYS,
-    match_medications,
-    resolve_drug_names,
-    unmatched_names,
-)
+from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names, unmatched_names
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared"

@@ -16,9 +16,14 @@ from neutro_screen.rules.course.episodes import episodes_per_patient, with_episo
 REFERENCE, POLICY = load_cause_reference(), load_policy()
 ONSET = datetime(2025, 6, 1, 8)
 EXPOSURE = {
-    "patient_id": pl.String, "ingredient": pl.String, "effect": pl.String, "is_confounder": pl.Boolean,
-    "first_exposure": pl.Date, "last_exposure": pl.Date, "mask_d": pl.Int64,
-}  # fmt: skip
+    "patient_id": pl.String,
+    "ingredient": pl.String,
+    "effect": pl.String,
+    "is_confounder": pl.Boolean,
+    "first_exposure": pl.Date,
+    "last_exposure": pl.Date,
+    "mask_d": pl.Int64,
+}
 FALL = {-20: 3500, 0: 400, 1: 600}
 
 
@@ -34,11 +39,22 @@ def frame(rows, model):
 
 def lab(analyte, value=None, *, text=None, unit=None, days=0, low=None, high=None, comparator=None, status="final"):
     return {
-        "patient_id": "P", "specimen_id": "S", "collected_at": at(days), "analyte": analyte, "method": "any",
-        "value": value, "comparator": comparator, "unit": None, "unit_text": unit, "status": status,
-        "value_text": text or (None if value is None else str(value)), "reference_low": low, "reference_high": high,
-        "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "specimen_id": "S",
+        "collected_at": at(days),
+        "analyte": analyte,
+        "method": "any",
+        "value": value,
+        "comparator": comparator,
+        "unit": None,
+        "unit_text": unit,
+        "status": status,
+        "value_text": text or (None if value is None else str(value)),
+        "reference_low": low,
+        "reference_high": high,
+        "source_file": "f",
+        "source_row": 1,
+    }
 
 
 def diagnosis(code, system="icd10", days=0):
@@ -48,15 +64,17 @@ def diagnosis(code, system="icd10", days=0):
 
 def event(kind, detail=None, days=0, hours=0):
     return {
-        "patient_id": "P", "event": kind, "occurred_at": at(days, hours), "detail": detail,
-        "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "event": kind,
+        "occurred_at": at(days, hours),
+        "detail": detail,
+        "source_file": "f",
+        "source_row": 1,
+    }
 
 
 def patient(birth_date=None, duffy_null=None):
-    return {
-        "patient_id": "P", "birth_date": birth_date, "duffy_null": duffy_null, "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+    return {"patient_id": "P", "birth_date": birth_date, "duffy_null": duffy_null, "source_file": "f", "source_row": 1}
 
 
 def counted(counts):
@@ -85,10 +103,15 @@ def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), mask
     if changed:
         episodes = episodes.with_columns(**changed)
     found = evidence_per_episode(
-        episodes.lazy(), counted(counts).lazy(), frame(labs, LabResult).lazy(), frame(diagnoses, Diagnosis).lazy(),
-        frame(events, Event).lazy(), frame(patients, Patient).lazy(), pl.LazyFrame(list(masks), schema=EXPOSURE),
+        episodes.lazy(),
+        counted(counts).lazy(),
+        frame(labs, LabResult).lazy(),
+        frame(diagnoses, Diagnosis).lazy(),
+        frame(events, Event).lazy(),
+        frame(patients, Patient).lazy(),
+        pl.LazyFrame(list(masks), schema=EXPOSURE),
         REFERENCE,
-    ).collect()  # fmt: skip
+    ).collect()
     Evidence.validate(found)
     return [
         (row["rule_id"], row["strength"], row["finding"])
@@ -118,12 +141,22 @@ def test_hiv_counts_ever_before_and_28_days_after_the_last_low_count(days, count
 @pytest.mark.parametrize(
     ("text", "is_positive"),
     [
-        ("Positive", True), ("POS", True), ("Reactive", True), ("Detected", True), ("repeatedly reactive", True),
-        ("Not detected", False), ("Non-reactive", False), ("nonreactive", False), ("NEGATIVE", False),
-        ("Undetected", False), ("no virus detected", False), ("Equivocal", False), ("see comment", False),
+        ("Positive", True),
+        ("POS", True),
+        ("Reactive", True),
+        ("Detected", True),
+        ("repeatedly reactive", True),
+        ("Not detected", False),
+        ("Non-reactive", False),
+        ("nonreactive", False),
+        ("NEGATIVE", False),
+        ("Undetected", False),
+        ("no virus detected", False),
+        ("Equivocal", False),
+        ("see comment", False),
         ("not positive", False),
     ],
-)  # fmt: skip
+)
 def test_the_words_of_a_laboratory(text, is_positive):
     found = evidence(labs=[lab("hepatitis_b_surface_antigen", text=text)])
     assert ("INF-1" in rules(found)) == is_positive
@@ -147,8 +180,10 @@ def test_a_blood_film_names_the_parasite():
 
 def test_travel_is_context():
     assert evidence(events=[event("travel", "West Africa", days=-12)])[-1] == (
-        "INF-1", "context", "travel (West Africa) recorded on 2025-05-20",
-    )  # fmt: skip
+        "INF-1",
+        "context",
+        "travel (West Africa) recorded on 2025-05-20",
+    )
 
 
 # ---- BMP-1, PER-1 ----------------------------------------------------------------------------------------------------
@@ -157,11 +192,15 @@ def test_travel_is_context():
 @pytest.mark.parametrize(
     ("value", "unit", "low", "is_low"),
     [
-        (199.0, "pg/mL", None, True), (200.0, "pg/mL", None, False), (147.0, "pmol/L", None, True),
-        (148.0, "pmol/L", None, False), (210.0, "pg/mL", 211.0, True), (190.0, "pg/mL", 180.0, False),
+        (199.0, "pg/mL", None, True),
+        (200.0, "pg/mL", None, False),
+        (147.0, "pmol/L", None, True),
+        (148.0, "pmol/L", None, False),
+        (210.0, "pg/mL", 211.0, True),
+        (190.0, "pg/mL", 180.0, False),
         (150.0, "furlongs", None, False),
     ],
-)  # fmt: skip
+)
 def test_vitamin_b12_is_low_below_the_rows_own_limit_or_else_the_units(value, unit, low, is_low):
     assert ("BMP-1" in rules(evidence(labs=[lab("vitamin_b12", value, unit=unit, low=low)]))) == is_low
 
@@ -241,10 +280,16 @@ def test_not_measured_is_not_normal():
 @pytest.mark.parametrize(
     ("code", "system", "rule"),
     [
-        ("28803", "icd9", "DRG-4"), ("C9200", "icd10", "MAL-1"), ("20500", "icd9", "MAL-1"), ("B20", "icd10", "INF-1"),
-        ("D731", "icd10", "PER-1"), ("D700", "icd10", "BMP-1"), ("D704", "icd10", "CYC-1"), ("28802", "icd9", "CYC-1"),
+        ("28803", "icd9", "DRG-4"),
+        ("C9200", "icd10", "MAL-1"),
+        ("20500", "icd9", "MAL-1"),
+        ("B20", "icd10", "INF-1"),
+        ("D731", "icd10", "PER-1"),
+        ("D700", "icd10", "BMP-1"),
+        ("D704", "icd10", "CYC-1"),
+        ("28802", "icd9", "CYC-1"),
     ],
-)  # fmt: skip
+)
 def test_coded_diagnoses(code, system, rule):
     assert rules(evidence(diagnoses=[diagnosis(code, system)])) == {rule}
 
@@ -286,12 +331,20 @@ def test_one_low_value_between_normal_ones_may_be_an_artefact():
 @pytest.mark.parametrize(
     ("readings", "is_fever"),
     [
-        ([(0, "38.2")], False), ([(0, "38.3")], True), ([(0, "38,3 °C")], True), ([(0, "101.0 F")], True),
-        ([(0, "38.0"), (1, "38.0")], True), ([(0, "38.0"), (0.5, "38.0")], False),
-        ([(0, "38.0"), (0.5, "37.5"), (1, "38.0")], False), ([(24, "39.0")], True), ([(24.5, "39.0")], False),
-        ([(-24, "39.0")], True), ([(-24.5, "39.0")], False), ([(0, "3.9")], False),
+        ([(0, "38.2")], False),
+        ([(0, "38.3")], True),
+        ([(0, "38,3 °C")], True),
+        ([(0, "101.0 F")], True),
+        ([(0, "38.0"), (1, "38.0")], True),
+        ([(0, "38.0"), (0.5, "38.0")], False),
+        ([(0, "38.0"), (0.5, "37.5"), (1, "38.0")], False),
+        ([(24, "39.0")], True),
+        ([(24.5, "39.0")], False),
+        ([(-24, "39.0")], True),
+        ([(-24.5, "39.0")], False),
+        ([(0, "3.9")], False),
     ],
-)  # fmt: skip
+)
 def test_fever_with_a_severe_count(readings, is_fever):
     events = [event("temperature", detail, hours=hours) for hours, detail in readings]
     found = evidence({-20: 3500, 0: 400}, events=events)
@@ -319,9 +372,7 @@ def test_a_count_expected_below_500_counts_too():
 
 
 def test_without_a_temperature_fever_is_unknown_and_never_absent():
-    assert evidence()[0] == (
-        "FEV-1", "context", "fever unknown: no temperature near the severe counts in this extract",
-    )  # fmt: skip
+    assert evidence()[0] == ("FEV-1", "context", "fever unknown: no temperature near the severe counts in this extract")
     measured = evidence({0: 400}, events=[event("temperature", "37.1")])
     assert measured == [("FEV-1", "context", "highest temperature near a severe count 37.1 degrees Celsius")]
 
@@ -330,9 +381,14 @@ def test_without_a_temperature_fever_is_unknown_and_never_absent():
 def test_filgrastim_masks_while_it_acts(ended, is_shown):
     """It acts for 7 days; the last normal count was 20 days before the first low one."""
     mask = {
-        "patient_id": "P", "ingredient": "filgrastim", "effect": "raises_anc", "is_confounder": True,
-        "first_exposure": date(2025, 4, 1), "last_exposure": at(ended).date(), "mask_d": 7,
-    }  # fmt: skip
+        "patient_id": "P",
+        "ingredient": "filgrastim",
+        "effect": "raises_anc",
+        "is_confounder": True,
+        "first_exposure": date(2025, 4, 1),
+        "last_exposure": at(ended).date(),
+        "mask_d": 7,
+    }
     assert any(rule == "MASK-1" for rule, _, _ in evidence(masks=[mask])) == is_shown
 
 
@@ -342,10 +398,15 @@ def test_filgrastim_masks_while_it_acts(ended, is_shown):
 @pytest.mark.parametrize(("nadir", "odds"), [(999, "4.77"), (1000, "2.80"), (1499, "2.80")])
 def test_population_figures_are_shown_as_literature_and_never_as_this_patients_risk(nadir, odds):
     found = evidence_per_episode(
-        episodes_of({-20: 3500, 0: nadir}).lazy(), counted({0: nadir}).lazy(), frame([], LabResult).lazy(),
-        frame([], Diagnosis).lazy(), frame([], Event).lazy(), frame([], Patient).lazy(),
-        pl.LazyFrame(schema=EXPOSURE), REFERENCE,
-    ).collect()  # fmt: skip
+        episodes_of({-20: 3500, 0: nadir}).lazy(),
+        counted({0: nadir}).lazy(),
+        frame([], LabResult).lazy(),
+        frame([], Diagnosis).lazy(),
+        frame([], Event).lazy(),
+        frame([], Patient).lazy(),
+        pl.LazyFrame(schema=EXPOSURE),
+        REFERENCE,
+    ).collect()
     lines = found.filter(pl.col("finding").str.contains("odds ratio") & (pl.col("rule_id") == "INF-1"))
     assert lines["finding"].to_list() == [
         f"literature, not this patient's risk: viral infection: odds ratio {odds} "

@@ -25,10 +25,17 @@ def resolved(*line):
 
 def medication(drug_name, start, end=None, *, latest=None, status=None, route="oral", atc_code=None):
     return {
-        "patient_id": "P", "drug_name": drug_name, "atc_code": atc_code, "start_date": start,
-        "start_date_latest": latest or start, "end_date": end, "route": route, "status": status,
-        "source_file": "list", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "drug_name": drug_name,
+        "atc_code": atc_code,
+        "start_date": start,
+        "start_date_latest": latest or start,
+        "end_date": end,
+        "route": route,
+        "status": status,
+        "source_file": "list",
+        "source_row": 1,
+    }
 
 
 def matched(*lines):

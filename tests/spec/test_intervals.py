@@ -61,9 +61,17 @@ def test_no_interval_without_an_exact_count_and_a_white_cell_count(anc: str, wbc
 
 
 def test_few_neutrophils_among_100_cells_are_noisier_than_many() -> None:
-    rows = "\n".join(f"A | {day} | {anc} | {method} | 10000" for day, (anc, method) in enumerate(
-        [("300", "reported"), ("300", "wbc_percent_manual"), ("6000", "wbc_percent_manual"), ("0", "wbc_percent_manual")]
-    ))  # fmt: skip
+    rows = "\n".join(
+        f"A | {day} | {anc} | {method} | 10000"
+        for day, (anc, method) in enumerate(
+            [
+                ("300", "reported"),
+                ("300", "wbc_percent_manual"),
+                ("6000", "wbc_percent_manual"),
+                ("0", "wbc_percent_manual"),
+            ]
+        )
+    )
     noise = column(
         counts(f"patient | day | anc | anc_method | wbc\n{rows}").with_columns(noise=log_variance(POLICY).sqrt()),
         "noise",

@@ -20,10 +20,12 @@ def said(*merges: str) -> pl.DataFrame:
     """``A>B``: A was merged into B; in the order of their rows."""
     pairs = [merge.split(">") for merge in merges]
     return pl.DataFrame(
-        [{"patient_id": old, "replaced_by": new, "source_file": "f", "source_row": number, "run_id": "r"}
-         for number, (old, new) in enumerate(pairs)],
+        [
+            {"patient_id": old, "replaced_by": new, "source_file": "f", "source_row": number, "run_id": "r"}
+            for number, (old, new) in enumerate(pairs)
+        ],
         schema=NO_STATEMENTS.schema,
-    )  # fmt: skip
+    )
 
 
 def survivors(*merges: str) -> dict[str, str]:
@@ -81,10 +83,14 @@ def test_everybody_who_is_or_was_one_person_is_touched_together() -> None:
 def test_the_library_s_own_screen_makes_one_patient_of_merged_records() -> None:
     labs = pl.DataFrame(
         {
-            "patient_id": ["A", "B"], "specimen_id": ["S1", "S2"], "loinc": "751-8", "value": "0.4", "unit": "10*9/L",
+            "patient_id": ["A", "B"],
+            "specimen_id": ["S1", "S2"],
+            "loinc": "751-8",
+            "value": "0.4",
+            "unit": "10*9/L",
             "collected_at": ["2026-02-01 08:00", "2026-02-02 08:00"],
         }
-    )  # fmt: skip
+    )
     patients = pl.DataFrame({"patient_id": ["A"], "replaced_by": ["B"]})
     found = neutro_screen.screen(labs, patients=patients, as_of="2026-03-01")
     assert found.anc["patient_id"].to_list() == ["B", "B"]

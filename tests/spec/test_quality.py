@@ -91,9 +91,13 @@ def test_odd_times_are_counted_by_the_clock_of_the_source() -> None:
     """
     zone = Profile(time_zone="America/New_York")
     for measure in (
-        "time_skipped_by_clock", "time_shown_twice_by_clock", "date_only", "midnight", "collected_after_resulted",
+        "time_skipped_by_clock",
+        "time_shown_twice_by_clock",
+        "date_only",
+        "midnight",
+        "collected_after_resulted",
         "collected_from_result_time",
-    ):  # fmt: skip
+    ):
         assert [row[2:4] for row in measured(table, measure, zone)] == [(1, 5)], measure
 
 

@@ -121,8 +121,9 @@ def test_a_suspicion_ends_with_the_next_result() -> None:
 def test_a_confirmed_halving_on_a_high_risk_drug_counts_at_2000_to_3000() -> None:
     rows = "\n".join(
         f"{patient} | {day} | {anc} | wbc_percent_manual | 8000"
-        for patient in "AB" for day, anc in ((-7, 5600), (0, 2400), (3, 2300))
-    )  # fmt: skip
+        for patient in "AB"
+        for day, anc in ((-7, 5600), (0, 2400), (3, 2300))
+    )
     judged = counts(f"patient | day | anc | anc_method | wbc\n{rows}").pipe(
         with_decline_verdict, POLICY, exposures("patient | first | last\nA | -30 | ")
     )

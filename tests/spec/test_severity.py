@@ -15,9 +15,19 @@ VECTORS = Path(__file__).parents[3] / "shared" / "clinical"
 
 @pytest.mark.parametrize(
     ("cells_per_ul", "name"),
-    [(0, "profound"), (99.999, "profound"), (100, "severe"), (499.999, "severe"), (500, "moderate"), (999.999, "moderate"),
-     (1000, "mild"), (1499.999, "mild"), (1500, "normal"), (None, None)],
-)  # fmt: skip
+    [
+        (0, "profound"),
+        (99.999, "profound"),
+        (100, "severe"),
+        (499.999, "severe"),
+        (500, "moderate"),
+        (999.999, "moderate"),
+        (1000, "mild"),
+        (1499.999, "mild"),
+        (1500, "normal"),
+        (None, None),
+    ],
+)
 def test_sev_1_both_sides_of_every_limit(cells_per_ul: float | None, name: str | None) -> None:
     frame = pl.DataFrame(
         {"anc": [cells_per_ul], "comparator": [None]}, schema={"anc": pl.Float64, "comparator": pl.String}
@@ -82,9 +92,19 @@ def test_sev_2_ctcae_v6_needs_no_limit_of_normal(cells_per_ul: float, grade: int
 
 @pytest.mark.parametrize(
     ("age_days", "cells_per_ul", "grade"),
-    [(8, 1000, 1), (8, 1001, 0), (8, 399, 4), (7, 1500, 1), (7, 749, 4), (2, 1501, 0), (1, 5000, 1), (1, 1499, 4), (0, 5001, 0),
-     (None, 300, None)],
-)  # fmt: skip
+    [
+        (8, 1000, 1),
+        (8, 1001, 0),
+        (8, 399, 4),
+        (7, 1500, 1),
+        (7, 749, 4),
+        (2, 1501, 0),
+        (1, 5000, 1),
+        (1, 1499, 4),
+        (0, 5001, 0),
+        (None, 300, None),
+    ],
+)
 def test_sev_2_daids_by_age(age_days: float | None, cells_per_ul: float, grade: int | None) -> None:
     told = grades_of(float(cells_per_ul), age_days=age_days)
     assert told["daids_grade"].item() == grade

@@ -37,10 +37,16 @@ def resolved(*line):
 
 def drug(name, start, end=None, *, latest=None, route="oral", atc_code=None):
     return {
-        "patient_id": "P", "drug_name": name, "atc_code": atc_code, "start_date": day(start),
+        "patient_id": "P",
+        "drug_name": name,
+        "atc_code": atc_code,
+        "start_date": day(start),
         "start_date_latest": day(start if latest is None else latest),
-        "end_date": None if end is None else day(end), "route": route, "source_file": "list", "source_row": 1,
-    }  # fmt: skip
+        "end_date": None if end is None else day(end),
+        "route": route,
+        "source_file": "list",
+        "source_row": 1,
+    }
 
 
 def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
@@ -48,8 +54,11 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
     anc = pl.DataFrame(
         [
             {
-                "patient_id": "P", "specimen_id": f"S{offset}", "anc_cells_per_ul": float(value),
-                "anc_comparator": None, "collected_at": datetime.combine(day(offset), datetime.min.time()),
+                "patient_id": "P",
+                "specimen_id": f"S{offset}",
+                "anc_cells_per_ul": float(value),
+                "anc_comparator": None,
+                "collected_at": datetime.combine(day(offset), datetime.min.time()),
             }
             for offset, value in counts.items()
         ],
@@ -57,7 +66,7 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
     ).with_columns(
         notes=pl.lit(None, pl.String),
         severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), load_reference().anc_bands),
-    )  # fmt: skip
+    )
     episodes = episodes_per_patient(with_episode_numbers(anc.lazy()), POLICY, as_of).collect().lazy()
     types = {name: field.dtype.type for name, field in Medication.to_schema().columns.items()}
     medications = pl.DataFrame(list(drugs), schema=types)
@@ -74,9 +83,11 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
     )
     evidence_lines = last.join(lines, how="cross").select(no_rows(Evidence).columns)
     patterns = episodes.select(
-        "patient_id", "episode_id",
-        n_low_lines=pl.lit(low_lines or 0, pl.Int64), has_other_lines=pl.lit(low_lines is not None),
-    )  # fmt: skip
+        "patient_id",
+        "episode_id",
+        n_low_lines=pl.lit(low_lines or 0, pl.Int64),
+        has_other_lines=pl.lit(low_lines is not None),
+    )
     exposures = exposures_per_patient(matched, TABLES, POLICY, RULES)
     found = drug_suspects(episodes, anc.lazy(), exposures, evidence_lines, patterns, POLICY, RULES, as_of).collect()
     DrugSuspect.validate(found)
@@ -159,17 +170,17 @@ def test_a_low_count_before_the_drug_speaks_against_it():
     ],
 )
 def test_dechallenge_is_recovery_within_30_days_of_stopping(end, recovery, state):
-    found = suspects(
-        {**FALL, recovery: 2500}, drug("clozapine", -84, end), as_of=datetime(2025, 12, 1)
-    )["clozapine"]  # fmt: skip
+    found = suspects({**FALL, recovery: 2500}, drug("clozapine", -84, end), as_of=datetime(2025, 12, 1))["clozapine"]
     assert points(found)["dechallenge"] == getattr(RULES.points, state)
 
 
 def test_recovery_with_a_growth_factor_proves_less():
     found = suspects(
-        {**FALL, 8: 2500}, drug("clozapine", -84, 1), evidence=[("MASK-1", "masking", "context")],
+        {**FALL, 8: 2500},
+        drug("clozapine", -84, 1),
+        evidence=[("MASK-1", "masking", "context")],
         as_of=datetime(2025, 12, 1),
-    )["clozapine"]  # fmt: skip
+    )["clozapine"]
     assert points(found)["dechallenge"] == RULES.points.recovered_confounded
 
 
@@ -199,9 +210,10 @@ def test_a_drug_tolerated_again_for_as_long_as_it_took_is_cleared():
 def test_strong_evidence_of_another_cause_lowers_a_drug_and_has_a_floor():
     one = suspects(FALL, drug("clozapine", -84), evidence=[("INF-1", "infection", "strong")])["clozapine"]
     all_of_them = suspects(
-        FALL, drug("clozapine", -84),
+        FALL,
+        drug("clozapine", -84),
         evidence=[("INF-1", "infection", "strong"), ("MAL-1", "haematologic malignancy", "strong")],
-    )["clozapine"]  # fmt: skip
+    )["clozapine"]
     weak = suspects(FALL, drug("clozapine", -84), evidence=[("INF-1", "infection", "weak")])["clozapine"]
     assert [points(row)["alternatives"] for row in (one, all_of_them, weak)] == [-2, -3, 0]
     assert "competing: infection" in one["reason"]
@@ -260,10 +272,16 @@ def test_an_antibiotic_begun_for_the_first_symptoms_is_no_cause(start, is_protop
     assert ("first symptoms" in found["reason"]) == is_protopathic
 
 
-@pytest.mark.parametrize(("name", "low_lines", "fits"), [
-    ("ceftriaxone", 0, 1), ("ceftriaxone", 1, 0), ("ceftriaxone", None, 0),
-    ("ganciclovir", 1, 1), ("ganciclovir", 0, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "low_lines", "fits"),
+    [
+        ("ceftriaxone", 0, 1),
+        ("ceftriaxone", 1, 0),
+        ("ceftriaxone", None, 0),
+        ("ganciclovir", 1, 1),
+        ("ganciclovir", 0, 0),
+    ],
+)
 def test_an_immune_drug_fits_an_isolated_fall_and_a_marrow_toxin_several_lines(name, low_lines, fits):
     assert points(suspects(FALL, drug(name, -20, route="iv"), low_lines=low_lines)[name])["mechanism"] == fits
 
@@ -302,9 +320,11 @@ def test_naranjo_and_who_umc_list_what_cannot_be_known_and_never_assume_it():
 def test_who_umc_is_possible_without_dechallenge_or_beside_another_cause():
     still_given = suspects(FALL, drug("clozapine", -84))["clozapine"]
     beside = suspects(
-        {**FALL, 10: 3000}, drug("clozapine", -84, 1), evidence=[("PER-1", "peripheral destruction", "strong")],
+        {**FALL, 10: 3000},
+        drug("clozapine", -84, 1),
+        evidence=[("PER-1", "peripheral destruction", "strong")],
         as_of=datetime(2025, 12, 1),
-    )["clozapine"]  # fmt: skip
+    )["clozapine"]
     assert [json.loads(row["items"])["who_umc"] for row in (still_given, beside)] == ["possible", "possible"]
 
 

@@ -45,36 +45,73 @@ def event(kind, days=0):
 
 def lab(analyte, days=0, *, text="Negative", method="any", status="final"):
     return {
-        "patient_id": "P", "specimen_id": "S", "collected_at": at(days), "analyte": analyte, "method": method,
-        "value_text": text, "status": status, "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "specimen_id": "S",
+        "collected_at": at(days),
+        "analyte": analyte,
+        "method": method,
+        "value_text": text,
+        "status": status,
+        "source_file": "f",
+        "source_row": 1,
+    }
 
 
 def suspect(episode_id, category="likely", last_exposure=None):
     return {
-        "episode_id": episode_id, "patient_id": "P", "ingredient": "clozapine", "category": category, "score": 9,
-        "rank": 1, "first_exposure": date(2025, 4, 1), "last_exposure": last_exposure, "reason": "r", "items": "{}",
-    }  # fmt: skip
+        "episode_id": episode_id,
+        "patient_id": "P",
+        "ingredient": "clozapine",
+        "category": category,
+        "score": 9,
+        "rank": 1,
+        "first_exposure": date(2025, 4, 1),
+        "last_exposure": last_exposure,
+        "reason": "r",
+        "items": "{}",
+    }
 
 
 class Case:
     """One patient: counts by day from the first low one, and what is on file."""
 
-    def __init__(self, counts, *, events=(), labs=(), diagnoses=(), medications=(), category=None,
-                 last_exposure=None, strong=(), kinds=ALL_KINDS, declined=(), as_of):  # fmt: skip
+    def __init__(
+        self,
+        counts,
+        *,
+        events=(),
+        labs=(),
+        diagnoses=(),
+        medications=(),
+        category=None,
+        last_exposure=None,
+        strong=(),
+        kinds=ALL_KINDS,
+        declined=(),
+        as_of,
+    ):
         self.as_of, self.kinds = as_of, kinds
-        self.anc = pl.DataFrame(
-            [
-                {"patient_id": "P", "specimen_id": f"S{day}", "collected_at": at(day), "anc_cells_per_ul": float(value),
-                 "rapid_decline": day in declined}
-                for day, value in counts.items()
-            ],
-            schema_overrides={"collected_at": pl.Datetime("us")},
-        ).with_columns(
-            anc_comparator=pl.lit(None, pl.String),
-            notes=pl.lit(None, pl.String),
-            severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
-        ).lazy()  # fmt: skip
+        self.anc = (
+            pl.DataFrame(
+                [
+                    {
+                        "patient_id": "P",
+                        "specimen_id": f"S{day}",
+                        "collected_at": at(day),
+                        "anc_cells_per_ul": float(value),
+                        "rapid_decline": day in declined,
+                    }
+                    for day, value in counts.items()
+                ],
+                schema_overrides={"collected_at": pl.Datetime("us")},
+            )
+            .with_columns(
+                anc_comparator=pl.lit(None, pl.String),
+                notes=pl.lit(None, pl.String),
+                severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
+            )
+            .lazy()
+        )
         self.episodes = episodes_per_patient(with_episode_numbers(self.anc), POLICY, as_of).collect().lazy()
         episode_id = self.episodes.collect()["episode_id"][-1]
         self.events, self.labs = frame(events, Event), frame(labs, LabResult)
@@ -82,42 +119,74 @@ class Case:
         self.suspects = frame([suspect(episode_id, category, last_exposure)] if category else [], DrugSuspect)
         self.evidence = frame(
             [
-                {"episode_id": episode_id, "patient_id": "P", "category": "c", "rule_id": rule, "finding": "f",
-                 "strength": "strong", "source": "s"}
+                {
+                    "episode_id": episode_id,
+                    "patient_id": "P",
+                    "category": "c",
+                    "rule_id": rule,
+                    "finding": "f",
+                    "strength": "strong",
+                    "source": "s",
+                }
                 for rule in strong
             ],
             Evidence,
-        )  # fmt: skip
+        )
 
     def steps(self):
         found = workup_steps(
-            self.episodes, self.anc, self.events, self.labs, self.diagnoses, self.medications, self.suspects,
-            REFERENCE, POLICY, self.as_of, self.kinds,
-        ).collect()  # fmt: skip
+            self.episodes,
+            self.anc,
+            self.events,
+            self.labs,
+            self.diagnoses,
+            self.medications,
+            self.suspects,
+            REFERENCE,
+            POLICY,
+            self.as_of,
+            self.kinds,
+        ).collect()
         WorkupStep.validate(found)
         return {row["step"]: row for row in found.iter_rows(named=True)}
 
     def pitfalls(self):
         found = pitfalls(
-            self.episodes, self.anc, self.suspects, self.evidence, self._steps(), self.labs, self.events,
-            self.diagnoses, REFERENCE, self.as_of, self.kinds,
-        ).collect()  # fmt: skip
+            self.episodes,
+            self.anc,
+            self.suspects,
+            self.evidence,
+            self._steps(),
+            self.labs,
+            self.events,
+            self.diagnoses,
+            REFERENCE,
+            self.as_of,
+            self.kinds,
+        ).collect()
         Flag.validate(found)
         return dict(found.select("rule_id", "reason").rows())
 
     def _steps(self):
         return workup_steps(
-            self.episodes, self.anc, self.events, self.labs, self.diagnoses, self.medications, self.suspects,
-            REFERENCE, POLICY, self.as_of, self.kinds,
-        )  # fmt: skip
+            self.episodes,
+            self.anc,
+            self.events,
+            self.labs,
+            self.diagnoses,
+            self.medications,
+            self.suspects,
+            REFERENCE,
+            POLICY,
+            self.as_of,
+            self.kinds,
+        )
 
 
 SEVERE, MODERATE, MILD = {0: 400}, {0: 900}, {0: 1200}
 
 
-@pytest.mark.parametrize(
-    ("counts", "hours"), [({0: 50}, 24), (SEVERE, 24), (MODERATE, 7 * 24), (MILD, 28 * 24)]
-)  # fmt: skip
+@pytest.mark.parametrize(("counts", "hours"), [({0: 50}, 24), (SEVERE, 24), (MODERATE, 7 * 24), (MILD, 28 * 24)])
 def test_the_repeat_is_due_by_severity(counts, hours):
     for later, state in ((timedelta(0), "due"), (timedelta(seconds=1), "overdue")):
         step = Case(counts, as_of=at(hours=hours) + later).steps()["repeat_cbc"]
@@ -151,9 +220,13 @@ def test_a_kind_of_data_the_extract_does_not_have_is_unknown_and_never_overdue(s
 
 @pytest.mark.parametrize(
     ("kind", "step"),
-    [("travel", "travel_history"), ("smear_review", "smear"), ("bone_marrow", "bone_marrow"),
-     ("medication_review", "medication_review")],
-)  # fmt: skip
+    [
+        ("travel", "travel_history"),
+        ("smear_review", "smear"),
+        ("bone_marrow", "bone_marrow"),
+        ("medication_review", "medication_review"),
+    ],
+)
 def test_an_event_does_a_step(kind, step):
     found = Case(SEVERE, events=[event(kind, days=2)], as_of=at(10)).steps()[step]
     assert (found["state"], found["done_on"], found["due_on"]) == ("done", at(2).date(), None)
@@ -177,17 +250,26 @@ def test_a_manual_differential_and_a_smear_code_are_smears_unless_retracted():
 
 def test_a_marrow_by_laboratory_code_and_by_procedure_code():
     procedure = {
-        "patient_id": "P", "code": "38221", "system": "other", "date": at(3).date(), "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "code": "38221",
+        "system": "other",
+        "date": at(3).date(),
+        "source_file": "f",
+        "source_row": 1,
+    }
     assert Case(SEVERE, labs=[lab("bone_marrow", 3)], as_of=at(10)).steps()["bone_marrow"]["done_on"] == at(3).date()
     assert Case(SEVERE, diagnoses=[procedure], as_of=at(10)).steps()["bone_marrow"]["done_on"] == at(3).date()
 
 
 def test_a_medication_list_is_a_medication_history_on_file():
     line = {
-        "patient_id": "P", "drug_name": "x", "start_date": date(2024, 1, 1), "start_date_latest": date(2024, 1, 1),
-        "source_file": "f", "source_row": 1,
-    }  # fmt: skip
+        "patient_id": "P",
+        "drug_name": "x",
+        "start_date": date(2024, 1, 1),
+        "start_date_latest": date(2024, 1, 1),
+        "source_file": "f",
+        "source_row": 1,
+    }
     assert Case(SEVERE, medications=[line], as_of=at(10)).steps()["medication_review"]["state"] == "done"
 
 
@@ -234,9 +316,13 @@ def test_persistent_without_any_work_up(last_day, is_raised):
 
 @pytest.mark.parametrize(
     "on_file",
-    [{"events": [event("smear_review", 3)]}, {"labs": [lab("vitamin_b12")]}, {"labs": [lab("hiv_antibody")]},
-     {"events": [event("bone_marrow", 3)]}],
-)  # fmt: skip
+    [
+        {"events": [event("smear_review", 3)]},
+        {"labs": [lab("vitamin_b12")]},
+        {"labs": [lab("hiv_antibody")]},
+        {"events": [event("bone_marrow", 3)]},
+    ],
+)
 def test_any_part_of_the_work_up_answers_the_pitfall(on_file):
     assert "PIT-2" not in Case(CHRONIC, as_of=at(95), **on_file).pitfalls()
 

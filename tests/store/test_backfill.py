@@ -202,13 +202,17 @@ def test_dated_charts_come_with_the_first_chunk_that_is_not_older(tmp_path: Path
     for name in ("labs_2024-01.csv", "labs_2024-03.csv", "meds_2024-02.csv", "meds_2025-01.csv", "patients.csv"):
         (tmp_path / name).touch()
     asked = RunSettings(
-        store=tmp_path / "s.duckdb", as_of=NIGHT, labs=(f"{tmp_path}/labs_*.csv",),
-        medications=(f"{tmp_path}/meds_*.csv",), patients=(f"{tmp_path}/patients.csv",),
-    )  # fmt: skip
+        store=tmp_path / "s.duckdb",
+        as_of=NIGHT,
+        labs=(f"{tmp_path}/labs_*.csv",),
+        medications=(f"{tmp_path}/meds_*.csv",),
+        patients=(f"{tmp_path}/patients.csv",),
+    )
     first, last = chunks_of(asked, "month")
     assert {kind: [Path(path).name for path in paths] for kind, paths in first.paths.items()} == {
-        "lab": ["labs_2024-01.csv"], "patient": ["patients.csv"],
-    }  # fmt: skip
+        "lab": ["labs_2024-01.csv"],
+        "patient": ["patients.csv"],
+    }
     assert [Path(path).name for path in last.paths["medication"]] == ["meds_2024-02.csv", "meds_2025-01.csv"]
     by_file = chunks_of(asked, "file")
     assert [chunk.name for chunk in by_file] == ["000001", "000002"]

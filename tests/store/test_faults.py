@@ -59,9 +59,11 @@ def test_a_healthy_store_passes_every_check(store: Path) -> None:
 def test_a_full_disk_ends_with_code_15_and_the_store_as_it_was(store: Path) -> None:
     before = store.read_bytes()
     done = subprocess.run(
-        command(store), capture_output=True, text=True,
+        command(store),
+        capture_output=True,
+        text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)),
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr.count("\n")) == (15, 1), done.stderr
     assert "could not be published" in done.stderr
     assert store.read_bytes() == before

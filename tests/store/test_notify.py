@@ -29,10 +29,15 @@ def summary(critical: int = 0, **more: object) -> dict[str, object]:
     """The summary of a run as ``RunSummary.as_dict()`` gives it."""
     account = {"rows_in": 6, "accepted": 5, "rejected": 0, "no_result": 0, "duplicate": 0}
     return {
-        "run_id": "2026-11-22T02:00:00Z", "account": account | {"not_screened": 1},
-        "priorities": {"critical": critical, "high": 1}, "changes": {"new": 1}, "cannot_assess": 2,
-        "report": None, "warnings": [], **more,
-    }  # fmt: skip
+        "run_id": "2026-11-22T02:00:00Z",
+        "account": account | {"not_screened": 1},
+        "priorities": {"critical": critical, "high": 1},
+        "changes": {"new": 1},
+        "cannot_assess": 2,
+        "report": None,
+        "warnings": [],
+        **more,
+    }
 
 
 @pytest.fixture

@@ -24,8 +24,10 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
     status = header.split(",").index("status")
     values = [line.split(",") for line in lines if line.count(",") == header.count(",")]
-    taken_back = [",".join([*cells[:status], word, *cells[status + 1 :]])
-                  for cells, word in ((values[40], "cancelled"), (values[90], "corrected"))]  # fmt: skip
+    taken_back = [
+        ",".join([*cells[:status], word, *cells[status + 1 :]])
+        for cells, word in ((values[40], "cancelled"), (values[90], "corrected"))
+    ]
     parts[3].write_text(parts[3].read_text("utf-8") + "\n".join(taken_back) + "\n", "utf-8")
     for number, (labs, as_of) in enumerate(zip(parts, NIGHTS, strict=True)):
         merged = [f"{OLD}>{NEW}"] if number == 2 else []

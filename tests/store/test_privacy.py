@@ -172,8 +172,10 @@ def sentinel_labs(folder: Path) -> Path:
     header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
     columns = header.split(",")
     row = dict(zip(columns, lines[0].split(","), strict=False)) | {
-        "patient_id": "SENTINEL-PATIENT", "specimen_id": "SENTINEL-SPECIMEN", "value": "7.77123",
-    }  # fmt: skip
+        "patient_id": "SENTINEL-PATIENT",
+        "specimen_id": "SENTINEL-SPECIMEN",
+        "value": "7.77123",
+    }
     text = [f"{header},comment", *(f"{line}," for line in lines)]
     text += [",".join([*(row[column] for column in columns), "SENTINEL-COMMENT"])] * 3
     path = folder / "labs.csv"
@@ -195,8 +197,11 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
     environment = os.environ | {"TMPDIR": str(places[1]), "HOME": str(places[2]), "POLARS_TEMP_DIR": str(places[1])}
     process = subprocess.Popen(
         [sys.executable, "-m", "neutro_screen.cli.app", *words],
-        cwd=places[0], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=places[0],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     if ending.startswith("killed"):
         _wait_for(kept / ".s.duckdb.work" if ending == "killed early" else kept / ".s.duckdb.next", process)
         process.send_signal(signal.SIGKILL)

@@ -14,9 +14,13 @@ from neutro_screen.store.file import current_worklist, read_table, reading, reco
 NIGHTS = tuple(moment(f"2026-11-{day}T02:00") for day in (18, 19, 20))
 #: Counts of the day before each night, in 10*9/L; a dash is a night without a specimen.
 COUNTS = {
-    "worse": (0.9, 0.9, 0.3), "snoozed": (0.9, 0.9, 0.95), "due": (0.9, 0.9, 0.9), "dismissed": (0.9, 0.9, 0.9),
-    "seen": (0.4, 0.4, 0.4), "open": (0.8, 0.8, 0.8),
-}  # fmt: skip
+    "worse": (0.9, 0.9, 0.3),
+    "snoozed": (0.9, 0.9, 0.95),
+    "due": (0.9, 0.9, 0.9),
+    "dismissed": (0.9, 0.9, 0.9),
+    "seen": (0.4, 0.4, 0.4),
+    "open": (0.8, 0.8, 0.8),
+}
 DECISIONS = (
     ("worse", "snoozed", date(2026, 12, 1), "clinic in December"),
     ("snoozed", "snoozed", date(2026, 12, 1), "clinic in December"),
@@ -30,10 +34,16 @@ def screen_night(number: int, folder: Path) -> Path:
     """Screen one night and write its reports; the page."""
     night = NIGHTS[number]
     rows = [
-        {"patient_id": patient, "specimen_id": f"{patient}-{number}", "collected_at": f"{night - timedelta(hours=18):%Y-%m-%dT%H:%M}",
-         "analyte_name": "Neutrophils Absolute", "value": str(counts[number]), "unit": "10*9/L"}
+        {
+            "patient_id": patient,
+            "specimen_id": f"{patient}-{number}",
+            "collected_at": f"{night - timedelta(hours=18):%Y-%m-%dT%H:%M}",
+            "analyte_name": "Neutrophils Absolute",
+            "value": str(counts[number]),
+            "unit": "10*9/L",
+        }
         for patient, counts in COUNTS.items()
-    ]  # fmt: skip
+    ]
     labs = folder / f"labs-{number}.csv"
     pl.DataFrame(rows).write_csv(labs)
     reports = folder / f"night-{number}"

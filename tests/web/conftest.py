@@ -28,10 +28,16 @@ def run_folder(folder: Path, store: Path, as_of: datetime) -> None:
     medications, patients, diagnoses, events = others
     run(
         RunSettings(
-            store=store, labs=labs, medications=medications, patients=patients, diagnoses=diagnoses, events=events,
-            as_of=as_of, max_rejected=1.0,
+            store=store,
+            labs=labs,
+            medications=medications,
+            patients=patients,
+            diagnoses=diagnoses,
+            events=events,
+            as_of=as_of,
+            max_rejected=1.0,
         )
-    )  # fmt: skip
+    )
 
 
 def put(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
@@ -58,26 +64,76 @@ def fill_conclusions(store: Path, text: str = "") -> None:
             of = {"episode_id": episode_id, "patient_id": patient_id}
             start = started_at.date()
             suspects = [
-                ("clozapine", "likely", 11, 1, start - timedelta(84), None,
-                 "started 12 weeks before, inside its window (42-126 d), still given; no earlier low value"),
-                ("valproate", "possible", 4, 2, start - timedelta(400), None, "more than a year, stable counts until now"),
-                ("amoxicillin", "excluded", None, None, start + timedelta(1), start + timedelta(8),
-                 "started the day after the fall"),
-            ][: 3 if number % 3 else 1]  # fmt: skip
+                (
+                    "clozapine",
+                    "likely",
+                    11,
+                    1,
+                    start - timedelta(84),
+                    None,
+                    "started 12 weeks before, inside its window (42-126 d), still given; no earlier low value",
+                ),
+                (
+                    "valproate",
+                    "possible",
+                    4,
+                    2,
+                    start - timedelta(400),
+                    None,
+                    "more than a year, stable counts until now",
+                ),
+                (
+                    "amoxicillin",
+                    "excluded",
+                    None,
+                    None,
+                    start + timedelta(1),
+                    start + timedelta(8),
+                    "started the day after the fall",
+                ),
+            ][: 3 if number % 3 else 1]
             rows["drug_suspect"] += [
-                of | {"ingredient": name + text, "drug_class": "class" + text, "category": category, "score": score,
-                      "rank": rank, "first_exposure": first, "last_exposure": last, "reason": reason + text, "items": "{}"}
+                of
+                | {
+                    "ingredient": name + text,
+                    "drug_class": "class" + text,
+                    "category": category,
+                    "score": score,
+                    "rank": rank,
+                    "first_exposure": first,
+                    "last_exposure": last,
+                    "reason": reason + text,
+                    "items": "{}",
+                }
                 for name, category, score, rank, first, last, reason in suspects
-            ]  # fmt: skip
+            ]
             rows["evidence"] += [
-                of | {"category": category, "rule_id": rule_id, "finding": finding + text, "strength": strength, "source": source}
+                of
+                | {
+                    "category": category,
+                    "rule_id": rule_id,
+                    "finding": finding + text,
+                    "strength": strength,
+                    "source": source,
+                }
                 for category, rule_id, finding, strength, source in (
                     ("infection", "INF-1", "EBV VCA IgM positive on 2026-11-17", "moderate", "laboratory; RULES.md"),
-                    ("fever", "FEV-1", "fever unknown: no temperature near the severe counts in this extract", "context", "RULES.md"),
-                    ("infection", "INF-1", "literature, not this patient's risk: viral infection: odds ratio 4.77 below 1.0 G/L",
-                     "context", "literature: Andersen 2016 J Intern Med"),
+                    (
+                        "fever",
+                        "FEV-1",
+                        "fever unknown: no temperature near the severe counts in this extract",
+                        "context",
+                        "RULES.md",
+                    ),
+                    (
+                        "infection",
+                        "INF-1",
+                        "literature, not this patient's risk: viral infection: odds ratio 4.77 below 1.0 G/L",
+                        "context",
+                        "literature: Andersen 2016 J Intern Med",
+                    ),
                 )
-            ]  # fmt: skip
+            ]
             rows["workup_step"] += [
                 of | {"step": step, "state": state, "done_on": done, "due_on": due}
                 for step, state, done, due in (
@@ -140,12 +196,32 @@ def sample_store(plain_store: Path) -> Path:
         first, second = connection.execute(
             "SELECT patient_id FROM worklist ORDER BY priority, patient_id LIMIT 2"
         ).fetchall()
-        put(connection, "review", [
-            {"patient_id": first[0], "status": "snoozed", "until": TONIGHT.date() + timedelta(5), "note": "known, see clinic letter",
-             "by": "reviewer", "at": TONIGHT, "priority": "critical", "nadir_cells_per_ul": 0.0},
-            {"patient_id": second[0], "status": "acknowledged", "until": None, "note": None, "by": "reviewer", "at": TONIGHT,
-             "priority": "critical", "nadir_cells_per_ul": 0.0},
-        ])  # fmt: skip
+        put(
+            connection,
+            "review",
+            [
+                {
+                    "patient_id": first[0],
+                    "status": "snoozed",
+                    "until": TONIGHT.date() + timedelta(5),
+                    "note": "known, see clinic letter",
+                    "by": "reviewer",
+                    "at": TONIGHT,
+                    "priority": "critical",
+                    "nadir_cells_per_ul": 0.0,
+                },
+                {
+                    "patient_id": second[0],
+                    "status": "acknowledged",
+                    "until": None,
+                    "note": None,
+                    "by": "reviewer",
+                    "at": TONIGHT,
+                    "priority": "critical",
+                    "nadir_cells_per_ul": 0.0,
+                },
+            ],
+        )
     return store
 
 

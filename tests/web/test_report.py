@@ -212,8 +212,18 @@ def test_hostile_texts_are_shown_and_do_nothing(
             "SELECT patient_id FROM worklist ORDER BY priority DESC, patient_id LIMIT 1"
         ).fetchone()
         assert first is not None
-        for table in ("anc", "episode", "flag", "worklist_row", "lab_result", "medication", "patient", "drug_suspect", "evidence",
-                      "workup_step"):  # fmt: skip
+        for table in (
+            "anc",
+            "episode",
+            "flag",
+            "worklist_row",
+            "lab_result",
+            "medication",
+            "patient",
+            "drug_suspect",
+            "evidence",
+            "workup_step",
+        ):
             connection.execute(f"UPDATE {table} SET patient_id = ? WHERE patient_id = ?", [HOSTILE, first[0]])
         connection.execute("UPDATE lab_result SET value_text = ?, unit_text = ?, source_file = ?", [HOSTILE] * 3)
         connection.execute("UPDATE medication SET drug_name = ?", [HOSTILE])

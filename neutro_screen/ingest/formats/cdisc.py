@@ -27,8 +27,26 @@ _JSON_MARK: Final = b'"datasetJSONVersion"'
 DOMAINS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "LB": (
         ("USUBJID", "LBTESTCD"),
-        ("LBTEST", "LBORRES", "LBORRESU", "LBORNRLO", "LBORNRHI", "LBSTRESC", "LBSTRESN", "LBSTRESU", "LBSTNRLO",
-         "LBSTNRHI", "LBSTAT", "LBREASND", "LBSPEC", "LBSPCCND", "LBLOINC", "LBREFID", "LBNAM", "LBDTC"),
+        (
+            "LBTEST",
+            "LBORRES",
+            "LBORRESU",
+            "LBORNRLO",
+            "LBORNRHI",
+            "LBSTRESC",
+            "LBSTRESN",
+            "LBSTRESU",
+            "LBSTNRLO",
+            "LBSTNRHI",
+            "LBSTAT",
+            "LBREASND",
+            "LBSPEC",
+            "LBSPCCND",
+            "LBLOINC",
+            "LBREFID",
+            "LBNAM",
+            "LBDTC",
+        ),
     ),
     "CM": (
         ("USUBJID", "CMTRT"),
@@ -36,7 +54,7 @@ DOMAINS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     ),
     "EX": (("USUBJID", "EXTRT"), ("EXDOSE", "EXDOSU", "EXROUTE", "EXSTDTC", "EXENDTC")),
     "DM": (("USUBJID", "SEX"), ("BRTHDTC", "ETHNIC")),
-}  # fmt: skip
+}
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -242,9 +260,11 @@ def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         route="CMROUTE",
         dose=pl.coalesce("CMDOSE", "CMDOSTXT"),
         dose_unit="CMDOSU",
-        status=pl.when(pl.col("CMOCCUR").str.to_uppercase() == "N").then(pl.lit("not taken"))
-        .when(pl.col("CMSTAT").str.to_uppercase() == "NOT DONE").then(pl.lit("not done")),
-    )  # fmt: skip
+        status=pl.when(pl.col("CMOCCUR").str.to_uppercase() == "N")
+        .then(pl.lit("not taken"))
+        .when(pl.col("CMSTAT").str.to_uppercase() == "NOT DONE")
+        .then(pl.lit("not done")),
+    )
 
 
 def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:

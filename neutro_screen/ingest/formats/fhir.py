@@ -42,47 +42,98 @@ _PERIOD: Final = {"start": "VARCHAR", "end": "VARCHAR"}
 _REFERENCE: Final = {"reference": "VARCHAR", "display": "VARCHAR", "identifier": {"value": "VARCHAR"}}
 _EFFECTIVE: Final = {"effectiveDateTime": "VARCHAR", "effectiveInstant": "VARCHAR", "effectivePeriod": _PERIOD}
 _VALUE: Final = {
-    "valueQuantity": _QUANTITY, "valueString": "VARCHAR", "valueInteger": "VARCHAR", "valueCodeableConcept": _CODINGS,
-    "dataAbsentReason": _CODINGS, "interpretation": [_CODINGS],
+    "valueQuantity": _QUANTITY,
+    "valueString": "VARCHAR",
+    "valueInteger": "VARCHAR",
+    "valueCodeableConcept": _CODINGS,
+    "dataAbsentReason": _CODINGS,
+    "interpretation": [_CODINGS],
     "referenceRange": [{"low": {"value": "VARCHAR"}, "high": {"value": "VARCHAR"}}],
-}  # fmt: skip
-_DOSE: Final = {"text": "VARCHAR", "route": _CODINGS, "doseAndRate": [{"doseQuantity": _QUANTITY}],
-                "timing": {"repeat": {"boundsPeriod": _PERIOD}}}  # fmt: skip
+}
+_DOSE: Final = {
+    "text": "VARCHAR",
+    "route": _CODINGS,
+    "doseAndRate": [{"doseQuantity": _QUANTITY}],
+    "timing": {"repeat": {"boundsPeriod": _PERIOD}},
+}
 _CONTAINED: Final = [{"resourceType": "VARCHAR", "id": "VARCHAR", "code": _CODINGS, "type": _CODINGS}]
 _DRUG: Final = {"medicationCodeableConcept": _CODINGS, "medicationReference": _REFERENCE, "contained": _CONTAINED}
 #: What is read of each resource type. Anything else of a resource is left alone.
 STRUCTURES: Final[dict[str, dict[str, Any]]] = {
     "Observation": {
-        "id": "VARCHAR", "status": "VARCHAR", "code": _CODINGS, "subject": _REFERENCE, **_EFFECTIVE, "issued": "VARCHAR", **_VALUE,
-        "component": [{"code": _CODINGS, **_VALUE}], "hasMember": [{"reference": "VARCHAR"}], "specimen": _REFERENCE,
-        "contained": _CONTAINED, "performer": [{"display": "VARCHAR"}], "note": [{"text": "VARCHAR"}],
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "code": _CODINGS,
+        "subject": _REFERENCE,
+        **_EFFECTIVE,
+        "issued": "VARCHAR",
+        **_VALUE,
+        "component": [{"code": _CODINGS, **_VALUE}],
+        "hasMember": [{"reference": "VARCHAR"}],
+        "specimen": _REFERENCE,
+        "contained": _CONTAINED,
+        "performer": [{"display": "VARCHAR"}],
+        "note": [{"text": "VARCHAR"}],
     },
     "MedicationRequest": {
-        "id": "VARCHAR", "status": "VARCHAR", "intent": "VARCHAR", "doNotPerform": "VARCHAR", "subject": _REFERENCE, **_DRUG,
-        "authoredOn": "VARCHAR", "dosageInstruction": [_DOSE],
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "intent": "VARCHAR",
+        "doNotPerform": "VARCHAR",
+        "subject": _REFERENCE,
+        **_DRUG,
+        "authoredOn": "VARCHAR",
+        "dosageInstruction": [_DOSE],
     },
     "MedicationAdministration": {
-        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE,
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "subject": _REFERENCE,
+        **_DRUG,
+        **_EFFECTIVE,
         "dosage": {"route": _CODINGS, "dose": _QUANTITY},
     },
     "MedicationStatement": {
-        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, **_EFFECTIVE, "dateAsserted": "VARCHAR", "dosage": [_DOSE],
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "subject": _REFERENCE,
+        **_DRUG,
+        **_EFFECTIVE,
+        "dateAsserted": "VARCHAR",
+        "dosage": [_DOSE],
     },
     "MedicationDispense": {
-        "id": "VARCHAR", "status": "VARCHAR", "subject": _REFERENCE, **_DRUG, "whenHandedOver": "VARCHAR", "whenPrepared": "VARCHAR",
+        "id": "VARCHAR",
+        "status": "VARCHAR",
+        "subject": _REFERENCE,
+        **_DRUG,
+        "whenHandedOver": "VARCHAR",
+        "whenPrepared": "VARCHAR",
         "dosageInstruction": [_DOSE],
     },
     "Medication": {"id": "VARCHAR", "code": _CODINGS},
-    "Specimen": {"id": "VARCHAR", "type": _CODINGS, "collection": {"collectedDateTime": "VARCHAR", "collectedPeriod": _PERIOD}},
+    "Specimen": {
+        "id": "VARCHAR",
+        "type": _CODINGS,
+        "collection": {"collectedDateTime": "VARCHAR", "collectedPeriod": _PERIOD},
+    },
     "Patient": {
-        "id": "VARCHAR", "birthDate": "VARCHAR", "gender": "VARCHAR", "link": [{"type": "VARCHAR", "other": _REFERENCE}],
+        "id": "VARCHAR",
+        "birthDate": "VARCHAR",
+        "gender": "VARCHAR",
+        "link": [{"type": "VARCHAR", "other": _REFERENCE}],
         "extension": [{"url": "VARCHAR", "extension": [{"url": "VARCHAR", "valueString": "VARCHAR"}]}],
     },
     "Condition": {
-        "id": "VARCHAR", "code": _CODINGS, "subject": _REFERENCE, "verificationStatus": _CODINGS, "onsetDateTime": "VARCHAR",
-        "onsetPeriod": _PERIOD, "recordedDate": "VARCHAR",
+        "id": "VARCHAR",
+        "code": _CODINGS,
+        "subject": _REFERENCE,
+        "verificationStatus": _CODINGS,
+        "onsetDateTime": "VARCHAR",
+        "onsetPeriod": _PERIOD,
+        "recordedDate": "VARCHAR",
     },
-}  # fmt: skip
+}
 #: Types that become rows, and types that only others refer to.
 FACT_TYPES: Final = ("Medication", "Specimen")
 ROW_TYPES: Final = tuple(name for name in STRUCTURES if name not in FACT_TYPES)
@@ -90,9 +141,7 @@ _CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
 _BAD_LINES: Final = ("broken_json", "not_a_resource")
 #: Names beside those of resource types, which start with a capital letter.
 _DELETED, _TOO_DEEP, _END_OF_BLOCK = "deleted", "nested_too_deeply", "end_of_block"
-_COUNTED: Final = {
-    _DELETED: "deleted_resources", _TOO_DEEP: "nested_too_deeply", "OperationOutcome": "error_outcomes",
-}  # fmt: skip
+_COUNTED: Final = {_DELETED: "deleted_resources", _TOO_DEEP: "nested_too_deeply", "OperationOutcome": "error_outcomes"}
 _RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
 #: What an Observation inside a report takes from the report where it does not say so itself.
 _FROM_REPORT: Final = ("subject", "effectiveDateTime", "effectivePeriod", "issued")
@@ -383,11 +432,15 @@ def _resources(
     _DELETED with its url.
     """
     connection.register("lines", lines)
-    typed = connection.sql(
-        "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json' ELSE coalesce("
-        " json_extract_string(line, '$.resourceType'),"
-        " CASE json_type(line) WHEN 'ARRAY' THEN 'array' ELSE 'not_a_resource' END) END AS type FROM lines"
-    ).pl().sort("source_row", maintain_order=True)  # fmt: skip
+    typed = (
+        connection.sql(
+            "SELECT source_row, line, CASE WHEN NOT json_valid(line) THEN 'broken_json' ELSE coalesce("
+            " json_extract_string(line, '$.resourceType'),"
+            " CASE json_type(line) WHEN 'ARRAY' THEN 'array' ELSE 'not_a_resource' END) END AS type FROM lines"
+        )
+        .pl()
+        .sort("source_row", maintain_order=True)
+    )
     for (resource_type,), lines_of_type in typed.group_by("type", maintain_order=True):
         name = str(resource_type)
         if name not in wanted:
@@ -502,8 +555,21 @@ def _lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     )
     has_parts = (pl.col("component").list.len().fill_null(0) + pl.col("hasMember").list.len().fill_null(0)) > 0
     own = own.filter(~has_parts | _value().is_not_null())
-    shared = [*value_fields, "id", "row", "position", "source_row", "patient_id", "specimen_id", "specimen_type", "collected_at",
-              "issued", "status", "lab", "comment"]  # fmt: skip
+    shared = [
+        *value_fields,
+        "id",
+        "row",
+        "position",
+        "source_row",
+        "patient_id",
+        "specimen_id",
+        "specimen_type",
+        "collected_at",
+        "issued",
+        "status",
+        "lab",
+        "comment",
+    ]
     rows = pl.concat([own.select(shared), components.select(shared)]).sort("row", "position")
     quantity, reference = pl.col("valueQuantity").struct, pl.col("referenceRange").list.get(0, null_on_oob=True).struct
     code = pl.col("code")
@@ -517,7 +583,14 @@ def _lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     flag = pl.col("interpretation").list.get(0, null_on_oob=True).struct.field("coding")
     return _all_columns(
         rows.select(
-            "patient_id", "specimen_id", "specimen_type", "collected_at", "loinc", "status", "lab", "source_row",
+            "patient_id",
+            "specimen_id",
+            "specimen_type",
+            "collected_at",
+            "loinc",
+            "status",
+            "lab",
+            "source_row",
             resulted_at="issued",
             result_id="id",
             analyte_name=_text(code),
@@ -534,7 +607,7 @@ def _lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             comment=pl.concat_str("comment", absent, separator="\n", ignore_nulls=True).replace("", None),
         ),
         "lab",
-    )  # fmt: skip
+    )
 
 
 def _value() -> pl.Expr:
@@ -567,10 +640,13 @@ def _ordered() -> dict[str, pl.Expr]:
     return {
         "start_date": pl.coalesce(bounds.field("start"), pl.col("authoredOn")),
         "end_date": bounds.field("end"),
-        "status": pl.when(pl.col("doNotPerform") == "true").then(pl.lit("not-done"))
-        .when(pl.col("intent").is_in(["proposal", "plan"])).then(pl.lit("planned")).otherwise("status"),
+        "status": pl.when(pl.col("doNotPerform") == "true")
+        .then(pl.lit("not-done"))
+        .when(pl.col("intent").is_in(["proposal", "plan"]))
+        .then(pl.lit("planned"))
+        .otherwise("status"),
         "dose_of": _first_dose("dosageInstruction"),
-    }  # fmt: skip
+    }
 
 
 def _administered() -> dict[str, pl.Expr]:

@@ -32,10 +32,16 @@ from neutro_screen.private import private_folder
 
 #: MSH-18 (table 0211) -> Python's name of the encoding.
 CHARACTER_SETS: Final = {
-    "ASCII": "ascii", "UNICODE UTF-8": "utf-8", "UTF-8": "utf-8", "GB 18030-2000": "gb18030", "BIG-5": "big5",
-    "KS X 1001": "euc_kr", "ISO IR87": "iso2022_jp", "ISO IR159": "iso2022_jp",
+    "ASCII": "ascii",
+    "UNICODE UTF-8": "utf-8",
+    "UTF-8": "utf-8",
+    "GB 18030-2000": "gb18030",
+    "BIG-5": "big5",
+    "KS X 1001": "euc_kr",
+    "ISO IR87": "iso2022_jp",
+    "ISO IR159": "iso2022_jp",
     **{f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 12), *range(13, 17))},
-}  # fmt: skip
+}
 #: SPM-11 (table 0369): material that belongs to no patient: blind sample, calibrator, electronic or other control.
 QC_ROLES: Final = ("B", "C", "E", "F", "O", "Q", "V")
 RESULT_MESSAGES: Final = ("ORU", "OUL")
@@ -45,12 +51,22 @@ PHARMACY_MESSAGES: Final = ("RDE", "RDS", "RAS")
 MERGE_EVENTS: Final = ("A18", "A30", "A34", "A36", "A39", "A40", "A46", "A47")
 #: ORC-1 (table 0119), ORC-5 (0038) and RXA-20 (0322) in the words that the medication rules know.
 ORDER_CONTROLS: Final = {
-    "CA": "cancelled", "OC": "cancelled", "CR": "cancelled", "DC": "discontinued", "OD": "discontinued",
-    "DR": "discontinued", "HD": "held", "OH": "held",
-}  # fmt: skip
+    "CA": "cancelled",
+    "OC": "cancelled",
+    "CR": "cancelled",
+    "DC": "discontinued",
+    "OD": "discontinued",
+    "DR": "discontinued",
+    "HD": "held",
+    "OH": "held",
+}
 ORDER_STATUSES: Final = {
-    "CA": "cancelled", "CM": "completed", "DC": "discontinued", "ER": "entered-in-error", "HD": "held",
-}  # fmt: skip
+    "CA": "cancelled",
+    "CM": "completed",
+    "DC": "discontinued",
+    "ER": "entered-in-error",
+    "HD": "held",
+}
 ADMINISTRATION_STATUSES: Final = {"CP": "completed", "PA": "completed", "RE": "refused", "NA": "not administered"}
 _BLOCK: Final = 16 << 20
 _LONGEST_MESSAGE: Final = 64 << 20
@@ -315,22 +331,26 @@ class _Block:
     def text(self, text: pl.Expr) -> pl.Expr:
         """Unescaped text, blank as null."""
         mark = self.marks.escape
-        return text.str.replace_many(
-            {
-                f"{mark}F{mark}": self.marks.field,
-                f"{mark}S{mark}": self.marks.component,
-                f"{mark}T{mark}": self.marks.subcomponent,
-                f"{mark}R{mark}": self.marks.repetition,
-                f"{mark}E{mark}": mark,
-                f"{mark}.br{mark}": "\n",
-                f"{mark}.sp{mark}": "\n",
-                f"{mark}H{mark}": "",
-                f"{mark}N{mark}": "",
-                f"{mark}X0D{mark}": "\n",
-                f"{mark}X0A{mark}": "\n",
-                f"{mark}XB5{mark}": "\u00b5",
-            }
-        ).str.strip_chars().replace(_BLANKS)  # fmt: skip
+        return (
+            text.str.replace_many(
+                {
+                    f"{mark}F{mark}": self.marks.field,
+                    f"{mark}S{mark}": self.marks.component,
+                    f"{mark}T{mark}": self.marks.subcomponent,
+                    f"{mark}R{mark}": self.marks.repetition,
+                    f"{mark}E{mark}": mark,
+                    f"{mark}.br{mark}": "\n",
+                    f"{mark}.sp{mark}": "\n",
+                    f"{mark}H{mark}": "",
+                    f"{mark}N{mark}": "",
+                    f"{mark}X0D{mark}": "\n",
+                    f"{mark}X0A{mark}": "\n",
+                    f"{mark}XB5{mark}": "\u00b5",
+                }
+            )
+            .str.strip_chars()
+            .replace(_BLANKS)
+        )
 
 
 def hl7_time(text: pl.Expr) -> pl.Expr:
@@ -435,8 +455,16 @@ def _lab_rows(block: _Block, profile: Profile) -> pl.DataFrame:
         .join(orders, on="obr", how="left", maintain_order="left")
         .join(notes, on="source_row", how="left", maintain_order="left")
         .select(
-            "patient_id", "specimen_id", "loinc", "specimen_type", "source_row", "specimen_role", "analyte_name", "value",
-            "unit", "lab",
+            "patient_id",
+            "specimen_id",
+            "loinc",
+            "specimen_type",
+            "source_row",
+            "specimen_role",
+            "analyte_name",
+            "value",
+            "unit",
+            "lab",
             collected_at=pl.coalesce("observed_at", "specimen_at", "order_at"),
             resulted_at=pl.coalesce("analysed_at", "reported_at", "message_at"),
             local_code=kept_local_code(pl.col("local"), profile),
@@ -451,7 +479,7 @@ def _lab_rows(block: _Block, profile: Profile) -> pl.DataFrame:
             status=pl.coalesce("own_status", pl.when(pl.col("order_status") != "A").then("order_status")),
             comment=pl.concat_str("note", "order_note", separator="\n", ignore_nulls=True).replace("", None),
         )
-    )  # fmt: skip
+    )
     found = rows.collect(engine="in-memory")
     is_material = pl.col("specimen_role").is_in(QC_ROLES).fill_null(False)
     block.counts["qc_rows_skipped"] = found.filter(is_material).height
@@ -488,10 +516,15 @@ def _orders(block: _Block) -> pl.LazyFrame:
     draw = (pl.col("own").first().over("msh", "pid", "drawn"), pl.col("own"))
     orders = orders.with_columns(draw=pl.when(pl.col("drawn").is_not_null()).then(pl.coalesce(*draw)).otherwise("own"))
     return orders.join(specimens, on="obr", how="left", maintain_order="left").select(
-        "obr", "specimen_at", "order_at", "reported_at", "order_status", "specimen_role",
+        "obr",
+        "specimen_at",
+        "order_at",
+        "reported_at",
+        "order_status",
+        "specimen_role",
         specimen_id=pl.coalesce("number", "draw"),
         specimen_type=pl.coalesce("specimen_type", "source"),
-    )  # fmt: skip
+    )
 
 
 def _value(block: _Block) -> pl.Expr:
@@ -504,11 +537,14 @@ def _value(block: _Block) -> pl.Expr:
     )
     lines = block.text(whole.str.replace_all(block.marks.repetition, "\n", literal=True))
     return (
-        pl.when(kind.is_in(["ED", "RP"])).then(None)
-        .when(kind == "SN").then(numbers.replace("", None))
-        .when(kind.is_in(["CE", "CWE", "CNE", "CF"])).then(coded)
+        pl.when(kind.is_in(["ED", "RP"]))
+        .then(None)
+        .when(kind == "SN")
+        .then(numbers.replace("", None))
+        .when(kind.is_in(["CE", "CWE", "CNE", "CF"]))
+        .then(coded)
         .otherwise(lines)
-    )  # fmt: skip
+    )
 
 
 def _unit(block: _Block) -> pl.Expr:
@@ -573,27 +609,41 @@ def _medication_rows(block: _Block, profile: Profile) -> pl.DataFrame:
             drug_name=pl.coalesce(*(component(drug, number) for number in (2, 5, 9, 1))),
             atc_code=coded("ATC", "WHOATC", "WHO ATC"),
             rxcui=coded("RXNORM", "RXN", "RXCUI"),
-            start_date=pl.when(pl.col("type") == "RXE").then(ordered_from)
+            start_date=pl.when(pl.col("type") == "RXE")
+            .then(ordered_from)
             .otherwise(pl.coalesce(hl7_time(component(field(3), 1)), ordered_from)),
-            end_date=pl.when(pl.col("type") == "RXE").then(pl.coalesce(
-                "timed_to",
-                hl7_time(component(field(1), 5)),
-                pl.when(pl.col("control") == "discontinued").then("effective"),
-            ))
-            .when(is_given).then(pl.coalesce(hl7_time(component(field(4), 1)), hl7_time(component(field(3), 1)))),
-            dose=pl.when(is_given).then(component(field(6), 1))
-            .when(pl.col("type") == "RXD").then(component(field(4), 1)).otherwise(component(field(3), 1)),
-            dose_unit=pl.when(is_given).then(pl.coalesce(component(field(7), 2), component(field(7), 1)))
-            .when(pl.col("type") == "RXD").then(component(field(5), 1)).otherwise(component(field(5), 1)),
+            end_date=pl.when(pl.col("type") == "RXE")
+            .then(
+                pl.coalesce(
+                    "timed_to",
+                    hl7_time(component(field(1), 5)),
+                    pl.when(pl.col("control") == "discontinued").then("effective"),
+                )
+            )
+            .when(is_given)
+            .then(pl.coalesce(hl7_time(component(field(4), 1)), hl7_time(component(field(3), 1)))),
+            dose=pl.when(is_given)
+            .then(component(field(6), 1))
+            .when(pl.col("type") == "RXD")
+            .then(component(field(4), 1))
+            .otherwise(component(field(3), 1)),
+            dose_unit=pl.when(is_given)
+            .then(pl.coalesce(component(field(7), 2), component(field(7), 1)))
+            .when(pl.col("type") == "RXD")
+            .then(component(field(5), 1))
+            .otherwise(component(field(5), 1)),
             status=pl.coalesce(
                 "control",
-                pl.when(is_given).then(field(20).str.to_uppercase().replace_strict(
-                    ADMINISTRATION_STATUSES, default=None, return_dtype=pl.String)),
+                pl.when(is_given).then(
+                    field(20)
+                    .str.to_uppercase()
+                    .replace_strict(ADMINISTRATION_STATUSES, default=None, return_dtype=pl.String)
+                ),
                 "order_status",
             ),
         ),
         "medication",
-    )  # fmt: skip
+    )
 
 
 def _patient_rows(block: _Block, profile: Profile) -> pl.DataFrame:

@@ -28,13 +28,29 @@ from neutro_screen.ingest.profile import Profile
 TABLES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "measurement": (
         ("person_id", "measurement_concept_id", "measurement_date"),
-        ("measurement_datetime", "operator_concept_id", "value_as_number", "unit_concept_id", "range_low", "range_high",
-         "measurement_source_value", "unit_source_value", "value_source_value"),
+        (
+            "measurement_datetime",
+            "operator_concept_id",
+            "value_as_number",
+            "unit_concept_id",
+            "range_low",
+            "range_high",
+            "measurement_source_value",
+            "unit_source_value",
+            "value_source_value",
+        ),
     ),
     "drug_exposure": (
         ("person_id", "drug_concept_id", "drug_exposure_start_date"),
-        ("drug_exposure_end_date", "verbatim_end_date", "drug_source_value", "route_source_value", "route_concept_id",
-         "dose_unit_source_value", "quantity"),
+        (
+            "drug_exposure_end_date",
+            "verbatim_end_date",
+            "drug_source_value",
+            "route_source_value",
+            "route_concept_id",
+            "dose_unit_source_value",
+            "quantity",
+        ),
     ),
     "person": (
         ("person_id", "year_of_birth"),
@@ -45,10 +61,13 @@ TABLES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
         ("condition_start_date", "condition_source_value", "condition_source_concept_id"),
     ),
     "concept": (("concept_id", "concept_name", "vocabulary_id", "concept_code"), ()),
-}  # fmt: skip
+}
 KINDS_OF_TABLES: Final[dict[str, Kind]] = {
-    "measurement": "lab", "drug_exposure": "medication", "person": "patient", "condition_occurrence": "diagnosis",
-}  # fmt: skip
+    "measurement": "lab",
+    "drug_exposure": "medication",
+    "person": "patient",
+    "condition_occurrence": "diagnosis",
+}
 #: operator_concept_id -> comparator (4172703, equal, says nothing).
 OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
@@ -236,11 +255,13 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         patient_id="person_id",
         collected_at=pl.coalesce("measurement_datetime", "measurement_date"),
         analyte_name=pl.coalesce("test_name", source),
-        code_system=pl.when(local.is_not_null() & pl.col("measurement_concept_id").is_not_null())
-        .then(pl.lit("omop_concept_id")),
+        code_system=pl.when(local.is_not_null() & pl.col("measurement_concept_id").is_not_null()).then(
+            pl.lit("omop_concept_id")
+        ),
         local_code=local,
         value=pl.when(pl.col("value_as_number").is_not_null())
-        .then(pl.concat_str(comparator, "value_as_number")).otherwise(said),
+        .then(pl.concat_str(comparator, "value_as_number"))
+        .otherwise(said),
         unit=pl.coalesce(
             "unit_code",
             pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String),
@@ -248,7 +269,7 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         ),
         reference_low="range_low",
         reference_high="range_high",
-    )  # fmt: skip
+    )
 
 
 def _medication_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:

@@ -55,39 +55,48 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
     early = Markup('document.documentElement.classList.add("js");')
     libraries = [Markup(_asset(name)) for name in _LIBRARIES]  # noqa: S704  (files of this package)
     own = Markup(_asset("report.js"))  # noqa: S704
-    return _environment().get_template("report.html.jinja").render(
-        run=contents.run,
-        title=words.day(contents.run["as_of"]),
-        policy_header=Markup(  # noqa: S704  (hashes of this module)
-            f"default-src 'none'; script-src {_hashes([early, *libraries, own])}; "
-            f"style-src {_hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
-        ),
-        style=style,
-        early=early,
-        libraries=libraries,
-        own=own,
-        headline=headline(contents),
-        panels=panels,
-        total=contents.worklist.height,
-        resolved=contents.resolved.to_dicts(),
-        chart_rows=contents.chart_rows,
-        cannot_assess=contents.cannot_assess.to_dicts(),
-        files=contents.source_file.to_dicts(),
-        quality=quality(contents) | quality_tables(contents),
-        suspects=contents.suspects.to_dicts(),
-        policy_rows=policy_rows(contents.run["policy_sha256"]),
-        rules=[row | {"family": words.RULE_FAMILIES.get(row["rule_id"].split("-")[0], "")} for row in contents.rules.to_dicts()],
-        severe_limit=next(band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"),
-        bands=load_reference().anc_bands.to_dicts(),
-        is_latest=contents.is_latest,
-        warnings=contents.warnings.to_dicts(),
-        overview=packed(overview(contents, panels) | {"courses": courses}),
-        has_history=contents.trend.height > 1,
-        has_baselines=any(panel["baseline"] is not None for panel in panels),
-        throughput=contents.throughput.to_dicts(),
-        review_time=contents.review_time.to_dicts(),
-        days_of_reviews=DAYS_OF_REVIEWS,
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            run=contents.run,
+            title=words.day(contents.run["as_of"]),
+            policy_header=Markup(  # noqa: S704  (hashes of this module)
+                f"default-src 'none'; script-src {_hashes([early, *libraries, own])}; "
+                f"style-src {_hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
+            ),
+            style=style,
+            early=early,
+            libraries=libraries,
+            own=own,
+            headline=headline(contents),
+            panels=panels,
+            total=contents.worklist.height,
+            resolved=contents.resolved.to_dicts(),
+            chart_rows=contents.chart_rows,
+            cannot_assess=contents.cannot_assess.to_dicts(),
+            files=contents.source_file.to_dicts(),
+            quality=quality(contents) | quality_tables(contents),
+            suspects=contents.suspects.to_dicts(),
+            policy_rows=policy_rows(contents.run["policy_sha256"]),
+            rules=[
+                row | {"family": words.RULE_FAMILIES.get(row["rule_id"].split("-")[0], "")}
+                for row in contents.rules.to_dicts()
+            ],
+            severe_limit=next(
+                band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
+            ),
+            bands=load_reference().anc_bands.to_dicts(),
+            is_latest=contents.is_latest,
+            warnings=contents.warnings.to_dicts(),
+            overview=packed(overview(contents, panels) | {"courses": courses}),
+            has_history=contents.trend.height > 1,
+            has_baselines=any(panel["baseline"] is not None for panel in panels),
+            throughput=contents.throughput.to_dicts(),
+            review_time=contents.review_time.to_dicts(),
+            days_of_reviews=DAYS_OF_REVIEWS,
+        )
+    )
 
 
 def headline(contents: RunContents) -> dict[str, Any]:
@@ -103,9 +112,14 @@ def headline(contents: RunContents) -> dict[str, Any]:
     }
     return {
         "tiles": [
-            {"priority": name, "n": by_priority.get(name, 0), "new": changed.get((name, "new"), 0),
-             "escalated": changed.get((name, "escalated"), 0)}
-            for name in PRIORITIES[::-1] if name != "info" or by_priority.get(name)
+            {
+                "priority": name,
+                "n": by_priority.get(name, 0),
+                "new": changed.get((name, "new"), 0),
+                "escalated": changed.get((name, "escalated"), 0),
+            }
+            for name in PRIORITIES[::-1]
+            if name != "info" or by_priority.get(name)
         ],
         "on_list": on_list.height,
         "open": is_open.height,
@@ -121,7 +135,7 @@ def headline(contents: RunContents) -> dict[str, Any]:
         "has_data": bool(contents.chart_rows["lab_result"]),
         "has_new_data": bool(run["rows_accepted"]),
         "previous": previous,
-    }  # fmt: skip
+    }
 
 
 def _not_used(counted: pl.DataFrame) -> dict[str, str]:
@@ -140,9 +154,10 @@ def quality(contents: RunContents) -> dict[str, Any]:
     counted = contents.data_quality
     by_reason = (
         counted.filter(pl.col("disposition") != "accepted")
-        .group_by("disposition", "reason").agg(pl.col("rows").sum())
+        .group_by("disposition", "reason")
+        .agg(pl.col("rows").sum())
         .sort("disposition", "rows", "reason", descending=[False, True, False])
-    )  # fmt: skip
+    )
     by_analyte = counted.filter(pl.col("disposition") != "accepted").sort(
         "rows",
         "disposition",
@@ -162,9 +177,11 @@ def quality(contents: RunContents) -> dict[str, Any]:
         .sort("source_file", "lab", nulls_last=True)
     )
     return {
-        "reasons": by_reason.to_dicts(), "labs": by_lab.to_dicts(), "details": by_analyte.head(100).to_dicts(),
+        "reasons": by_reason.to_dicts(),
+        "labs": by_lab.to_dicts(),
+        "details": by_analyte.head(100).to_dicts(),
         "details_more": max(by_analyte.height - 100, 0),
-    }  # fmt: skip
+    }
 
 
 def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, Any]:
@@ -174,20 +191,34 @@ def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, A
         "bands": [[band["severity"], band["lower"], band["upper"]] for band in load_reference().anc_bands.to_dicts()],
         "methods": [words.METHODS[name] for name in ANC_METHODS],
         "lines": [
-            [name, analytes[name]["label"].removesuffix(", absolute"), analytes[name]["canonical_unit"].replace("10*9/L", "×10⁹/L")]
+            [
+                name,
+                analytes[name]["label"].removesuffix(", absolute"),
+                analytes[name]["canonical_unit"].replace("10*9/L", "×10⁹/L"),
+            ]
             for name in OTHER_LINES
         ],
         "shapes": dict(words.PRIORITY_SHAPES),
         "as_of": minutes(contents.run["as_of"]),
         "history": [
-            [row["run_id"], *(row[name] for name in (*PRIORITIES[::-1], "new", "escalated", "resolved", "cannot_assess"))]
+            [
+                row["run_id"],
+                *(row[name] for name in (*PRIORITIES[::-1], "new", "escalated", "resolved", "cannot_assess")),
+            ]
             for row in contents.trend.tail(MOST_RUNS).to_dicts()
         ],
         "population": [
-            [panel["number"], words.shown(panel["patient_id"]), panel["baseline"], panel["nadir_cells_per_ul"], panel["priority"]]
-            for panel in panels if panel["baseline"] is not None and panel["nadir_cells_per_ul"] is not None
+            [
+                panel["number"],
+                words.shown(panel["patient_id"]),
+                panel["baseline"],
+                panel["nadir_cells_per_ul"],
+                panel["priority"],
+            ]
+            for panel in panels
+            if panel["baseline"] is not None and panel["nadir_cells_per_ul"] is not None
         ],
-    }  # fmt: skip
+    }
 
 
 def policy_rows(sha256: str) -> list[dict[str, Any]] | None:
@@ -197,9 +228,10 @@ def policy_rows(sha256: str) -> list[dict[str, Any]] | None:
     told = tomllib.loads((FOLDER / "policy.toml").read_text("utf-8"))
     return [
         {"name": f"{section}.{name}", **entry}
-        for section, entries in told.items() if isinstance(entries, dict)
+        for section, entries in told.items()
+        if isinstance(entries, dict)
         for name, entry in entries.items()
-    ]  # fmt: skip
+    ]
 
 
 def packed(value: Any) -> Markup:
@@ -244,6 +276,11 @@ def _environment() -> Environment:
     environment.globals["next_steps"] = words.NEXT_STEPS
     environment.filters |= {
         "near": words.near,
-        "day": words.day, "minute": words.minute, "count": words.count, "spoken": words.spoken, "signed": words.signed, "hours": words.hours,
-    }  # fmt: skip
+        "day": words.day,
+        "minute": words.minute,
+        "count": words.count,
+        "spoken": words.spoken,
+        "signed": words.signed,
+        "hours": words.hours,
+    }
     return environment

@@ -39,10 +39,23 @@ def patient_panels(contents: RunContents) -> list[Row]:
     """One dictionary per patient of ``contents.panels``, in that order, with ``payload`` for the script."""
     rows = {row["patient_id"]: row for row in contents.worklist.iter_rows(named=True)}
     by_patient = {
-        table: _by_patient(getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode())))
-        for table in ("anc", "flag", "lines", "feeding", "episode", "drug_suspect", "evidence", "workup_step",
-                      "medication", "patient", "temperature")
-    }  # fmt: skip
+        table: _by_patient(
+            getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode()))
+        )
+        for table in (
+            "anc",
+            "flag",
+            "lines",
+            "feeding",
+            "episode",
+            "drug_suspect",
+            "evidence",
+            "workup_step",
+            "medication",
+            "patient",
+            "temperature",
+        )
+    }
     labels = dict(load_cause_reference().workup.select("step", "label").iter_rows())
     return [
         _panel(number, rows[patient_id], {table: found[patient_id] for table, found in by_patient.items()}, labels)
@@ -65,8 +78,9 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
     lines = [one for one in of["evidence"] if one["episode_id"] == episode_id]
     steps = [
         step | {"label": labels.get(step["step"], step["step"])}
-        for step in of["workup_step"] if step["episode_id"] == episode_id
-    ]  # fmt: skip
+        for step in of["workup_step"]
+        if step["episode_id"] == episode_id
+    ]
     steps.sort(
         key=lambda step: (step["step"] not in labels, list(labels).index(step["step"]) if step["step"] in labels else 0)
     )
@@ -99,9 +113,12 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "suspects_more": len(suspects[MOST_LINES:]),
         "evidence": [one for one in lines if not one["source"].startswith(_LITERATURE)][:MOST_LINES],
         "literature": [
-            {"statement": one["finding"].removeprefix("literature, not this patient's risk: "),
-             "source": one["source"].removeprefix(_LITERATURE)}
-            for one in lines if one["source"].startswith(_LITERATURE)
+            {
+                "statement": one["finding"].removeprefix("literature, not this patient's risk: "),
+                "source": one["source"].removeprefix(_LITERATURE),
+            }
+            for one in lines
+            if one["source"].startswith(_LITERATURE)
         ],
         "steps": steps,
         "flags": _flags_by_rule(flags),
@@ -110,7 +127,7 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "payload": _payload(row, anc, flags, suspects, of, episode),
         "sources": _source_rows(row, anc, flags, episode, of["feeding"]),
         "arithmetic": _arithmetic(anc[-1]) if anc else [],
-    }  # fmt: skip
+    }
 
 
 def _person(rows: Iterable[Row]) -> Row:
@@ -139,11 +156,19 @@ def _payload(
     """What the script draws. Times are minutes since 1970, UTC."""
     kept = anc[-MOST_POINTS:]
     points = [
-        [minutes(one["collected_at"]), _short(one["anc_cells_per_ul"]), one["anc_comparator"] or "",
-         ANC_METHODS.index(one["anc_method"]), _severity(one),
-         one["ctcae_v5_grade"], one["ctcae_v6_grade"], one["daids_grade"], shown(one["notes"]) or ""]
+        [
+            minutes(one["collected_at"]),
+            _short(one["anc_cells_per_ul"]),
+            one["anc_comparator"] or "",
+            ANC_METHODS.index(one["anc_method"]),
+            _severity(one),
+            one["ctcae_v5_grade"],
+            one["ctcae_v6_grade"],
+            one["daids_grade"],
+            shown(one["notes"]) or "",
+        ]
         for one in kept
-    ]  # fmt: skip
+    ]
     lanes, more = _lanes(suspects, of["medication"])
     return {
         "points": points,
@@ -152,11 +177,13 @@ def _payload(
         "baseline": _short(_latest(anc, "baseline_cells_per_ul")),
         "falls": [fall for one in flags if one["rule_id"].startswith(_FALLS) if (fall := _fall(one))][-MOST_FALLS:],
         "marks": _marks(flags),
-        "projection": [anc[-1][name] for name in _PROJECTION] if anc and anc[-1]["days_to_severe"] is not None else None,
+        "projection": [anc[-1][name] for name in _PROJECTION]
+        if anc and anc[-1]["days_to_severe"] is not None
+        else None,
         "lanes": lanes,
         "more_lanes": more,
         "lines": {name: flat for name in OTHER_LINES if (flat := _line(of["lines"], name))},
-    }  # fmt: skip
+    }
 
 
 def _severity(count: Row) -> str:
@@ -190,10 +217,11 @@ def _fall(flag: Row) -> Row | None:
         return None
     first, last = results[0], results[-1]
     return {
-        "rule": flag["rule_id"], "reason": shown(flag["reason"]),
+        "rule": flag["rule_id"],
+        "reason": shown(flag["reason"]),
         "t": [minutes(datetime.fromisoformat(one["collected_at"])) for one in (first, last)],
         "v": [_short(one["anc_cells_per_ul"]) for one in (first, last)],
-    }  # fmt: skip
+    }
 
 
 def _evidence(flag: Row) -> list[Row]:
@@ -208,7 +236,7 @@ def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]]
     """
     spans: dict[tuple[str, str], list[int | None]] = {
         (shown(one["ingredient"]), one["category"]): [] for one in suspects
-    }  # fmt: skip
+    }
     for line in medications:
         name = shown(line["drug_name"] or line["atc_code"] or line["rxcui"] or "not named")
         written = set(re.findall(r"\w+", name.casefold()))
@@ -252,11 +280,20 @@ def _source_rows(
     }
     labels = {one["analyte"]: one["label"] for one in load_reference().analytes.iter_rows(named=True)}
     return [
-        [minutes(one["collected_at"]), shown(one["specimen_id"]), labels.get(one["analyte"], one["analyte"]),
-         shown(one["value_text"]), shown(one["unit_text"]), _measured(one), one["status"], shown(one["source_file"]),
-         one["source_row"]]
-        for one in results[::-1] if one["specimen_id"] in specimens
-    ][:MOST_SOURCE_ROWS]  # fmt: skip
+        [
+            minutes(one["collected_at"]),
+            shown(one["specimen_id"]),
+            labels.get(one["analyte"], one["analyte"]),
+            shown(one["value_text"]),
+            shown(one["unit_text"]),
+            _measured(one),
+            one["status"],
+            shown(one["source_file"]),
+            one["source_row"],
+        ]
+        for one in results[::-1]
+        if one["specimen_id"] in specimens
+    ][:MOST_SOURCE_ROWS]
 
 
 def _measured(result: Row) -> str:
@@ -268,10 +305,12 @@ def _measured(result: Row) -> str:
 def _arithmetic(last: Row) -> list[str]:
     """Every route by which the latest count could be had, in words (ANC-3)."""
     routes = (
-        ("reported", last["anc_reported"]), ("segmented + bands", last["anc_segs_and_bands"]),
-        ("white cells × percent", last["anc_from_percent"]), ("manual differential", last["anc_manual"]),
+        ("reported", last["anc_reported"]),
+        ("segmented + bands", last["anc_segs_and_bands"]),
+        ("white cells × percent", last["anc_from_percent"]),
+        ("manual differential", last["anc_manual"]),
         ("white cells", last["wbc_cells_per_ul"]),
-    )  # fmt: skip
+    )
     return [f"{name} {count(value)}" for name, value in routes if value is not None]
 
 

@@ -82,9 +82,12 @@ def _by_analyte(measures: pl.DataFrame) -> pl.DataFrame:
         return pick(pl.col("n").filter(pl.col("measure") == name)).alias(name)
 
     counted = whole.group_by(source).agg(
-        of("rows"), of("accepted"), of("rejected"), of("no_result"),
+        of("rows"),
+        of("accepted"),
+        of("rejected"),
+        of("no_result"),
         median=pl.col("value").filter(pl.col("measure") == "median").first(),
-    )  # fmt: skip
+    )
     listed = pl.format("{} {}", pl.col("detail").fill_null("no unit"), pl.col("n"))
     units = (
         measures.filter(pl.col("measure") == "unit")

@@ -27,8 +27,12 @@ def sparkline(anc: list[dict[str, Any]]) -> dict[str, Any] | None:
     )
     return {
         "path": "M" + "L".join(f"{x:g},{y:g}" for x, y in points),
-        "x": points[-1][0], "y": points[-1][1], "limit": _y(limit), "width": WIDTH, "height": HEIGHT,
-    }  # fmt: skip
+        "x": points[-1][0],
+        "y": points[-1][1],
+        "limit": _y(limit),
+        "width": WIDTH,
+        "height": HEIGHT,
+    }
 
 
 def _y(cells_per_ul: float) -> float:

@@ -21,9 +21,20 @@ from neutro_screen.rules.causes.drug_text import (
 
 KEYS: Final = ("drug_name", "atc_code", "rxcui", "route")
 RESOLVED_COLUMNS: Final = (
-    *KEYS, "ingredient", "drug_class", "matched_by", "matched_text", "match_score", "administered_by", "is_systemic",
-    "is_cause", "is_confounder", "effect", "exposure", "conflict",
-)  # fmt: skip
+    *KEYS,
+    "ingredient",
+    "drug_class",
+    "matched_by",
+    "matched_text",
+    "match_score",
+    "administered_by",
+    "is_systemic",
+    "is_cause",
+    "is_confounder",
+    "effect",
+    "exposure",
+    "conflict",
+)
 
 
 def resolve_drug_names(distinct: pl.DataFrame, tables: DrugTables) -> pl.DataFrame:

@@ -23,9 +23,23 @@ _SHORT_NAME_LETTERS = 6
 _PARALLEL_WORDS = 4000
 # One drug is spelt alike across languages once these are made equal: cyclophosphamide, ciclofosfamida.
 _SPELLINGS: Final = (
-    ("ph", "f"), ("th", "t"), ("ae", "e"), ("oe", "e"), ("y", "i"), ("k", "c"), ("cc", "c"), ("ff", "f"), ("ll", "l"),
-    ("mm", "m"), ("nn", "n"), ("pp", "p"), ("rr", "r"), ("ss", "s"), ("tt", "t"), (r"(?:um|[aeo])$", ""),
-)  # fmt: skip
+    ("ph", "f"),
+    ("th", "t"),
+    ("ae", "e"),
+    ("oe", "e"),
+    ("y", "i"),
+    ("k", "c"),
+    ("cc", "c"),
+    ("ff", "f"),
+    ("ll", "l"),
+    ("mm", "m"),
+    ("nn", "n"),
+    ("pp", "p"),
+    ("rr", "r"),
+    ("ss", "s"),
+    ("tt", "t"),
+    (r"(?:um|[aeo])$", ""),
+)
 
 
 class Reading(NamedTuple):

@@ -123,27 +123,40 @@ def marker_findings(episodes: pl.LazyFrame, labs: pl.LazyFrame, reference: Cause
         marker_results(labs, reference)
         .filter(pl.col("is_found").fill_null(False) & pl.col("category").is_not_null())
         .select(
-            "patient_id", "analyte", "label", "rule_id", "category", "strength", "days_before", "days_after", "until",
+            "patient_id",
+            "analyte",
+            "label",
+            "rule_id",
+            "category",
+            "strength",
+            "days_before",
+            "days_after",
+            "until",
             at="collected_at",
             shown=pl.concat_str(
-                pl.coalesce("value_text", pl.col("value").cast(pl.String)), pl.coalesce("unit_text", "unit"),
-                separator=" ", ignore_nulls=True,
+                pl.coalesce("value_text", pl.col("value").cast(pl.String)),
+                pl.coalesce("unit_text", "unit"),
+                separator=" ",
+                ignore_nulls=True,
             ),
         )
         .join(sources, left_on="analyte", right_on="marker", how="left")
-    )  # fmt: skip
+    )
     return (
         found.join(episodes.select(_SPAN), on="patient_id")
         .filter(_is_within_window())
         .sort((pl.col("at") - pl.col("started_at")).abs(), "at", "shown")
         .unique(["episode_id", "analyte"], keep="first", maintain_order=True)
         .select(
-            "episode_id", "patient_id", "category", "rule_id",
+            "episode_id",
+            "patient_id",
+            "category",
+            "rule_id",
             finding=pl.format("{} {} on {}", "label", "shown", pl.col("at").dt.strftime(_DAY)),
             strength="strength",
             source=pl.format("laboratory; {}", "source_of_row"),
         )
-    )  # fmt: skip
+    )
 
 
 def _limits(markers: pl.DataFrame) -> pl.LazyFrame:
@@ -186,20 +199,28 @@ def diagnosis_findings(episodes: pl.LazyFrame, diagnoses: pl.LazyFrame, referenc
         .filter(undated | _is_within_window())
         .sort(
             pl.col("strength").replace_strict({"strong": 0, "moderate": 1, "weak": 2, "context": 3}),
-            (pl.col("at") - pl.col("started_at")).abs(), "at", "code", nulls_last=True,
+            (pl.col("at") - pl.col("started_at")).abs(),
+            "at",
+            "code",
+            nulls_last=True,
         )
         .unique(["episode_id", "rule_id", "finding"], keep="first", maintain_order=True)
         .select(
-            "episode_id", "patient_id", "category", "rule_id",
+            "episode_id",
+            "patient_id",
+            "category",
+            "rule_id",
             finding=pl.format(
-                "coded {} ({} {}), {}", "finding",
+                "coded {} ({} {}), {}",
+                "finding",
                 pl.col("system").replace({"icd10": "ICD-10", "icd9": "ICD-9", "snomed": "SNOMED", "other": "code"}),
-                "code", pl.coalesce(pl.col("date").dt.strftime(_DAY), pl.lit("date unknown")),
+                "code",
+                pl.coalesce(pl.col("date").dt.strftime(_DAY), pl.lit("date unknown")),
             ),
             strength=pl.when(undated).then(pl.lit("weak")).otherwise("strength"),
             source=pl.format("diagnosis code; {}", "source_of_row"),
         )
-    )  # fmt: skip
+    )
 
 
 def coded_diagnoses(diagnoses: pl.LazyFrame, codes: pl.LazyFrame) -> pl.LazyFrame:
@@ -328,39 +349,104 @@ def _pattern_findings(
         & ~pl.col("has_blasts")
     )
     found: list[tuple[str, str, str, pl.Expr, pl.Expr]] = [
-        ("MAL-1", "haematologic malignancy", "strong", pl.col("has_blasts"),
-         pl.format("blasts {} {} on {}", pl.col("blast_value"),
-                   pl.when(pl.col("blast_analyte").str.ends_with("_pct")).then(pl.lit("%")).otherwise(pl.lit("G/L")),
-                   pl.col("blast_at").dt.strftime(_DAY))),
-        ("MAL-1", "haematologic malignancy", "moderate", pl.col("n_low_lines") > 1, pl.format("pancytopenia: {}", lines)),
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "strong",
+            pl.col("has_blasts"),
+            pl.format(
+                "blasts {} {} on {}",
+                pl.col("blast_value"),
+                pl.when(pl.col("blast_analyte").str.ends_with("_pct")).then(pl.lit("%")).otherwise(pl.lit("G/L")),
+                pl.col("blast_at").dt.strftime(_DAY),
+            ),
+        ),
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "moderate",
+            pl.col("n_low_lines") > 1,
+            pl.format("pancytopenia: {}", lines),
+        ),
         ("MAL-1", "haematologic malignancy", "weak", pl.col("n_low_lines") == 1, pl.format("bicytopenia: {}", lines)),
-        ("MAL-1", "haematologic malignancy", "moderate", is_macrocytic & is_slow,
-         pl.format("macrocytosis (MCV {} fL) with slow decline", pl.col("highest_mcv").round(0).cast(pl.Int64))),
-        ("MAL-1", "haematologic malignancy", "moderate",
-         pl.col("highest_wbc") > rule.white_cells_above_giga_per_l,
-         pl.format("white cells {} G/L with a low neutrophil count", pl.col("highest_wbc").round(1))),
-        ("MAL-1", "haematologic malignancy", "weak", pl.col("immature_pct") > rule.immature_above_pct,
-         pl.format("circulating immature cells {} %", pl.col("immature_pct").round(1))),
-        ("MAL-1", "haematologic malignancy", "weak",
-         (days_below >= rule.persistent_below_d)
-         & (pl.col("nadir_cells_per_ul") < rule.persistent_below_cells_per_ul),
-         pl.format("ANC below {} cells/uL for {} days", pl.lit(round(rule.persistent_below_cells_per_ul)),
-                   days_below.round(0).cast(pl.Int64))),
-        ("BMP-1", "marrow production", "moderate",
-         is_severe & (age_d <= rule.congenital_age_d) & pl.col("last_normal_at").is_null(),
-         pl.format("severe from infancy: first low count at {} days of age, none normal before", age_d)),
-        ("BMP-1", "marrow production", "moderate", is_aplastic,
-         pl.format("aplastic pattern: {}, lowest ANC {} cells/uL, no blasts", lines,
-                   pl.col("nadir_cells_per_ul").round(0).cast(pl.Int64))),
-        ("PER-1", "peripheral destruction", "weak", is_stable,
-         pl.format("mild stable pattern: ANC not below {} cells/uL in {} days, platelets {} G/L",
-                   pl.col("nadir_cells_per_ul").round(0).cast(pl.Int64), low_d,
-                   pl.col("lowest_plt").round(0).cast(pl.Int64))),
-        ("CYC-1", "cyclic", "strong", pl.col("is_cyclic"),
-         pl.format("cyclic pattern with a period of {} days", pl.col("cycle_days").round(1))),
-        ("CTX-1", "benign context", "moderate", pl.col("is_isolated_low"),
-         pl.lit("one low value between normal ones within a week: possible artefact")),
-    ]  # fmt: skip
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "moderate",
+            is_macrocytic & is_slow,
+            pl.format("macrocytosis (MCV {} fL) with slow decline", pl.col("highest_mcv").round(0).cast(pl.Int64)),
+        ),
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "moderate",
+            pl.col("highest_wbc") > rule.white_cells_above_giga_per_l,
+            pl.format("white cells {} G/L with a low neutrophil count", pl.col("highest_wbc").round(1)),
+        ),
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "weak",
+            pl.col("immature_pct") > rule.immature_above_pct,
+            pl.format("circulating immature cells {} %", pl.col("immature_pct").round(1)),
+        ),
+        (
+            "MAL-1",
+            "haematologic malignancy",
+            "weak",
+            (days_below >= rule.persistent_below_d)
+            & (pl.col("nadir_cells_per_ul") < rule.persistent_below_cells_per_ul),
+            pl.format(
+                "ANC below {} cells/uL for {} days",
+                pl.lit(round(rule.persistent_below_cells_per_ul)),
+                days_below.round(0).cast(pl.Int64),
+            ),
+        ),
+        (
+            "BMP-1",
+            "marrow production",
+            "moderate",
+            is_severe & (age_d <= rule.congenital_age_d) & pl.col("last_normal_at").is_null(),
+            pl.format("severe from infancy: first low count at {} days of age, none normal before", age_d),
+        ),
+        (
+            "BMP-1",
+            "marrow production",
+            "moderate",
+            is_aplastic,
+            pl.format(
+                "aplastic pattern: {}, lowest ANC {} cells/uL, no blasts",
+                lines,
+                pl.col("nadir_cells_per_ul").round(0).cast(pl.Int64),
+            ),
+        ),
+        (
+            "PER-1",
+            "peripheral destruction",
+            "weak",
+            is_stable,
+            pl.format(
+                "mild stable pattern: ANC not below {} cells/uL in {} days, platelets {} G/L",
+                pl.col("nadir_cells_per_ul").round(0).cast(pl.Int64),
+                low_d,
+                pl.col("lowest_plt").round(0).cast(pl.Int64),
+            ),
+        ),
+        (
+            "CYC-1",
+            "cyclic",
+            "strong",
+            pl.col("is_cyclic"),
+            pl.format("cyclic pattern with a period of {} days", pl.col("cycle_days").round(1)),
+        ),
+        (
+            "CTX-1",
+            "benign context",
+            "moderate",
+            pl.col("is_isolated_low"),
+            pl.lit("one low value between normal ones within a week: possible artefact"),
+        ),
+    ]
     return pl.concat(
         _lines(cases.filter(condition.fill_null(False)), rule_id, category, strength, finding, "blood count; RULES.md")
         for rule_id, category, strength, condition, finding in found
@@ -386,9 +472,12 @@ def _context_findings(episodes: pl.LazyFrame, anc: pl.LazyFrame, patients: pl.La
     recorded = patients.filter(pl.col("duffy_null").fill_null(False)).select("patient_id").unique()
     duffy = _lines(
         episodes.join(recorded, on="patient_id", how="semi"),
-        "CTX-1", "benign context", "moderate", pl.lit("recorded Duffy-null: a lower count is usual"),
+        "CTX-1",
+        "benign context",
+        "moderate",
+        pl.lit("recorded Duffy-null: a lower count is usual"),
         "patient record; RULES.md",
-    )  # fmt: skip
+    )
     within = (
         anc.filter(pl.col("severity_in_context") == "within_personal_range")
         .select("patient_id", "collected_at")
@@ -398,9 +487,13 @@ def _context_findings(episodes: pl.LazyFrame, anc: pl.LazyFrame, patients: pl.La
         .agg(n=pl.len())
     )
     personal = _lines(
-        within, "CTX-1", "benign context", "moderate",
-        pl.format("{} of the low counts within the personal range", pl.col("n")), "blood count; RULES.md",
-    )  # fmt: skip
+        within,
+        "CTX-1",
+        "benign context",
+        "moderate",
+        pl.format("{} of the low counts within the personal range", pl.col("n")),
+        "blood count; RULES.md",
+    )
     return pl.concat([duffy, personal])
 
 
@@ -416,11 +509,17 @@ def _travel_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, rules: CauseR
         .unique("episode_id", keep="first", maintain_order=True)
     )
     return _lines(
-        travelled, "INF-1", "infection", "context",
-        pl.format("travel ({}) recorded on {}", pl.col("detail").fill_null("region not recorded"),
-                  pl.col("occurred_at").dt.strftime(_DAY)),
+        travelled,
+        "INF-1",
+        "infection",
+        "context",
+        pl.format(
+            "travel ({}) recorded on {}",
+            pl.col("detail").fill_null("region not recorded"),
+            pl.col("occurred_at").dt.strftime(_DAY),
+        ),
         "event; RULES.md",
-    )  # fmt: skip
+    )
 
 
 # ---- fever ----------------------------------------------------------------------------------------------------------
@@ -471,17 +570,23 @@ def febrile_neutropenia(
         at_risk.select("patient_id", "specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator")
         .join(fevers, on="patient_id")
         .filter(pl.col("at").is_between(pl.col("collected_at") - window, pl.col("collected_at") + window))
-        .sort("patient_id", "collected_at", "specimen_id", "celsius", "at", descending=[False, False, False, True, False])
+        .sort(
+            "patient_id", "collected_at", "specimen_id", "celsius", "at", descending=[False, False, False, True, False]
+        )
         .unique(["patient_id", "specimen_id"], keep="first", maintain_order=True)
         .select(
-            "patient_id", "specimen_id",
+            "patient_id",
+            "specimen_id",
             episode_id=pl.lit(None, pl.String),
             rule_id=pl.lit("FEV-1"),
             raised_at="collected_at",
             reason=pl.format(
-                "fever of {} degrees Celsius within {} h of an ANC of {} cells/uL", pl.col("celsius").round(1),
+                "fever of {} degrees Celsius within {} h of an ANC of {} cells/uL",
+                pl.col("celsius").round(1),
                 pl.lit(round(rule.window_h)),
-                pl.concat_str(pl.col("anc_comparator").fill_null(""), pl.col("anc_cells_per_ul").round(0).cast(pl.Int64)),
+                pl.concat_str(
+                    pl.col("anc_comparator").fill_null(""), pl.col("anc_cells_per_ul").round(0).cast(pl.Int64)
+                ),
             ),
             evidence=pl.struct(
                 specimen_id="specimen_id",
@@ -492,7 +597,7 @@ def febrile_neutropenia(
             ).struct.json_encode(),
         )
         .select(list(Flag.to_schema().columns))
-    )  # fmt: skip
+    )
 
 
 def _fevers(readings: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
@@ -546,21 +651,31 @@ def _fever_findings(
     return pl.concat(
         [
             _lines(
-                febrile, "FEV-1", "fever", "strong",
+                febrile,
+                "FEV-1",
+                "fever",
+                "strong",
                 pl.format("febrile neutropenia: {} ({})", "reason", pl.col("raised_at").dt.strftime(_DAY)),
                 "temperature; RULES.md",
             ),
             _lines(
-                highest, "FEV-1", "fever", "context",
+                highest,
+                "FEV-1",
+                "fever",
+                "context",
                 pl.format("highest temperature near a severe count {} degrees Celsius", pl.col("celsius").round(1)),
                 "temperature; RULES.md",
             ),
             _lines(
-                without, "FEV-1", "fever", "context",
-                pl.lit("fever unknown: no temperature near the severe counts in this extract"), "RULES.md",
+                without,
+                "FEV-1",
+                "fever",
+                "context",
+                pl.lit("fever unknown: no temperature near the severe counts in this extract"),
+                "RULES.md",
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 # ---- masking and literature -----------------------------------------------------------------------------------------
@@ -604,20 +719,29 @@ def _masking_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, exposures: p
     return pl.concat(
         [
             _lines(
-                given, "MASK-1", "masking", "context",
+                given,
+                "MASK-1",
+                "masking",
+                "context",
                 pl.format(
-                    "{} given from {} {}: {}", "ingredient", pl.col("first").dt.strftime(_DAY),
-                    pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(_DAY)), pl.lit("on")), says,
+                    "{} given from {} {}: {}",
+                    "ingredient",
+                    pl.col("first").dt.strftime(_DAY),
+                    pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(_DAY)), pl.lit("on")),
+                    says,
                 ),
                 "medication list; RULES.md",
             ),
             _lines(
-                told, "MASK-1", "masking", "context",
+                told,
+                "MASK-1",
+                "masking",
+                "context",
                 pl.format("growth factor given on {}: raises the count", pl.col("first").dt.strftime(_DAY)),
                 "event; RULES.md",
             ),
         ]
-    )  # fmt: skip
+    )
 
 
 def _literature_lines(episodes: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
@@ -628,9 +752,12 @@ def _literature_lines(episodes: pl.LazyFrame, reference: CauseReference) -> pl.L
         .join(reference.literature.lazy(), how="cross")
         .filter((nadir >= pl.col("from_cells_per_ul")) & (nadir < pl.col("below_cells_per_ul")))
         .select(
-            "episode_id", "patient_id", "category", "rule_id",
+            "episode_id",
+            "patient_id",
+            "category",
+            "rule_id",
             finding=pl.format("literature, not this patient's risk: {}", "statement"),
             strength=pl.lit("context"),
             source=pl.format("literature: {}", "source"),
         )
-    )  # fmt: skip
+    )

@@ -29,13 +29,21 @@ def drug_profiles(tables: DrugTables, policy: Policy, rules: CauseRules) -> pl.D
     effect, mask_d (days after the last dose in which it still raises the ANC).
     """
     causes = tables.causes.select(
-        "ingredient", "drug_class", "mechanism", "evidence",
-        is_class=pl.lit(False), is_cause=pl.lit(True),
-        onset_from_d="typical_onset_days_min", onset_to_d="typical_onset_days_max",
-        nadir_from_d="nadir_days_min", nadir_to_d="nadir_days_max",
-        recovery_d="recovery_days_typical", lag_d="max_lag_after_last_dose_days",
-        anchor="window_anchor", is_expected="expected_effect",
-    )  # fmt: skip
+        "ingredient",
+        "drug_class",
+        "mechanism",
+        "evidence",
+        is_class=pl.lit(False),
+        is_cause=pl.lit(True),
+        onset_from_d="typical_onset_days_min",
+        onset_to_d="typical_onset_days_max",
+        nadir_from_d="nadir_days_min",
+        nadir_to_d="nadir_days_max",
+        recovery_d="recovery_days_typical",
+        lag_d="max_lag_after_last_dose_days",
+        anchor="window_anchor",
+        is_expected="expected_effect",
+    )
     masks = tables.confounders.select(
         "ingredient", "effect", is_confounder=pl.lit(True), mask_d="confounding_window_days"
     )
@@ -47,16 +55,23 @@ def drug_profiles(tables: DrugTables, policy: Policy, rules: CauseRules) -> pl.D
         .sort("atc_prefix")
         .unique("drug_class_name", keep="first", maintain_order=True)
         .select(
-            "mechanism", "evidence",
-            ingredient="drug_class_name", drug_class="default_class",
-            is_class=pl.lit(True), is_cause=~protects, is_confounder=protects,
-            onset_from_d=pl.lit(from_d, pl.Int64), onset_to_d=pl.lit(to_d, pl.Int64),
-            recovery_d="recovery_days", lag_d=pl.lit(exposure.class_lag_d, pl.Int64),
-            anchor=pl.lit("first_exposure"), is_expected="expected_effect",
+            "mechanism",
+            "evidence",
+            ingredient="drug_class_name",
+            drug_class="default_class",
+            is_class=pl.lit(True),
+            is_cause=~protects,
+            is_confounder=protects,
+            onset_from_d=pl.lit(from_d, pl.Int64),
+            onset_to_d=pl.lit(to_d, pl.Int64),
+            recovery_d="recovery_days",
+            lag_d=pl.lit(exposure.class_lag_d, pl.Int64),
+            anchor=pl.lit("first_exposure"),
+            is_expected="expected_effect",
             effect=pl.when(protects).then(pl.lit("raises_anc")),
             mask_d=pl.when(protects).then(pl.lit(exposure.class_mask_d, pl.Int64)),
         )
-    )  # fmt: skip
+    )
     named = causes.join(masks, on="ingredient", how="full", coalesce=True)
     return (
         pl.concat([named, classes.join(named, on="ingredient", how="anti")], how="diagonal_relaxed")

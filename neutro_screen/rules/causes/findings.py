@@ -179,10 +179,8 @@ def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFr
     )
     of_counts = causes.patterns.lazy().select("episode_id", "has_blasts", has_cytopenia=pl.col("n_low_lines") > 0)
     of_flags = flags.group_by("episode_id").agg(
-        is_febrile=(pl.col("rule_id") == "FEV-1").any(),
-        has_pitfall=pl.col("rule_id").str.starts_with("PIT-").any(),
+        is_febrile=(pl.col("rule_id") == "FEV-1").any(), has_pitfall=pl.col("rule_id").str.starts_with("PIT-").any()
     )
-    return (
-        of_counts.join(of_drugs, on="episode_id", how="full", coalesce=True)
-        .join(of_flags.filter(pl.col("episode_id").is_not_null()), on="episode_id", how="full", coalesce=True)
-    )  # fmt: skip
+    return of_counts.join(of_drugs, on="episode_id", how="full", coalesce=True).join(
+        of_flags.filter(pl.col("episode_id").is_not_null()), on="episode_id", how="full", coalesce=True
+    )

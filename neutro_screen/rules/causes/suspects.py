@@ -33,9 +33,19 @@ _PAIR: Final = ("episode_id", "ingredient")
 _DRUG: Final = ("patient_id", "ingredient")
 _DAY: Final = "%Y-%m-%d"
 _COMPONENTS: Final = (
-    "evidence", "onset", "exposure", "baseline", "dechallenge", "rechallenge", "interaction", "mechanism",
-    "alternatives", "expected_drug", "stronger_drug", "known_risk",
-)  # fmt: skip
+    "evidence",
+    "onset",
+    "exposure",
+    "baseline",
+    "dechallenge",
+    "rechallenge",
+    "interaction",
+    "mechanism",
+    "alternatives",
+    "expected_drug",
+    "stronger_drug",
+    "known_risk",
+)
 _ONSETS: Final = ("inside", "overlaps", "unknown", "outside")
 
 
@@ -92,14 +102,17 @@ def drug_suspects(
 def _courses_and_episodes(episodes: pl.LazyFrame, exposures: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """Every course of a possible cause beside every episode of its patient, with the days that matter."""
     spans = episodes.select(
-        "patient_id", "episode_id", "nadir_cells_per_ul", "n_results",
+        "patient_id",
+        "episode_id",
+        "nadir_cells_per_ul",
+        "n_results",
         onset_day=pl.col("started_at").dt.date(),
         normal_day=pl.col("last_normal_at").dt.date(),
         end_day=pl.col("ended_at").dt.date(),
         last_low_day=pl.col("last_low_at").dt.date(),
         nadir_day=pl.col("nadir_at").dt.date(),
         closes=pl.coalesce("ended_at", pl.lit(as_of)).dt.date(),
-    )  # fmt: skip
+    )
     stopped_d = (pl.col("onset_day") - pl.col("last_exposure")).dt.total_days()
     return (
         exposures.filter(pl.col("is_cause") & (pl.col("first_exposure") <= pl.lit(as_of.date())))
@@ -329,15 +342,19 @@ def _with_points(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
         points_exposure=pl.lit(points.exposed, pl.Int64),
         points_baseline=_worth("baseline", points, "normal", "low", prefix="baseline_"),
         points_dechallenge=_worth("dechallenge", points, *dechallenge),
-        points_rechallenge=pl.when("has_recurred").then(points.recurred).when("was_tolerated")
-        .then(points.tolerated_again).otherwise(0).cast(pl.Int64),
+        points_rechallenge=pl.when("has_recurred")
+        .then(points.recurred)
+        .when("was_tolerated")
+        .then(points.tolerated_again)
+        .otherwise(0)
+        .cast(pl.Int64),
         points_interaction=pl.col("partner").is_not_null().cast(pl.Int64) * points.interaction,
         points_mechanism=fits.fill_null(False).cast(pl.Int64) * points.mechanism_fits,
         points_alternatives=pl.col("alternative_points").fill_null(0),
         points_expected_drug=(~pl.col("is_expected") & pl.col("expected_drugs").is_not_null()).cast(pl.Int64)
         * points.expected_drug,
         points_known_risk=known_risk,
-    )  # fmt: skip
+    )
     before = pl.sum_horizontal(f"points_{name}" for name in _COMPONENTS if name != "stronger_drug")
     is_weaker = before < before.max().over("episode_id")
     return own.with_columns(points_stronger_drug=is_weaker.cast(pl.Int64) * points.stronger_drug).with_columns(
@@ -377,13 +394,16 @@ def _with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
 def _with_rank(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """Rank within the episode, expected drugs apart; a class never goes before a named drug."""
     lane = ("episode_id", "is_expected")
-    return (
-        pairs.sort(
-            *lane, "is_class", "score", "onset_rank", "points_evidence", "days_to_low", "ingredient",
-            descending=[False, False, False, True, False, True, False, False],
-        )
-        .with_columns(rank=pl.int_range(1, pl.len() + 1).over(lane).cast(pl.Int16))
-    )  # fmt: skip
+    return pairs.sort(
+        *lane,
+        "is_class",
+        "score",
+        "onset_rank",
+        "points_evidence",
+        "days_to_low",
+        "ingredient",
+        descending=[False, False, False, True, False, True, False, False],
+    ).with_columns(rank=pl.int_range(1, pl.len() + 1).over(lane).cast(pl.Int16))
 
 
 # ---- in words -------------------------------------------------------------------------------------------------------
@@ -409,14 +429,15 @@ def _reason() -> pl.Expr:
         .when(pl.col("anchor") == "each_dose")
         .then(
             pl.format(
-                "first low count {} after the dose of {}", _days(pl.col("days_to_low")),
+                "first low count {} after the dose of {}",
+                _days(pl.col("days_to_low")),
                 pl.col("anchor_day").dt.strftime(_DAY),
             )
         )
         .when(pl.col("is_start_certain"))
         .then(pl.format("started {} before the first low count", _days(pl.col("days_to_low"))))
         .otherwise(pl.format("started at most {} before the first low count", _days(pl.col("days_to_low"))))
-    )  # fmt: skip
+    )
     to_low_d = (pl.col("stopped_on") - pl.col("onset_day")).dt.total_days()
     given = (
         pl.when(pl.col("anchor") != "first_exposure")
@@ -518,8 +539,11 @@ def _items(rules: CauseRules) -> pl.Expr:
     told = {
         "1_previous_reports": pl.col("evidence").is_in(["definite", "probable"]).cast(pl.Int64),
         "2_event_after_drug": pl.when("is_start_certain").then(2).cast(pl.Int64),
-        "3_improved_after_stop": pl.when(recovered).then(1)
-        .when(pl.col("dechallenge").is_in(["not_recovered", "recovered_while_given"])).then(0).cast(pl.Int64),
+        "3_improved_after_stop": pl.when(recovered)
+        .then(1)
+        .when(pl.col("dechallenge").is_in(["not_recovered", "recovered_while_given"]))
+        .then(0)
+        .cast(pl.Int64),
         "4_recurred_when_given_again": pl.when("has_recurred").then(2).when("was_tolerated").then(-1).cast(pl.Int64),
         "5_alternative_causes": pl.when(has_alternative).then(-1).cast(pl.Int64),
         "6_placebo": nothing,
@@ -527,7 +551,7 @@ def _items(rules: CauseRules) -> pl.Expr:
         "8_dose_relation": nothing,
         "9_similar_reaction_before": pl.when("has_recurred").then(1).cast(pl.Int64),
         "10_objective_evidence": pl.when(pl.col("n_results") > 1).then(1).cast(pl.Int64),
-    }  # fmt: skip
+    }
     total = pl.sum_horizontal(told.values())
     unanswered = pl.sum_horizontal(item.is_null().cast(pl.Int64) for item in told.values())
     verdict = (

@@ -14,22 +14,60 @@ from neutro_screen.rules.counts.specimens import SPECIMEN, keep_counting_version
 
 #: Analytes that the count is computed from; every other class of the differential only enters its sum.
 _INGREDIENTS: Final = (
-    "wbc", "wbc_nrbc_corrected", "neut_abs", "seg_abs", "band_abs", "gran_abs", "neut_pct", "seg_pct", "band_pct",
-)  # fmt: skip
+    "wbc",
+    "wbc_nrbc_corrected",
+    "neut_abs",
+    "seg_abs",
+    "band_abs",
+    "gran_abs",
+    "neut_pct",
+    "seg_pct",
+    "band_pct",
+)
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 _NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
 #: The columns of ``LabResult`` that the count is made from.
 READ: Final = (
-    *SPECIMEN, "collected_at", "resulted_at", "analyte", "method", "value", "comparator", "unit", "status", "reference_low",
-    "lab", "notes", "source_file", "source_row",
-)  # fmt: skip
+    *SPECIMEN,
+    "collected_at",
+    "resulted_at",
+    "analyte",
+    "method",
+    "value",
+    "comparator",
+    "unit",
+    "status",
+    "reference_low",
+    "lab",
+    "notes",
+    "source_file",
+    "source_row",
+)
 #: What is told of each count; the other columns are working.
 _TOLD: Final = (
-    *SPECIMEN, "collected_at", "resulted_at", "lab", "reference_low", "anc_cells_per_ul", "anc_comparator", "anc_method",
-    "notes", "wbc", "wbc_comparator", "neut_pct", "seg_pct", "seg_abs", "neut_abs", "neut_abs_manual", "segs_and_bands",
-    "segs_and_bands_manual", "from_percent", "from_percent_manual", "chosen_manual",
-)  # fmt: skip
+    *SPECIMEN,
+    "collected_at",
+    "resulted_at",
+    "lab",
+    "reference_low",
+    "anc_cells_per_ul",
+    "anc_comparator",
+    "anc_method",
+    "notes",
+    "wbc",
+    "wbc_comparator",
+    "neut_pct",
+    "seg_pct",
+    "seg_abs",
+    "neut_abs",
+    "neut_abs_manual",
+    "segs_and_bands",
+    "segs_and_bands_manual",
+    "from_percent",
+    "from_percent_manual",
+    "chosen_manual",
+)
 
 
 @dataclass(frozen=True)
@@ -271,18 +309,22 @@ def _with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     return wide.with_columns(
         is_all_zero=_is_all_zero(),
         contradiction=pl.when(
-            exact & (computed > 0) & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
+            exact
+            & (computed > 0)
+            & ((ratio >= policy.unit_check.product_ratio) | (ratio <= 1 / policy.unit_check.product_ratio))
             & (pl.col("neut_abs") > 0)
-        ).then(pl.lit("unit_suspect"))
+        )
+        .then(pl.lit("unit_suspect"))
         .when(pl.col("wbc").is_null() & (pl.col("neut_abs") >= policy.unit_check.alone_below_g_per_l * 1000))
         .then(pl.lit("unit_suspect"))
         .when(exact & (pl.col("neut_abs") > pl.col("wbc_as_reported") * policy.anc.highest_fraction_of_wbc))
         .then(pl.lit("anc_exceeds_wbc")),
         contradiction_manual=pl.when(
-            pl.col("neut_abs_manual_comparator").is_null() & pl.col("wbc_comparator").is_null()
+            pl.col("neut_abs_manual_comparator").is_null()
+            & pl.col("wbc_comparator").is_null()
             & (pl.col("neut_abs_manual") > pl.col("wbc_as_reported") * policy.anc.highest_fraction_of_wbc)
         ).then(pl.lit("anc_exceeds_wbc")),
-    )  # fmt: skip
+    )
 
 
 def _neutrophil_percent(end: str, policy: Policy) -> tuple[pl.Expr, pl.Expr]:
@@ -346,10 +388,7 @@ def _contradicted(wide: pl.DataFrame) -> pl.DataFrame:
     }
     return pl.concat(
         wide.filter(pl.col(f"{verdict}{end}").is_not_null()).select(
-            *SPECIMEN,
-            analyte=analyte,
-            is_manual=pl.lit(end == "_manual"),
-            reason=pl.col(f"{verdict}{end}"),
+            *SPECIMEN, analyte=analyte, is_manual=pl.lit(end == "_manual"), reason=pl.col(f"{verdict}{end}")
         )
         for verdict, analyte in analytes.items()
         for end in ("", "_manual")

@@ -62,15 +62,25 @@ def _nearest(lacking: pl.LazyFrame, values: pl.LazyFrame, within: timedelta) -> 
     near = (
         lacking.sort("patient_id", "collected_at", "specimen_id")
         .join_asof(
-            timed, on="collected_at", by="patient_id", strategy="backward", tolerance=within, check_sortedness=False,
-            coalesce=False, suffix="_before",
+            timed,
+            on="collected_at",
+            by="patient_id",
+            strategy="backward",
+            tolerance=within,
+            check_sortedness=False,
+            coalesce=False,
+            suffix="_before",
         )
         .join_asof(
             timed.rename({"value": "value_after", "collected_at": "after_at"}),
-            left_on="collected_at", right_on="after_at", by="patient_id", strategy="forward", tolerance=within,
+            left_on="collected_at",
+            right_on="after_at",
+            by="patient_id",
+            strategy="forward",
+            tolerance=within,
             check_sortedness=False,
         )
-    )  # fmt: skip
+    )
     to_before = pl.col("collected_at") - pl.col("collected_at_before")
     to_after = pl.col("after_at") - pl.col("collected_at")
     nearest = (

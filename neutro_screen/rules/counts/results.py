@@ -146,12 +146,18 @@ def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     return rows.with_columns(
         value=pl.when(known).then(canonical).when(is_marker).then(raw),
         unit=pl.when(known).then("canonical_unit").when(is_marker).then("unit_text"),
-        unit_status=pl.when(is_marker).then(pl.lit("ok")).when(pl.col("unit_key").is_null()).then(pl.lit("missing"))
-        .when(~known.fill_null(False)).then(pl.lit("unknown"))
-        .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1)).then(pl.lit("suspect"))
-        .when(raw.abs() < pl.col("smallest_raw_value")).then(pl.lit("suspect"))
+        unit_status=pl.when(is_marker)
+        .then(pl.lit("ok"))
+        .when(pl.col("unit_key").is_null())
+        .then(pl.lit("missing"))
+        .when(~known.fill_null(False))
+        .then(pl.lit("unknown"))
+        .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1))
+        .then(pl.lit("suspect"))
+        .when(raw.abs() < pl.col("smallest_raw_value"))
+        .then(pl.lit("suspect"))
         .otherwise(pl.lit("ok")),
-    )  # fmt: skip
+    )
 
 
 def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.DataFrame | None) -> pl.DataFrame:
@@ -171,16 +177,21 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     return rows.with_columns(
         collected_at=counted,
         specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
-        time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time")).then(pl.lit("unreadable"))
-        .when(counted.is_null()).then(pl.lit("missing"))
-        .when(counted > latest).then(pl.lit("future"))
-        .when(counted.dt.date() < first_day).then(pl.lit("before_birth"))
+        time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time"))
+        .then(pl.lit("unreadable"))
+        .when(counted.is_null())
+        .then(pl.lit("missing"))
+        .when(counted > latest)
+        .then(pl.lit("future"))
+        .when(counted.dt.date() < first_day)
+        .then(pl.lit("before_birth"))
         .otherwise(pl.lit("ok")),
-        time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null())
-        .then(pl.lit("collected_from_result_time")),
+        time_note=pl.when(pl.col("collected_at").is_null() & pl.col("resulted_at").is_not_null()).then(
+            pl.lit("collected_from_result_time")
+        ),
         order_note=pl.when(pl.col("collected_at") > pl.col("resulted_at")).then(pl.lit("collected_after_resulted")),
         specimen_note=pl.when(is_damaged).then(pl.lit("specimen_id_damaged")),
-    )  # fmt: skip
+    )
 
 
 #: A laboratory's results of one test in one unit.

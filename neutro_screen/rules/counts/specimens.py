@@ -106,10 +106,15 @@ def _keep_strongest(results: pl.DataFrame) -> pl.DataFrame:
         claimed_at=pl.when(is_later).then(corrected_at).when(~is_of_the_day).then("resulted_at"),
         below=pl.col("comparator").is_in(["<", "<="]).fill_null(False).not_(),
     ).sort(
-        *_RESULT, *claim, "value", "below", "source_file", "source_row",
+        *_RESULT,
+        *claim,
+        "value",
+        "below",
+        "source_file",
+        "source_row",
         descending=[False] * len(_RESULT) + [True, True] + [False] * 4,
         nulls_last=True,
-    )  # fmt: skip
+    )
     strongest = ranked.unique(_RESULT, keep="first", maintain_order=True)
     rivals = ranked.join(strongest.select(*_RESULT, *claim), on=[*_RESULT, *claim], how="semi", nulls_equal=True)
     conflicts = rivals.group_by(_RESULT).agg(conflict=pl.struct("value", "comparator").n_unique() > 1).sort(_RESULT)

@@ -110,13 +110,17 @@ def _with_history(due: pl.LazyFrame) -> pl.LazyFrame:
     is_low = pl.col("step") != "normal"
     so_far = is_low.cum_max().over(course, order_by=_ORDER[1:])
     before = is_low.shift(1).over(course, order_by=_ORDER[1:])
-    fits = pl.col("history").is_in(["any"]) | (pl.col("history") == pl.when(pl.col("was_low"))
-        .then(pl.lit("ever_neutropenic")).otherwise(pl.lit("never_neutropenic")))  # fmt: skip
+    fits = pl.col("history").is_in(["any"]) | (
+        pl.col("history")
+        == pl.when(pl.col("was_low")).then(pl.lit("ever_neutropenic")).otherwise(pl.lit("never_neutropenic"))
+    )
     return due.with_columns(was_low=so_far, is_first_low=is_low & ~before.fill_null(False)).filter(fits)
 
 
 def _due(rule: ClozapineRule) -> pl.Expr:
-    hours = pl.when(pl.col("is_first_low")).then(
-        pl.min_horizontal("next_anc_within", pl.lit(rule.first_low_repeat_h))
-    ).otherwise("next_anc_within")  # fmt: skip
+    hours = (
+        pl.when(pl.col("is_first_low"))
+        .then(pl.min_horizontal("next_anc_within", pl.lit(rule.first_low_repeat_h)))
+        .otherwise("next_anc_within")
+    )
     return pl.col("collected_at") + pl.duration(hours=hours)

@@ -34,9 +34,14 @@ def cyclic_series(anc: pl.DataFrame, policy: Policy, cytotoxic: pl.DataFrame) ->
     candidates = _candidates(anc.lazy(), policy, cytotoxic.lazy()).collect(engine="in-memory")
     found = [_judge(series, policy) for _, series in candidates.group_by("series", maintain_order=True)]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
-        "patient_id": pl.String, "started_at": pl.Datetime("us"), "last_at": pl.Datetime("us"),
-        "cycle_days": pl.Float64, "n_cycles": pl.Float64, "n_troughs": pl.Int64, "false_alarm_probability": pl.Float64,
-    }  # fmt: skip
+        "patient_id": pl.String,
+        "started_at": pl.Datetime("us"),
+        "last_at": pl.Datetime("us"),
+        "cycle_days": pl.Float64,
+        "n_cycles": pl.Float64,
+        "n_troughs": pl.Int64,
+        "false_alarm_probability": pl.Float64,
+    }
     rule = policy.cyclic
     return (
         pl.DataFrame(found, schema=schema)

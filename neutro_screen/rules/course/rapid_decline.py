@@ -118,13 +118,16 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     # A specimen is held against several levels: the verdict that weighs most counts, then the clearest fall.
     strongest = (
         judged.sort(
-            *SPECIMEN, pl.col("decline").replace_strict(weight), "decline_noise_ratio", "decline_from_at",
+            *SPECIMEN,
+            pl.col("decline").replace_strict(weight),
+            "decline_noise_ratio",
+            "decline_from_at",
             "decline_from_id",
             descending=[False, False, False, True, True, False],
         )
         .unique(SPECIMEN, keep="first", maintain_order=True)
         .select(*SPECIMEN, pl.col("^decline.*$"), "has_decline")
-    )  # fmt: skip
+    )
     return anc.join(strongest, on=SPECIMEN, how="left", maintain_order="left").with_columns(
         pl.col("has_decline").fill_null(False)
     )
@@ -151,7 +154,8 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
         "decline_next_id", "decline_next_at", "decline_next_cells_per_ul", "decline_next_comparator"
     )
     return fell.select(
-        "patient_id", "specimen_id",
+        "patient_id",
+        "specimen_id",
         episode_id=pl.lit(None, pl.String),
         rule_id="decline_rule",
         raised_at="collected_at",
@@ -169,7 +173,7 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
         .then(evidence_json(level, now, following))
         .otherwise(evidence_json(level, now)),
         fall_pct="decline_fall_pct",
-    )  # fmt: skip
+    )
 
 
 def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -197,7 +201,10 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         anc.filter(pl.col("severity").is_not_null())
         .sort(_ORDER)
         .select(
-            *_ORDER, "anc_cells_per_ul", "anc_comparator", *following,
+            *_ORDER,
+            "anc_cells_per_ul",
+            "anc_comparator",
+            *following,
             log_count=count.clip(lower_bound=policy.noise.lowest_cells_per_ul).log(),
             log_variance=log_variance(policy),
             stretch=pl.col("collected_at").dt.epoch("d") // reach,
@@ -206,7 +213,7 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
                 "collected_at", window_size=f"{policy.rpd_4.neutrophilia_recent_d}d", closed="both"
             ).over("patient_id"),
         )
-    )  # fmt: skip
+    )
     least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
     may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     low = usable.filter(
@@ -244,17 +251,20 @@ def _levels(usable: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         usable.filter(~pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False))
         .sort(_ORDER)
         .select(
-            "patient_id", "stretch",
+            "patient_id",
+            "stretch",
             decline_from_id="specimen_id",
             decline_from_at="collected_at",
             sum_of_weights=pl.sum_horizontal(before(weight, step) for step in steps),
             sum_weighted=pl.sum_horizontal(before(weighted, step) for step in steps),
-            decline_from_n=pl.sum_horizontal(before(pl.col("log_count").is_not_null().cast(pl.Int64), step) for step in steps),
+            decline_from_n=pl.sum_horizontal(
+                before(pl.col("log_count").is_not_null().cast(pl.Int64), step) for step in steps
+            ),
         )
         .with_columns(
             level=pl.col("sum_weighted") / pl.col("sum_of_weights"), level_variance=1 / pl.col("sum_of_weights")
         )
-    )  # fmt: skip
+    )
 
 
 def _with_tests(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -324,9 +334,11 @@ def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     may_be_lower = pl.col("decline_next_comparator").is_in(["<", "<="]).fill_null(False)
     is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~may_be_lower
     agrees = (~is_back & (wait <= timedelta(days=policy.rpd_1.window_d))).fill_null(False)
-    too_soon = pl.when(pl.col("is_large") & pl.col("is_clear")).then(
-        (wait <= timedelta(days=rule.rebound_d)) & (following >= policy.rpd_4.normal_from_cells_per_ul)
-    ).otherwise(wait <= timedelta(days=rule.suspected_rebound_d))  # fmt: skip
+    too_soon = (
+        pl.when(pl.col("is_large") & pl.col("is_clear"))
+        .then((wait <= timedelta(days=rule.rebound_d)) & (following >= policy.rpd_4.normal_from_cells_per_ul))
+        .otherwise(wait <= timedelta(days=rule.suspected_rebound_d))
+    )
     is_rpd_4 = pl.col("is_rpd_4") & agrees
     decline = (
         pl.when((is_back & too_soon).fill_null(False))

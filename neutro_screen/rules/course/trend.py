@@ -188,13 +188,7 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
     fitted = (
         days.join(lines, on="end")
         .group_by("end")
-        .agg(
-            pl.col("slope").first(),
-            level_log2=level.median(),
-            reach=reach,
-            n=pl.col("n").sum(),
-            n_days=pl.len(),
-        )
+        .agg(pl.col("slope").first(), level_log2=level.median(), reach=reach, n=pl.col("n").sum(), n_days=pl.len())
         .filter((pl.col("n") >= rule.minimum_n) & (pl.col("n_days") >= rule.minimum_days))
     )
     return (

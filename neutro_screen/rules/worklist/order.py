@@ -12,8 +12,16 @@ def open_cases(episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame
     episode is open while no later count has followed. Columns: those of ``Episode`` that the worklist shows, and
     ``is_open``.
     """
-    shown = ("patient_id", "episode_id", "priority", "reasons", "reason_codes", "worst_severity", "nadir_cells_per_ul",
-             "started_at")  # fmt: skip
+    shown = (
+        "patient_id",
+        "episode_id",
+        "priority",
+        "reasons",
+        "reason_codes",
+        "worst_severity",
+        "nadir_cells_per_ul",
+        "started_at",
+    )
     of_episodes = (
         episodes.filter(pl.col("priority").is_not_null())
         .with_columns(is_open=pl.col("ended_at").is_null())
@@ -23,7 +31,10 @@ def open_cases(episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame
     )
     declines = (
         flags.filter(pl.col("rule_id").str.starts_with("RPD-") & pl.col("episode_id").is_null())
-        .join(status.select("patient_id", "last_collected_at", "last_anc_cells_per_ul", "current_severity"), on="patient_id")
+        .join(
+            status.select("patient_id", "last_collected_at", "last_anc_cells_per_ul", "current_severity"),
+            on="patient_id",
+        )
         .filter(pl.col("raised_at") == pl.col("last_collected_at"))
         .unique("patient_id", keep="any")
         .select(
@@ -38,7 +49,7 @@ def open_cases(episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame
             episode_status=pl.lit("new"),
             is_open=pl.lit(True),
         )
-    )  # fmt: skip
+    )
     return pl.concat([of_episodes, declines])
 
 
@@ -67,18 +78,29 @@ def worklist_rows(cases: pl.LazyFrame, status: pl.LazyFrame, previous: pl.LazyFr
         previous.filter(pl.col("change") != "resolved")
         .join(decisive, on="patient_id", how="anti")
         .select(
-            "patient_id", "episode_id", "priority", "worst_severity", "nadir_cells_per_ul",
+            "patient_id",
+            "episode_id",
+            "priority",
+            "worst_severity",
+            "nadir_cells_per_ul",
             previous_priority="priority",
             change=pl.lit("resolved"),
             reasons=pl.lit("count has recovered"),
             reason_codes=pl.lit("resolved"),
             episode_status=pl.lit("resolved"),
         )
-    )  # fmt: skip
+    )
     latest = status.select(
-        "patient_id", "current_severity", "last_anc_cells_per_ul", "last_anc_comparator", "last_collected_at",
-        "fall_pct", "top_suspect", "next_step", "next_step_due",
-    )  # fmt: skip
+        "patient_id",
+        "current_severity",
+        "last_anc_cells_per_ul",
+        "last_anc_comparator",
+        "last_collected_at",
+        "fall_pct",
+        "top_suspect",
+        "next_step",
+        "next_step_due",
+    )
     return (
         pl.concat([now, gone], how="diagonal")
         .join(latest, on="patient_id", how="left")
@@ -91,7 +113,11 @@ def worklist_rows(cases: pl.LazyFrame, status: pl.LazyFrame, previous: pl.LazyFr
 def in_worklist_order(rows: pl.DataFrame) -> pl.DataFrame:
     """Most urgent first; ties: lower ANC, faster fall, older result."""
     return rows.sort(
-        "priority", "last_anc_cells_per_ul", "fall_pct", "last_collected_at", "patient_id",
+        "priority",
+        "last_anc_cells_per_ul",
+        "fall_pct",
+        "last_collected_at",
+        "patient_id",
         descending=[True, False, True, False, False],
         nulls_last=True,
-    )  # fmt: skip
+    )

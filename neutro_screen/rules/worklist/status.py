@@ -73,15 +73,19 @@ def patient_status(
         pl.col("severity").is_not_null()
     )
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
-    counts = usable.with_columns(depth=depth).group_by("patient_id").agg(
-        worst_severity=pl.col("severity").max(),
-        current_severity=pl.col("severity").sort_by(_ORDER).last(),
-        last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(_ORDER).last(),
-        last_anc_comparator=pl.col("anc_comparator").sort_by(_ORDER).last(),
-        last_collected_at=pl.col("collected_at").max(),
-        nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("depth").first(),
-        nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
-    )  # fmt: skip
+    counts = (
+        usable.with_columns(depth=depth)
+        .group_by("patient_id")
+        .agg(
+            worst_severity=pl.col("severity").max(),
+            current_severity=pl.col("severity").sort_by(_ORDER).last(),
+            last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(_ORDER).last(),
+            last_anc_comparator=pl.col("anc_comparator").sort_by(_ORDER).last(),
+            last_collected_at=pl.col("collected_at").max(),
+            nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("depth").first(),
+            nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
+        )
+    )
     by_time = pl.col("started_at")
     per_patient = episodes.group_by("patient_id").agg(
         is_persistent=pl.col("is_persistent").any(),

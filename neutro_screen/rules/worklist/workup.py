@@ -41,7 +41,7 @@ def kinds_of_data(
             medications.select("patient_id", kind=pl.lit("medication")).select("kind"),
         ]
     )
-    return frozenset(found.unique().collect()["kind"].to_list())  # fmt: skip
+    return frozenset(found.unique().collect()["kind"].to_list())
 
 
 def workup_steps(
@@ -246,11 +246,19 @@ def _drug_not_recognised(
         .filter(pl.col("given_d") > rule.still_given_d)
     )
     return _flags(
-        still, "PIT-1", pl.col("low_at"),
-        pl.format("{} given for {} days after the first ANC below {} cells/uL", "ingredient", "given_d",
-                  pl.lit(round(rule.still_given_below_cells_per_ul))),
-        ingredient=pl.col("ingredient"), first_low=_day("low_at"), last_exposure=_day("last_exposure"),
-    )  # fmt: skip
+        still,
+        "PIT-1",
+        pl.col("low_at"),
+        pl.format(
+            "{} given for {} days after the first ANC below {} cells/uL",
+            "ingredient",
+            "given_d",
+            pl.lit(round(rule.still_given_below_cells_per_ul)),
+        ),
+        ingredient=pl.col("ingredient"),
+        first_low=_day("low_at"),
+        last_exposure=_day("last_exposure"),
+    )
 
 
 def _no_workup(
@@ -276,11 +284,16 @@ def _no_workup(
     ).filter(pl.col("day") <= as_of.date())
     without = episodes.filter("is_persistent").join(worked_up, on="patient_id", how="anti")
     return _flags(
-        without, "PIT-2", pl.col("last_low_at"),
-        pl.format("low for {} days and no smear, vitamin B12, viral test or marrow on file",
-                  pl.col("duration_days").round(0).cast(pl.Int64)),
-        started_at=_day("started_at"), last_low_at=_day("last_low_at"),
-    )  # fmt: skip
+        without,
+        "PIT-2",
+        pl.col("last_low_at"),
+        pl.format(
+            "low for {} days and no smear, vitamin B12, viral test or marrow on file",
+            pl.col("duration_days").round(0).cast(pl.Int64),
+        ),
+        started_at=_day("started_at"),
+        last_low_at=_day("last_low_at"),
+    )
 
 
 def _delayed_evaluation(episodes: pl.LazyFrame, steps: pl.LazyFrame) -> pl.LazyFrame:
@@ -290,12 +303,18 @@ def _delayed_evaluation(episodes: pl.LazyFrame, steps: pl.LazyFrame) -> pl.LazyF
     )
     late = episodes.filter(pl.col("current_severity") >= pl.lit("severe")).join(overdue, on="episode_id")
     return _flags(
-        late, "PIT-3", pl.col("last_low_at"),
-        pl.format("{} neutropenia on {} and the repeat count overdue since {}",
-                  pl.col("current_severity").cast(pl.String), _day("last_low_at"),
-                  pl.col("due_on").dt.strftime("%Y-%m-%d %H:%M")),
-        last_low_at=_day("last_low_at"), due_on=pl.col("due_on").dt.strftime("%Y-%m-%dT%H:%M:%S"),
-    )  # fmt: skip
+        late,
+        "PIT-3",
+        pl.col("last_low_at"),
+        pl.format(
+            "{} neutropenia on {} and the repeat count overdue since {}",
+            pl.col("current_severity").cast(pl.String),
+            _day("last_low_at"),
+            pl.col("due_on").dt.strftime("%Y-%m-%d %H:%M"),
+        ),
+        last_low_at=_day("last_low_at"),
+        due_on=pl.col("due_on").dt.strftime("%Y-%m-%dT%H:%M:%S"),
+    )
 
 
 def _no_viral_test(
@@ -336,8 +355,13 @@ def _no_viral_test(
         .join(tested, on="episode_id", how="anti")
     )
     return _flags(
-        missed, "PIT-4", pl.col("started_at"),
-        pl.format("unexplained since {} and no viral test within {} days of it", _day("started_at"),
-                  pl.lit(reference.rules.pitfall.viral_window_d)),
+        missed,
+        "PIT-4",
+        pl.col("started_at"),
+        pl.format(
+            "unexplained since {} and no viral test within {} days of it",
+            _day("started_at"),
+            pl.lit(reference.rules.pitfall.viral_window_d),
+        ),
         started_at=_day("started_at"),
-    )  # fmt: skip
+    )

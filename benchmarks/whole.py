@@ -15,8 +15,11 @@ from typing import Any
 
 import polars as pl
 
+from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
-from neutro_screen.pipeline.run import PART_STEPS, RunSettings, ingest_step, survey_step
+from neutro_screen.pipeline.plan import survey_step
+from neutro_screen.pipeline.run import PART_STEPS
 from neutro_simulator import Hospital, simulate_hospital, write_native
 
 AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")
@@ -41,7 +44,7 @@ def screened(hospital: Hospital) -> Workspace:
         write_native(hospital, Path(folder), with_course=False)
         kinds = ("labs", "medications", "patients", "diagnoses", "events")
         paths: dict[str, Any] = {kind: (f"{folder}/{kind}.csv",) for kind in kinds}
-        settings = RunSettings(store=Path(folder) / "store" / "s.duckdb", as_of=AS_OF, **paths)
+        settings = RunOptions(store=Path(folder) / "store" / "s.duckdb", as_of=AS_OF, **paths)
         for step in (ingest_step, survey_step, *PART_STEPS):
             step(settings, work)
     return work

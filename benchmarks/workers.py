@@ -65,7 +65,7 @@ def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
 
     def act() -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            settings = pipeline.RunSettings(
+            settings = pipeline.RunOptions(
                 store=Path(folder) / "s.duckdb",
                 as_of=pipeline.moment(AS_OF),
                 labs=(str(path),),
@@ -92,7 +92,7 @@ def tables(path: Path) -> dict[str, Any]:
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         store = Path(folder) / "s.duckdb"
-        settings = pipeline.RunSettings(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
+        settings = pipeline.RunOptions(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
         pipeline.run(settings)
         with duckdb.connect(str(store), read_only=True) as connection:
             for table in TABLES:
@@ -113,7 +113,7 @@ def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]
 
 def rules(path: Path) -> dict[str, Any]:
     """Each rule's own time within the screen step, on accepted rows in memory."""
-    from neutro_screen.pipeline.run import moment
+    from neutro_screen.pipeline.options import moment
     from neutro_screen.rules import protocol
 
     labs, steps = accepted(path), dict[str, float]()
@@ -143,7 +143,7 @@ def accepted(path: Path) -> Any:
     from neutro_screen.pipeline.partitions import Workspace
 
     in_one_part = 1 << 50
-    settings = pipeline.RunSettings(
+    settings = pipeline.RunOptions(
         store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),), memory=in_one_part
     )
     work = Workspace()

@@ -12,53 +12,25 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from neutro_screen.admin.notify import load_notify, telling
-from neutro_screen.orchestration.serve import settings_of, task_runner
+from neutro_screen.orchestration.serve import task_runner, with_run_options
 from neutro_screen.orchestration.tasks import run_parts_at_once
-from neutro_screen.pipeline.backfill import Progress, begun_as_of
+from neutro_screen.pipeline.backfill import Progress
 from neutro_screen.pipeline.backfill import backfill as run_backfill
+from neutro_screen.pipeline.options import RunOptions
 
 
 @flow(name="neutro-screen-backfill", persist_result=False, log_prints=False, task_runner=task_runner())
+@with_run_options
 def backfill(
-    labs: list[str],
-    store: str,
+    options: RunOptions,
     by: Literal["file", "month", "year"] = "month",
-    medications: list[str] | None = None,
-    patients: list[str] | None = None,
-    diagnoses: list[str] | None = None,
-    events: list[str] | None = None,
-    reports: str | None = None,
-    format: str | None = None,
-    profile: str | None = None,
-    policy: str | None = None,
-    as_of: str | None = None,
-    max_rejected: float = 0.2,
-    memory: str = "4GB",
-    pseudonymise: str | None = None,
     parts: int | None = None,
-    notify: str | None = None,
+    notify: Path | None = None,
 ) -> dict[str, Any]:
     """Screen years of extracts in chunks; returns the summary: chunks, rows and the last run's counts.
 
     ``parts``: the least number of parts that a chunk is divided into; a few for every worker of a cluster.
     """
-    begun = begun_as_of(Path(store))
-    asked = {
-        "labs": labs,
-        "store": store,
-        "medications": medications,
-        "patients": patients,
-        "diagnoses": diagnoses,
-        "events": events,
-        "reports": reports,
-        "format": format,
-        "profile": profile,
-        "policy": policy,
-        "as_of": as_of or (begun.isoformat() if begun else None),
-        "max_rejected": max_rejected,
-        "memory": memory,
-        "pseudonymise": pseudonymise,
-    }
     logger = get_run_logger()
     share = create_progress_artifact(progress=0.0, key="neutro-screen-backfill", description="chunks finished, %")
 
@@ -66,8 +38,8 @@ def backfill(
         logger.info("chunk %s of %s: %s", at.number, at.of, at.chunk)
         update_progress_artifact(share, progress=100 * (at.number - 1) / at.of)
 
-    with telling(load_notify(Path(notify) if notify else None), logger.warning) as told:
-        summary = run_backfill(settings_of(asked), by, show, run_chunk=run_parts_at_once(parts))
+    with telling(load_notify(notify), logger.warning) as told:
+        summary = run_backfill(options, by, show, run_chunk=run_parts_at_once(parts))
         if summary.last:
             told(summary.last.as_dict())
     update_progress_artifact(share, progress=100.0)

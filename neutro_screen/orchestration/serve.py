@@ -1,20 +1,24 @@
 """What the flows and a scheduler need: settings from plain words, what may be tried again, serving on one machine."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
-from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
 
 #: Reading and publishing are tried again after these pauses; a refusal is not.
 BACK_OFF_SECONDS: Final = [10, 60, 300]
+T = TypeVar("T")
 
 
-def serve_nightly(cron: str, time_zone: str, parameters: dict[str, Any]) -> None:
+def serve_nightly(cron: str, time_zone: str, options: RunOptions, notify: Path | None = None) -> None:
     """Serve the nightly flow at the times of ``cron`` until the process is stopped; one run at a time.
 
     Raises:
@@ -33,6 +37,7 @@ def serve_nightly(cron: str, time_zone: str, parameters: dict[str, Any]) -> None
         times = Cron(cron, timezone=time_zone)
     except ValueError:
         raise ConfigurationError(f"{cron!r} in {time_zone!r} is no schedule", remedy='Example: "0 2 * * *"') from None
+    parameters = parameters_of(options) | ({"notify": str(notify.absolute())} if notify else {})
     nightly: Any = Flow.from_source(source=str(flow_folder()), entrypoint="nightly.py:nightly")
     nightly.serve(name="nightly", schedule=times, parameters=parameters, limit=1)
 
@@ -43,16 +48,52 @@ def flow_folder() -> Path:
     return here / "flows" if (here / "flows").is_dir() else here.parent / "flows"
 
 
-def settings_of(asked: Mapping[str, Any]) -> RunSettings:
-    """Settings from what a scheduler keeps: texts, numbers and lists by the names of ``RunSettings``; None is not given.
+def options_of(asked: Mapping[str, Any]) -> RunOptions:
+    """Options from what a scheduler keeps: texts, numbers and lists by the names of ``RunOptions``; None is not given.
 
     Raises:
         ConfigurationError: ``as_of`` is no time, or ``memory`` no size.
     """
     given = {name: value for name, value in asked.items() if value is not None}
-    clock = moment(asked["as_of"]) if asked.get("as_of") else now()
-    memory = {"memory": bytes_of(asked["memory"])} if asked.get("memory") else {}
-    return TypeAdapter(RunSettings).validate_python(given | memory | {"as_of": clock})
+    for name, parsed in (("as_of", moment), ("memory", bytes_of)):
+        if isinstance(given.get(name), str):
+            given[name] = parsed(given[name])
+    return TypeAdapter(RunOptions).validate_python(given)
+
+
+def parameters_of(options: RunOptions) -> dict[str, Any]:
+    """Options as a scheduler keeps them, with absolute paths; the index time is every night's own."""
+    own = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "as_of"}
+    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in own.items()}
+
+
+def with_run_options(flow_function: Callable[..., T]) -> Callable[..., T]:
+    """A function of ``options: RunOptions`` and more as one that takes each option by its name: the flows repeat no list.
+
+    A deployment names them one by one (prefect.yaml); those that are not required may be None, which is not given.
+    """
+    own = [parameter for name, parameter in signature(flow_function).parameters.items() if name != "options"]
+    types, by_name = get_type_hints(RunOptions) | {"memory": int | str}, Parameter.POSITIONAL_OR_KEYWORD
+    each = [
+        Parameter(field.name, by_name, annotation=types[field.name])
+        if field.default is MISSING and field.default_factory is MISSING
+        else Parameter(field.name, by_name, annotation=types[field.name] | None, default=None)
+        for field in fields(RunOptions)
+    ]
+    flat = Signature(
+        [*sorted(each, key=lambda parameter: parameter.default is None), *own],
+        return_annotation=signature(flow_function).return_annotation,
+    )
+
+    @wraps(flow_function)
+    def flow_of_each(*values: Any, **named: Any) -> T:
+        given = flat.bind(*values, **named).arguments
+        more = {parameter.name: given.pop(parameter.name) for parameter in own if parameter.name in given}
+        return flow_function(options_of(given), **more)
+
+    vars(flow_of_each)["__signature__"] = flat
+    flow_of_each.__annotations__ = {name: parameter.annotation for name, parameter in flat.parameters.items()}
+    return flow_of_each
 
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:

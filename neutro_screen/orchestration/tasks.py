@@ -12,18 +12,16 @@ from prefect.futures import PrefectFuture
 
 from neutro_screen.errors import PublishError
 from neutro_screen.orchestration.serve import BACK_OFF_SECONDS, may_pass
+from neutro_screen.pipeline.history import history_step
+from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
-from neutro_screen.pipeline.run import (
-    PART_STEPS,
-    RunSettings,
-    RunSummary,
-    history_step,
-    ingest_step,
-    publish_step,
-    screen_step,
-    survey_step,
-    validate_step,
-)
+from neutro_screen.pipeline.plan import survey_step
+from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.run import PART_STEPS
+from neutro_screen.pipeline.screen import screen_step
+from neutro_screen.pipeline.summary import RunSummary
+from neutro_screen.pipeline.validate import validate_step
 from neutro_screen.store.file import lock
 
 Counts = dict[str, int]
@@ -37,13 +35,13 @@ _TRIED_AGAIN: Final[dict[str, Any]] = _KEPT | {
 
 
 @task(**_TRIED_AGAIN)
-def ingest(settings: RunSettings, work: str) -> Counts:
+def ingest(settings: RunOptions, work: str) -> Counts:
     """Read all inputs into the canonical frames."""
     return ingest_step(settings, Workspace(Path(work)))
 
 
 @task(**_KEPT)
-def survey(settings: RunSettings, work: str, parts: int | None = None) -> Counts:
+def survey(settings: RunOptions, work: str, parts: int | None = None) -> Counts:
     """Look at the store: who has to be screened again, and in how many parts (at least ``parts``)."""
     workspace = Workspace(Path(work))
     told = survey_step(settings, workspace)
@@ -54,25 +52,25 @@ def survey(settings: RunSettings, work: str, parts: int | None = None) -> Counts
 
 
 @task(**_KEPT)
-def validate(settings: RunSettings, work: str, part: int) -> Counts:
+def validate(settings: RunOptions, work: str, part: int) -> Counts:
     """Judge every row; split accepted from refused."""
     return validate_step(settings, Workspace(Path(work)), part)
 
 
 @task(**_KEPT)
-def history(settings: RunSettings, work: str, part: int) -> Counts:
+def history(settings: RunOptions, work: str, part: int) -> Counts:
     """Merge with what the store holds of the touched patients."""
     return history_step(settings, Workspace(Path(work)), part)
 
 
 @task(**_KEPT)
-def screen(settings: RunSettings, work: str, part: int) -> Counts:
+def screen(settings: RunOptions, work: str, part: int) -> Counts:
     """Apply the rules."""
     return screen_step(settings, Workspace(Path(work)), part)
 
 
 @task(**_TRIED_AGAIN, task_run_name="part-{part}")
-def whole_part(settings: RunSettings, work: str, part: int) -> Counts:
+def whole_part(settings: RunOptions, work: str, part: int) -> Counts:
     """Validate, history and screen for one part, on any machine that sees the store and the work folder.
 
     Taken twice, by a second worker after the first was lost, it writes the same files again.
@@ -84,12 +82,12 @@ def whole_part(settings: RunSettings, work: str, part: int) -> Counts:
 
 
 @task(**_TRIED_AGAIN)
-def publish(settings: RunSettings, work: str) -> RunSummary:
+def publish(settings: RunOptions, work: str) -> RunSummary:
     """Put the results in place and write the reports."""
     return publish_step(settings, Workspace(Path(work)))
 
 
-def run_step_by_step(settings: RunSettings) -> RunSummary:
+def run_step_by_step(settings: RunOptions) -> RunSummary:
     """A run as tasks one after the other, every step of every part to be seen."""
     with lock(settings.store), working_folder(settings.store) as folder:
         work = str(folder)
@@ -100,14 +98,14 @@ def run_step_by_step(settings: RunSettings) -> RunSummary:
         return publish(settings, work)
 
 
-def run_parts_at_once(parts: int | None = None) -> Callable[[RunSettings], RunSummary]:
+def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSummary]:
     """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
 
     Raises:
         PublishError: a part is missing from what the workers told: nothing is published.
     """
 
-    def run(settings: RunSettings) -> RunSummary:
+    def run(settings: RunOptions) -> RunSummary:
         with lock(settings.store), working_folder(settings.store) as folder:
             work = str(folder)
             ingest(settings, work)

@@ -7,7 +7,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_schemas.store import QualityCount
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.drift import quality_drift
@@ -17,7 +17,7 @@ from neutro_screen.store.file import insert, read_table, reading
 from neutro_screen.validate import dtypes
 
 
-def publish_quality(connection: DuckDBPyConnection, settings: RunSettings, work: Workspace) -> tuple[str, ...]:
+def publish_quality(connection: DuckDBPyConnection, settings: RunOptions, work: Workspace) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
     run_id, counts = work.noted("run_id"), _quality_totals(work)
     measures = quality_measures(counts, run_id)
@@ -45,13 +45,13 @@ def _quality_totals(work: Workspace) -> pl.DataFrame:
     return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
 
 
-def _drift(connection: DuckDBPyConnection, settings: RunSettings, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
+def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
     return quality_drift(measures, before, run_id, policy)
 
 
-def _drift_in_words(settings: RunSettings, work: Workspace) -> list[str]:
+def _drift_in_words(settings: RunOptions, work: Workspace) -> list[str]:
     """What drifted in a run that will not be published."""
     if not settings.store.exists():
         return []
@@ -69,7 +69,7 @@ _LAST_MEASURES: Final = (
 )
 
 
-def check_share(account: Account, settings: RunSettings, work: Workspace) -> None:
+def check_share(account: Account, settings: RunOptions, work: Workspace) -> None:
     """Refuse a run of which too much was refused.
 
     Raises:

@@ -5,13 +5,13 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.pipeline.merges import new_statements, with_members, with_survivor
-from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
 from neutro_screen.store.file import read_table, reading
 
 
-def history_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
     """Drop what the store already holds and fetch the full history of every patient of a part that is touched.
 
     Touched are the patients with a new row of any kind and those that ``survey_step`` recalled.

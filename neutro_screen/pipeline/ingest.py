@@ -14,7 +14,7 @@ import polars as pl
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
-from neutro_screen.pipeline.options import RunSettings, iso
+from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
@@ -27,7 +27,7 @@ from neutro_screen.rules.counts.results import judged_origins
 from neutro_screen.validate import dtypes, no_rows
 
 
-def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
+def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """Read all inputs into the canonical frames, a portion at a time, and settle what the rows have in common."""
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
@@ -74,7 +74,7 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
 _CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events"}
 
 
-def _portions(settings: RunSettings, profile: readers.Profile) -> Iterator[readers.Portion]:
+def _portions(settings: RunOptions, profile: readers.Profile) -> Iterator[readers.Portion]:
     """The readers' portions, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
     pseudonyms = load_pseudonyms(settings.pseudonymise)
     with unpacking_in(work_folder(settings.store) if settings.store.name else None):

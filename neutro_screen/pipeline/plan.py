@@ -22,8 +22,9 @@ from neutro_screen.pipeline.merges import (
     standing_statements,
     with_members,
 )
-from neutro_screen.pipeline.options import RunSettings, iso, key_fingerprint
+from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.pipeline.retractions import settle_deletions
 from neutro_screen.pipeline.rows import distinct, of_run
 from neutro_screen.reference import load_policy
@@ -44,7 +45,7 @@ class _Found(NamedTuple):
     merge_statements: pl.DataFrame = NO_STATEMENTS
 
 
-def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
+def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
     Screened again are those with an episode that is not settled (what is said of it depends on the index time) and, after
@@ -72,7 +73,7 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     return {"patients_recalled": found.recalled.height, "parts": len(work.parts)}
 
 
-def _found_in(connection: DuckDBPyConnection, settings: RunSettings, kinds: frozenset[str]) -> _Found:
+def _found_in(connection: DuckDBPyConnection, settings: RunOptions, kinds: frozenset[str]) -> _Found:
     before = _latest_program(connection)
     known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
     # A kind of data that comes for the first time is no longer unknown, of anybody.
@@ -90,7 +91,7 @@ def _found_in(connection: DuckDBPyConnection, settings: RunSettings, kinds: froz
 
 
 def _why_everybody(
-    settings: RunSettings, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+    settings: RunOptions, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
 ) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     if settings.rescreen_all:
@@ -118,7 +119,7 @@ def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int 
 _EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
 
 
-def _unsettled(connection: DuckDBPyConnection, settings: RunSettings) -> pl.DataFrame:
+def _unsettled(connection: DuckDBPyConnection, settings: RunOptions) -> pl.DataFrame:
     """The patients (patient_id) whose episodes may look different tonight though nothing came in.
 
     Long after the last date of a chart every due date and window has run out. Measured from the run before, so that
@@ -156,7 +157,7 @@ _UNSETTLED: Final = """
 """
 
 
-def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+def _check_clock(connection: DuckDBPyConnection, settings: RunOptions) -> None:
     """Never publish the past over the present: what is shown would be older than what is known."""
     latest = first_row(connection, "SELECT max(as_of) FROM run")
     if latest and latest[0] is not None and latest[0] > settings.as_of:
@@ -167,10 +168,10 @@ def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
         )
 
 
-def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+def _check_key(connection: DuckDBPyConnection, settings: RunOptions) -> None:
     """Never mix pseudonyms of two keys, or pseudonyms and identifiers: one patient would become two."""
     row = first_row(connection, f"SELECT pseudonym_key FROM run WHERE run_id = ({LATEST_RUN})")
-    if row is None or row[0] == key_fingerprint(settings):
+    if row is None or row[0] == key_fingerprint(settings.pseudonymise):
         return
     if settings.pseudonymise is None:
         raise StoreError("holds pseudonyms", where=settings.store.name, remedy="Name their key with --pseudonymise.")

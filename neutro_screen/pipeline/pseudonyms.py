@@ -87,3 +87,9 @@ def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
             remedy="Make one: head -c 32 /dev/urandom > KEYFILE",
         )
     return Pseudonyms(key)
+
+
+def key_fingerprint(path: Path | None) -> str | None:
+    """What tells the key in a file from others, as the store keeps it; None without pseudonyms."""
+    pseudonyms = load_pseudonyms(path)
+    return pseudonyms.fingerprint if pseudonyms else None

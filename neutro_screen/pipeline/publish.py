@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 from neutro_screen.errors import NeutroScreenError, PublishError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
-from neutro_screen.pipeline.options import RunSettings, iso
+from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.rows import CHART, PLACE
@@ -34,7 +34,7 @@ from neutro_screen.store.file import (
 
 
 def publish_step(
-    settings: RunSettings, work: Workspace, prepare: Callable[[int], None] = lambda part: None
+    settings: RunOptions, work: Workspace, prepare: Callable[[int], None] = lambda part: None
 ) -> RunSummary:
     """Put the new rows and the conclusions into the store in one step, then write the reports.
 
@@ -78,7 +78,7 @@ def publish_step(
 
 
 def _publish_patients(
-    connection: DuckDBPyConnection, settings: RunSettings, work: Workspace, prepare: Callable[[int], None]
+    connection: DuckDBPyConnection, settings: RunOptions, work: Workspace, prepare: Callable[[int], None]
 ) -> pl.DataFrame:
     """Store every part, the merged records and the drugs named, then the worklist (``WorklistRow``), which is returned."""
     previous, seen = previous_worklist(connection, settings.as_of), []
@@ -166,7 +166,7 @@ def publish_merges(connection: DuckDBPyConnection, work: Workspace) -> None:
     insert(connection, "rejected_row", refused.drop("replaced_by"))
 
 
-def _reported(settings: RunSettings, run_id: str) -> Path | None:
+def _reported(settings: RunOptions, run_id: str) -> Path | None:
     """Write the reports, where they are asked for: the run is published by now, whatever becomes of its page."""
     if settings.reports is None:
         return None

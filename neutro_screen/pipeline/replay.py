@@ -12,7 +12,7 @@ from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.merges import crosswalk
-from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.publish import publish_merges, publish_part
 from neutro_screen.pipeline.rows import HISTORY
@@ -61,7 +61,7 @@ def rebuild(
     if night["status"] != "done":
         raise ConfigurationError("what that night alone had was removed by retention", where=store.name)
     with TemporaryDirectory(prefix=f".{out.name}.work-", dir=out.parent) as folder:
-        settings = RunSettings(store=out, as_of=night["as_of"], labs=(), policy=_policy_of(night, policy, Path(folder)))
+        settings = RunOptions(store=out, as_of=night["as_of"], labs=(), policy=_policy_of(night, policy, Path(folder)))
         with publishing(out) as connection:
             attach(connection, store, "present")
             insert(connection, "run", runs)
@@ -130,7 +130,7 @@ _RAISED_BY_THEN: Final = """
 """
 
 
-def _workspace(connection: DuckDBPyConnection, settings: RunSettings, night: dict[str, Any]) -> Workspace:
+def _workspace(connection: DuckDBPyConnection, settings: RunOptions, night: dict[str, Any]) -> Workspace:
     """What the survey step would hand on that night if everybody were screened again."""
     work = Workspace()
     patients = " UNION ".join(f'SELECT patient_id FROM "{table}" WHERE patient_id IS NOT NULL' for table in HISTORY)

@@ -4,12 +4,14 @@ Each step is a module of this package.
 """
 
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from neutro_screen.pipeline.data_quality import quality_rows
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
-from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.pipeline.options import Inputs, RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
@@ -21,28 +23,11 @@ from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
 from neutro_screen.store.file import lock
 
-__all__ = [
-    "PART_STEPS",
-    "RunSettings",
-    "RunSummary",
-    "bytes_of",
-    "check",
-    "history_step",
-    "ingest_step",
-    "moment",
-    "now",
-    "publish_step",
-    "run",
-    "screen_step",
-    "survey_step",
-    "validate_step",
-]
-
 #: The steps that are taken for one part after the other.
 PART_STEPS: Final = (validate_step, history_step, screen_step)
 
 
-def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
+def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
     """Take the steps over the inputs and publish into the store.
 
     Raises:
@@ -63,12 +48,13 @@ def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: No
         return publish_step(settings, work, prepare)
 
 
-def check(settings: RunSettings) -> dict[str, Any]:
+def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
     """Ingest and validate only, and write nothing: ``rows_in``, ``counted`` by disposition and ``quality`` in detail.
 
     Raises:
         NeutroScreenError: the inputs cannot be read or judged.
     """
+    settings = RunOptions(**vars(inputs), store=Path(), as_of=as_of)
     with private_folder() as folder:
         work = Workspace(folder, settings.rows_at_once)
         ingest_step(settings, work)

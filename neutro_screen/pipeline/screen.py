@@ -12,7 +12,7 @@ from polars._typing import JoinStrategy
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
 from neutro_screen.pipeline.merges import with_own_records, with_survivor
-from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.rows import HISTORY, IDENTITY, PLACE
 from neutro_screen.quality.measures import specimen_counts
@@ -23,7 +23,7 @@ from neutro_screen.store.file import SCREENED
 from neutro_screen.validate import no_rows
 
 
-def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
     """Apply the rules to the full history of the touched patients of a part."""
     touched, survivors = work.get("touched", part), work.survivors
     stored = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in HISTORY}

@@ -14,8 +14,9 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import PublishError
-from neutro_screen.pipeline.options import RunSettings, clock, key_fingerprint
+from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
 from neutro_screen.store.file import SCHEMA_VERSION, first_row
 from neutro_screen.validate import dtypes
@@ -103,7 +104,7 @@ def _counted_in(connection: DuckDBPyConnection, query: str) -> int:
 
 
 def run_row(
-    settings: RunSettings, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
+    settings: RunOptions, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
 ) -> pl.DataFrame:
     """The row of the run in the store (``RunTable``)."""
     policy = load_policy(settings.policy)
@@ -114,7 +115,7 @@ def run_row(
         "policy_version": policy.version,
         "policy_sha256": policy.sha256,
         "policy_values": policy.model_dump_json(),
-        "pseudonym_key": key_fingerprint(settings),
+        "pseudonym_key": key_fingerprint(settings.pseudonymise),
         "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION,

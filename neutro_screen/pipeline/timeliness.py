@@ -5,7 +5,7 @@ from typing import Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.pipeline.options import RunSettings
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
@@ -14,7 +14,7 @@ from neutro_screen.store.file import insert, read_table
 
 
 def publish_warnings(
-    connection: DuckDBPyConnection, settings: RunSettings, account: Account, work: Workspace
+    connection: DuckDBPyConnection, settings: RunOptions, account: Account, work: Workspace
 ) -> pl.DataFrame:
     """Store and return what did not come in tonight (``RunWarning`` without run_id).
 

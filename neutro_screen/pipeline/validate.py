@@ -7,7 +7,7 @@ import polars as pl
 from neutro_schemas import LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import load_profile
-from neutro_screen.pipeline.options import RunSettings, iso
+from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
 from neutro_screen.pipeline.rows import CHART
@@ -19,7 +19,7 @@ from neutro_screen.rules.counts.results import judge_part
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
 
-def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[str, int]:
+def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
     """Judge every row of a part; split accepted from refused; nothing is dropped."""
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     charts = {kind: split_valid(work.rows(f"{kind}_row", part), model) for kind, model in CHART.items()}

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from neutro_screen.pipeline.run import RunSettings, RunSummary, check, moment, run
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import check, run
+from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.store.file import SCREENED
 from tests.formats.test_fhir import observation
 from tests.nights import table
@@ -19,10 +21,10 @@ def deletion(*urls: str) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
 
 
-def settings(store: Path, number: int, *resources: dict[str, Any], **more: Any) -> RunSettings:
+def settings(store: Path, number: int, *resources: dict[str, Any], **more: Any) -> RunOptions:
     export = store.parent / f"export-{number}.ndjson"
     export.write_text("".join(json.dumps(resource) + "\n" for resource in resources), "utf-8")
-    return RunSettings(store=store, as_of=moment(_NIGHTS[number - 1]), labs=(str(export),), **more)
+    return RunOptions(store=store, as_of=moment(_NIGHTS[number - 1]), labs=(str(export),), **more)
 
 
 def night(store: Path, number: int, *resources: dict[str, Any], **more: Any) -> RunSummary:

@@ -14,7 +14,7 @@ import pytest
 
 from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.pipeline.run import moment
+from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import SCREENED, reading
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 

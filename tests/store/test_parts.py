@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import ConfigurationError
+from neutro_screen.pipeline.options import bytes_of
 from neutro_screen.pipeline.partitions import BUCKETS, Workspace
-from neutro_screen.pipeline.run import bytes_of
 from neutro_screen.store.file import SCREENED
 from tests.nights import night, table
 

@@ -13,9 +13,9 @@ import duckdb
 import pytest
 
 from neutro_screen.errors import ConfigurationError, StoreError
+from neutro_screen.pipeline.options import moment
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.replay import rebuild
-from neutro_screen.pipeline.run import moment
 from neutro_screen.store.file import SCREENED, TABLES, columns_of, reading, record_review
 from neutro_screen.store.retention import remove
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table

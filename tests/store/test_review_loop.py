@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 import neutro_screen
-from neutro_screen.pipeline.run import moment
+from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import current_worklist, read_table, reading, record_review
 
 NIGHTS = tuple(moment(f"2026-11-{day}T02:00") for day in (18, 19, 20))

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.pipeline.run import RunSettings, moment, run
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import SCREENED, TABLES, _is_scattered, lock, publishing, reading
 from neutro_screen.store.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
@@ -261,7 +262,7 @@ def test_an_episode_that_is_over_still_earns_a_flag_by_the_passing_of_time(tmp_p
     first.write_text("\n".join([header, *rows]) + "\n", "utf-8")
     nothing.write_text(header + "\n", "utf-8")
     for labs, as_of, raised in ((first, "2026-03-14T02:00:00", 0), (nothing, "2026-04-10T02:00:00", 1)):
-        run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),)))
+        run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),)))
         with reading(store) as connection:
             found = connection.execute(
                 "SELECT count(*) FROM flag WHERE rule_id = 'PIT-4' AND patient_id = 'A'"

@@ -10,14 +10,14 @@ from neutro_screen.rules.specimen_notes import with_mix_up_note
 from neutro_screen.rules.trend import with_baseline, with_significant_fall
 from neutro_screen.validate import dtypes
 from tests.spec.counts import at, column, counts
+from tests.spec.tables import table
 
 POLICY = load_policy()
 
 
-def results(table: str) -> pl.DataFrame:
+def results(text: str) -> pl.DataFrame:
     """A table with specimen, day, analyte and value (haemoglobin g/dL, platelets 10*9/L, MCV fL) of patient A."""
-    rows = [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines() if line.strip()]
-    given = pl.DataFrame(rows, schema=["specimen_id", "day", "analyte", "value"], orient="row").with_columns(
+    given = table(f"specimen_id | day | analyte | value\n{text}").with_columns(
         patient_id=pl.lit("A"), collected_at=at(pl.col("day")), resulted_at=at(pl.col("day")),
         value=pl.col("value").cast(pl.Float64), method=pl.lit("auto"), status=pl.lit("final"),
         source_file=pl.lit("a.csv"), source_row=pl.int_range(pl.len()),

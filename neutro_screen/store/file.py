@@ -494,7 +494,31 @@ def _known_version(connection: duckdb.DuckDBPyConnection, store: Path) -> int:
             where=store.name,
             remedy="Update neutro-screen.",
         )
+    if version == SCHEMA_VERSION and (departures := _departures(connection)):
+        raise StoreError(
+            f"has not the tables of its version (schema {version}): missing or of another type: {', '.join(departures[:5])}"
+            + (f" and {len(departures) - 5} more" if departures[5:] else ""),
+            where=store.name,
+            remedy="An unreleased program or another tool has written it: restore the last backup, or screen the extracts "
+            "into a new store.",
+        )
     return int(version)
+
+
+def _departures(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Tables and views of the contract that an open store lacks, and columns that it lacks or has with another type."""
+    present = _present_columns(connection)
+    enums = {
+        name: "ENUM(" + ", ".join(f"'{word}'" for word in words) + ")"
+        for name, words in (("severity", SEVERITIES), ("priority", PRIORITIES))
+    }
+    return [name for name in (*TABLES, *VIEWS) if name not in present] + [
+        f"{table}.{column}"
+        for table in TABLES
+        if table in present
+        for column, type_ in columns_of(table).items()
+        if present[table].get(column) != enums.get(type_, type_)
+    ]
 
 
 def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:

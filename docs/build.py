@@ -15,12 +15,12 @@ from docs.queries import queries_page
 from docs.walkthrough import walkthrough_page
 from neutro_schemas import Flag
 from neutro_schemas.store import ReviewTable, WorklistRow
-from neutro_screen.cli.app.app import app
+from neutro_screen.cli.app import app
 from neutro_screen.ingest import describe
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
-from neutro_screen.store.file.file import TABLES, columns_of
+from neutro_screen.store.file import TABLES, columns_of
 from neutro_screen.store.file.views import VIEWS
 
 ROOT = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.pipeline.run.options import RunOptions, moment
-from neutro_screen.pipeline.run.run import run
-from neutro_screen.store.file.file import read_table, reading
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.file import read_table, reading
 from neutro_simulator import simulate_hospital, write_native
 
 GOLDEN: Final = Path(__file__).with_name("tables.csv")

@@ -61,7 +61,12 @@ def test_the_workflow_calls_the_script_with_the_least_rights() -> None:
         step["uses"] for step in steps if not re.search(r"^actions/[\w-]+@v\d+$", step.get("uses", "actions/_@v0"))
     ] == []
     lowest = PROJECT["project"]["requires-python"].removeprefix(">=")
-    assert {step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")} == {lowest}
+    pythons = {step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")}
+    assert pythons == {lowest, "${{ matrix.python }}"}
+    job = workflow["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"][0] == lowest
+    assert job["continue-on-error"] == f"${{{{ matrix.python != '{lowest}' }}}}"
+    assert job["env"]["PYTHON"] == "python${{ matrix.python }}"
 
 
 def test_coverage_has_a_floor_and_a_command() -> None:

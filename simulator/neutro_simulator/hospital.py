@@ -12,8 +12,8 @@ from neutro_simulator.causes import CAUSES
 from neutro_simulator.dirt import soiled
 from neutro_simulator.laboratories import LAB_COLUMNS, LABORATORIES, reported
 from neutro_simulator.parameters import all_parameters, draw, number, numbers, texts
+from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid
 from neutro_simulator.specimens import specimens
-from neutro_simulator.story import MEDICATION, Drug, Group, Story, grid
 from neutro_simulator.truth import moment, true_course, truth
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
@@ -121,19 +121,19 @@ def patient_ids(rng: np.random.Generator, patients: int, first: int = 1) -> pl.S
 
 def chapter(group: Group, ids: pl.Series, now: datetime) -> Chapter:
     """All that a group of patients of one cause leaves in the extracts, and its truth."""
-    story = spoken(group)
-    taken = collected(story, group, ids, now)
+    scenario = spoken(group)
+    taken = collected(scenario, group, ids, now)
     midnight, until_day = index_day(now)
     return Chapter(
-        labs=lab_rows(story, group, taken, now),
-        medications=_medications(story, group, ids, now),
-        patients=_patients(story, group, ids, now),
-        diagnoses=_dated(story.diagnoses, ids, now, DATE_FORMAT).select(
+        labs=lab_rows(scenario, group, taken, now),
+        medications=_medications(scenario, group, ids, now),
+        patients=_patients(scenario, group, ids, now),
+        diagnoses=_dated(scenario.diagnoses, ids, now, DATE_FORMAT).select(
             "patient_id", "code", pl.lit("ICD-10").alias("system"), "date"
         ),
-        events=_dated(story.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
-        true_course=true_course(story, group.days, ids, midnight, until_day),
-        truth=truth(group.cause, story, group.days, ids, midnight, until_day, taken.specimens),
+        events=_dated(scenario.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
+        true_course=true_course(scenario, group.days, ids, midnight, until_day),
+        truth=truth(group.cause, scenario, group.days, ids, midnight, until_day, taken.specimens),
         specimen_truth=taken.specimens.select(
             "patient_id",
             "specimen_id",
@@ -144,8 +144,8 @@ def chapter(group: Group, ids: pl.Series, now: datetime) -> Chapter:
     )
 
 
-def spoken(group: Group) -> Story:
-    """The story of the group's cause."""
+def spoken(group: Group) -> Scenario:
+    """The scenario of the group's cause."""
     return CAUSES[group.cause](group)
 
 
@@ -164,10 +164,10 @@ class Collected:
     labs: pl.Series
 
 
-def collected(story: Story, group: Group, ids: pl.Series, now: datetime) -> Collected:
+def collected(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> Collected:
     """The blood taken up to the index time, each patient's always sent to the same laboratory."""
     midnight, until_day = index_day(now)
-    taken = specimens(story, group, until_day)
+    taken = specimens(scenario, group, until_day)
     labs = pl.Series(
         "lab",
         group.rng.choice(list(LABORATORIES), group.size, p=numbers("laboratories", "share")).tolist(),
@@ -186,9 +186,9 @@ def collected(story: Story, group: Group, ids: pl.Series, now: datetime) -> Coll
     return Collected(named, ids, labs)
 
 
-def lab_rows(story: Story, group: Group, taken: Collected, now: datetime) -> pl.DataFrame:
+def lab_rows(scenario: Scenario, group: Group, taken: Collected, now: datetime) -> pl.DataFrame:
     """The clean lab rows of a group: blood counts and the tests beside them, with row_of and quantity still on."""
-    return pl.concat([reported(taken.specimens, group.rng), _markers(story, taken, now)])
+    return pl.concat([reported(taken.specimens, group.rng), _markers(scenario, taken, now)])
 
 
 def bound(
@@ -228,10 +228,10 @@ def write_native(hospital: Hospital, folder: Path, *, with_course: bool = True) 
         getattr(hospital, part.name).write_csv(place / f"{part.name}.csv", datetime_format=TIME_FORMAT)
 
 
-def _markers(story: Story, taken: Collected, now: datetime) -> pl.DataFrame:
+def _markers(scenario: Scenario, taken: Collected, now: datetime) -> pl.DataFrame:
     """Tests beside the CBC: infection markers, vitamins, antibodies; with LOINC codes in every laboratory."""
     midnight, until_day = index_day(now)
-    markers = story.markers.filter(pl.col("day") + 1.0 < until_day)
+    markers = scenario.markers.filter(pl.col("day") + 1.0 < until_day)
     at = moment(pl.col("day").floor() + 0.4, midnight)
     unit, low = (
         pl.col("loinc").replace_strict(MARKER_UNITS, default=None),
@@ -259,9 +259,9 @@ def _markers(story: Story, taken: Collected, now: datetime) -> pl.DataFrame:
     )
 
 
-def _medications(story: Story, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
+def _medications(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, until_day = index_day(now)
-    rows = pl.concat([story.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
+    rows = pl.concat([scenario.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
     start, end = (moment(pl.col(f"{edge}_day"), midnight).dt.to_string(DATE_FORMAT) for edge in ("start", "end"))
     known_end = pl.col("end_day") <= until_day
     return rows.with_columns(ids.gather(rows["patient"]).alias("patient_id")).select(
@@ -304,14 +304,14 @@ def _long_term(group: Group) -> pl.DataFrame:
     )
 
 
-def _patients(story: Story, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
+def _patients(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, _ = index_day(now)
-    born = pl.Series("born", -story.age_years * DAYS_PER_YEAR)
+    born = pl.Series("born", -scenario.age_years * DAYS_PER_YEAR)
     return pl.DataFrame({"patient_id": ids, "born": born}).select(
         "patient_id",
         moment(pl.col("born"), midnight).dt.to_string(DATE_FORMAT).alias("birth_date"),
         pl.Series("sex", group.rng.choice(["F", "M"], group.size).tolist(), dtype=pl.String),
-        pl.Series("duffy_null", [known or None for known in story.duffy_null], dtype=pl.String),
+        pl.Series("duffy_null", [known or None for known in scenario.duffy_null], dtype=pl.String),
         pl.lit(None, dtype=pl.String).alias("ethnicity"),
     )
 

@@ -10,7 +10,7 @@ from neutro_simulator.cast import WHOLE_SPECIMEN, Case, Edit, teaching_cases, us
 from neutro_simulator.hospital import DATE_FORMAT, MARKER_UNITS, TIME_FORMAT, Hospital, index_day
 from neutro_simulator.laboratories import LAB_COLUMNS, reported
 from neutro_simulator.parameters import FloatArray
-from neutro_simulator.story import grid
+from neutro_simulator.scenario import grid
 from neutro_simulator.truth import moment, rapid_decline_day, shown_by_sampling
 
 MORNING = 8.0 / 24.0

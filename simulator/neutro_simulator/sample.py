@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from neutro_simulator.cast import WHOLE_SPECIMEN, Case, Edit, teaching_cases, usual_person
-from neutro_simulator.hospital import DATE_FORMAT, MARKER_UNITS, TIME_FORMAT, Hospital, index_day
+from neutro_simulator.hospital import DATE_FORMAT, TIME_FORMAT, Hospital, index_day, marker_units
 from neutro_simulator.laboratories import LAB_COLUMNS, reported
 from neutro_simulator.parameters import FloatArray
 from neutro_simulator.scenario import grid
@@ -163,6 +163,7 @@ def _moved(column: str, minutes: int) -> pl.Expr:
 
 
 def _markers(case: Case, midnight: datetime) -> pl.DataFrame:
+    units, _ = marker_units()
     rows = [
         {
             "row_of": None,
@@ -173,7 +174,7 @@ def _markers(case: Case, midnight: datetime) -> pl.DataFrame:
             "loinc": marker.loinc,
             "analyte_name": marker.name,
             "value": marker.value,
-            "unit": MARKER_UNITS.get(marker.loinc),
+            "unit": units.get(marker.loinc),
             "reference_low": None,
             "reference_high": None,
             "status": "F",

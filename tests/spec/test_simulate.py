@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 from neutro_simulator import (
     CAUSES,
     Hospital,
+    cast,
     regimen_courses,
     sample_expectations,
     sample_hospital,
@@ -398,10 +399,10 @@ def test_a_share_of_dirt_above_one_is_refused():
 
 
 def test_dirt_never_changes_the_truth(clean, dirty):
-    soiled = parts(dirty)
+    with_dirt = parts(dirty)
     for name, frame in parts(clean).items():
         if name not in {"labs", "dirt_log"}:
-            assert_frame_equal(frame, soiled[name])
+            assert_frame_equal(frame, with_dirt[name])
 
 
 def test_without_dirt_there_is_none(clean):
@@ -413,7 +414,7 @@ def test_every_kind_of_dirt_occurs_and_is_written_down(dirty):
     assert set(dirty.dirt_log["kind"]) == {fault.kind for fault in FAULTS}
 
 
-def test_dirt_befalls_about_its_share_of_rows(clean, dirty):
+def test_dirt_is_on_about_its_share_of_rows(clean, dirty):
     changed = dirty.labs.join(clean.labs, on=list(LAB_COLUMNS), how="anti", nulls_equal=True)
     assert 0.1 < len(changed) / len(clean.labs) < 0.3
 
@@ -565,3 +566,11 @@ def test_the_teaching_cases_of_rapid_decline_truly_decline(sample):
 
 def test_nothing_in_the_sample_is_after_the_index_time(sample):
     assert sample.labs.select(pl.max_horizontal("collected_at", "resulted_at").max()).item() <= AS_OF.strftime(TIME)
+
+
+def test_an_entry_of_the_cast_without_a_field_is_refused(monkeypatch):
+    """A misspelt entry of cast.toml is an error, not a patient without that entry."""
+    usual, cases = cast._file()
+    monkeypatch.setattr(cast, "_file", lambda: (usual, {"P-001": {**cases["P-036"], "onsetday": -3.0}}))
+    with pytest.raises(TypeError, match="onsetday"):
+        cast.teaching_cases.__wrapped__()

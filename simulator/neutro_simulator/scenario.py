@@ -1,4 +1,4 @@
-"""What happens to a group of patients who share a cause: the true course and everything around it.
+"""A group of patients who share a cause, and its scenario: the true course and everything around it.
 
 Days count from the midnight that begins the index date: day 0 is that day, day -7 a week earlier.
 """
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, draw, has, number, texts
 
 BoolArray = NDArray[np.bool_]
+DAYS_PER_YEAR = 365.25
 
 MEDICATION = {
     "patient": pl.Int64,
@@ -55,9 +56,18 @@ class OtherLines:
     days: float = 1.0
 
 
+CHANGED_LINES = {
+    "haemoglobin": "haemoglobin_fraction",
+    "platelets": "platelet_fraction",
+    "mcv": "mcv_fraction",
+    "lymphocytes": "lymphocyte_fraction",
+    "monocytes": "monocyte_fraction",
+}
+
+
 @dataclass(frozen=True)
-class Story:
-    """One group. Arrays hold a value a patient; `anc` a row a patient and a column a step of the grid.
+class Scenario:
+    """What happens to one group. Arrays hold a value a patient; `anc` a row a patient and a column a step of the grid.
 
     `visits` are the days a count is planned on (NaN: no visit). `onset_day` is NaN where nothing begins. Medication,
     marker, diagnosis and event frames name the patient by position in the group.
@@ -83,7 +93,7 @@ class Story:
 
 @dataclass(frozen=True)
 class Group:
-    """Patients of one cause before anything happens to them, and the means to say what does.
+    """Patients of one cause before anything happens to them, with the draws and courses a scenario is made of.
 
     cause: section of simulation.toml the numbers come from (`healthy` where the section is silent).
     """
@@ -105,15 +115,24 @@ class Group:
         """Whether the cause has an entry of its own."""
         return has(self.cause, name)
 
-    def share(self, name: str) -> BoolArray:
-        """Which patients something happens to, at the cause's own share."""
-        chosen: BoolArray = self.rng.random(self.size) < number(self.cause, name)
+    def share(self, name: str, section: str | None = None) -> BoolArray:
+        """Which patients something happens to, at the share of the section (the cause's own if not named)."""
+        chosen: BoolArray = self.rng.random(self.size) < number(section or self.cause, name)
         return chosen
 
-    def drugs(self) -> list[Drug]:
-        """The causal drug of each patient."""
-        choices = [Drug.parse(written) for written in texts(self.cause, "drugs")]
+    def delay(self) -> FloatArray:
+        """Days between a count worth finding and the visit that finds it."""
+        return draw(self.rng, "visits", "late_by_days", self.size)
+
+    def drugs(self, name: str = "drugs", section: str | None = None) -> list[Drug]:
+        """A drug a patient from the section's list, all equally likely; the causal drugs of the cause if not named."""
+        choices = [Drug.parse(written) for written in texts(section or self.cause, name)]
         return [choices[index] for index in self.rng.integers(0, len(choices), self.size)]
+
+    def other_lines(self, days: float = 1.0) -> OtherLines:
+        """The other cell lines as the cause changes them, reached so many days after onset."""
+        changed = {line: number(self.cause, name) for line, name in CHANGED_LINES.items() if self.sets(name)}
+        return OtherLines(days=days, **changed)
 
     def steady(self, level: FloatArray) -> FloatArray:
         """A course that never changes."""
@@ -138,16 +157,43 @@ class Group:
         log_ratio = np.log(nadir / baseline)[:, None]
         return np.asarray(baseline[:, None] * np.exp(log_ratio * down * (1.0 - up)))
 
+    def drawn_dip(self, baseline: FloatArray, onset: FloatArray, fall: FloatArray, nadir: FloatArray) -> FloatArray:
+        """A dip whose stay and recovery are drawn from the cause's nadir_days and recovery_days."""
+        return self.dip(baseline, onset, fall, nadir, self.draw("nadir_days"), self.draw("recovery_days"))
+
     def below(self, anc: FloatArray, limit: float, onset: FloatArray) -> FloatArray:
         """First day at or after onset below the limit; NaN where it never falls so low."""
         low = (anc < limit) & (self.days[None, :] >= onset[:, None])
         return np.where(low.any(axis=1), self.days[low.argmax(axis=1)], np.nan)
 
 
+def outline(group: Group, anc: FloatArray, planned: FloatArray) -> Scenario:
+    """A scenario with a course and visits only; the causes replace what differs."""
+    nothing = np.full(group.size, np.nan)
+    return Scenario(
+        anc=anc,
+        visits=planned,
+        onset_day=nothing,
+        ingredient=(None,) * group.size,
+        cycle_days=nothing,
+        age_years=group.draw("age_years"),
+        artefact_visit=nothing,
+        artefact_fraction=np.ones(group.size),
+        blasts=np.zeros(group.size),
+        bands_fraction=draw(group.rng, "healthy", "bands_fraction", group.size),
+        duffy_null=("",) * group.size,
+    )
+
+
 def grid() -> FloatArray:
     """The days of every true course, from the first day of the history to the end of the index date."""
     step = number("grid", "step_hours") / HOURS_PER_DAY
     return np.arange(-number("grid", "history_days"), 1.0 + step, step)
+
+
+def ingredients(drugs: list[Drug]) -> tuple[str | None, ...]:
+    """The ingredient of each patient's drug."""
+    return tuple(drug.ingredient for drug in drugs)
 
 
 def given(

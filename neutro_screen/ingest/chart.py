@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from neutro_schemas import Event
+from neutro_screen.ingest.batches import refused_text
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
-from neutro_screen.ingest.layout import refused_text
 
 _EVENTS: Final = tuple(Event.to_schema().columns["event"].checks[0].statistics["allowed_values"])
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.layout import Table, named_columns
+from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
 SUFFIXES: Final = (".xlsx", ".xlsm")
@@ -38,7 +39,7 @@ def recognises(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
-def read_excel(path: Path, kind: Kind, profile: Profile) -> Table:
+def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
     """Read the sheet whose header fits best as text columns under the sheet's own header names.
 
     A merged cell's value holds for every cell it covers, so that an identifier merged over several lines is filled
@@ -64,7 +65,7 @@ def read_excel(path: Path, kind: Kind, profile: Profile) -> Table:
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Map names with --profile.",
         )
     notes = (f"other_sheets:{len(sheets) - 1}",) if len(sheets) > 1 else ()
-    return Table(path, _rows(sheets[best], header_at, path.name), notes=notes)
+    return RawBatch(path, _rows(sheets[best], header_at, path.name), notes=notes)
 
 
 def sheets_of(path: Path) -> list[list[list[str | None]]]:

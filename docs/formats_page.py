@@ -117,7 +117,7 @@ def _codes_and_units() -> list[str]:
     return [
         "The same for every format. A test is known by its own code where the profile maps it, else by LOINC, else by its "
         "name; where code and unit contradict each other (a percent under the code of a count) the unit and the name decide, "
-        "and the row says so. Codes known, by system: "
+        "and the row is noted. Codes known, by system: "
         + ", ".join(f"{system} {count}" for system, count in systems.items())
         + ". LOINC codes of other specimens are on a list of their own and never screened.",
         "",

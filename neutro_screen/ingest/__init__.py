@@ -43,7 +43,7 @@ class Reader(NamedTuple):
     read: Callable[[Path, Kind, Profile], RawBatches]
     #: what ``recognises`` and ``read`` may be given
     takes: Literal["file", "folder", "both"] = "file"
-    #: the format itself says which column is which; a profile's column names are for other files of the source
+    #: the format itself names its columns; a profile's column names are for other files of the source
     has_own_layout: bool = True
 
 

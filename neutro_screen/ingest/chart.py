@@ -34,7 +34,7 @@ def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRow
     if not REASONS[kind]:
         return ChartRows(typed, (), notes)
     reasons = [pl.when(is_refused).then(pl.lit(reason)) for reason, is_refused in REASONS[kind].items()]
-    told = both.select(
+    judged = both.select(
         "source_file",
         "source_row",
         reason=pl.coalesce(*reasons),
@@ -42,9 +42,9 @@ def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRow
     )
     refused = [
         Refused(file, row, reason, refused_text(text))
-        for file, row, reason, text in told.filter(pl.col("reason").is_not_null()).iter_rows()
+        for file, row, reason, text in judged.filter(pl.col("reason").is_not_null()).iter_rows()
     ]
-    return ChartRows(typed.filter(told["reason"].is_null()), refused, notes)
+    return ChartRows(typed.filter(judged["reason"].is_null()), refused, notes)
 
 
 def _is_unreadable(column: str, typed: str | None = None) -> pl.Expr:

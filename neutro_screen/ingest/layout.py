@@ -25,7 +25,7 @@ def columns_by_table(format_name: str) -> dict[str, tuple[tuple[str, ...], tuple
 def kept_local_code(local: pl.Expr, profile: Profile) -> pl.Expr:
     """A source's own code beside a LOINC code (column ``loinc``): kept only if the profile maps it.
 
-    The rules let a source's own code go before LOINC; a code nobody has mapped says less than LOINC does.
+    A source's own code is preferred to LOINC; one that is not mapped carries less information than LOINC.
     """
     return pl.when(pl.col("loinc").is_null() | local.is_in(list(profile.analytes))).then(local)
 

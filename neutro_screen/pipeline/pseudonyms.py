@@ -48,9 +48,7 @@ class Pseudonyms:
     def applied(self, batch: Batch) -> Batch:
         """The batch without anything that names a person."""
         rows = batch.rows.with_columns(
-            self._hidden(batch.rows[column], kind)
-            for column, kind in _HIDDEN.items()
-            if column in batch.rows.columns
+            self._hidden(batch.rows[column], kind) for column, kind in _HIDDEN.items() if column in batch.rows.columns
         )
         if "comment" in rows.columns:
             rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import polars as pl
 
@@ -153,7 +153,7 @@ def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
         raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
 
 
-def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) -> RawBatch:
+def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]]) -> RawBatch:
     """Rows with their numbers and lines; what is no list of the right length becomes refused."""
     fitting = [isinstance(row, list) and len(row) == len(names) for _, _, row in sent]
     rows = [row for (_, _, row), fits in zip(sent, fitting, strict=True) if fits]
@@ -169,19 +169,21 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) 
     return _table(file, frame, numbers)._replace(refused=refused)
 
 
-def _json(line: str) -> Any:
+def _json(line: str) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
-def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+def _texts(values: Sequence[object]) -> Sequence[str | None]:
     """A column as text; one that is text already stays as it is."""
-    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
+    if set(map(type, values)) <= {str, type(None)}:
+        return cast("Sequence[str | None]", values)
+    return [_text(value) for value in values]
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None or isinstance(value, list | dict):
         return None
     return f"{value:.15g}" if isinstance(value, float) else str(value)
@@ -219,7 +221,7 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    """CMOCCUR "N" and CMSTAT "NOT DONE" say that it was not taken; CMDECOD goes before the verbatim CMTRT."""
+    """CMOCCUR "N" and CMSTAT "NOT DONE" mean that it was not taken; CMDECOD goes before the verbatim CMTRT."""
     return rows.select(
         "source_row",
         patient_id="USUBJID",

@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -181,7 +181,7 @@ def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
 
 def _line_by_line(layout: _Layout) -> Iterator[RawBatch]:
     """Every line read for itself, as a slow but sure way: a quote left open would swallow all lines behind it."""
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[str | int, ...]] = []
     refused: list[Refused] = []
     with layout.text.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -212,7 +212,7 @@ def _fields(line: bytes, layout: _Layout) -> tuple[list[str], str | None]:
     return [], "too_few_fields" if len(fields) < len(layout.header) else "too_many_fields"
 
 
-def _rows_of(layout: _Layout, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+def _rows_of(layout: _Layout, rows: list[tuple[str | int, ...]]) -> pl.DataFrame:
     columns = dict.fromkeys(layout.header, pl.String) | {"source_row": pl.Int64}
     return pl.DataFrame(rows, schema=columns, orient="row")
 

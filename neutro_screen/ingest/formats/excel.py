@@ -6,9 +6,9 @@ Read by python-calamine, an extra: ``pip install 'neutro-screen[excel]'``.
 import re
 import zipfile
 import zlib
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -19,6 +19,8 @@ from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
+#: What python-calamine yields.
+Cell = int | float | str | bool | time | date | datetime | timedelta
 SUFFIXES: Final = (".xlsx", ".xlsm")
 #: The header is looked for in so many lines: hospital sheets start with titles.
 HEADER_WITHIN: Final = 50
@@ -110,7 +112,7 @@ def _rows(cells: list[list[str | None]], header_at: int, name: str) -> pl.DataFr
     return frame.with_columns(pl.Series("source_row", [number for number, _ in filled], dtype=pl.Int64))
 
 
-def _fill_merged(cells: list[list[Any]], merged: list[Any]) -> None:
+def _fill_merged(cells: list[list[Cell]], merged: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:
     """Raises ValueError if merged cells overlap each other, which no program writes."""
     left_over = sum(len(row) for row in cells)
     for (top, left), (bottom, right) in merged:
@@ -122,7 +124,7 @@ def _fill_merged(cells: list[list[Any]], merged: list[Any]) -> None:
             row[left:last] = [cells[top][left]] * (last - left)
 
 
-def _text(cell: Any) -> str | None:
+def _text(cell: Cell) -> str | None:
     """A cell as text: whole numbers without a point, times in ISO 8601, midnight as a date."""
     if cell is None or cell == "":
         return None

@@ -32,7 +32,7 @@ KINDS_OF_TABLES: Final[dict[str, Kind]] = {
     "person": "patient",
     "condition_occurrence": "diagnosis",
 }
-#: operator_concept_id -> comparator (4172703, equal, says nothing).
+#: operator_concept_id -> comparator (4172703, equal, adds nothing).
 OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
 _DIAGNOSIS_VOCABULARIES: Final = ("ICD10", "ICD10CM", "ICD10GM", "ICD9CM", "SNOMED")
@@ -207,10 +207,10 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         )
     )
     local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
-    said = pl.col("value_source_value").str.strip_chars()
+    source_value = pl.col("value_source_value").str.strip_chars()
     comparator = pl.coalesce(
         pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String),
-        said.str.extract(r"^(<=|>=|<|>)"),
+        source_value.str.extract(r"^(<=|>=|<|>)"),
         pl.lit(""),
     )
     return rows.select(
@@ -225,7 +225,7 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         local_code=local,
         value=pl.when(pl.col("value_as_number").is_not_null())
         .then(pl.concat_str(comparator, "value_as_number"))
-        .otherwise(said),
+        .otherwise(source_value),
         unit=pl.coalesce(
             "unit_code",
             pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String),

@@ -53,7 +53,7 @@ def words(concept: pl.Expr) -> pl.Expr:
 def id_of(reference: pl.Expr) -> pl.Expr:
     """The id that a reference ends in: Specimen/1, urn:uuid:1, https://host/fhir/Specimen/1/_history/2 -> 1.
 
-    Null for a reference into the resource itself (#1), which is nobody else's id.
+    Null for a reference into the resource itself (#1), which is no id of another resource.
     """
     plain = reference.str.replace(r"/_history/.*$", "").str.replace(r"^urn:(?:uuid|oid):", "")
     return pl.when(~reference.str.starts_with("#")).then(plain.str.extract(r"([^/#]+)$"))

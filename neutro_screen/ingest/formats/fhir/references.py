@@ -1,4 +1,4 @@
-"""What resources say about others: drugs, specimens and deletions, collected from all files before any row is read."""
+"""Resources that others refer to: drugs, specimens and deletions, collected from all files before any row is read."""
 
 from typing import Final, NamedTuple
 
@@ -65,7 +65,7 @@ class ReferenceSink:
         ]
 
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
-        """Keep what a Medication or Specimen says; other types are read in the second pass."""
+        """Keep the facts of a Medication or Specimen; other types are read in the second pass."""
         if resource_type == "Medication":
             self._medications.append(detached(medication_names(resources)))
         elif resource_type == "Specimen":

@@ -1,7 +1,7 @@
 """Inputs on object storage: ``s3://``, ``gs://``, ``az://``, ``sftp://`` … are copied into a private folder and read there.
 
 Through fsspec, an extra: ``pip install 'neutro-screen[remote]'`` and the storage's own package (s3fs, gcsfs, adlfs). What
-a storage needs to be told (keys, endpoints) comes from its own environment, never from the address.
+a storage needs (keys, endpoints) comes from its own environment, never from the address.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ def near_copies(paths: Mapping[Kind, Sequence[str]]) -> Iterator[Mapping[Kind, S
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is the address of a storage that fsspec knows; a database is not."""
+    """Whether a path is the address of a storage that fsspec supports; a database is not."""
     return _MARK in path and not path.lower().startswith(ADDRESSES)
 
 

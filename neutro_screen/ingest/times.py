@@ -35,7 +35,7 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
     """Parse times into UTC.
 
     A time with its own offset keeps it; the others are in ``time_zone``. In the hour that a clock shows twice the
-    earlier one is meant; a time that the clock skipped counts one hour later; both are told in ``oddity``. A date alone
+    earlier one is meant; a time that the clock skipped counts one hour later; ``oddity`` names both. A date alone
     is its midnight in UTC: no zone is applied, so that it stays the day that was written (FORMATS.md D.29).
     Null where the text is null or fits no format.
     """

@@ -19,6 +19,7 @@ from neutro_screen.pipeline.rows import HISTORY
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
+from neutro_screen.steps.reconciliation import arrivals, check_held, remember_held
 from neutro_screen.store.file import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
 from neutro_screen.store.views import MERGE_STATEMENTS
 
@@ -67,6 +68,7 @@ def rebuild(
             insert(connection, "run", runs)
             _copy_received(connection, night)
             raised = read_table(connection, _RAISED_BY_THEN)
+            remember_held(connection)
             work = _workspace(connection, settings, night)
             for part in work.parts:
                 _fetch(connection, work, part)
@@ -75,6 +77,7 @@ def rebuild(
                 publish_part(connection, work, part, own)
                 work.settle(part, ())
             publish_merges(connection, work)
+            check_held(connection, arrivals(()))
             publish_drug_matches(connection)
     if reports is not None:
         write_reports(out, reports, run_id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -219,7 +220,9 @@ def _source_file(
     )
     if kind != "lab" or not typed.height:
         return described
-    first, last = typed.select(first=pl.col("collected_at").min(), last=pl.col("collected_at").max()).row(0)
+    # Rows of years that Python has no date for are refused later; they are no first or last time of the file either.
+    told = pl.col("collected_at").filter(pl.col("collected_at").dt.year().is_between(MINYEAR, MAXYEAR))
+    first, last = typed.select(first=told.min(), last=told.max()).row(0)
     return replace(described, first_collected_at=first, last_collected_at=last)
 
 

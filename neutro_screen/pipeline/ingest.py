@@ -19,11 +19,13 @@ from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.retractions import no_deletions, split_deletions
+from neutro_screen.pipeline.rows import rejected_rows
 from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.findings import Chart, kinds_of
 from neutro_screen.rules.counts.results import judged_origins
+from neutro_screen.rules.dates import date_limits, split_chart_dates
 from neutro_screen.validate import dtypes, no_rows
 
 
@@ -33,7 +35,8 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
-    deletions = [no_deletions()]
+    deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
+    work.add("impossible_row", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
@@ -46,6 +49,8 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
+            rows, impossible = split_chart_dates(rows, batch.kind, limits)
+            work.add("impossible_row", rejected_rows(impossible, batch.kind, rows.columns))
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
         work.add(f"{batch.kind}_row", rows)
         broken.append(_broken_lines(batch))

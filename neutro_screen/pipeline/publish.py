@@ -16,7 +16,8 @@ from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
-from neutro_screen.pipeline.rows import CHART, PLACE
+from neutro_screen.pipeline.reconciliation import check_held, remember_held
+from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
@@ -41,12 +42,15 @@ def publish_step(
     ``prepare`` takes the steps before for a part, while the part before it is stored: so its rows never wait on disk.
 
     Raises:
-        PublishError: a row is lost or counted twice, the store cannot be written, or the report could not be made.
+        PublishError: a row is lost or counted twice, a stored row would be, the store cannot be written, or the report
+            could not be made.
         RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
     """
     run_id = work.noted("run_id")
     with publishing(settings.store, settings.memory // 2) as connection:
+        remember_held(connection)
         worklist = _publish_patients(connection, settings, work, prepare)
+        check_held(connection, pl.concat(work.get("arrived", part) for part in work.parts))
         account = Account(rows_in=work.noted("rows_in"), **counted_rows(work, "settled"))
         account.check()
         check_share(account, settings, work)
@@ -102,7 +106,7 @@ def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
 
 
 #: What is asked of a part when it is in the store.
-_AFTERWARDS: Final = ("touched", "row_count", "specimen_count", "collected_day")
+_AFTERWARDS: Final = ("touched", "arrived", "row_count", "specimen_count", "collected_day")
 
 
 def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, raised: pl.DataFrame) -> None:
@@ -117,8 +121,8 @@ def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, rai
     delete_patients(connection, ("rejected_row",), touched, "scope = 'specimen'")
     for table in ("no_result", "rejected_row", *CHART):
         insert(connection, table, work.get(f"new_{table}", part))
-    delete_rows(connection, "lab_result", refuted.select(PLACE))
-    insert(connection, "lab_result", before.join(refuted, on=PLACE, how="anti"))
+    delete_rows(connection, "lab_result", refuted.select(IDENTITY))
+    insert(connection, "lab_result", before.join(refuted, on=IDENTITY, how="anti", nulls_equal=True))
     insert(connection, "lab_result", work.get("new_lab_result", part))
     insert(connection, "contradicted_result", refuted)
     as_read = [column for column in refuted.columns if column not in ("reason", *PLACE)]

@@ -574,12 +574,13 @@ def delete_patients(
             connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
 
 
-def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
-    """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
-    if not places.height:
+def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    """Delete the rows of a table that equal one of ``rows`` in all columns of ``rows``; null equals null."""
+    if not rows.height:
         return
-    with registered(connection, "place", places):
-        connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
+    is_same = " AND ".join(f'"{table}"."{name}" IS NOT DISTINCT FROM leaving."{name}"' for name in rows.columns)
+    with registered(connection, "leaving", rows):
+        connection.execute(f'DELETE FROM "{table}" USING leaving WHERE {is_same}')
 
 
 def current_worklist(

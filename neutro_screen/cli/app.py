@@ -757,7 +757,11 @@ def schedule(
     pseudonymise: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
     notify: Annotated[Path | None, Parameter(group=_CONTROL)] = None,
 ) -> None:
-    """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
+    """Run the nightly flow at the times of ``--cron`` with Prefect, until it is stopped. Needs the extra ``flows``.
+
+    Works alone: the Prefect server that keeps the times runs with it, on loopback, under a password, its state in
+    ``.STORE.prefect`` beside the store (or in PREFECT_HOME), and ends with it. Where PREFECT_API_URL names a server, that
+    one is used.
 
     Example: neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb
 
@@ -808,7 +812,9 @@ def schedule(
         "pseudonymise": pseudonymise and str(pseudonymise.absolute()),
         "notify": notify and str(notify.absolute()),
     }
-    serve_nightly(cron, time_zone, {name: value for name, value in given.items() if value is not None})
+    home = store.absolute().with_name(f".{store.name}.prefect")
+    asked = {name: value for name, value in given.items() if value is not None}
+    serve_nightly(cron, time_zone, asked, home, _say)
 
 
 def _as_of(text: str | None) -> datetime:
@@ -867,7 +873,12 @@ def _tell(result: Mapping[str, Any], text: str, quiet: bool, as_json: bool) -> N
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"neutro-screen: warning: {text}\n")
+    _say(f"warning: {text}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"neutro-screen: {text}\n")
+    sys.stderr.flush()
 
 
 def _write(text: str) -> None:

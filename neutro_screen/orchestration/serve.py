@@ -1,40 +1,59 @@
 """What the flows and a scheduler need: settings from plain words, what may be tried again, serving on one machine."""
 
+import asyncio
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, PublishError, ReportError, UnreadableInputError
 from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.prefect_server import PrivateServer, check_prefect, prepare_environment
 
-#: Reading and publishing are tried again after these pauses; a refusal is not.
+#: Reading, publishing and reporting are tried again after these pauses; a refusal is not.
 BACK_OFF_SECONDS: Final = [10, 60, 300]
 
 
-def serve_nightly(cron: str, time_zone: str, parameters: dict[str, Any]) -> None:
+def serve_nightly(
+    cron: str, time_zone: str, parameters: dict[str, Any], home: Path, say: Callable[[str], None]
+) -> None:
     """Serve the nightly flow at the times of ``cron`` until the process is stopped; one run at a time.
 
+    Where ``PREFECT_API_URL`` names no server, a private one runs meanwhile, with its state in ``home``. ``say`` is what tells
+    the operator how far it is.
+
     Raises:
-        ConfigurationError: Prefect is not installed, or the times cannot be understood.
+        ConfigurationError: Prefect is not installed, or the times cannot be understood, or ``home`` is in use.
+        NeutroScreenError: the private server does not start.
     """
-    # Before the import: Prefect reads its settings then. Nothing is reported to anybody.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-    try:
-        from prefect import Flow
-        from prefect.schedules import Cron
-    except ImportError:
-        raise ConfigurationError("Prefect is not installed", remedy="pip install 'neutro-screen[flows]'") from None
+    check_prefect()
+    # All of this before the import: Prefect reads its settings then.
+    server = None if prepare_environment() else PrivateServer(home, say)
+    from prefect import Flow
+    from prefect.runner import Runner
+    from prefect.schedules import Cron
+
+    class Nights(Runner):
+        """Ends at SIGTERM as Prefect's own does, which makes a coroutine besides that nobody awaits, with a warning."""
+
+        def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
+            sys.exit(0)
+
     try:
         times = Cron(cron, timezone=time_zone)
     except ValueError:
         raise ConfigurationError(f"{cron!r} in {time_zone!r} is no schedule", remedy='Example: "0 2 * * *"') from None
-    nightly: Any = Flow.from_source(source=str(flow_folder()), entrypoint="nightly.py:nightly")
-    nightly.serve(name="nightly", schedule=times, parameters=parameters, limit=1)
+    # Ctrl-C is the way to stop it, not an error.
+    with suppress(KeyboardInterrupt), server.running() if server else nullcontext():
+        nightly: Any = Flow.from_source(source=str(flow_folder()), entrypoint="nightly.py:nightly")
+        runner = Nights(name="nightly", limit=1)
+        runner.add_flow(nightly, name="nightly", schedule=times, parameters=parameters)
+        say(f"the night is scheduled at {cron!r} ({time_zone}); stop with Ctrl-C or SIGTERM")
+        asyncio.run(runner.start())
 
 
 def flow_folder() -> Path:
@@ -57,7 +76,7 @@ def settings_of(asked: Mapping[str, Any]) -> RunSettings:
 
 def may_pass(task: Any, run: Any, state: Any) -> bool:
     """Whether a task is worth another try: a share that is away, a file still to come, a full disk. A refusal stays."""
-    return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError)
+    return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError | ReportError)
 
 
 def task_runner(asked: str | None = None) -> Any:

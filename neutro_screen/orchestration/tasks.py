@@ -20,6 +20,7 @@ from neutro_screen.pipeline.run import (
     history_step,
     ingest_step,
     publish_step,
+    report_step,
     screen_step,
     survey_step,
     validate_step,
@@ -85,8 +86,20 @@ def whole_part(settings: RunSettings, work: str, part: int) -> Counts:
 
 @task(**_TRIED_AGAIN)
 def publish(settings: RunSettings, work: str) -> RunSummary:
-    """Put the results in place and write the reports."""
+    """Put the results in place; taken again, a run that is in place stays as it is."""
     return publish_step(settings, Workspace(Path(work)))
+
+
+@task(**_TRIED_AGAIN)
+def report(settings: RunSettings, work: str) -> Path | None:
+    """Write the reports of the published run; the path of the page."""
+    return report_step(settings, Workspace(Path(work)))
+
+
+def published_and_reported(settings: RunSettings, work: str) -> RunSummary:
+    """The last two steps, each tried again by itself: a report that fails does not publish again."""
+    summary = publish(settings, work)
+    return summary.with_report(report(settings, work)) if settings.reports else summary
 
 
 def run_step_by_step(settings: RunSettings) -> RunSummary:
@@ -97,7 +110,7 @@ def run_step_by_step(settings: RunSettings) -> RunSummary:
         for part in range(survey(settings, work)["parts"]):
             for step in (validate, history, screen):
                 step(settings, work, part)
-        return publish(settings, work)
+        return published_and_reported(settings, work)
 
 
 def run_parts_at_once(parts: int | None = None) -> Callable[[RunSettings], RunSummary]:
@@ -116,6 +129,6 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunSettings], RunSu
             told = [future.result()["part"] for future in futures]
             if told != numbers:
                 raise PublishError(f"{len(numbers)} parts were given out and {len(set(told))} came back")
-            return publish(settings, work)
+            return published_and_reported(settings, work)
 
     return run

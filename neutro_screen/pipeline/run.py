@@ -19,6 +19,7 @@ from neutro_screen.pipeline.summary import RunSummary, counted_rows
 from neutro_screen.pipeline.validate import validate_step
 from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
+from neutro_screen.steps.report import report_step
 from neutro_screen.store.file import lock
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "moment",
     "now",
     "publish_step",
+    "report_step",
     "run",
     "screen_step",
     "survey_step",
@@ -43,10 +45,11 @@ PART_STEPS: Final = (validate_step, history_step, screen_step)
 
 
 def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
-    """Take the steps over the inputs and publish into the store.
+    """Take the steps over the inputs, publish into the store and write the reports.
 
     Raises:
-        NeutroScreenError: one of its kinds, with its exit code; the previous results then stand.
+        ReportError: the results are published, their reports are not.
+        NeutroScreenError: any other of its kinds, with its exit code; the previous results then stand.
     """
     with lock(settings.store), working_folder(settings.store) as folder:
         work = Workspace(folder, settings.rows_at_once)
@@ -60,7 +63,10 @@ def run(settings: RunSettings, progress: Callable[[str], None] = lambda step: No
                 part_step(settings, work, part)
             progress("publish")
 
-        return publish_step(settings, work, prepare)
+        summary = publish_step(settings, work, prepare)
+        if settings.reports is not None:
+            progress("report")
+        return summary.with_report(report_step(settings, work))
 
 
 def check(settings: RunSettings) -> dict[str, Any]:

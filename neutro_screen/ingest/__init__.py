@@ -11,7 +11,7 @@ import polars as pl
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.chart import usable_rows
-from neutro_screen.ingest.files import find_files, sha256_of, unchanged
+from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
@@ -173,38 +173,38 @@ def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
 
 
 def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
-    sources: list[tuple[Path, str, Reader]] = []
-    remaining: list[str] = []
-    for pattern in patterns:
-        folder = Path(pattern)
-        as_folder = next(
-            (
-                (name, reader)
-                for name, reader in READERS.items()
-                if reader.takes != "file"
-                and folder.is_dir()
-                and format_name in (None, name)
-                and (name == format_name or reader.recognises(folder))
-            ),
-            None,
-        )
-        if as_folder:
-            sources.append((folder, *as_folder))
-        else:
-            remaining.append(pattern)
-    for path in find_files(remaining):
-        if format_name is not None:
-            if READERS[format_name].takes == "folder":
-                raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
-            sources.append((path, format_name, READERS[format_name]))
-            continue
-        known = next(((name, r) for name, r in READERS.items() if r.takes != "folder" and r.recognises(path)), None)
-        if known is None:
-            raise UnreadableInputError(
-                "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
-            )
-        sources.append((path, *known))
-    return sources
+    """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
+    found = [path for pattern in patterns for path in found_paths(pattern)]
+    as_folder = {path: named for path in found if path.is_dir() and (named := _folder_reader(path, format_name))}
+    alone = [path for path in found if path not in as_folder]
+    files = [file for path in alone for file in (files_in(path) if path.is_dir() else [path])]
+    folders = [(path, *as_folder[path]) for path in found if path in as_folder]
+    return folders + [(path, *_file_reader(path, format_name)) for path in files]
+
+
+def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:
+    """The format that takes the folder as a whole, or None: then its files are read one by one."""
+    for name, reader in READERS.items():
+        if (
+            reader.takes != "file"
+            and format_name in (None, name)
+            and (name == format_name or reader.recognises(folder))
+        ):
+            return name, reader
+    return None
+
+
+def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
+    if format_name is not None:
+        if READERS[format_name].takes == "folder":
+            raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
+        return format_name, READERS[format_name]
+    for name, reader in READERS.items():
+        if reader.takes != "folder" and reader.recognises(path):
+            return name, reader
+    raise UnreadableInputError(
+        "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
+    )
 
 
 def _source_file(

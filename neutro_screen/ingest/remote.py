@@ -72,14 +72,25 @@ def _copied(address: str, folder: Path) -> list[str]:
         for number, one in enumerate(_matches(storage, place, address)):
             target = folder / f"{number}" / PurePosixPath(one.rstrip("/")).name
             target.parent.mkdir(mode=0o700, parents=True)
-            storage.get(one, str(target), recursive=storage.isdir(one))
+            _get(storage, one, target)
             copies.append(str(target))
     return copies
 
 
+def _get(storage: Any, one: str, target: Path) -> None:
+    """Copy a file, or the files of a folder, each by its own name: ``storage.get`` takes names for patterns."""
+    if not storage.isdir(one):
+        storage.get_file(one, str(target))
+        return
+    target.mkdir(mode=0o700)
+    for inside in storage.ls(one, detail=False):
+        if inside.rstrip("/") != one.rstrip("/"):  # some storages list the folder in itself
+            _get(storage, inside, target / PurePosixPath(inside.rstrip("/")).name)
+
+
 def _matches(storage: Any, place: str, address: str) -> list[str]:
-    found = sorted(storage.glob(place)) if any(sign in place for sign in "*?[") else [place]
-    if not found or not all(storage.exists(one) for one in found):
+    found = [place] if storage.exists(place) else sorted(storage.glob(place))
+    if not found:
         raise UnreadableInputError("no such file", where=_shown(address), remedy="Check the address.")
     return found
 

@@ -30,7 +30,11 @@ from neutro_screen.validate import dtypes, no_rows
 
 
 def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
-    """Read all inputs into the canonical frames, a batch at a time, and settle what the rows have in common."""
+    """Read all inputs into the canonical frames, a batch at a time, and settle what the rows have in common.
+
+    The first step of a run: taken again it begins anew, so that no row of an attempt before stays.
+    """
+    work.begin()
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()

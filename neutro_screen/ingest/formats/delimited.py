@@ -19,7 +19,7 @@ import pyarrow as pa
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import RawBatch, refused_text
 from neutro_screen.ingest.engine import engine
-from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
@@ -131,7 +131,13 @@ def _plain_batches(layout: _Layout) -> Iterator[RawBatch]:
     n_rows = 0
     with _splitting(layout):
         lines = pl.scan_csv(
-            layout.text, has_header=False, skip_lines=1, schema=columns, separator=layout.delimiter, quote_char=None
+            layout.text,
+            has_header=False,
+            skip_lines=1,
+            schema=columns,
+            separator=layout.delimiter,
+            quote_char=None,
+            glob=False,
         )
         for rows in lines.collect_batches(chunk_size=ROWS_A_BATCH):
             numbers = pl.int_range(n_rows + 2, n_rows + 2 + pl.len(), dtype=pl.Int64)
@@ -143,8 +149,8 @@ def _plain_batches(layout: _Layout) -> Iterator[RawBatch]:
 
 def _refusals(layout: _Layout) -> list[Refused]:
     """The lines that cannot be split: known before the first row is taken, so that every row gets its own number."""
-    with engine() as connection, _splitting(layout):
-        _scan(connection, layout).aggregate("count(COLUMNS(*))").fetchall()
+    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
+        _scan(connection, name, layout).aggregate("count(COLUMNS(*))").fetchall()
         refused = connection.sql(
             "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
             "FROM reject_errors GROUP BY line ORDER BY line"
@@ -158,8 +164,8 @@ def _refusals(layout: _Layout) -> list[Refused]:
 def _batches(layout: _Layout, refused: Sequence[Refused]) -> Iterator[RawBatch]:
     """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
     taken, n_rows = [line.source_row for line in refused], 0
-    with engine() as connection, _splitting(layout):
-        for rows in _gathered(_scan(connection, layout).to_arrow_reader(ROWS_A_BATCH)):
+    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
+        for rows in _gathered(_scan(connection, name, layout).to_arrow_reader(ROWS_A_BATCH)):
             numbers = _line_numbers(n_rows, rows.height, taken)
             yield RawBatch(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
             n_rows += rows.height
@@ -217,9 +223,10 @@ def _rows_of(layout: _Layout, rows: list[tuple[str | int, ...]]) -> pl.DataFrame
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _scan(connection: duckdb.DuckDBPyConnection, layout: _Layout) -> duckdb.DuckDBPyRelation:
+def _scan(connection: duckdb.DuckDBPyConnection, name: str, layout: _Layout) -> duckdb.DuckDBPyRelation:
+    """The rows of the text under a name that is no pattern (``plain_name``)."""
     return connection.read_csv(
-        str(layout.text),
+        name,
         header=True,
         sep=layout.delimiter,
         quotechar='"',

@@ -9,7 +9,7 @@ from neutro_simulator import visits
 from neutro_simulator.causes.care import FEVER_AFTER_DAYS, rescue
 from neutro_simulator.myelosuppression import CELLS_PER_GIGA, Treatment, neutrophils, regimens
 from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, number, numbers, text
-from neutro_simulator.scenario import Drug, Group, Scenario, coded, given, outline, temperatures
+from neutro_simulator.scenario import Drug, Group, Scenario, acting, coded, given, ingredients, outline, temperatures
 
 
 def chemotherapy(group: Group) -> Scenario:
@@ -24,7 +24,7 @@ def chemotherapy(group: Group) -> Scenario:
     nadir_visit = np.empty(size)
     anc = np.empty((size, len(group.days)))
     medications = []
-    ingredient: list[str | None] = [None] * size
+    drugs = [Drug(None, "", "")] * size
     for index, regimen in enumerate(names):
         of_regimen = np.flatnonzero(which == index)
         if not len(of_regimen):
@@ -35,7 +35,7 @@ def chemotherapy(group: Group) -> Scenario:
         nadir_visit[of_regimen] = rng.uniform(low, high, len(of_regimen))
         drug = Drug.parse(text(f"regimen.{regimen}", "drug"))
         for patient in of_regimen:
-            ingredient[patient] = drug.ingredient
+            drugs[patient] = drug
         medications += _doses(drug, np.where(which == index, start, np.nan), cycles, treatment)
     severe = group.below(anc, number("severity", "severe_below"), start)
     fever, helped = group.share("fever_share"), group.share("filgrastim_share")
@@ -44,11 +44,12 @@ def chemotherapy(group: Group) -> Scenario:
     return replace(
         scenario,
         onset_day=group.below(anc, number("severity", "normal_from"), start),
-        ingredient=tuple(ingredient),
+        ingredient=ingredients(drugs),
         lines=group.other_lines(days=cycle_days),
         medications=pl.concat([*medications, *rescue(group, severe, fever, helped)]),
         diagnoses=coded("C50.9", start - 20.0),
         events=temperatures(group, severe + FEVER_AFTER_DAYS, fever),
+        actions=acting(group.cause, start, drugs, "expected"),
     )
 
 
@@ -88,3 +89,31 @@ def _doses(drug: Drug, start: FloatArray, cycles: FloatArray, treatment: Treatme
         first = np.where(cycles > cycle, start + cycle * treatment.cycle_days, np.nan)
         rows.append(given([drug] * len(start), first, first + last_day, "iv", f"cycle {cycle + 1}"))
     return rows
+
+
+def chemotherapy_beyond(group: Group) -> Scenario:
+    """A course whose last nadir lasts too long or goes too deep: no longer only expected (RULES.md DRG-5)."""
+    usual = replace(group, cause="chemotherapy")
+    scenario = chemotherapy(usual)
+    cytotoxic = scenario.medications.filter(pl.col("dose").str.starts_with("cycle"))
+    # Of the cycles given by now, the last one goes wrong.
+    last = cytotoxic.filter(pl.col("start_day") <= -number(group.cause, "fall_days")).group_by("patient")
+    by_patient = pl.DataFrame({"patient": np.arange(group.size)}).join(
+        last.agg(pl.col("start_day").max()), on="patient", how="left", maintain_order="left"
+    )
+    dose = by_patient["start_day"].fill_null(np.nan).to_numpy()
+    too_long = group.share("long_share")
+    level = np.where(too_long, group.draw("long_level"), group.draw("deep_level"))
+    stay = np.where(too_long, group.draw("long_days"), group.draw("deep_days"))
+    fall = np.full(group.size, number(group.cause, "fall_days"))
+    onset = dose + 2.0
+    begins = np.nan_to_num(onset, nan=np.inf)
+    worse = group.dip(scenario.anc[:, 0], begins, fall, level, stay, group.draw("recovery_days"))
+    counted = visits.every(onset + fall, onset + fall + stay + 20.0, number(group.cause, "visit_gap_days"))
+    drugs = [Drug(ingredient, "", "") for ingredient in scenario.ingredient]
+    return replace(
+        scenario,
+        anc=np.minimum(scenario.anc, worse),
+        visits=visits.together(scenario.visits, counted),
+        actions=pl.concat([scenario.actions, acting(group.cause, dose, drugs, "beyond_expected")]),
+    )

@@ -11,6 +11,9 @@ from neutro_simulator.myelosuppression import CELLS_PER_GIGA, Treatment, neutrop
 from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, number, numbers, text
 from neutro_simulator.scenario import Drug, Group, Scenario, acting, coded, given, ingredients, outline, temperatures
 
+#: Position of the late falls in too_long_deep_late.
+LATE = 2
+
 
 def chemotherapy(group: Group) -> Scenario:
     """Cycles of docetaxel, paclitaxel or etoposide by the model of Friberg 2002, with spread between patients."""
@@ -92,28 +95,43 @@ def _doses(drug: Drug, start: FloatArray, cycles: FloatArray, treatment: Treatme
 
 
 def chemotherapy_beyond(group: Group) -> Scenario:
-    """A course whose last nadir lasts too long or goes too deep: no longer only expected (RULES.md DRG-5)."""
+    """A course that leaves what is expected (RULES.md DRG-5): its last nadir too long or too deep, or a fall too late
+    after its last dose, which the drug does not explain.
+    """
     usual = replace(group, cause="chemotherapy")
     scenario = chemotherapy(usual)
-    cytotoxic = scenario.medications.filter(pl.col("dose").str.starts_with("cycle"))
-    # Of the cycles given by now, the last one goes wrong.
-    last = cytotoxic.filter(pl.col("start_day") <= -number(group.cause, "fall_days")).group_by("patient")
-    by_patient = pl.DataFrame({"patient": np.arange(group.size)}).join(
-        last.agg(pl.col("start_day").max()), on="patient", how="left", maintain_order="left"
+    dose = _last_dose(group, scenario)
+    course = np.searchsorted(np.cumsum(numbers(group.cause, "too_long_deep_late")), group.rng.random(group.size))
+    levels, stays, delays = (
+        np.vstack([group.draw(f"{too}_{what}") for too in ("long", "deep", "late")])
+        for what in ("level", "days", "after_days")
     )
-    dose = by_patient["start_day"].fill_null(np.nan).to_numpy()
-    too_long = group.share("long_share")
-    level = np.where(too_long, group.draw("long_level"), group.draw("deep_level"))
-    stay = np.where(too_long, group.draw("long_days"), group.draw("deep_days"))
+    everyone = np.arange(group.size)
+    onset = dose + delays[course, everyone]
     fall = np.full(group.size, number(group.cause, "fall_days"))
-    onset = dose + 2.0
+    stay = stays[course, everyone]
     begins = np.nan_to_num(onset, nan=np.inf)
-    worse = group.dip(scenario.anc[:, 0], begins, fall, level, stay, group.draw("recovery_days"))
+    worse = group.dip(scenario.anc[:, 0], begins, fall, levels[course, everyone], stay, group.draw("recovery_days"))
     counted = visits.every(onset + fall, onset + fall + stay + 20.0, number(group.cause, "visit_gap_days"))
     drugs = [Drug(ingredient, "", "") for ingredient in scenario.ingredient]
+    is_late = course == LATE
+    actions = [
+        scenario.actions,
+        acting(group.cause, np.where(is_late, np.nan, dose), drugs, "beyond_expected"),
+        acting("after_chemotherapy", np.where(is_late, onset, np.nan)),
+    ]
     return replace(
         scenario,
         anc=np.minimum(scenario.anc, worse),
         visits=visits.together(scenario.visits, counted),
-        actions=pl.concat([scenario.actions, acting(group.cause, dose, drugs, "beyond_expected")]),
+        actions=pl.concat(actions),
     )
+
+
+def _last_dose(group: Group, scenario: Scenario) -> FloatArray:
+    """The first day of the last cycle that each patient has had long enough for its fall to begin; NaN without one."""
+    given_by_now = (pl.col("start_day") <= -number(group.cause, "fall_days")) & pl.col("dose").str.starts_with("cycle")
+    last = scenario.medications.filter(given_by_now).group_by("patient").agg(pl.col("start_day").max())
+    everyone = pl.DataFrame({"patient": np.arange(group.size)})
+    by_patient = everyone.join(last, on="patient", how="left", maintain_order="left")
+    return np.asarray(by_patient["start_day"].fill_null(np.nan).to_numpy(), dtype=np.float64)

@@ -33,10 +33,10 @@ def interaction(group: Group) -> Scenario:
     pairs = [written.split("|") for written in texts(group.cause, "pairs")]
     chosen = [pairs[index] for index in group.rng.integers(0, len(pairs), group.size)]
     drugs, partners = ([Drug(*pair[first : first + 3]) for pair in chosen] for first in (0, 3))
-    numbers = np.array([[float(value) for value in pair[6:]] for pair in chosen])
+    limits = np.array([[float(value) for value in pair[6:]] for pair in chosen])
     onset = group.draw("onset_day")
-    begun = onset - _latency(group, numbers[:, :3])
-    start = begun - group.rng.uniform(numbers[:, 3], numbers[:, 4])
+    begun = onset - _latency(group, limits[:, :3])
+    start = begun - group.rng.uniform(limits[:, 3], limits[:, 4])
     return _reaction(group, onset, start, drugs, effect="interaction", beside=((partners, begun),))
 
 

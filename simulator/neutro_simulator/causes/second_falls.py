@@ -81,7 +81,7 @@ def mds_on_azacitidine(group: Group) -> Scenario:
         ingredient=(drugs[0].ingredient,) * group.size,
         lines=disease.other_lines(days=float(np.median(mds_fall))),
         medications=pl.concat(
-            [given(drugs, dose, dose + last_dose_day, "sc", f"cycle {number + 1}") for number, dose in enumerate(doses)]
+            [given(drugs, dose, dose + last_dose_day, "sc", f"cycle {cycle + 1}") for cycle, dose in enumerate(doses)]
         ),
         diagnoses=coded("D46.9", start - 10.0),
         actions=pl.concat([acting("mds", mds_onset), acting(group.cause, start, drugs, "expected")]),

@@ -9,7 +9,7 @@ import polars as pl
 
 from neutro_simulator.causes import CAUSES
 from neutro_simulator.falls import fall_truth
-from neutro_simulator.fates import Fates, drawn_fates, with_fates
+from neutro_simulator.fates import Fates, drawn_fates, with_record_end
 from neutro_simulator.hospital import (
     DATE_FORMAT,
     TIME_FORMAT,
@@ -31,6 +31,7 @@ RETRACTED = ("X", "C")
 class EnrichedHospital(Hospital):
     """As Hospital; patients have a death_date, and there are two truth tables more.
 
+    The truth ends with the record of a patient: no course, no fall and no decline after a death or the last visit.
     fall_truth: one row a true fall (columns: `falls.fall_truth`).
     fate_truth: patient_id, fate (`died`, `lost_to_follow_up`, `withdrawn`), at, specimen_id. `lost_to_follow_up`: the
         last day on which the patient would have come. `withdrawn`: when a falsely low count was cancelled or corrected;
@@ -65,10 +66,10 @@ def simulate_enriched_hospital(
         group, own = Group(cause, size, rng, days), ids[first : first + size]
         scenario = CAUSES[cause](group)
         fates = drawn_fates(group, scenario, until_day)
-        scenario = with_fates(scenario, group, fates)
+        scenario = with_record_end(scenario, group, fates.record_end)
         ends.append(_ends(fates, own, midnight))
         falls.append(fall_truth(cause, scenario, days, own, midnight, until_day))
-        extracts.append(_until_death(group_extract(scenario, group, own, now), ends[-1]))
+        extracts.append(_until_record_end(group_extract(scenario, group, own, now), ends[-1]))
         first += size
     withdrawn = pl.concat([_withdrawn(extract.labs) for extract in extracts])
     hospital = assembled(extracts, rng, now, dirt, 0)
@@ -96,14 +97,14 @@ def _ends(fates: Fates, ids: pl.Series, midnight: datetime) -> pl.DataFrame:
     )
 
 
-def _until_death(extract: GroupExtract, ends: pl.DataFrame) -> GroupExtract:
-    """The extract with a death_date, and no true course after it."""
-    died = ends.filter(pl.col("fate") == "died").select("patient_id", died_at="at")
+def _until_record_end(extract: GroupExtract, ends: pl.DataFrame) -> GroupExtract:
+    """The extract with a death_date, and no true course after the end of a record."""
+    died = ends.filter(pl.col("fate") == "died").select("patient_id", death_date=pl.col("at").dt.to_string(DATE_FORMAT))
+    ended = ends.group_by("patient_id").agg(end=pl.col("at").min())
     parts = {part.name: getattr(extract, part.name) for part in fields(extract)}
-    patients = extract.patients.join(died, on="patient_id", how="left", maintain_order="left")
-    course = extract.true_course.join(died, on="patient_id", how="left", maintain_order="left")
-    parts["patients"] = patients.with_columns(death_date=pl.col("died_at").dt.to_string(DATE_FORMAT)).drop("died_at")
-    parts["true_course"] = course.filter((pl.col("at") <= pl.col("died_at")).fill_null(value=True)).drop("died_at")
+    parts["patients"] = extract.patients.join(died, on="patient_id", how="left", maintain_order="left")
+    course = extract.true_course.join(ended, on="patient_id", how="left", maintain_order="left")
+    parts["true_course"] = course.filter((pl.col("at") <= pl.col("end")).fill_null(value=True)).drop("end")
     return GroupExtract(**parts)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from neutro_simulator.parameters import FloatArray, draw, number
-from neutro_simulator.scenario import Group, Scenario
+from neutro_simulator.scenario import Group, Scenario, medications_until
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,24 @@ def _first_count_while_low(group: Group, scenario: Scenario, low: FloatArray) ->
     return np.where(np.isfinite(planned) & is_low, planned, np.nan)
 
 
-def with_fates(scenario: Scenario, group: Group, fates: Fates) -> Scenario:
-    """The scenario without what comes after the end of each record; after a death the course is constant."""
-    end = fates.record_end
-    alive = group.days[None, :] <= np.nan_to_num(fates.death_day, nan=np.inf)[:, None]
-    last_step = np.maximum(alive.sum(axis=1) - 1, 0)
-    at_death = scenario.anc[np.arange(group.size), last_step]
-    of_patient = pl.Series("end", end)
+def with_record_end(scenario: Scenario, group: Group, end: FloatArray) -> Scenario:
+    """The scenario without what comes after the end of each record, and with a constant course from there on: nothing
+    that nobody could know counts as true.
+    """
+    in_record = group.days[None, :] <= end[:, None]
+    last_step = np.maximum(in_record.sum(axis=1) - 1, 0)
+    at_end = scenario.anc[np.arange(group.size), last_step]
+    end_of = pl.Series("end", end)
 
-    def kept(rows: pl.DataFrame, day: str) -> pl.DataFrame:
-        return rows.filter(rows[day] <= of_patient.gather(rows["patient"]))
+    def kept(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.filter(rows["day"] <= end_of.gather(rows["patient"]))
 
-    medications = kept(scenario.medications, "start_day")
-    ended = of_patient.gather(medications["patient"])
     return replace(
         scenario,
-        anc=np.where(alive, scenario.anc, at_death[:, None]),
+        anc=np.where(in_record, scenario.anc, at_end[:, None]),
         seen_until=end,
-        # An end after the record's is not known.
-        medications=medications.with_columns(pl.when(pl.col("end_day") <= ended).then("end_day")),
-        markers=kept(scenario.markers, "day"),
-        diagnoses=kept(scenario.diagnoses, "day"),
-        events=kept(scenario.events, "day"),
+        medications=medications_until(scenario.medications, end),
+        markers=kept(scenario.markers),
+        diagnoses=kept(scenario.diagnoses),
+        events=kept(scenario.events),
     )

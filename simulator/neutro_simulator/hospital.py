@@ -13,7 +13,7 @@ from neutro_simulator.dirt import with_faults
 from neutro_simulator.laboratories import LAB_COLUMNS, laboratories, reported
 from neutro_simulator.parameters import all_parameters, draw, number, numbers, texts
 from neutro_simulator.retractions import retracted_rows
-from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid
+from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid, medications_until
 from neutro_simulator.specimens import specimens
 from neutro_simulator.truth import moment, true_course, truth
 
@@ -266,6 +266,8 @@ def _markers(scenario: Scenario, taken: Collected, now: datetime) -> pl.DataFram
 def _medications(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, until_day = index_day(now)
     rows = pl.concat([scenario.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
+    if scenario.seen_until is not None:
+        rows = medications_until(rows, scenario.seen_until)
     start, end = (moment(pl.col(f"{edge}_day"), midnight).dt.to_string(DATE_FORMAT) for edge in ("start", "end"))
     known_end = pl.col("end_day") <= until_day
     return rows.with_columns(ids.gather(rows["patient"]).alias("patient_id")).select(

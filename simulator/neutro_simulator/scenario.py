@@ -206,6 +206,13 @@ def grid() -> FloatArray:
     return np.arange(-number("grid", "history_days"), 1.0 + step, step)
 
 
+def medications_until(rows: pl.DataFrame, end: FloatArray) -> pl.DataFrame:
+    """Medication rows as a record that ends on that day has them: nothing begun later, no end known that is later."""
+    last = pl.Series(end[rows["patient"].to_numpy()], dtype=pl.Float64)
+    known_end = pl.when(pl.col("end_day") <= last).then("end_day")
+    return rows.with_columns(known_end.alias("end_day")).filter(rows["start_day"] <= last)
+
+
 def ingredients(drugs: list[Drug]) -> tuple[str | None, ...]:
     """The ingredient of each patient's drug."""
     return tuple(drug.ingredient for drug in drugs)

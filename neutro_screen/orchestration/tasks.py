@@ -11,6 +11,7 @@ from prefect import task
 from prefect.futures import PrefectFuture
 
 from neutro_screen.errors import PublishError, ReportError, UnreadableInputError
+from neutro_screen.pipeline.handover import Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
 from neutro_screen.pipeline.options import RunOptions
@@ -55,7 +56,7 @@ def survey(settings: RunOptions, work: str, parts: int | None = None) -> Counts:
     workspace = Workspace(Path(work))
     told = survey_step(settings, workspace)
     if parts is not None and parts > told["parts"]:
-        workspace.divide(parts, 1)
+        workspace.divide(parts, 1, workspace.kept(Plan).survivors)
         told["parts"] = len(workspace.parts)
     return told
 

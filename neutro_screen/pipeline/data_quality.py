@@ -1,14 +1,15 @@
 """The quality of a run's data: what is counted and measured, what drifted, and when a run is refused for it."""
 
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas.store import QualityCount
 from neutro_screen.errors import RefusedInputError
+from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.drift import quality_drift
 from neutro_screen.quality.measures import merged, quality_counts, quality_measures
@@ -17,21 +18,26 @@ from neutro_screen.store.file import insert, read_table, reading
 from neutro_screen.validate import dtypes
 
 
-def publish_quality(connection: DuckDBPyConnection, settings: RunOptions, work: Workspace) -> tuple[str, ...]:
+def publish_quality(
+    connection: DuckDBPyConnection, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str
+) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
-    run_id, counts = work.noted("run_id"), _quality_totals(work)
+    counts = merged(outcome.counts for outcome in outcomes)
     measures = quality_measures(counts, run_id)
     drift = _drift(connection, settings, measures, run_id)
-    insert(connection, "quality_count", quality_rows(work, counts, run_id))
+    insert(
+        connection,
+        "quality_count",
+        quality_rows((row for outcome in outcomes for row in outcome.unmatched_drugs), counts, run_id),
+    )
     insert(connection, "quality_measure", measures)
     insert(connection, "quality_drift", drift)
     return tuple(drift["words"])
 
 
-def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+def quality_rows(unmatched_drugs: Iterable[Mapping[str, Any]], counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
-    names = [row for part in work.parts for row in work.noted("unmatched_drugs", part)]
-    drugs = pl.DataFrame(names, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+    drugs = pl.DataFrame(list(unmatched_drugs), schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
     keys = [name for name in drugs.columns if name != "rows"]
     return pl.concat(
         [
@@ -41,23 +47,19 @@ def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataF
     )
 
 
-def _quality_totals(work: Workspace) -> pl.DataFrame:
-    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
-
-
 def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
     return quality_drift(measures, before, run_id, policy)
 
 
-def _drift_in_words(settings: RunOptions, work: Workspace) -> list[str]:
+def _drift_in_words(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> list[str]:
     """What drifted in a run that will not be published."""
     if not settings.store.exists():
         return []
-    run_id = work.noted("run_id")
+    counts = merged(outcome.counts for outcome in outcomes)
     with reading(settings.store) as connection:
-        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+        drift = _drift(connection, settings, quality_measures(counts, run_id), run_id)
     return drift["words"].to_list()
 
 
@@ -69,7 +71,7 @@ _LAST_MEASURES: Final = (
 )
 
 
-def check_share(account: Account, settings: RunOptions, work: Workspace) -> None:
+def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> None:
     """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
 
     Raises:
@@ -82,7 +84,7 @@ def check_share(account: Account, settings: RunOptions, work: Workspace) -> None
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
-            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, outcomes, run_id)[:_MOST_NAMED])
             + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
 

@@ -14,6 +14,7 @@ import polars as pl
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
+from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
@@ -63,21 +64,13 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     kinds |= kinds_of(known.filter("has_value"), Chart.of())
     broken_lines = pl.concat(broken)
     n_broken = broken_lines.filter(pl.col("kind") == "lab").height
-    work.put("origin", known)
-    work.put("broken_line", broken_lines)
-    work.put("deletion", pl.concat(deletions))
-    work.note(
-        "files",
-        [
-            asdict(file)
-            | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
-            for file in readers.together(files)
-        ],
-    )
-    work.note("rows_in", lab_rows + n_broken)
-    work.note("broken_labs", n_broken)
-    work.note("kinds_tonight", sorted(kinds))
-    return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
+    listed = [
+        asdict(file)
+        | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
+        for file in readers.together(files)
+    ]
+    work.keep(Ingested(known, broken_lines, pl.concat(deletions), listed, lab_rows, n_broken, sorted(kinds)))
+    return {"lab_rows": lab_rows, "files": len(listed)}
 
 
 _CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events"}
@@ -86,7 +79,7 @@ _CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagn
 def _batches(settings: RunOptions, profile: readers.Profile) -> Iterator[readers.Batch]:
     """The readers' batches, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
     pseudonyms = load_pseudonyms(settings.pseudonymise)
-    with unpacking_in(work_folder(settings.store) if settings.store.name else None):
+    with unpacking_in(work_folder(settings.store)):
         for batch in readers.read_batches(settings.paths, profile, settings.format):
             yield pseudonyms.applied(batch) if pseudonyms else batch
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from neutro_screen.errors import NeutroScreenError, ReportError
+from neutro_screen.pipeline.handover import Plan
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.report import write_reports
@@ -18,7 +19,7 @@ def report_step(settings: RunOptions, work: Workspace) -> Path | None:
     if settings.reports is None:
         return None
     try:
-        return write_reports(settings.store, settings.reports, work.noted("run_id"), byte_order_mark=settings.csv_bom)
+        return write_reports(settings.store, settings.reports, work.kept(Plan).run_id, byte_order_mark=settings.csv_bom)
     except NeutroScreenError:
         raise
     except Exception as error:  # its text may quote a patient's value

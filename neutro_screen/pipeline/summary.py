@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import PublishError
+from neutro_screen.pipeline.handover import Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
 from neutro_screen.store.file import SCHEMA_VERSION, first_row
@@ -81,15 +81,15 @@ class RunSummary:
         return asdict(self)
 
 
-def counted_rows(work: Workspace, name: str = "counted") -> dict[str, int]:
-    """Laboratory rows by disposition, all parts together; a line that is no row counts as refused."""
-    total = Counter[str](rejected=work.noted("broken_labs"))
-    for part in work.parts:
-        total.update(work.noted(name, part))
+def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Laboratory rows by disposition, all partitions together; a line that is no row counts as rejected."""
+    total = Counter[str](rejected=broken_labs)
+    for counted in counts:
+        total.update(counted)
     return dict(total)
 
 
-def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
+def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
     """What is counted of a published run.
 
     Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
@@ -97,8 +97,8 @@ def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.Dat
     """
     open_rows = worklist.filter(pl.col("change") != "resolved")
     severities = Counter[str]()
-    for part in work.parts:
-        severities.update(work.noted("severities", part))
+    for outcome in outcomes:
+        severities.update(outcome.severities)
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
         found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
@@ -119,12 +119,12 @@ def _counted_in(connection: DuckDBPyConnection, query: str) -> int:
 
 
 def run_row(
-    settings: RunOptions, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
+    settings: RunOptions, plan: Plan, account: Account, counts: dict[str, Any], touched: int, newest: str | None
 ) -> pl.DataFrame:
     """The row of the run in the store (``RunTable``)."""
     policy = load_policy(settings.policy)
     row = {
-        "run_id": work.noted("run_id"),
+        "run_id": plan.run_id,
         "started_at": clock(),
         "as_of": settings.as_of,
         "policy_version": policy.version,
@@ -135,7 +135,7 @@ def run_row(
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION,
         "patients_touched": touched,
-        "data_kinds": ",".join(work.noted("data_kinds")),
+        "data_kinds": ",".join(plan.data_kinds),
         "counts": json.dumps(counts, sort_keys=True),
         "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",

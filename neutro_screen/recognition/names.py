@@ -1,0 +1,186 @@
+"""What a test's name says, word by word: cell, property, method, specimen (REC-1).
+
+A name is never looked up whole. It is read certainly where it names one cell, at most one property, nothing that
+excludes it, and no word is left over. A left-over word makes it probable; so does a typing error, which is proposed
+from the nearest word of the table and never decides.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+from rapidfuzz.distance import OSA
+from rapidfuzz.process import extractOne
+
+from neutro_screen.recognition.units import read_unit
+from neutro_screen.recognition.words import Word, load_cells, load_words, unaccented
+
+Certainty = Literal["certain", "probable", "unknown", "other_test"]
+
+
+@dataclass(frozen=True, slots=True)
+class NameReading:
+    """What a name says.
+
+    ``cell``: concept of recognition_cells.csv, null where none or several are named; ``cells`` holds them all. ``property``: count, percent,
+    quantity (a number of something, percentage not ruled out), fraction, or null. ``specimen``: blood, other or null.
+    ``excluded``: the concept that makes it another test. ``unit``: a unit written into the name. ``unread``: words
+    that the table does not know. ``guess``: nearest known word of a mistyped one.
+    """
+
+    certainty: Certainty
+    cell: str | None = None
+    cells: frozenset[str] = frozenset()
+    property: str | None = None
+    method: str = "any"
+    specimen: str | None = None
+    excluded: str | None = None
+    unit: str | None = None
+    unread: tuple[str, ...] = ()
+    guess: str | None = None
+
+
+_NO_NAME: Final = NameReading("unknown")
+_BRACKETED: Final = re.compile(r"[(\[{（［【]([^()\[\]{}（）［］【】]*)[)\]}）］】]")
+_TRAILING: Final = re.compile(r"[\s_:,;]+(?=\S*[/^*_])")
+_RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
+_SHORTEST_GUESSED: Final = 5
+_SIMILARITY_OF_A_GUESS: Final = 0.8
+
+
+@lru_cache(maxsize=1 << 16)
+def read_name(name: str) -> NameReading:
+    """Read one test name; blank is unknown."""
+    text, unit = _without_unit(_RANGE.sub(" ", name))
+    words, unread = load_words().read(text)
+    words = _without_denominator(words)
+    by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
+    cells = frozenset(word.concept for word in by_kind["cell"])
+    guess = None if cells else _nearest(unread)
+    if not cells and guess is None:
+        return _nothing_named(words, unread, unit)
+    concepts = cells or frozenset({str(guess)})
+    cell = load_cells().most_specific(concepts)
+    excluded = _excluded(words, cell)
+    prop, is_contradictory = _property(words)
+    is_certain = cell is not None and not unread and guess is None and not is_contradictory
+    return NameReading(
+        certainty="other_test" if excluded else "certain" if is_certain else "probable",
+        cell=cell,
+        cells=concepts if cell is None else frozenset({cell}),
+        property=prop,
+        method=_method(by_kind["method"]),
+        specimen=_specimen(words),
+        excluded=excluded,
+        unit=unit,
+        unread=unread,
+        guess=guess,
+    )
+
+
+def _nothing_named(words: tuple[Word, ...], unread: tuple[str, ...], unit: str | None) -> NameReading:
+    excluded = _excluded(words, None)
+    if excluded is None:
+        return NameReading("unknown", unit=unit, unread=unread, specimen=_specimen(words))
+    return NameReading("other_test", unit=unit, unread=unread, specimen=_specimen(words), excluded=excluded)
+
+
+def _without_unit(name: str) -> tuple[str, str | None]:
+    """The name without a unit that is written into it, in brackets or at its end, and that unit."""
+    for match in _BRACKETED.finditer(name):
+        if _is_unit(match[1]):
+            return name[: match.start()] + " " + name[match.end() :], match[1]
+    for match in _TRAILING.finditer(name):
+        for spelled in (name[match.end() :], name[match.end() :].replace("_", "/", 1)):
+            if match.start() > 0 and "/" in spelled and _is_unit(spelled):
+                return name[: match.start()], spelled
+    return name, None
+
+
+def _is_unit(text: str) -> bool:
+    """A unit of counts or of mass with a volume; a bare word or number in brackets is a word of the name."""
+    options = read_unit(text).options
+    return bool(options) and ("/" in text or "³" in text or "3" in text) and not text.strip().isdigit()
+
+
+def _without_denominator(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """Leukocytes after a stroke are what a class is a share of: "Neutrophils/Leukocytes" is a percentage."""
+    kept: list[Word] = []
+    for word in words:
+        is_share = kept and kept[-1].text == "/" and word.concept == "wbc" and _names_a_class(kept)
+        if is_share:
+            kept[-1] = _SHARE
+        else:
+            kept.append(word)
+    return tuple(kept)
+
+
+_SHARE: Final = Word("/ leukocytes", "percent", None, "property", "any")
+
+
+def _names_a_class(words: list[Word]) -> bool:
+    return any(word.kind == "cell" and word.concept != "wbc" for word in words)
+
+
+def _property(words: tuple[Word, ...]) -> tuple[str | None, bool]:
+    """The property that the words state, and whether they state two. A word such as "count" yields to any other."""
+    stated = {word.concept for word in words if word.kind == "property"}
+    stated |= {word.property for word in words if word.property}
+    strong = stated - {"quantity", "scale"}
+    if len(strong) > 1:
+        return None, True
+    if strong:
+        return next(iter(strong)), False
+    return ("quantity" if stated else None), False
+
+
+def _method(methods: list[Word]) -> str:
+    named = {word.concept for word in methods} & {"manual", "auto"}
+    return next(iter(named)) if len(named) == 1 else "any"
+
+
+def _specimen(words: tuple[Word, ...]) -> str | None:
+    named = {word.concept for word in words if word.kind == "specimen"}
+    return "other" if "other" in named else next(iter(named), None)
+
+
+def _excluded(words: tuple[Word, ...], cell: str | None) -> str | None:
+    """Why the words name another test than a count in blood: null = they do not."""
+    is_share = any(word.concept == "percent" for word in words if word.kind == "property")
+    for word in words:
+        if word.kind == "exclusion" and not (word.concept == "ratio" and is_share and cell is not None):
+            return word.concept
+    if _specimen(words) == "other":
+        return "specimen"
+    if cell == "hyperseg":
+        return "morphology"
+    has_panel = any(word.kind == "panel" for word in words)
+    is_differential = cell == "wbc" and any(word.concept == "diff" for word in words)
+    return "panel" if has_panel or is_differential else None
+
+
+def _nearest(unread: tuple[str, ...]) -> str | None:
+    """The cell whose word is nearest to a word that was not read; null where none is near."""
+    for token in unread:
+        if len(token) < _SHORTEST_GUESSED:
+            continue
+        found = extractOne(
+            unaccented(token),
+            _cell_words(),
+            scorer=OSA.normalized_similarity,
+            score_cutoff=_SIMILARITY_OF_A_GUESS,
+        )
+        if found:
+            return _concept_of(found[0])
+    return None
+
+
+@lru_cache(maxsize=1)
+def _cell_words() -> tuple[str, ...]:
+    return tuple(sorted({text for text, _ in load_words().texts("cell") if len(text) >= _SHORTEST_GUESSED}))
+
+
+@lru_cache(maxsize=1 << 12)
+def _concept_of(text: str) -> str:
+    return next(word.concept for key, word in load_words().texts("cell") if key == text)

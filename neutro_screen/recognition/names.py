@@ -45,6 +45,12 @@ _NO_NAME: Final = NameReading("unknown")
 _BRACKETED: Final = re.compile(r"[(\[{（［【]([^()\[\]{}（）［］【】]*)[)\]}）］】]")
 _TRAILING: Final = re.compile(r"[\s_:,;]+(?=\S*[/^*_])")
 _RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
+#: T.L.C., W.B.C.: three initials or more are one word.
+_INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
+#: The system of NPU names: Leukocytter;B
+_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
+#: Neutrophils and their bands are the neutrophils, as segmented and bands are.
+_ADDED_UP: Final = frozenset({"neut", "seg", "band"})
 _SHORTEST_GUESSED: Final = 5
 _SIMILARITY_OF_A_GUESS: Final = 0.8
 
@@ -53,7 +59,7 @@ _SIMILARITY_OF_A_GUESS: Final = 0.8
 def read_name(name: str) -> NameReading:
     """Read one test name; blank is unknown."""
     text, unit = _without_unit(_RANGE.sub(" ", name))
-    words, unread = load_words().read(text)
+    words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
     words = _without_denominator(words)
     by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
     cells = frozenset(word.concept for word in by_kind["cell"])
@@ -61,10 +67,11 @@ def read_name(name: str) -> NameReading:
     if not cells and guess is None:
         return _nothing_named(words, unread, unit)
     concepts = cells or frozenset({str(guess)})
-    cell = load_cells().most_specific(concepts)
+    cell = _cell(concepts, words)
     excluded = _excluded(words, cell)
     prop, is_contradictory = _property(words)
-    is_certain = cell is not None and not unread and guess is None and not is_contradictory
+    is_differential = cell == "wbc" and any(word.concept == "diff" for word in words)
+    is_certain = not (unread or guess or is_contradictory or is_differential) and cell is not None
     return NameReading(
         certainty="other_test" if excluded else "certain" if is_certain else "probable",
         cell=cell,
@@ -77,6 +84,17 @@ def read_name(name: str) -> NameReading:
         unread=unread,
         guess=guess,
     )
+
+
+def _joined(initials: re.Match[str]) -> str:
+    return initials[0].replace(".", "") + " "
+
+
+def _cell(concepts: frozenset[str], words: tuple[Word, ...]) -> str | None:
+    """The one cell that is named: the most specific, or of cells added up what they are together."""
+    if len(concepts) > 1 and any(word.concept == "joiner" for word in words):
+        return "neut" if "band" in concepts and concepts <= _ADDED_UP else None
+    return load_cells().most_specific(concepts)
 
 
 def _nothing_named(words: tuple[Word, ...], unread: tuple[str, ...], unit: str | None) -> NameReading:
@@ -155,9 +173,19 @@ def _excluded(words: tuple[Word, ...], cell: str | None) -> str | None:
         return "specimen"
     if cell == "hyperseg":
         return "morphology"
-    has_panel = any(word.kind == "panel" for word in words)
-    is_differential = cell == "wbc" and any(word.concept == "diff" for word in words)
-    return "panel" if has_panel or is_differential else None
+    if _is_quotient(words):
+        return "ratio"
+    return "panel" if any(word.kind == "panel" for word in words) else None
+
+
+def _is_quotient(words: tuple[Word, ...]) -> bool:
+    """One cell over another that neither holds nor is held by it."""
+    for above, stroke, below in zip(words, words[1:], words[2:], strict=False):
+        if stroke.text == "/" and above.kind == below.kind == "cell":
+            pair = frozenset({above.concept, below.concept})
+            if len(pair) == 2 and load_cells().most_specific(pair) not in pair:
+                return True
+    return False
 
 
 def _nearest(unread: tuple[str, ...]) -> str | None:

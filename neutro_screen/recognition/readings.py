@@ -132,7 +132,7 @@ def _named(name: NameReading, tables: Tables) -> Reading:
     if name.certainty == "certain":
         return Reading("certain", cell=name.cell, method=name.method, decided_by="name")
     reason = "mistyped" if name.guess else "several_cells" if name.cell is None else "unread_word"
-    if not name.unread and name.cell is not None:
+    if reason == "unread_word" and not name.unread:
         reason = "several_properties"
     return Reading(
         "probable",
@@ -179,7 +179,7 @@ def _with_analyte(
     """Settle property and unit of a cell that is known."""
     if identity.cell is None:
         return identity
-    if unit.options and not unit.accepted and _is_of_a_slide(unit):
+    if unit.is_field:
         return replace(
             identity, certainty="other_test", decided_by="unit", reason="unit_of_a_slide", may_feed_anc=False
         )

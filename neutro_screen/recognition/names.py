@@ -94,7 +94,9 @@ def _cell(concepts: frozenset[str], words: tuple[Word, ...]) -> str | None:
     """The one cell that is named: the most specific, or of cells added up what they are together."""
     if len(concepts) > 1 and any(word.concept == "joiner" for word in words):
         return "neut" if "band" in concepts and concepts <= _ADDED_UP else None
-    return load_cells().most_specific(concepts)
+    cell = load_cells().most_specific(concepts)
+    is_above_another = cell not in concepts and any(word.text == "/" for word in words)
+    return None if is_above_another else cell
 
 
 def _nothing_named(words: tuple[Word, ...], unread: tuple[str, ...], unit: str | None) -> NameReading:
@@ -183,7 +185,7 @@ def _is_quotient(words: tuple[Word, ...]) -> bool:
     for above, stroke, below in zip(words, words[1:], words[2:], strict=False):
         if stroke.text == "/" and above.kind == below.kind == "cell":
             pair = frozenset({above.concept, below.concept})
-            if len(pair) == 2 and load_cells().most_specific(pair) not in pair:
+            if len(pair) == 2 and not pair <= _ADDED_UP and load_cells().most_specific(pair) not in pair:
                 return True
     return False
 

@@ -68,10 +68,16 @@ def read_unit(text: str | None) -> UnitReading:
     key = unit_key(text or "")
     if not key:
         return _UNREAD
-    whole = _whole_spellings().get(key)
-    if whole is not None:
-        return whole
-    return _by_grammar(key)
+    for spelled in (key, _within_brackets(key), key.removeprefix("x ")):
+        if spelled in _whole_spellings():
+            return _whole_spellings()[spelled]
+    return _by_grammar(_within_brackets(key))
+
+
+def _within_brackets(key: str) -> str:
+    """A unit that stands in brackets as a whole, without them."""
+    inner = re.fullmatch(r"\(([^()]*(?:\([^()]*\))?[^()]*)\)|\[([^\[\]]*)\]", key)
+    return (inner[1] or inner[2] or "").strip() if inner else key
 
 
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
@@ -157,7 +163,9 @@ def _by_grammar(key: str) -> UnitReading:
     if match is None:
         return _UNREAD
     scale = _scale(match)
-    volume = match["volume"] or match["inverse"]
+    if match["joined"] and not match["power"]:
+        return _UNREAD
+    volume = match["volume"] or match["inverse"] or match["joined"]
     if volume is None:
         is_understood = match["power"] is not None and scale in _UNDERSTOOD_ALONE
         return UnitReading((_count(0),), "grammar") if is_understood else _UNREAD
@@ -194,13 +202,13 @@ def _grammar() -> re.Pattern[str]:
     power = (
         r"(?:(?:10 ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12) ?[)\]}]{0,2})"
     )
-    number = r"(?P<number>1(?:0{2,6}|(?:[., \']000){1,2}|0{1,2}[., \']000))"
+    number = r"(?P<number>1(?:0{2,6}|(?:[., \']000){1,2}|0{1,2}[., \']000)?)"
     word = rf"(?P<word>{_one_of('scale')})\.?"
-    entity = rf"[({{\[]?(?:{_one_of('entity')})[)}}\]]?"
-    per = rf"(?: ?/ ?| (?:{_one_of('per')}) )(?:1 )?"
+    entity = rf"[({{\[]?(?:{_one_of('entity')})\.?[)}}\]]?"
     litre = _one_of("volume")
-    volume = rf"(?:{per}(?P<volume>{litre})\.?|[. *]?(?P<inverse>{litre}) ?\^?\(?-1\)?)"
-    blood = r"(?: (?:of )?(?:blood|blut|sang|sangre|sangue))?"
-    return re.compile(
-        rf"(?:[x*] ?)?(?:{entity} ?[x*]? ?)?(?:{power}|{number}|{word})? ?(?:{entity})? ?(?:{volume}{blood})?"
-    )
+    before = rf"(?:[x*] ?)?(?:{entity}(?: ?[x*] ?| ))?"
+    scaled = rf"(?:{power} ?(?:{entity})?|(?:{number}|{word})(?: {entity})?|{entity})?"
+    per = rf"(?: ?/ ?|(?:^| )(?:{_one_of('per')}) )(?:1 )?"
+    volume = rf"(?:{per}(?P<volume>{litre})\.?|[. *]?(?P<inverse>{litre}) ?\^?\(?-1\)?|(?P<joined>(?<=[\d)\]]){litre}))"
+    of_what = rf"(?: (?:of )?(?:blood|blut|sang|sangre|sangue|{entity}))?"
+    return re.compile(rf"{before}{scaled}(?:{volume}{of_what})?")

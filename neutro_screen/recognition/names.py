@@ -24,7 +24,7 @@ class NameReading:
     """What a name says.
 
     ``cell``: concept of recognition_cells.csv, null where none or several are named; ``cells`` holds them all. ``property``: count, percent,
-    quantity (a number of something, percentage not ruled out), fraction, or null. ``specimen``: blood, other or null.
+    ratio (of one class), quantity (a number of something, percentage not ruled out), fraction, or null. ``specimen``: blood, other or null.
     ``excluded``: the concept that makes it another test. ``unit``: a unit written into the name. ``unread``: words
     that the table does not know. ``guess``: nearest known word of a mistyped one.
     """
@@ -51,6 +51,8 @@ _INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
 _SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
 #: Neutrophils and their bands are the neutrophils, as segmented and bands are.
 _ADDED_UP: Final = frozenset({"neut", "seg", "band"})
+#: Classes that Chinese and Korean laboratories call a ratio in English.
+_CLASSES_OF_RATIOS: Final = frozenset({"neut", "lymph", "mono", "eos", "baso"})
 _SHORTEST_GUESSED: Final = 5
 _SIMILARITY_OF_A_GUESS: Final = 0.8
 
@@ -147,6 +149,7 @@ def _property(words: tuple[Word, ...]) -> tuple[str | None, bool]:
     """The property that the words state, and whether they state two. A word such as "count" yields to any other."""
     stated = {word.concept for word in words if word.kind == "property"}
     stated |= {word.property for word in words if word.property}
+    stated |= {"ratio" for word in words if word.concept == "ratio" and not stated & {"percent", "count"}}
     strong = stated - {"quantity", "scale"}
     if len(strong) > 1:
         return None, True
@@ -169,7 +172,8 @@ def _excluded(words: tuple[Word, ...], cell: str | None) -> str | None:
     """Why the words name another test than a count in blood: null = they do not."""
     is_share = any(word.concept == "percent" for word in words if word.kind == "property")
     for word in words:
-        if word.kind == "exclusion" and not (word.concept == "ratio" and is_share and cell is not None):
+        is_share_of_one = word.concept == "ratio" and cell is not None and (is_share or _is_ratio_of_one(words))
+        if word.kind == "exclusion" and not is_share_of_one:
             return word.concept
     if _specimen(words) == "other":
         return "specimen"
@@ -178,6 +182,11 @@ def _excluded(words: tuple[Word, ...], cell: str | None) -> str | None:
     if _is_quotient(words):
         return "ratio"
     return "panel" if any(word.kind == "panel" for word in words) else None
+
+
+def _is_ratio_of_one(words: tuple[Word, ...]) -> bool:
+    """ "Neutrophil ratio" of one class: a share of the white cells if its unit is a percentage, else another test."""
+    return {word.concept for word in words if word.kind == "cell"} <= _CLASSES_OF_RATIOS
 
 
 def _is_quotient(words: tuple[Word, ...]) -> bool:
@@ -191,8 +200,11 @@ def _is_quotient(words: tuple[Word, ...]) -> bool:
 
 
 def _nearest(unread: tuple[str, ...]) -> str | None:
-    """The cell whose word is nearest to a word that was not read; null where none is near."""
+    """The cell whose word is nearest to a word that was not read, or stands inside it; null where none is."""
     for token in unread:
+        within = load_words().cell_within(unaccented(token))
+        if within:
+            return within.concept
         if len(token) < _SHORTEST_GUESSED:
             continue
         found = extractOne(

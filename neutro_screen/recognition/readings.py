@@ -211,6 +211,8 @@ def _settled_property(
     by_code = code.property if code else None
     if by_name == "per100rbc":
         return ("percent" if cell == "retic" else "per100rbc"), "name", None
+    if by_name == "ratio" and code is None:
+        return ("percent" if by_unit == "percent" else "ratio"), "unit", None
     if len(possible) == 1:
         return next(iter(possible)), None, None
     if by_code is not None:

@@ -144,6 +144,16 @@ class Words:
         found = best[len(token)] or ()
         return found if len(found) > 1 else ()
 
+    def cell_within(self, token: str) -> Word | None:
+        """The longest word for a cell that stands inside a longer word; short ones only in scripts without spaces."""
+        for length in range(len(token) - 1, 1, -1):
+            for start in range(len(token) - length + 1):
+                word = self._parts.get(token[start : start + length])
+                shortest = _SHORTEST_IN_CHARACTERS if _sort(token[0]) == "asian" else _SHORTEST_WITHIN
+                if word is not None and word.kind == "cell" and length >= shortest:
+                    return word
+        return None
+
     def texts(self, kind: str) -> Iterator[tuple[str, Word]]:
         """Single words of a kind without accents, to compare a mistyped word with."""
         for key, word in self._by_key.items():
@@ -165,6 +175,8 @@ def _may_join(token: str, row: Word) -> bool:
 
 
 _SHORTEST_PART: Final = 3
+_SHORTEST_WITHIN: Final = 5
+_SHORTEST_IN_CHARACTERS: Final = 2
 
 
 @dataclass(frozen=True)

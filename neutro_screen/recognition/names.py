@@ -114,10 +114,15 @@ def _without_unit(name: str) -> tuple[str, str | None]:
         if _is_unit(match[1]):
             return name[: match.start()] + " " + name[match.end() :], match[1]
     for match in _TRAILING.finditer(name):
-        for spelled in (name[match.end() :], name[match.end() :].replace("_", "/", 1)):
+        for spelled in _spellings(name[match.end() :]):
             if match.start() > 0 and "/" in spelled and _is_unit(spelled):
                 return name[: match.start()], spelled
     return name, None
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """A unit as it stands, and as a column name writes it: G_L, 10_9_l, 1000cells.ul."""
+    return text, text.replace("_", "/", 1), text.replace("_", "^", 1).replace("_", "/", 1), text.replace(".", "/", 1)
 
 
 def _is_unit(text: str) -> bool:

@@ -127,8 +127,7 @@ def _named(name: NameReading, tables: Tables) -> Reading:
     if name.certainty == "other_test":
         return Reading("other_test", cell=name.cell, decided_by="name", reason=f"excluded: {name.excluded}")
     if name.cell is not None and name.cell not in tables.properties:
-        is_read = name.certainty == "certain"
-        return Reading("other_test" if is_read else "unknown", cell=name.cell, decided_by="name", reason="other_cell")
+        return Reading("other_test", cell=name.cell, decided_by="name", reason="other_cell")
     if name.certainty == "certain":
         return Reading("certain", cell=name.cell, method=name.method, decided_by="name")
     reason = "mistyped" if name.guess else "several_cells" if name.cell is None else "unread_word"

@@ -19,8 +19,9 @@ from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER
 
 KINDS: Final = ("cell", "property", "method", "specimen", "panel", "exclusion", "filler", "ending")
-#: Where a word may stand: anywhere, on its own only, as the first token only, or at the end of a compound only.
-USES: Final = ("any", "word", "first", "end")
+#: Where a word may stand: anywhere, on its own only, as the first token, as the first or last, or at the end of a
+#: compound.
+USES: Final = ("any", "word", "first", "edge", "end")
 #: Signs that are words of a test name; every other sign separates.
 SIGNS: Final = "#%+/?&"
 
@@ -126,7 +127,7 @@ class Words:
         for length in range(min(self._longest, len(rest)), 0, -1):
             for key in (rest[:length], tuple(map(unaccented, rest[:length]))):
                 word = self._by_key.get(key)
-                if word and word.use != "end" and (is_first or word.use != "first"):
+                if word and _may_stand(word.use, is_first, is_last=length == len(rest)):
                     return length, (word,)
         return 1, self.compound(rest[0]) or self.compound(unaccented(rest[0]))
 
@@ -159,6 +160,10 @@ class Words:
         for key, word in self._by_key.items():
             if len(key) == 1 and word.kind == kind:
                 yield key[0], word
+
+
+def _may_stand(use: str, is_first: bool, is_last: bool) -> bool:
+    return use in ("any", "word") or (is_first and use in ("first", "edge")) or (is_last and use == "edge")
 
 
 def _fits(before: tuple[Word, ...], part: Word, is_last: bool) -> bool:

@@ -27,8 +27,9 @@ UNITS_OF_NEGATIVES: Final = (None, "10*9/L", "%", "/uL")
 
 
 def read_list(path: Path) -> Iterator[Mapping[str, str]]:
-    """The rows of one list, texts as they stand."""
-    yield from pl.read_csv(path, infer_schema=False).fill_null("").iter_rows(named=True)
+    """The rows of one list, texts as they stand; none where the folder has no such list."""
+    if path.exists():
+        yield from pl.read_csv(path, infer_schema=False).fill_null("").iter_rows(named=True)
 
 
 def judged_names(rows: Iterable[Mapping[str, str]]) -> list[tuple[str, str, Reading]]:

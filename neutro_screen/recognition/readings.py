@@ -40,6 +40,7 @@ class Reading:
     (stated and not understood) or null (not stated). ``factor`` and ``offset``: to the canonical unit, null unless
     ``unit_status`` is accepted; ``unit_source``: unit or name. ``decided_by``: profile, code, name, unit, specimen or
     values. ``reason``: why it is not certain, or a note. ``may_feed_anc``: its patients cannot be passed over.
+    ``bound_analyte``: of a conflict, what its low values bound from above.
     """
 
     certainty: Certainty
@@ -57,6 +58,7 @@ class Reading:
     decided_by: str | None = None
     reason: str | None = None
     may_feed_anc: bool = False
+    bound_analyte: str | None = None
 
 
 READING_COLUMNS: Final = tuple(field.name for field in fields(Reading))
@@ -96,9 +98,14 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     is_foreign = is_foreign_loinc(origin, tables) and "blood" not in (specimen, name.specimen)
     if is_foreign and identity.certainty == "certain":
         identity = replace(identity, certainty="probable", reason="unknown_code")
+    if identity.reason == "mistyped" and unit.options and not unit.accepted & {"count", "percent"}:
+        identity = Reading("unknown", reason="no_known_word")
     if identity.certainty == "unknown":
         return _unknown(identity, unit, specimen)
-    if identity.certainty in ("conflict", "other_test"):
+    if identity.certainty == "conflict":
+        bound = _upper_bound(identity, origin, name, unit, tables)
+        return replace(bound, specimen=specimen or name.specimen)
+    if identity.certainty == "other_test":
         return replace(identity, specimen=specimen or name.specimen)
     return _with_specimen(_with_analyte(identity, origin, code, name, unit, tables), name, specimen, tables)
 
@@ -109,7 +116,11 @@ def _identity(code: Coded | None, name: NameReading, specimen: str | None, table
         return _named(name, tables)
     if code.excluded is not None:
         return _excluded_by_code(code, name, specimen, tables)
-    if _contradicts(str(code.cell), name):
+    if code.property == "marker":
+        is_contradicted = bool(name.cells & tables.feeding) and name.excluded is None
+    else:
+        is_contradicted = _contradicts(str(code.cell), name)
+    if is_contradicted:
         cells = name.cells | {str(code.cell)}
         return Reading(
             "conflict",
@@ -156,11 +167,23 @@ def _contradicts(cell: str, name: NameReading) -> bool:
     """Whether a name speaks of another cell, specimen or test than the code."""
     if name.excluded is not None and name.excluded not in _REMARKS:
         return not (name.cell == cell and name.excluded == "morphology" and cell == "hyperseg")
-    if name.guess is not None or not name.cells:
+    if name.guess is not None or name.cells <= load_cells().modifiers:
         return False
     if name.cell is None:
         return True
     return not load_cells().agree(cell, name.cell)
+
+
+def _upper_bound(conflict: Reading, origin: Origin, name: NameReading, unit: UnitReading, tables: Tables) -> Reading:
+    """Granulocytes under the code of another cell: not a count, and still an upper bound that can only raise an alarm.
+
+    The analysers that send their granulocytes under the code of monocytes write the right name (ANC-10).
+    """
+    if name.cell != "gran" or name.certainty != "certain" or "count" not in unit.accepted:
+        return conflict
+    analyte = tables.analytes["gran", "count"]
+    bound = replace(conflict, property="count", bound_analyte=str(analyte["analyte"]))
+    return _with_unit(bound, origin, name, unit, analyte["typical_reference_high"])
 
 
 def _agreed(cell: str, name: NameReading) -> str:
@@ -197,6 +220,8 @@ def _with_analyte(
         reason=identity.reason or note,
         may_feed_anc=feeds if identity.certainty != "certain" else bool(analyte["feeds_anc"]),
     )
+    if prop == "marker":
+        return settled
     return _with_unit(settled, origin, name, unit, analyte["typical_reference_high"])
 
 

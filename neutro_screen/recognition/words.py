@@ -186,11 +186,12 @@ _SHORTEST_IN_CHARACTERS: Final = 2
 
 @dataclass(frozen=True)
 class Cells:
-    """How the concepts of cells relate (``recognition_cells.csv``)."""
+    """How the concepts of cells relate (``recognition_cells.csv``); ``modifiers`` narrow a cell and name none alone."""
 
     within: Mapping[str, str]
     combined: Mapping[frozenset[str], str]
     agreeing: frozenset[frozenset[str]]
+    modifiers: frozenset[str]
 
     def includes(self, wide: str, narrow: str) -> bool:
         """Whether the narrow concept is a part of the wide one (a segmented cell is a neutrophil, a leukocyte)."""
@@ -248,4 +249,5 @@ def load_cells() -> Cells:
         within={row["concept"]: row["other"] for row in rows["within"]},
         combined={frozenset({row["concept"], row["other"]}): row["gives"] for row in rows["combined"]},
         agreeing=frozenset(frozenset({row["concept"], row["other"]}) for row in rows["agrees"]),
+        modifiers=frozenset(row["concept"] for row in rows["combined"]) - {row["concept"] for row in rows["within"]},
     )

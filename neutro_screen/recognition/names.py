@@ -213,10 +213,7 @@ def _nearest(unread: tuple[str, ...]) -> str | None:
         if len(token) < _SHORTEST_GUESSED:
             continue
         found = extractOne(
-            unaccented(token),
-            _cell_words(),
-            scorer=OSA.normalized_similarity,
-            score_cutoff=_SIMILARITY_OF_A_GUESS,
+            unaccented(token), _cell_words(), scorer=OSA.normalized_similarity, score_cutoff=_SIMILARITY_OF_A_GUESS
         )
         if found:
             return _concept_of(found[0])

@@ -10,15 +10,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from neutro_screen.recognition.evidence import (
-    ORIGIN_COLUMNS,
-    Coded,
-    Origin,
-    Tables,
-    is_foreign_loinc,
-    limits,
-    name_of,
-)
+from neutro_screen.recognition.evidence import ORIGIN_COLUMNS, Coded, Origin, Tables, is_foreign_loinc, limits, name_of
 from neutro_screen.recognition.names import NameReading, read_name
 from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import UnitReading, read_unit

@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.recognition import (
-    SHARED,
-    judged_names,
-    judged_negatives,
-    judged_specimens,
-    judged_units,
-    read_list,
-)
+from benchmarks.recognition import SHARED, judged_names, judged_negatives, judged_specimens, judged_units, read_list
 
 COLLECTED = Path(__file__).parent / "vocabulary"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/vocabulary is not here")

@@ -62,8 +62,8 @@ def explain(patient_id: str, *, store: Path, json_: AsJson = False) -> None:
     from neutro_screen.store.file import reading
 
     with reading(store) as connection:
-        told = explain_patient(connection, patient_id)
-    write(json.dumps(told, indent=2, default=str) if json_ else explanation_text(told))
+        explanation = explain_patient(connection, patient_id)
+    write(json.dumps(explanation, indent=2, default=str) if json_ else explanation_text(explanation))
 
 
 def report(

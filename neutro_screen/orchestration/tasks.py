@@ -54,11 +54,11 @@ def ingest(settings: RunOptions, work: str) -> Counts:
 def survey(settings: RunOptions, work: str, parts: int | None = None) -> Counts:
     """Look at the store: who has to be screened again, and in how many parts (at least ``parts``)."""
     workspace = Workspace(Path(work))
-    told = survey_step(settings, workspace)
-    if parts is not None and parts > told["parts"]:
+    counts = survey_step(settings, workspace)
+    if parts is not None and parts > counts["parts"]:
         workspace.divide(parts, 1, workspace.kept(Plan).survivors)
-        told["parts"] = len(workspace.parts)
-    return told
+        counts["parts"] = len(workspace.parts)
+    return counts
 
 
 @task(**_KEPT)
@@ -85,10 +85,10 @@ def whole_part(settings: RunOptions, work: str, part: int) -> Counts:
 
     Taken twice, by a second worker after the first was lost, it writes the same files again.
     """
-    told: Counts = {"part": part}
+    counts: Counts = {"part": part}
     for step in PART_STEPS:
-        told |= step(settings, Workspace(Path(work)), part)
-    return told
+        counts |= step(settings, Workspace(Path(work)), part)
+    return counts
 
 
 @task(**_TRIED_AGAIN)
@@ -124,7 +124,7 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSum
     """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
 
     Raises:
-        PublishError: a part is missing from what the workers told: nothing is published.
+        PublishError: the workers did not return every partition: nothing is published.
     """
 
     def run(settings: RunOptions) -> RunSummary:
@@ -133,9 +133,9 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSum
             ingest(settings, work)
             numbers = list(range(survey(settings, work, parts)["parts"]))
             futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
-            told = [future.result()["part"] for future in futures]
-            if told != numbers:
-                raise PublishError(f"{len(numbers)} parts were given out and {len(set(told))} came back")
+            returned = [future.result()["part"] for future in futures]
+            if returned != numbers:
+                raise PublishError(f"{len(numbers)} parts were given out and {len(set(returned))} came back")
             return published_and_reported(settings, work)
 
     return run

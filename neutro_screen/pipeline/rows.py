@@ -35,7 +35,7 @@ IDENTITY: Final = (
     "status",
     "lab",
 )
-#: Where a row was read, as far as its file's name tells; never a key.
+#: Where a row was read, as far as the name of its file says; never a key.
 PLACE: Final = ("source_file", "source_row", "run_id")
 
 

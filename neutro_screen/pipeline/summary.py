@@ -1,4 +1,4 @@
-"""What a run tells of itself: the account of its rows, its counts, and its row in the store."""
+"""The run summary: the account of its rows, its counts, and its row in the store."""
 
 import json
 from collections import Counter
@@ -36,10 +36,11 @@ class Account:
 
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
-        told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
-        if told != self.rows_in:
+        accounted = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
+        if accounted != self.rows_in:
             raise PublishError(
-                f"{self.rows_in} rows came in and {told} are accounted for", remedy="This is an error of the program."
+                f"{self.rows_in} rows came in and {accounted} are accounted for",
+                remedy="This is an error of the program.",
             )
 
 
@@ -63,14 +64,14 @@ class RunSummary:
     warnings: tuple[Mapping[str, str | None], ...] = ()
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> "RunSummary":
+    def of(cls, kept: Mapping[str, Any]) -> "RunSummary":
         """The opposite of ``as_dict``, also after a way through JSON."""
         listed = {
-            "account": Account(**told["account"]),
-            "drift": tuple(told["drift"]),
-            "warnings": tuple(told["warnings"]),
+            "account": Account(**kept["account"]),
+            "drift": tuple(kept["drift"]),
+            "warnings": tuple(kept["warnings"]),
         }
-        return cls(**{**told, **listed})
+        return cls(**{**kept, **listed})
 
     def with_report(self, page: Path | None) -> "RunSummary":
         """The summary after the report step, which gave this page."""

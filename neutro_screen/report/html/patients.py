@@ -207,7 +207,7 @@ def _marks(flags: list[Row]) -> list[list[Any]]:
     for flag in flags:
         if flag["rule_id"] not in _SEEN_IN_THE_BAND:
             at.setdefault(flag["raised_at"], []).append(f"{flag['rule_id']}: {shown(flag['reason'])}")
-    return [[minutes(moment), "\n".join(told)] for moment, told in list(at.items())[-MOST_MARKS:]]
+    return [[minutes(moment), "\n".join(lines)] for moment, lines in list(at.items())[-MOST_MARKS:]]
 
 
 def _fall(flag: Row) -> Row | None:
@@ -225,8 +225,12 @@ def _fall(flag: Row) -> Row | None:
 
 
 def _evidence(flag: Row) -> list[Row]:
-    told = json.loads(flag["evidence"])
-    return [one for one in told if isinstance(one, dict) and one.get("collected_at")] if isinstance(told, list) else []
+    results = json.loads(flag["evidence"])
+    return (
+        [one for one in results if isinstance(one, dict) and one.get("collected_at")]
+        if isinstance(results, list)
+        else []
+    )
 
 
 def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]], int]:
@@ -246,7 +250,7 @@ def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]]
     for one in suspects:
         lane = (shown(one["ingredient"]), one["category"])
         spans[lane] = spans[lane] or [minutes(one["first_exposure"]), minutes(one["last_exposure"])]
-    lanes = [[name, category, told[-2 * MOST_SPANS :]] for (name, category), told in spans.items()]
+    lanes = [[name, category, periods[-2 * MOST_SPANS :]] for (name, category), periods in spans.items()]
     lanes.sort(key=lambda lane: (lane[1] == "listed", max(_END if end is None else end for end in lane[2][1::2]) * -1))
     return lanes[:MOST_DRUGS], len(lanes[MOST_DRUGS:])
 
@@ -254,9 +258,9 @@ def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]]
 @cache
 def _aliases() -> Mapping[str, frozenset[str]]:
     """Ingredient -> the single words it is written as."""
-    told = pl.read_csv(FOLDER / "drug_synonyms.csv", columns=["alias", "ingredient"], infer_schema=False)
-    told = told.filter(~pl.col("alias").str.contains(" ")).group_by("ingredient").agg("alias")
-    return {ingredient: frozenset(aliases) for ingredient, aliases in told.iter_rows()}
+    names = pl.read_csv(FOLDER / "drug_synonyms.csv", columns=["alias", "ingredient"], infer_schema=False)
+    names = names.filter(~pl.col("alias").str.contains(" ")).group_by("ingredient").agg("alias")
+    return {ingredient: frozenset(aliases) for ingredient, aliases in names.iter_rows()}
 
 
 def _names(ingredient: str) -> frozenset[str]:

@@ -146,7 +146,7 @@ def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join([_printed(table) if table.rows else "none of this patient", *literature])
 
 
-def _is_literature(row: Mapping[str, Any]) -> bool:
+def _is_literature(row: Mapping[str, object]) -> bool:
     return str(row.get("finding", "")).startswith(_LITERATURE)
 
 
@@ -168,7 +168,7 @@ def _readable(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return readable
 
 
-def _moment(value: Any, only_day: bool = False) -> Any:
+def _moment(value: object, only_day: bool = False) -> object:
     return (
         f"{value:%Y-%m-%d}"
         if isinstance(value, datetime) and only_day

@@ -39,7 +39,7 @@ def serve_nightly(
     class Nights(Runner):
         """Ends at SIGTERM as Prefect's own does, which makes a coroutine besides that nobody awaits, with a warning."""
 
-        def handle_sigterm(self, *args: Any, **kwargs: Any) -> None:
+        def handle_sigterm(self, *args: object, **kwargs: object) -> None:
             sys.exit(0)
 
     try:

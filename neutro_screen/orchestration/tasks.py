@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import task
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from neutro_screen.errors import PublishError, ReportError, UnreadableInputError
@@ -30,7 +31,7 @@ Counts = dict[str, int]
 BACK_OFF_SECONDS: Final = [10, 60, 300]
 
 
-def may_pass(task: Any, run: Any, state: Any) -> bool:
+def may_pass(task: object, run: object, state: State[Any]) -> bool:
     """Whether a task is worth another try: a share that is away, a file still to come, a full disk. A refusal stays."""
     return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError | ReportError)
 

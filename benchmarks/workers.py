@@ -86,7 +86,7 @@ def tables(path: Path) -> dict[str, Any]:
     import duckdb
 
     from neutro_screen.pipeline import run as pipeline
-    from neutro_screen.store.file import TABLES
+    from neutro_screen.store.schema import TABLES
 
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)

@@ -22,7 +22,8 @@ from neutro_screen.pipeline.retractions import no_deletions, split_deletions
 from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.causes.findings import Chart, kinds_of
+from neutro_screen.rules.causes.drug_names import KEYS
+from neutro_screen.rules.causes.findings import Chart, kinds_of, resolved_drugs
 from neutro_screen.rules.counts.results import judged_origins
 from neutro_screen.validate import dtypes, no_rows
 
@@ -34,6 +35,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
     deletions = [no_deletions()]
+    drug_lines = [readers.no_rows("medication", profile).select(KEYS)]
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
@@ -46,6 +48,8 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
+            if portion.kind == "medication":
+                drug_lines.append(rows.select(KEYS).unique())
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[portion.kind]: rows}))
         work.add(f"{portion.kind}_row", rows)
         broken.append(_broken_lines(portion))
@@ -57,6 +61,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     work.put("origin", known)
     work.put("broken_line", broken_lines)
     work.put("deletion", pl.concat(deletions))
+    work.put("drug_match", resolved_drugs(pl.concat(drug_lines)))
     work.note(
         "files",
         [

@@ -170,6 +170,7 @@ _OF_THE_RUN: Final = (
     "origin",
     "broken_line",
     "deletion",
+    "drug_match",
     "unknown_deletion",
     "survivor",
     "statement_before",

@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 from neutro_schemas import Patient
 from neutro_screen import __version__
 from neutro_screen.errors import StoreError
+from neutro_screen.pipeline.drug_matches import with_stored_lines
 from neutro_screen.pipeline.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -62,6 +63,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
             settle_deletions(work, connection)
+            work.put("drug_match", with_stored_lines(work.get("drug_match"), connection))
     else:
         settle_deletions(work)
     work.note("run_id", _run_id(settings.as_of, found.run_ids))

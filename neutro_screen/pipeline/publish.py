@@ -89,7 +89,7 @@ def _publish_patients(
         publish_part(connection, work, part, raised)
         work.settle(part, _AFTERWARDS)
     publish_merges(connection, work)
-    publish_drug_matches(connection)
+    publish_drug_matches(connection, work.get("drug_match"))
     screened = pl.concat(work.get("touched", part) for part in work.parts)
     shown = shown_before(previous, pl.concat(seen), work.survivors)
     return publish_worklist(connection, screened, shown, settings.as_of, work.noted("run_id"))

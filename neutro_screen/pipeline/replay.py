@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from duckdb import DuckDBPyConnection
 
+from neutro_schemas import Medication
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.pipeline.drug_matches import publish_drug_matches
+from neutro_screen.pipeline.drug_matches import publish_drug_matches, with_stored_lines
 from neutro_screen.pipeline.merges import crosswalk
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
@@ -19,8 +20,10 @@ from neutro_screen.pipeline.rows import HISTORY
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
+from neutro_screen.rules.causes.findings import resolved_drugs
 from neutro_screen.store.file import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
 from neutro_screen.store.views import MERGE_STATEMENTS
+from neutro_screen.validate import no_rows
 
 #: Copied as they were: rows of these tables are never changed by a later run.
 _KEPT: Final = (
@@ -75,7 +78,7 @@ def rebuild(
                 publish_part(connection, work, part, own)
                 work.settle(part, ())
             publish_merges(connection, work)
-            publish_drug_matches(connection)
+            publish_drug_matches(connection, work.get("drug_match"))
     if reports is not None:
         write_reports(out, reports, run_id)
     return run_id, _notes(night)
@@ -140,6 +143,7 @@ def _workspace(connection: DuckDBPyConnection, settings: RunOptions, night: dict
     work.add("recalled", read_table(connection, f"SELECT patient_id FROM ({patients}) ORDER BY patient_id"))
     work.put("statement", standing)
     work.put("cyclic_merge", merges.cyclic)
+    work.put("drug_match", with_stored_lines(resolved_drugs(no_rows(Medication)), connection))
     work.note("run_id", night["run_id"])
     work.note("data_kinds", night["data_kinds"].split(","))
     work.divide(counted[0] if counted else 0, settings.rows_at_once)

@@ -43,6 +43,7 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
             settings.as_of,
         ),
         data_kinds=frozenset(work.noted("data_kinds")),
+        drugs=work.get("drug_match"),
     )
     for table in SCREENED:
         work.put(table, getattr(result, _RESULT_OF.get(table, table)), part)

@@ -13,8 +13,7 @@ from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
 from neutro_screen.pipeline.rows import CHART
 from neutro_screen.quality.measures import row_counts
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.causes.drug_names import unmatched_names
-from neutro_screen.rules.causes.findings import matched_medications
+from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
 from neutro_screen.rules.counts.results import judge_part
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
@@ -48,7 +47,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
     unknown = work.get("unknown_deletion") if part == 0 else no_deletions()
     work.put("row_count", pl.concat([counts, deletion_counts(retractions, unknown)]), part)
-    work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted), part)
+    work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted, work.get("drug_match")), part)
     work.note("newest", iso(results["collected_at"].max()), part)
     counted = {
         "accepted": results.height,
@@ -79,9 +78,9 @@ def _rejected(rows: pl.DataFrame, kind: str, as_read: list[str]) -> pl.DataFrame
     )
 
 
-def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
+def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, Any]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
-    unmatched = unmatched_names(matched_medications(medications)).collect()
+    unmatched = unmatched_names(match_medications(medications.lazy(), drugs)).collect()
     return [
         {
             "source_file": "medications",

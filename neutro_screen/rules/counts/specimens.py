@@ -12,6 +12,11 @@ SPECIMEN: Final = ("patient_id", "specimen_id")
 _RESULT: Final = (*SPECIMEN, "analyte", "is_manual")
 
 
+def is_retracted() -> pl.Expr:
+    """The result was taken back: cancelled, or entered in error."""
+    return pl.col("status").is_in(RETRACTED_STATUSES)
+
+
 def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Keep one value per specimen, analyte and kind of differential.
 
@@ -46,9 +51,7 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
 
 def _irregular(results: pl.DataFrame, policy: Policy) -> pl.Series:
     """Hashes of the specimens that have to be sorted out; a few regular ones that share a hash do no harm."""
-    found = results.lazy().select(
-        "specimen", "collected_at", result=pl.struct(_RESULT).hash(), is_back=pl.col("status").is_in(RETRACTED_STATUSES)
-    )
+    found = results.lazy().select("specimen", "collected_at", result=pl.struct(_RESULT).hash(), is_back=is_retracted())
     repeated = found.filter(pl.col("result").is_duplicated() | pl.col("is_back")).select("specimen")
     reused = (
         found.group_by("specimen")
@@ -76,7 +79,7 @@ def _with_own_specimen_when_reused(results: pl.DataFrame) -> pl.DataFrame:
 
 
 def _drop_retracted(results: pl.DataFrame) -> pl.DataFrame:
-    takes_back = pl.col("status").is_in(RETRACTED_STATUSES)
+    takes_back = is_retracted()
     reported = results.filter(~takes_back).with_row_index("version")
     retractions = results.filter(takes_back).select(
         *_RESULT, back_at="resulted_at", back_value="value", is_error=pl.col("status") == "entered_in_error"

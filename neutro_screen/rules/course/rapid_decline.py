@@ -16,7 +16,8 @@ from neutro_screen.reference.policy import RapidDeclineRule
 from neutro_screen.rules.counts.intervals import log_variance
 from neutro_screen.rules.counts.specimens import SPECIMEN
 from neutro_screen.rules.course.episodes import days
-from neutro_screen.rules.flags import count_text, days_text, evidence_json, result_struct
+from neutro_screen.rules.flags import evidence_json, result_struct
+from neutro_screen.rules.words import count_text, days_text
 
 _ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 

@@ -19,6 +19,8 @@ class Ingested:
     broken_lines: pl.DataFrame
     #: results that a source withdraws by their id alone (``retractions.no_deletions``)
     deletions: pl.DataFrame
+    #: what the lines of tonight's medication lists name (``rules.causes.findings.resolved_drugs``)
+    drugs: pl.DataFrame
     #: one entry a file, as the store keeps it
     files: list[dict[str, Any]]
     lab_rows: int
@@ -51,6 +53,8 @@ class Plan:
     survivors: pl.DataFrame
     #: deletions that find no stored result
     unknown_deletions: pl.DataFrame
+    #: what the lines of all medication lists name, those of the store as well
+    drugs: pl.DataFrame
 
 
 @dataclass(frozen=True)

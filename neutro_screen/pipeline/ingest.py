@@ -24,7 +24,8 @@ from neutro_screen.pipeline.rows import rejected_rows
 from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.causes.findings import Chart, kinds_of
+from neutro_screen.rules.causes.drug_names import KEYS
+from neutro_screen.rules.causes.findings import Chart, kinds_of, resolved_drugs
 from neutro_screen.rules.counts.results import judged_origins
 from neutro_screen.rules.dates import date_limits, split_chart_dates
 from neutro_screen.validate import dtypes, no_rows
@@ -41,6 +42,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
     deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
+    drug_lines = [readers.no_rows("medication", profile).select(KEYS)]
     work.add("impossible_row", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
@@ -56,6 +58,8 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         else:
             rows, impossible = split_chart_dates(rows, batch.kind, limits)
             work.add("impossible_row", rejected_rows(impossible, batch.kind, rows.columns))
+            if batch.kind == "medication":
+                drug_lines.append(rows.select(KEYS).unique())
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
         work.add(f"{batch.kind}_row", rows)
         broken.append(_broken_lines(batch))
@@ -69,7 +73,18 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
         for file in readers.together(files)
     ]
-    work.keep(Ingested(known, broken_lines, pl.concat(deletions), listed, lab_rows, n_broken, sorted(kinds)))
+    work.keep(
+        Ingested(
+            origins=known,
+            broken_lines=broken_lines,
+            deletions=pl.concat(deletions),
+            drugs=resolved_drugs(pl.concat(drug_lines)),
+            files=listed,
+            lab_rows=lab_rows,
+            broken_labs=n_broken,
+            kinds=sorted(kinds),
+        )
+    )
     return {"lab_rows": lab_rows, "files": len(listed)}
 
 

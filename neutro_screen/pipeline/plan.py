@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 from neutro_schemas import Patient
 from neutro_screen import __version__
 from neutro_screen.errors import StoreError
+from neutro_screen.pipeline.drug_matches import with_stored_lines
 from neutro_screen.pipeline.handover import Ingested, Plan
 from neutro_screen.pipeline.merges import (
     NO_STATEMENTS,
@@ -58,6 +59,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         StoreError: the store holds a later run, or identifiers under another key.
     """
     ingested, found = work.kept(Ingested), _Found()
+    drugs = ingested.drugs
     kinds = frozenset(ingested.kinds)
     if settings.store.exists():
         migrate(settings.store)
@@ -66,6 +68,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
             unknown = add_retractions(work, ingested.deletions, connection)
+            drugs = with_stored_lines(drugs, connection)
     else:
         unknown = add_retractions(work, ingested.deletions)
     run_id = _run_id(settings.as_of, found.run_ids)
@@ -82,6 +85,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         cyclic_merges=holding.cyclic,
         survivors=holding.survivors,
         unknown_deletions=unknown,
+        drugs=drugs,
     )
     work.keep(plan)
     work.divide(plan.rows_in + found.stored_rows, settings.rows_at_once, plan.survivors)

@@ -96,7 +96,7 @@ def _publish_patients(
         screened.append(histories.touched)
         work.finish(part, Outcome.of(work.kept(Judged, part), histories, concluded), Judged, Histories, Screened)
     publish_merges(connection, plan)
-    publish_drug_matches(connection)
+    publish_drug_matches(connection, plan.drugs)
     shown = shown_before(previous, pl.concat(seen), plan.survivors)
     return publish_worklist(connection, pl.concat(screened), shown, settings.as_of, plan.run_id)
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_schemas import Medication
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.pipeline.drug_matches import publish_drug_matches
+from neutro_screen.pipeline.drug_matches import publish_drug_matches, with_stored_lines
 from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
 from neutro_screen.pipeline.merges import crosswalk
 from neutro_screen.pipeline.options import RunOptions
@@ -24,10 +25,12 @@ from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.quality.measures import COUNTS
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
+from neutro_screen.rules.causes.findings import resolved_drugs
 from neutro_screen.store.file import attach, publishing, reading
 from neutro_screen.store.rows import first_row, insert, read_table, registered
 from neutro_screen.store.schema import columns_of
 from neutro_screen.store.views import MERGE_STATEMENTS
+from neutro_screen.validate import no_rows
 
 #: Copied as they were: rows of these tables are never changed by a later run.
 _KEPT: Final = (
@@ -84,7 +87,7 @@ def rebuild(
                 publish_part(connection, histories, work.kept(Screened, part), own, plan.run_id)
             publish_merges(connection, plan)
             check_held(connection, arrivals(()))
-            publish_drug_matches(connection)
+            publish_drug_matches(connection, plan.drugs)
     if reports is not None:
         write_reports(out, reports, run_id)
     return run_id, _notes(night)
@@ -156,6 +159,7 @@ def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[s
         cyclic_merges=merges.cyclic,
         survivors=merges.survivors,
         unknown_deletions=no_deletions(),
+        drugs=with_stored_lines(resolved_drugs(no_rows(Medication)), connection),
     )
     work.add("recalled", read_table(connection, f"SELECT patient_id FROM ({patients}) ORDER BY patient_id"))
     work.keep(plan)

@@ -45,6 +45,7 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
             settings.as_of,
         ),
         data_kinds=frozenset(plan.data_kinds),
+        drugs=plan.drugs,
     )
     # Results that their specimen contradicts go to quarantine until the specimen says otherwise.
     new = histories.new["lab_result"]

@@ -14,8 +14,7 @@ from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
 from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.causes.drug_names import unmatched_names
-from neutro_screen.rules.causes.findings import matched_medications
+from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
 from neutro_screen.rules.counts.results import judge_part
 from neutro_screen.rules.dates import LAB_TIMES
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
@@ -63,7 +62,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         Judged(
             received=received,
             row_counts=pl.concat([counts, deletion_counts(retractions, unknown)]),
-            unmatched_drugs=_unmatched_drugs(charts["medication"].accepted),
+            unmatched_drugs=_unmatched_drugs(charts["medication"].accepted, plan.drugs),
             newest=iso(results["collected_at"].max()),
             counted=counted,
         ),
@@ -72,9 +71,9 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     return counted
 
 
-def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:
+def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, Any]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
-    unmatched = unmatched_names(matched_medications(medications)).collect()
+    unmatched = unmatched_names(match_medications(medications.lazy(), drugs)).collect()
     return [
         {
             "source_file": "medications",

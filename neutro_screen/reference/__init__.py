@@ -41,6 +41,25 @@ class Reference:
     reasons: pl.DataFrame
     drift_rules: pl.DataFrame
 
+    @property
+    def below_cells_per_ul(self) -> dict[str, float]:
+        """Severity -> the ANC in cells/uL that it lies below (SEV-1); "normal" has no such limit."""
+        limits = self.anc_bands.filter(pl.col("upper").is_not_null())
+        return dict(limits.select("severity", "upper").iter_rows())
+
+    def worded_by(self, policy: Policy) -> "Reference":
+        """This reference with the numbers of a policy in the words of its reasons.
+
+        Raises:
+            ReferenceDataError: words name a number that the policy does not have.
+        """
+        numbers = {section: getattr(policy, section) for section in type(policy).model_fields}
+        try:
+            words = [text.format(**numbers, below=self.below_cells_per_ul) for text in self.reasons["words"]]
+        except (AttributeError, KeyError) as error:
+            raise ReferenceDataError(f"words name an unknown number: {error}", where="reasons.csv") from None
+        return replace(self, reasons=self.reasons.with_columns(words=pl.Series(words, dtype=pl.String)))
+
     def extended_by(self, analytes: Mapping[str, str], statuses: Mapping[str, str]) -> "Reference":
         """This reference with a source's own test names (-> analyte) and status words (-> status) on top.
 

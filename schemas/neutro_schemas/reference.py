@@ -104,7 +104,9 @@ class Reason(pa.DataFrameModel):
 
     code: str = pa.Field(unique=True, description="Reason code.")
     priority: str = pa.Field(nullable=True, isin=PRIORITIES, description="Priority that it gives; null = none.")
-    words: str = pa.Field(description="The reason in plain words.")
+    words: str = pa.Field(
+        description="The reason in plain words; {section.entry} is a number of the policy, {below[severity]} a limit."
+    )
     source: str = pa.Field(description="Source of the row.")
 
     class Config:

@@ -12,7 +12,8 @@ import polars as pl
 from neutro_schemas import Flag, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
-from neutro_screen.rules.causes.evidence import coded_diagnoses, marker_results
+from neutro_screen.rules.causes.diagnoses import coded_diagnoses
+from neutro_screen.rules.causes.markers import marker_results
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.validate import no_rows
 

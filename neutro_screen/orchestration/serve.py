@@ -33,6 +33,7 @@ def serve_nightly(
     # All of this before the import: Prefect reads its settings then.
     server = None if prepare_environment() else PrivateServer(home, say)
     from prefect import Flow
+    from prefect.client.schemas.schedules import CronSchedule
     from prefect.runner import Runner
     from prefect.schedules import Cron
 
@@ -43,6 +44,7 @@ def serve_nightly(
             sys.exit(0)
 
     try:
+        CronSchedule(cron=cron, timezone=time_zone)  # as the server will take it: it checks the zone too
         times = Cron(cron, timezone=time_zone)
     except ValueError:
         raise ConfigurationError(f"{cron!r} in {time_zone!r} is no schedule", remedy='Example: "0 2 * * *"') from None

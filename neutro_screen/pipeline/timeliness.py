@@ -1,4 +1,4 @@
-"""What did not come in tonight: a laboratory or a whole kind of data that has fallen silent."""
+"""The warnings of a run: laboratories and kinds of data from which nothing came in."""
 
 from collections.abc import Iterable
 from typing import Final

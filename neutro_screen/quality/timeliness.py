@@ -1,6 +1,6 @@
-"""Silence is not health: what did not come in tonight, and for how long. Pure: frames in, findings out.
+"""Timeliness: what did not come in tonight, and for how long. Pure: frames in, findings out.
 
-A laboratory, or a kind of data, is silent when it has not been heard of for longer than its own usual interval.
+A laboratory, or a kind of data, is overdue when nothing has come from it for longer than its own usual interval.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ WARNING_KINDS: Final = ("no_data", "nothing_new", "late_feed", "silent_laborator
 def laboratory_days(results: pl.DataFrame, known: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
     """The days on which each laboratory collected, those ``known`` and those of new ``results`` (``LabResult``).
 
-    A time after ``as_of`` says nothing about the feed and is left out.
+    A time after ``as_of`` is no evidence that the feed works and is left out.
     """
     added = results.filter(pl.col("collected_at") <= as_of).select(
         "lab", day=pl.col("collected_at").dt.date(), newest_at="collected_at"
@@ -35,7 +35,7 @@ def silence_warnings(
 ) -> pl.DataFrame:
     """What did not come in (``RunWarning`` without run_id), the most urgent first.
 
-    ``usable_rows`` of tonight say something of the screen's analytes, ``new_rows`` of them were not known. ``days``
+    ``usable_rows`` of tonight are results of the screen's analytes, ``new_rows`` of them were not in the store. ``days``
     (``LaboratoryDay``) are all days ever received, ``extracts`` (kind, at) the runs that brought each kind of data,
     tonight's included.
     """
@@ -66,7 +66,7 @@ def _late_feed(days: pl.DataFrame, as_of: datetime, rule: SilenceRule) -> pl.Dat
         [
             days.select(lab=pl.lit(None, pl.String), last=pl.col("newest_at").max()).head(1),
             days.group_by("lab").agg(last=pl.col("newest_at").max()).filter(_is_named(rule.laboratory_h)),
-            # A laboratory that is expected and was never heard of.
+            # A laboratory that is expected and has never sent a result.
             pl.DataFrame(
                 {"lab": sorted(rule.laboratory_h.keys() - set(days["lab"].drop_nulls())), "last": None},
                 schema={"lab": pl.String, "last": pl.Datetime("us")},
@@ -90,8 +90,8 @@ def _late_feed(days: pl.DataFrame, as_of: datetime, rule: SilenceRule) -> pl.Dat
 
 
 def _silent_laboratories(days: pl.DataFrame, as_of: datetime, rule: SilenceRule) -> pl.DataFrame:
-    heard = days.filter(~_is_named(rule.laboratory_h)).select(name="lab", at=pl.col("newest_at"))
-    late = _overdue(heard, as_of, rule)
+    received = days.filter(~_is_named(rule.laboratory_h)).select(name="lab", at=pl.col("newest_at"))
+    late = _overdue(received, as_of, rule)
     return _findings(
         late.with_columns(
             kind=pl.lit("silent_laboratory"),
@@ -116,16 +116,16 @@ def _missing_extracts(extracts: pl.DataFrame, as_of: datetime, rule: SilenceRule
     )
 
 
-def _overdue(heard: pl.DataFrame, as_of: datetime, rule: SilenceRule) -> pl.DataFrame:
-    """Who (name) has been silent for longer than usual: last, age_d, usual_d; heard of at ``at``.
+def _overdue(received: pl.DataFrame, as_of: datetime, rule: SilenceRule) -> pl.DataFrame:
+    """Sources (name; received ``at``) that are overdue: last, age_d, usual_d.
 
-    Usual is a high quantile of the last gaps, so that free weekends and weekly clinics are none; who has been silent
-    for very long has stopped for good and is no longer told.
+    Usual is a high quantile of the last gaps, so that free weekends and weekly clinics are within it. A source that has
+    been silent for very long has stopped for good and is no longer reported.
     """
     day = timedelta(days=1) / timedelta(seconds=1)
     gap = pl.col("at").diff().over("name", order_by="at").dt.total_seconds() / day
     return (
-        heard.unique()
+        received.unique()
         .sort("name", "at", nulls_last=True)
         .with_columns(gap=gap)
         .group_by("name", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Silence is not health: what did not come in is told, what is usual is not."""
+"""Silence is not health: what did not come in is reported, what is usual is not."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -46,20 +46,20 @@ def test_a_daily_laboratory_that_sent_last_night_is_no_warning() -> None:
     assert warned(days("A", *DAILY)) == []
 
 
-def test_an_empty_extract_is_told_from_one_with_nothing_new() -> None:
+def test_an_empty_extract_is_distinguished_from_one_with_nothing_new() -> None:
     assert warned(days("A", *DAILY), usable_rows=0, new_rows=0) == [("no_data", None, 0.1)]
     assert warned(days("A", *DAILY), usable_rows=5, new_rows=0) == [("nothing_new", None, 0.1)]
     assert warned(days("A"), usable_rows=0, new_rows=0) == [("no_data", None, None)]
 
 
-@pytest.mark.parametrize(("age_h", "told"), [(48.0, []), (48.1, [("late_feed", None, 2.0)])])
-def test_the_newest_result_of_all_is_older_than_expected(age_h: float, told: list[Any]) -> None:
-    assert warned(days("A", age_h / 24, 10)) == told
+@pytest.mark.parametrize(("age_h", "found"), [(48.0, []), (48.1, [("late_feed", None, 2.0)])])
+def test_the_newest_result_of_all_is_older_than_expected(age_h: float, found: list[Any]) -> None:
+    assert warned(days("A", age_h / 24, 10)) == found
 
 
-@pytest.mark.parametrize(("age_d", "told"), [(2.0, []), (2.1, [("silent_laboratory", "A", 2.1)])])
-def test_a_daily_laboratory_stops_while_another_goes_on(age_d: float, told: list[Any]) -> None:
-    assert warned(days("A", *(age_d + number for number in range(30))), days("B", *DAILY)) == told
+@pytest.mark.parametrize(("age_d", "found"), [(2.0, []), (2.1, [("silent_laboratory", "A", 2.1)])])
+def test_a_daily_laboratory_stops_while_another_goes_on(age_d: float, found: list[Any]) -> None:
+    assert warned(days("A", *(age_d + number for number in range(30))), days("B", *DAILY)) == found
 
 
 def test_free_weekends_and_weekly_clinics_are_usual() -> None:
@@ -74,15 +74,15 @@ def test_a_laboratory_without_a_name_is_watched_too() -> None:
     assert warned(days(None, *(age + 4 for age in DAILY)), days("B", *DAILY)) == [("silent_laboratory", None, 4.1)]
 
 
-def test_too_few_gaps_are_no_interval_and_a_laboratory_that_stopped_for_good_is_no_longer_told() -> None:
+def test_too_few_gaps_are_no_interval_and_a_laboratory_that_stopped_for_good_is_no_longer_reported() -> None:
     assert warned(days("A", 20, 21, 22, 23), days("B", *DAILY)) == []
     assert warned(days("A", *(age + 91 for age in DAILY)), days("B", *DAILY)) == []
 
 
 def test_an_expectation_of_its_own_goes_before_the_usual_interval() -> None:
     rule = RULE.model_copy(update={"laboratory_h": {"A": 12.0, "never": 24.0}})
-    told = warned(days("A", *(age + 0.5 for age in DAILY)), days("B", *DAILY), rule=rule)
-    assert told == [("late_feed", "A", 0.6), ("late_feed", "never", None)]
+    found = warned(days("A", *(age + 0.5 for age in DAILY)), days("B", *DAILY), rule=rule)
+    assert found == [("late_feed", "A", 0.6), ("late_feed", "never", None)]
 
 
 def test_a_medication_list_that_used_to_come_every_night_is_missed() -> None:

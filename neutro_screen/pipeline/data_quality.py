@@ -20,7 +20,7 @@ from neutro_screen.validate import dtypes
 def publish_quality(connection: DuckDBPyConnection, settings: RunOptions, work: Workspace) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
     run_id, counts = work.noted("run_id"), _quality_totals(work)
-    measures = quality_measures(counts, run_id)
+    measures = tonights_measures(work)
     drift = _drift(connection, settings, measures, run_id)
     insert(connection, "quality_count", quality_rows(work, counts, run_id))
     insert(connection, "quality_measure", measures)
@@ -41,6 +41,11 @@ def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataF
     )
 
 
+def tonights_measures(work: Workspace) -> pl.DataFrame:
+    """The measures of the run's data (``QualityMeasure``)."""
+    return quality_measures(_quality_totals(work), work.noted("run_id"))
+
+
 def _quality_totals(work: Workspace) -> pl.DataFrame:
     return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
 
@@ -48,7 +53,8 @@ def _quality_totals(work: Workspace) -> pl.DataFrame:
 def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
-    return quality_drift(measures, before, run_id, policy)
+    known = read_table(connection, _KNOWN_LABORATORIES, {"as_of": settings.as_of})
+    return quality_drift(measures, before, run_id, policy, known)
 
 
 def _drift_in_words(settings: RunOptions, work: Workspace) -> list[str]:
@@ -57,10 +63,15 @@ def _drift_in_words(settings: RunOptions, work: Workspace) -> list[str]:
         return []
     run_id = work.noted("run_id")
     with reading(settings.store) as connection:
-        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+        drift = _drift(connection, settings, tonights_measures(work), run_id)
     return drift["words"].to_list()
 
 
+#: A laboratory that comes once a month is in none of the last runs, and known.
+_KNOWN_LABORATORIES: Final = (
+    "SELECT DISTINCT lab FROM quality_measure JOIN run USING (run_id) WHERE measure = 'rows' AND analyte IS NULL "
+    "AND source_file IS NULL AND as_of < $as_of"
+)
 #: What the laboratories sent in the last runs of earlier nights; of several runs for one night the latest.
 _LAST_MEASURES: Final = (
     "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "

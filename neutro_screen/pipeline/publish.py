@@ -78,6 +78,8 @@ def publish_step(
             report=None,
             everybody_because=work.noted("everybody_because"),
             drift=drift,
+            known_files=sum(file["known_rows"] is not None for file in work.noted("files")),
+            known_rows=sum(file["known_rows"] or 0 for file in work.noted("files")),
             warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
         )
         # Kept before the end of the transaction: a run in the store always has its summary.

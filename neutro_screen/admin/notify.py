@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
@@ -34,7 +34,7 @@ class Notify(BaseModel):
     command: tuple[str, ...] = ()
     #: Apprise addresses, for example ``mailto://…``; they hold passwords
     urls: tuple[SecretStr, ...] = ()
-    #: touched by every run that published and had data
+    #: touched by every run that published and had new data, or on a night on which none is usual
     dead_man: Path | None = None
     timeout_seconds: PositiveFloat = 30
 
@@ -194,8 +194,8 @@ def _unsent_by_apprise(message: Message, notify: Notify) -> int:
 
 
 def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
-    """Touch the dead-man file, save after a night without data: silence is not health."""
-    if notify.dead_man is None or "no data" in _warnings(summary):
+    """Touch the dead-man file, save after a night that brought nothing new of what was due: a stuck export is no life."""
+    if notify.dead_man is None or _NO_LIFE & _warnings(summary).keys():
         return []
     try:
         notify.dead_man.touch(mode=0o644)
@@ -204,8 +204,14 @@ def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
     return []
 
 
+#: Warnings of a night that brought nothing new though something was due.
+_NO_LIFE: Final = frozenset({"no data", "nothing new"})
+
+
 def _warnings(summary: Mapping[str, Any]) -> Counter[str]:
-    return Counter(str(warning["kind"]).replace("_", " ") for warning in summary["warnings"])
+    """Warnings and findings of drift by kind."""
+    kinds = Counter(str(warning["kind"]).replace("_", " ") for warning in summary["warnings"])
+    return kinds + Counter(drift=len(summary.get("drift", ())))
 
 
 def _counted(counts: Mapping[str, int]) -> str:

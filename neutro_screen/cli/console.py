@@ -46,13 +46,19 @@ def summary_text(summary: "RunSummary") -> str:
         "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
         f"cannot assess: {summary.cannot_assess} patients",
     ]
-    lines += [warning_text(warning) for warning in summary.warnings]
-    lines += [f"DRIFT: {words}" for words in summary.drift]
+    lines += warning_lines(summary)
+    if summary.known_files:
+        lines.append(f"known files not read again {summary.known_files} ({summary.known_rows} rows)")
     if summary.everybody_because:
         lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:
         lines.append(f"report {summary.report}")
     return "\n".join(lines)
+
+
+def warning_lines(summary: "RunSummary") -> list[str]:
+    """What did not come in and what drifted, a line each: shown whatever else is not."""
+    return [*(warning_text(warning) for warning in summary.warnings), *(f"DRIFT: {words}" for words in summary.drift)]
 
 
 def backfill_text(summary: "BackfillSummary") -> str:

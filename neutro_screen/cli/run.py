@@ -23,7 +23,7 @@ def run(*, options: Asked, notify: Path | None = None, quiet: Quiet = False, jso
     notify
         TOML file with the ways of notification: failures, critical patients and warnings, as counts only.
     quiet
-        Show nothing but errors.
+        Show nothing but errors and warnings.
     json_
         Print the summary as JSON.
     """
@@ -36,9 +36,13 @@ def run(*, options: Asked, notify: Path | None = None, quiet: Quiet = False, jso
         told(summary.as_dict())
     if json_:
         write(json.dumps(summary.as_dict(), indent=2))
-    elif not quiet:
-        from neutro_screen.cli.console import summary_text
+        return
+    from neutro_screen.cli.console import summary_text, warning_lines
 
+    if quiet:
+        for line in warning_lines(summary):
+            warn(line)
+    else:
         write(summary_text(summary) + f"\n{_rate(summary.account.rows_in, perf_counter() - began)}")
 
 

@@ -24,7 +24,7 @@ def publish_quality(
 ) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
     counts = merged(outcome.counts for outcome in outcomes)
-    measures = quality_measures(counts, run_id)
+    measures = tonights_measures(outcomes, run_id)
     drift = _drift(connection, settings, measures, run_id)
     insert(
         connection,
@@ -48,19 +48,24 @@ def quality_rows(unmatched_drugs: Iterable[Mapping[str, Any]], counts: pl.DataFr
     )
 
 
+def tonights_measures(outcomes: Sequence[Outcome], run_id: str) -> pl.DataFrame:
+    """The measures of the run's data (``QualityMeasure``)."""
+    return quality_measures(merged(outcome.counts for outcome in outcomes), run_id)
+
+
 def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
-    return quality_drift(measures, before, run_id, policy)
+    known = read_table(connection, _KNOWN_LABORATORIES, {"as_of": settings.as_of})
+    return quality_drift(measures, before, run_id, policy, known)
 
 
 def _drift_in_words(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> list[str]:
     """What drifted in a run that will not be published."""
     if not settings.store.exists():
         return []
-    counts = merged(outcome.counts for outcome in outcomes)
     with reading(settings.store) as connection:
-        drift = _drift(connection, settings, quality_measures(counts, run_id), run_id)
+        drift = _drift(connection, settings, tonights_measures(outcomes, run_id), run_id)
     return drift["words"].to_list()
 
 
@@ -69,6 +74,13 @@ _LAST_MEASURES: Final = (
     "SELECT * FROM quality_measure WHERE source_file IS NULL AND run_id IN (SELECT run_id FROM (SELECT run_id, as_of "
     "FROM run WHERE as_of < $as_of QUALIFY row_number() OVER "
     "(PARTITION BY as_of ORDER BY started_at DESC, run_id DESC) = 1) ORDER BY as_of DESC LIMIT $runs)"
+)
+
+
+#: A laboratory that comes once a month is in none of the last runs, and known.
+_KNOWN_LABORATORIES: Final = (
+    "SELECT DISTINCT lab FROM quality_measure JOIN run USING (run_id) WHERE measure = 'rows' AND analyte IS NULL "
+    "AND source_file IS NULL AND as_of < $as_of"
 )
 
 

@@ -56,7 +56,7 @@ def publish_step(
         newest = max(filter(None, (outcome.newest for outcome in outcomes)), default=None)
         counts = run_counts(connection, outcomes, worklist)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
-        warnings = publish_warnings(connection, settings, account, outcomes, plan.run_id)
+        warnings = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
@@ -74,6 +74,8 @@ def publish_step(
             report=None,
             everybody_because=plan.everybody_because,
             drift=drift,
+            known_files=sum(file["known_rows"] is not None for file in ingested.files),
+            known_rows=sum(file["known_rows"] or 0 for file in ingested.files),
             warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
         )
         # Kept before the end of the transaction: a run in the store always has its summary.

@@ -63,6 +63,9 @@ class RunSummary:
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
+    #: Files that an earlier run has read and this one did not, and their rows then; ``source_file`` names them.
+    known_files: int = 0
+    known_rows: int = 0
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "RunSummary":

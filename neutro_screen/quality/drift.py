@@ -1,7 +1,7 @@
 """Drift: what a laboratory sends tonight against what it sent in its last runs.
 
-A laboratory that changes its units overnight, labels them wrongly, loses its differential, renames a test or stops
-sending is named with what changed, from what to what. The rules are rows of ``drift_rules.csv``. They compare measures
+A laboratory that changes its units overnight, labels them wrongly, loses its differential, or renames a
+test is named with what changed, from what to what. The rules are rows of ``drift_rules.csv``. They compare measures
 over all files of a laboratory (``quality.quality_measures``), never patients, and all in the same way (``_beyond``).
 """
 
@@ -36,12 +36,15 @@ _HOURS: Final = 24
 _OF_LABORATORY: Final = pl.col("analyte").is_null()
 
 
-def quality_drift(tonight: pl.DataFrame, before: pl.DataFrame, run_id: str, policy: Policy) -> pl.DataFrame:
+def quality_drift(
+    tonight: pl.DataFrame, before: pl.DataFrame, run_id: str, policy: Policy, known: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Compare the measures of a run with those of its laboratories' last runs.
 
     ``tonight`` and ``before`` are ``QualityMeasure`` rows; ``before`` of the runs to compare with, run_id telling them
     apart. Only rows over all files of a laboratory (source_file null) are read. Returns ``QualityDrift``, the most
-    serious first; none without enough earlier runs.
+    serious first; none without enough earlier runs. Laboratories that are ``known`` (lab) are not new, whenever they last
+    sent.
     """
     now, past = (frame.filter(pl.col("source_file").is_null()) for frame in (tonight, before))
     if not past.height:
@@ -59,6 +62,9 @@ def quality_drift(tonight: pl.DataFrame, before: pl.DataFrame, run_id: str, poli
         .join(reference, on="analyte", how="left")
         .with_columns(pl.col("before_value", "now_value").round_sig_figs(6), words=_words(), run_id=pl.lit(run_id))
     )
+    if known is not None:
+        is_known = (pl.col("what") == "new_laboratory") & pl.col("lab").is_in(known["lab"].implode(), nulls_equal=True)
+        findings = findings.filter(~is_known)
     is_minor = ~_OF_LABORATORY & ~pl.col("feeds_anc").fill_null(False)
     ordered = findings.sort("rank", "what", "lab", is_minor, "analyte", "n", descending=[*[False] * 5, True])
     return in_shape(_without_consequences(ordered), QualityDrift)
@@ -229,24 +235,24 @@ def _medians(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
 
 
 def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Fewer rows than in any earlier run of the laboratory, or more than in any; none at all of an analyte included."""
+    """Fewer new results than in any earlier run of the laboratory, or more than in any; none of an analyte included."""
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"].implode()
-    is_rows = pl.col("measure") == "rows"
-    sent = past.filter(is_rows & (_OF_LABORATORY | pl.col("analyte").is_in(feeding)))
+    is_new = pl.col("measure") == "new"
+    sent = past.filter(is_new & (_OF_LABORATORY | pl.col("analyte").is_in(feeding)))
     every = (
         sent.select(_SOURCE)
         .unique()
-        .join(past.filter(is_rows & _OF_LABORATORY).select("lab", "run_id"), on="lab", nulls_equal=True)
+        .join(past.filter(is_new & _OF_LABORATORY).select("lab", "run_id"), on="lab", nulls_equal=True)
     )
     usual = (
-        every.join(sent.select(*_SOURCE, "run_id", "of"), on=[*_SOURCE, "run_id"], how="left", nulls_equal=True)
-        .with_columns(pl.col("of").fill_null(0))
+        every.join(sent.select(*_SOURCE, "run_id", "n"), on=[*_SOURCE, "run_id"], how="left", nulls_equal=True)
+        .with_columns(pl.col("n").fill_null(0))
         .group_by(_SOURCE)
-        .agg(before_value=pl.col("of").median(), highest=pl.col("of").max(), lowest=pl.col("of").min(), runs=pl.len())
+        .agg(before_value=pl.col("n").median(), highest=pl.col("n").max(), lowest=pl.col("n").min(), runs=pl.len())
     )
     return (
-        usual.join(now.filter(is_rows & _OF_LABORATORY).select("lab"), on="lab", how="semi", nulls_equal=True)
-        .join(now.filter(is_rows).select(*_SOURCE, n="of"), on=_SOURCE, how="left", nulls_equal=True)
+        usual.join(now.filter(is_new & _OF_LABORATORY).select("lab"), on="lab", how="semi", nulls_equal=True)
+        .join(now.filter(is_new).select(*_SOURCE, "n"), on=_SOURCE, how="left", nulls_equal=True)
         .with_columns(pl.col("n").fill_null(0), measure=pl.lit("volume"))
         .pipe(_with_rule, rules)
         .with_columns(
@@ -259,34 +265,6 @@ def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
         )
         .pipe(_beyond)
         .with_columns(before=pl.format("{} a run", _number("before_value")), now=_number("n"))
-    )
-
-
-def _silent(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """A laboratory that sends nothing tonight and never paused so long before; a pause is counted in runs."""
-    is_rows = (pl.col("measure") == "rows") & _OF_LABORATORY
-    # Numbered from the latest (1) back; the run identifiers begin with the index time.
-    order = past.select("run_id").unique().sort("run_id", descending=True).with_row_index("back", offset=1)
-    pauses = (
-        past.filter(is_rows)
-        .join(order, on="run_id")
-        .sort("back")
-        .group_by("lab", maintain_order=True)
-        .agg(
-            since=pl.col("back").first().cast(pl.Int64),
-            longest=pl.col("back").cast(pl.Int64).diff().max().fill_null(1),
-            before_value=pl.col("of").median(),
-            runs=pl.len(),
-        )
-    )
-    return (
-        pauses.join(now.filter(is_rows).select("lab"), on="lab", how="anti", nulls_equal=True)
-        .filter(pl.col("since") >= pl.col("longest"))
-        .pipe(_as_a_whole, rules)
-        .filter(pl.col("before_value") >= pl.col("minimum_n"))
-        .with_columns(
-            n=0, now_value=0.0, before=pl.format("{} rows a run", _number("before_value")), now=pl.lit("nothing")
-        )
     )
 
 
@@ -355,7 +333,6 @@ def _hours(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: P
 
 
 _COMPARISONS: Final[dict[str, Callable[[pl.DataFrame, pl.DataFrame, pl.DataFrame, Policy], pl.DataFrame]]] = {
-    "silent": _silent,
     "unit": _units,
     "share": _shares,
     "fold": _medians,
@@ -372,15 +349,13 @@ def _as_a_whole(laboratories: pl.DataFrame, rules: pl.DataFrame) -> pl.DataFrame
 
 
 def _without_consequences(findings: pl.DataFrame) -> pl.DataFrame:
-    """Leave out what follows from another finding: every measure of a laboratory that is new or silent, and the single
-    analytes where the laboratory's volume as a whole fell or rose."""
-    as_a_whole = findings.filter(
-        pl.col("what").is_in(["silent", "new_laboratory", "volume"]), pl.col("analyte").is_null()
-    )
+    """Leave out what follows from another finding: every measure of a laboratory that is new, and the single analytes where
+    the laboratory's volume as a whole fell or rose."""
+    as_a_whole = findings.filter(pl.col("what").is_in(["new_laboratory", "volume"]), _OF_LABORATORY)
     found = as_a_whole.select("lab", whole="what").unique("lab", keep="first", maintain_order=True)
     marked = findings.join(found, on="lab", how="left", nulls_equal=True, maintain_order="left")
     follows = (pl.col("whole") == "volume") & (pl.col("what") == "volume") & pl.col("analyte").is_not_null() | (
-        pl.col("whole").is_in(["silent", "new_laboratory"]) & (pl.col("what") != pl.col("whole"))
+        (pl.col("whole") == "new_laboratory") & (pl.col("what") != "new_laboratory")
     )
     return marked.filter(~follows.fill_null(False))
 

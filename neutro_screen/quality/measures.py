@@ -84,7 +84,7 @@ def specimen_counts(
     ``refuted`` are those of the results that the rest of their specimen refutes (with ``reason``): counted as accepted
     when they were judged one by one, they are moved to the refused ones.
 
-    White cell counts with and without a differential; reported counts that could be compared with the computed one and
+    New results by analyte; white cell counts with and without a differential; reported counts that could be compared with the computed one and
     how many are discordant (ANC-5; ``anc`` is of all specimens of these patients); hours of collection by the clock of
     ``time_zone``.
     """
@@ -116,6 +116,7 @@ def specimen_counts(
     moved = refuted.group_by(*_SOURCE, "reason").agg(n=pl.len())
     return pl.concat(
         [
+            _counted(results.group_by("lab", "analyte").agg(n=pl.len()), "new"),
             _counted(moved.with_columns(n=-pl.col("n").cast(pl.Int64)), "accepted"),
             _counted(moved, "rejected", detail="reason"),
             _counted(specimens.group_by("lab", "hour").agg(n=pl.len()), "hour_of_day", detail="hour"),
@@ -195,6 +196,8 @@ def _measures(counts: pl.DataFrame) -> pl.DataFrame:
     for name, base in (("wbc_without_differential", "wbc_specimen"), ("anc_discordant", "anc_compared")):
         of = by_specimen.filter(pl.col("measure") == base).group_by(source).agg(of=pl.col("n").sum())
         parts.append(total(name, of, source))
+    whole, whole_screened = (frame.filter(pl.col("source_file").is_null()) for frame in (rows, screened))
+    parts += [total("new", whole, with_analyte), total("new", whole_screened, source)]
     hours = by_specimen.filter(pl.col("measure") == "hour_of_day")
     parts.append(detailed("hour_of_day", hours.group_by(source).agg(of=pl.col("n").sum()), source))
     return pl.concat(parts)

@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
+
+#: A chance: more than none, less than certain.
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Rule(BaseModel):
@@ -223,7 +226,7 @@ class WorklistRule(_Rule):
 
 
 class SilenceRule(_Rule):
-    """When a feed, a laboratory or a kind of data counts as silent (silence.py)."""
+    """When a feed, a laboratory, an analyte or a kind of data counts as silent or shrunken (quality/timeliness.py)."""
 
     newest_result_h: PositiveFloat
     laboratory_h: dict[str, PositiveFloat]
@@ -233,6 +236,17 @@ class SilenceRule(_Rule):
     minimum_gaps_n: PositiveInt
     shortest_d: PositiveFloat
     stopped_d: PositiveFloat
+    history_d: PositiveInt
+    minimum_nights_n: PositiveInt
+    outages_n: PositiveInt
+    laboratory_chance: Share
+    analyte_chance: Share
+    calendar_arrivals_n: PositiveInt
+    calendar_slack_d: PositiveInt
+    shrunken_factor: PositiveFloat
+    shrunken_z: PositiveFloat
+    usual_scatter: PositiveFloat
+    usual_scatter_n: PositiveInt
 
 
 class DrugRule(_Rule):

@@ -116,11 +116,9 @@ class Reason(pa.DataFrameModel):
 class DriftRule(pa.DataFrameModel):
     """When a laboratory's measure counts as drifted from its last runs; an analyte's own row goes before ``*``."""
 
-    what: str = pa.Field(description="Measure of quality_measure, volume, silent or new_laboratory.")
+    what: str = pa.Field(description="Measure of quality_measure, volume or new_laboratory.")
     analyte: str = pa.Field(description="Analyte; * = any.")
-    kind: str = pa.Field(
-        isin=("unit", "share", "fold", "volume", "silent", "new", "hour"), description="How it is compared."
-    )
+    kind: str = pa.Field(isin=("unit", "share", "fold", "volume", "new", "hour"), description="How it is compared.")
     change: float = pa.Field(ge=0, description="Least change: of a share, or as a factor (fold, volume, hour).")
     z: float = pa.Field(ge=0, description="Least change in multiples of the scatter of the runs before.")
     minimum_n: pl.Int64 = pa.Field(ge=1, description="Rows or specimens that must say so.")

@@ -56,7 +56,15 @@ class RunWarning(pa.DataFrameModel):
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
-        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        isin=(
+            "no_data",
+            "nothing_new",
+            "late_feed",
+            "silent_laboratory",
+            "missing_analyte",
+            "shrunken_extract",
+            "missing_extract",
+        ),
         description="What is amiss.",
     )
     lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
@@ -140,7 +148,7 @@ class QualityMeasure(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = all of the laboratory's rows.")
     measure: str = pa.Field(
-        description="rows, accepted, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
+        description="rows, accepted, new, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
         "wbc_without_differential, anc_discordant, hour_of_day, or what is odd about a collection time: date_only, "
         "midnight, collected_after_resulted, collected_from_result_time, time_skipped_by_clock, "
         "time_shown_twice_by_clock."
@@ -161,7 +169,7 @@ class QualityDrift(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = the laboratory as a whole.")
     what: str = pa.Field(
-        description="What drifted: a measure of quality_measure, volume, silent or new_laboratory (drift_rules.csv)."
+        description="What drifted: a measure of quality_measure, volume or new_laboratory (drift_rules.csv)."
     )
     before: str = pa.Field(nullable=True, description="As it was, in words.")
     now: str = pa.Field(nullable=True, description="As it is, in words.")

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
+from neutro_screen.quality.timeliness import ARRIVALS, EXTRACTS, Received, laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
 from neutro_screen.reference.policy import SilenceRule
 from tests.clinic import NIGHT
@@ -26,13 +26,14 @@ def days(lab: str | None, *ages_d: float) -> pl.DataFrame:
 def extracts(kind: str, *ages_d: float) -> pl.DataFrame:
     """Runs that brought a kind of data, so many days before the night."""
     at = [NIGHT - timedelta(days=age) for age in ages_d]
-    return pl.DataFrame({"kind": [kind] * len(at), "at": at}, schema={"kind": pl.String, "at": pl.Datetime("us")})
+    return pl.DataFrame({"at": at, "kind": [kind] * len(at), "n": [9] * len(at)}, schema=EXTRACTS)
 
 
 def warned(*known: pl.DataFrame, rule: SilenceRule = RULE, **more: Any) -> list[tuple[str, str | None, float | None]]:
     """Kind, laboratory and age of the last sign in days."""
-    asked = {"usable_rows": 9, "new_rows": 9, "extracts": extracts("lab", 0)} | more
-    found = silence_warnings(days=pl.concat(known), as_of=NIGHT, rule=rule, **asked)
+    asked = {"read_rows": 9, "usable_rows": 9, "new_rows": 9, "extracts": extracts("lab", 0)} | more
+    asked = {"arrivals": pl.DataFrame(schema=ARRIVALS), "runs": pl.DataFrame({"at": [NIGHT]})} | asked
+    found = silence_warnings(Received(days=pl.concat(known), **asked), NIGHT, rule)
     return [
         (kind, lab, round((NIGHT - since) / timedelta(days=1), 1) if since else None)
         for kind, lab, _, since in found.rows()

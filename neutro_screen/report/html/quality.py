@@ -35,9 +35,9 @@ def quality_tables(contents: RunContents) -> dict[str, Any]:
 
 
 def _banner(contents: RunContents) -> dict[str, Any]:
-    """The findings for the top of the page, without the silent laboratories that a warning names already."""
+    """The findings for the top of the page, without the laboratories whose silence or volume a warning names."""
     named = contents.warnings["lab"].drop_nulls().implode()
-    is_named = (pl.col("what") == "silent") & pl.col("lab").is_in(named)
+    is_named = pl.col("what").is_in(["silent", "volume"]) & pl.col("lab").is_in(named)
     findings = contents.quality_drift.filter(~is_named.fill_null(False))["words"].to_list()
     return {"words": findings[:MOST_SENTENCES], "more": max(0, len(findings) - MOST_SENTENCES), "n": len(findings)}
 

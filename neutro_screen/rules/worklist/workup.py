@@ -95,7 +95,7 @@ def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datet
             "episode_id",
             "patient_id",
             step=pl.lit("repeat_cbc"),
-            state=pl.when(pl.lit(as_of) > pl.col("due_on")).then(pl.lit("overdue")).otherwise(pl.lit("due")),
+            state=pl.when(pl.col("due_on") < as_of).then(pl.lit("overdue")).otherwise(pl.lit("due")),
             done_on=pl.when(pl.col("n_results") > 1).then(pl.col("last_low_at").dt.date()),
             due_on="due_on",
         )
@@ -157,7 +157,7 @@ def _step(
         .then(pl.lit("not_applicable"))
         .when(~pl.lit(is_in_extract))
         .then(pl.lit("unknown"))
-        .when(pl.lit(as_of) > pl.col("due_on"))
+        .when(pl.col("due_on") < as_of)
         .then(pl.lit("overdue"))
         .otherwise(pl.lit("due"))
     )

@@ -85,7 +85,7 @@ def tables(path: Path) -> dict[str, Any]:
 
     from neutro_screen.pipeline.options import RunOptions, moment
     from neutro_screen.pipeline.run import run
-    from neutro_screen.store.file import TABLES
+    from neutro_screen.store.schema import TABLES
 
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)

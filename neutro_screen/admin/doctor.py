@@ -17,7 +17,9 @@ from neutro_screen.orchestration.prefect_server import version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
+from neutro_screen.store.file import lock, log_of, next_folder, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN
 
 _LEAST_FREE_COPIES: Final = 3

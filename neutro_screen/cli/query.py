@@ -31,7 +31,8 @@ def worklist(
         Print JSON.
     """
     from neutro_screen.cli.console import worklist_text
-    from neutro_screen.store.file import current_worklist, reading
+    from neutro_screen.store.file import reading
+    from neutro_screen.store.review import current_worklist
 
     with reading(store) as connection:
         rows = current_worklist(connection, at_least=priority, only_new=new)

@@ -23,7 +23,8 @@ from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.private import private_file
-from neutro_screen.store.file import first_row, lock, reading
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import first_row
 
 By = Literal["file", "month", "year"]
 

@@ -14,7 +14,8 @@ from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.drift import quality_drift
 from neutro_screen.quality.measures import merged, quality_counts, quality_measures
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import insert, read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import insert, read_table
 from neutro_screen.validate import dtypes
 
 

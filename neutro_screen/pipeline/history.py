@@ -10,7 +10,8 @@ from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.reconciliation import arrivals
 from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
-from neutro_screen.store.file import read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import read_table
 
 
 def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:

@@ -29,7 +29,9 @@ from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.pipeline.retractions import add_retractions
 from neutro_screen.pipeline.rows import distinct, of_run
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row, migrate, read_table, reading
+from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.store.views import LATEST_RUN, MERGE_STATEMENTS
 from neutro_screen.validate import split_valid
 

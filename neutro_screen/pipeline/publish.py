@@ -21,17 +21,10 @@ from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
-from neutro_screen.store.file import (
-    SCREENED,
-    audit,
-    delete_patients,
-    delete_rows,
-    holds_run,
-    insert,
-    publishing,
-    read_table,
-    registered,
-)
+from neutro_screen.store.audit import audit
+from neutro_screen.store.file import holds_run, publishing
+from neutro_screen.store.rows import delete_patients, delete_rows, insert, read_table, registered
+from neutro_screen.store.schema import SCREENED
 
 
 def publish_step(

@@ -24,7 +24,9 @@ from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.quality.measures import COUNTS
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
-from neutro_screen.store.file import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
+from neutro_screen.store.file import attach, publishing, reading
+from neutro_screen.store.rows import first_row, insert, read_table, registered
+from neutro_screen.store.schema import columns_of
 from neutro_screen.store.views import MERGE_STATEMENTS
 
 #: Copied as they were: rows of these tables are never changed by a later run.

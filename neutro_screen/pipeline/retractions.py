@@ -13,7 +13,7 @@ from neutro_schemas import RETRACTED_STATUSES, LabResult
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.quality.measures import COUNTS
 from neutro_screen.reference import Reference
-from neutro_screen.store.file import read_table, registered
+from neutro_screen.store.rows import read_table, registered
 from neutro_screen.text import match_key
 from neutro_screen.validate import in_shape, no_rows
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from neutro_schemas import Diagnosis, Event, Medication, Patient, RejectedRow
 from neutro_screen.ingest import Kind
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
 from neutro_screen.validate import in_shape
 
 #: What is known of a patient besides the laboratory: kind -> contract.

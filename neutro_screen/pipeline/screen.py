@@ -20,7 +20,7 @@ from neutro_screen.quality.measures import specimen_counts
 from neutro_screen.quality.timeliness import laboratory_days
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.protocol import screen
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from neutro_screen.validate import no_rows
 
 

@@ -19,7 +19,8 @@ from neutro_screen.pipeline.handover import Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.validate import dtypes
 
 

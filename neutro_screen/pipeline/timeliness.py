@@ -11,7 +11,7 @@ from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import insert, read_table
+from neutro_screen.store.rows import insert, read_table
 
 
 def publish_warnings(

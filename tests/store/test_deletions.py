@@ -9,7 +9,7 @@ import pytest
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import check, run
 from neutro_screen.pipeline.summary import RunSummary
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from tests.formats.test_fhir import observation
 from tests.nights import table
 

@@ -13,7 +13,8 @@ import pytest
 from neutro_screen.errors import PublishError, ReportError, StoreError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import SCREENED, TABLES, _is_scattered, lock, publishing, reading
+from neutro_screen.store.file import _is_scattered, lock, publishing, reading
+from neutro_screen.store.schema import SCREENED, TABLES
 from neutro_screen.store.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 

@@ -1,7 +1,7 @@
 """The work-up of open episodes (WRK-1, WRK-2) and the pitfalls (PIT-1 ... PIT-4).
 
-A kind of data that the extract does not have at all makes a step unknown, never overdue. Which kinds it has is asked of
-the whole extract (``kinds_of_data``) and passed in, so that the answer does not depend on who is screened tonight.
+A kind of data that the extract does not have at all makes a step unknown, never overdue. The kinds are
+those of the whole extract (``kinds_of_data``), so that a state does not depend on who is screened tonight.
 """
 
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from neutro_schemas import Flag, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.evidence import coded_diagnoses, marker_results
+from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.validate import no_rows
 
 _STEP: Final = tuple(WorkupStep.to_schema().columns)
@@ -109,7 +110,6 @@ def _done(
         (pl.col("rule_id") == "WRK-1") & (pl.col("category") == step["step"])
     )
     markers = reference.markers.filter(pl.col("kind") == (step["marker_kind"] or ""))["marker"].to_list()
-    retracted = pl.col("status").is_in(["cancelled", "entered_in_error"])
     by_laboratory = pl.col("analyte").is_in(markers)
     if step["step"] == "smear":
         # A manual differential is counted on the smear.
@@ -119,7 +119,7 @@ def _done(
             events.filter(pl.col("event") == (step["event"] or "")).select(
                 "patient_id", day=pl.col("occurred_at").dt.date()
             ),
-            labs.filter(by_laboratory & ~retracted).select("patient_id", day=pl.col("collected_at").dt.date()),
+            labs.filter(by_laboratory & ~is_retracted()).select("patient_id", day=pl.col("collected_at").dt.date()),
             coded_diagnoses(diagnoses, codes).select("patient_id", day="date"),
         ]
     ).drop_nulls()
@@ -276,9 +276,9 @@ def _no_workup(
         return no_rows(Flag).lazy()
     rows = {row["step"]: row for row in reference.workup.iter_rows(named=True)}
     viral = reference.markers.filter(pl.col("kind") == _VIRAL)["marker"].to_list()
-    tested = labs.filter(
-        pl.col("analyte").is_in([*viral, "vitamin_b12"]) & ~pl.col("status").is_in(["cancelled", "entered_in_error"])
-    ).select("patient_id", day=pl.col("collected_at").dt.date())
+    tested = labs.filter(pl.col("analyte").is_in([*viral, "vitamin_b12"]) & ~is_retracted()).select(
+        "patient_id", day=pl.col("collected_at").dt.date()
+    )
     worked_up = pl.concat(
         [tested, *(_done(rows[step], events, labs, diagnoses, reference) for step in ("smear", "bone_marrow"))]
     ).filter(pl.col("day") <= as_of.date())

@@ -37,7 +37,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """
     work.begin()
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
-    reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
+    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
     deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)

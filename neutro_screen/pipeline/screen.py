@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 from polars._typing import JoinStrategy
 
+from neutro_schemas import NOT_UNDERSTOOD
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
 from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
@@ -77,11 +78,14 @@ _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "canno
 
 
 def unusable_results(rejected: pl.DataFrame, no_results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Refused and missing results of analytes that feed the ANC (ANC-9b): patient_id, specimen_id, reason, since."""
+    """Refused and missing results of what feeds the ANC, or may (ANC-9b): patient_id, specimen_id, reason, since.
+
+    A test that was not understood may be a count, whatever it is called.
+    """
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
-    is_feeding = pl.col("analyte").is_in(feeding.implode()) & pl.col("patient_id").is_not_null()
+    is_feeding = pl.col("analyte").is_in(feeding.implode())
     return pl.concat(
-        frame.filter(is_feeding).select(
+        frame.filter(is_feeding | pl.col(reason).is_in(NOT_UNDERSTOOD), pl.col("patient_id").is_not_null()).select(
             "patient_id", "specimen_id", reason=reason, since=pl.coalesce("collected_at", pl.lit(as_of))
         )
         for frame, reason in ((rejected, "reason"), (no_results, "kind"))

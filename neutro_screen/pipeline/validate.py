@@ -29,7 +29,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     judged = judge_part(
         work.rows("lab_row", part),
         ingested.origins,
-        load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
         policy,
         as_of=settings.as_of,
         patients=charts["patient"].accepted,

@@ -89,16 +89,6 @@ class StatusWord(pa.DataFrameModel):
         strict = True
 
 
-class OtherSpecimen(pa.DataFrameModel):
-    """One word in a specimen type that says that the specimen is not peripheral blood."""
-
-    word: str = pa.Field(unique=True, description="Part of the specimen type, lower case.")
-    source: str = pa.Field(description="Source of the row.")
-
-    class Config:
-        strict = True
-
-
 class Reason(pa.DataFrameModel):
     """One reason of the worklist in plain words, most urgent first."""
 

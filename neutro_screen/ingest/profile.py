@@ -55,6 +55,8 @@ class Profile(BaseModel):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     decimal_mark: Literal[".", ","] | None = None
+    #: HL7 v2: the field that identifies the patient; the default is PID-3, or PID-2 where that is blank
+    patient_identifier: Literal["PID-2", "PID-3", "PID-4", "OBR-3"] | None = None
     #: HL7 v2: the assigning authority (PID-3.4) of the identifier that counts
     patient_authority: str | None = None
     lab: KindProfile = KindProfile()

@@ -32,7 +32,8 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
-    files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    files, lab_rows, n_broken = list[SourceFile](), 0, 0
+    work.add("broken_line", no_rows(RejectedRow))
     deletions = [no_deletions()]
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
@@ -48,14 +49,13 @@ def ingest_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
         else:
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
         work.add(f"{batch.kind}_row", rows)
-        broken.append(_broken_lines(batch))
+        broken = _broken_lines(batch)
+        work.add("broken_line", broken)
+        n_broken += broken.filter(pl.col("kind") == "lab").height
         files.append(batch.file)
     known = judged_origins(sent, texts.counted, reference, policy, profile.decimal_mark)
     kinds |= kinds_of(known.filter("has_value"), Chart.of())
-    broken_lines = pl.concat(broken)
-    n_broken = broken_lines.filter(pl.col("kind") == "lab").height
     work.put("origin", known)
-    work.put("broken_line", broken_lines)
     work.put("deletion", pl.concat(deletions))
     work.note(
         "files",
@@ -83,7 +83,7 @@ def _batches(settings: RunSettings, profile: readers.Profile) -> Iterator[reader
 
 
 def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
-    """Lines that could not be split into columns, as ``RejectedRow``."""
+    """Lines that could not be split into columns, as ``RejectedRow``, with their patients where they name them."""
     lines = [
         {
             "kind": batch.kind,
@@ -92,6 +92,9 @@ def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
             "scope": "row",
             "source_file": line.source_file,
             "source_row": line.source_row,
+            "patient_id": line.patient_id,
+            "specimen_id": line.specimen_id or (line.collected_at and line.collected_at.strftime("@%Y-%m-%dT%H:%M:%S")),
+            "collected_at": line.collected_at,
         }
         for line in batch.refused
     ]

@@ -168,7 +168,6 @@ class Workspace:
 #: Frames of the whole run, not of its first part.
 _OF_THE_RUN: Final = (
     "origin",
-    "broken_line",
     "deletion",
     "unknown_deletion",
     "survivor",

@@ -11,6 +11,7 @@ from polars._typing import JoinStrategy
 
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
+from neutro_screen.ingest.broken_lines import BROKEN_LINE_REASONS
 from neutro_screen.pipeline.merges import with_own_records, with_survivor
 from neutro_screen.pipeline.options import RunSettings
 from neutro_screen.pipeline.partitions import Workspace
@@ -38,7 +39,7 @@ def screen_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict[s
         policy=load_policy(settings.policy),
         # What its specimen refutes is judged anew by the screen itself.
         unusable=unusable_results(
-            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["rejected_row"].filter(pl.col("scope") == "row", pl.col("kind") == "lab")),
             _received(history["no_result"]),
             settings.as_of,
         ),
@@ -71,14 +72,22 @@ _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "canno
 
 
 def unusable_results(rejected: pl.DataFrame, no_results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Refused and missing results of analytes that feed the ANC (ANC-9b): patient_id, specimen_id, reason, since."""
+    """Refused and missing results that may feed the ANC (ANC-9b): patient_id, specimen_id, reason, since.
+
+    What a broken line was a result of is not known: its patient counts.
+    """
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
-    is_feeding = pl.col("analyte").is_in(feeding.implode()) & pl.col("patient_id").is_not_null()
+    is_broken = pl.col("reason").is_in(BROKEN_LINE_REASONS)
+    rejected = rejected.with_columns(reason=pl.when(is_broken).then(pl.lit("broken_line")).otherwise("reason"))
+    may_feed = pl.col("analyte").is_in(feeding.implode())
     return pl.concat(
-        frame.filter(is_feeding).select(
+        frame.filter(is_meant & pl.col("patient_id").is_not_null()).select(
             "patient_id", "specimen_id", reason=reason, since=pl.coalesce("collected_at", pl.lit(as_of))
         )
-        for frame, reason in ((rejected, "reason"), (no_results, "kind"))
+        for frame, reason, is_meant in (
+            (rejected, "reason", may_feed | (pl.col("reason") == "broken_line")),
+            (no_results, "kind", may_feed),
+        )
     )
 
 

@@ -40,7 +40,7 @@ def validate_step(settings: RunSettings, work: Workspace, part: int = 0) -> dict
     refused = [
         _rejected(rejected, "lab", list(dtypes(LabRow))),
         *(_rejected(chart.rejected, kind, list(chart.accepted.columns)) for kind, chart in charts.items()),
-        *([work.get("broken_line")] if part == 0 else []),
+        work.rows("broken_line", part),
     ]
     work.put("rejected_row", pl.concat(refused), part)
     for kind, chart in charts.items():

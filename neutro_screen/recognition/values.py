@@ -12,7 +12,9 @@ from neutro_screen.text import match_key
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&", "&nbsp;": " "}
 #: Abnormal flags that some analysers print before or behind the number; or nothing.
 _FLAG: Final = r"hh?|ll?|high|low|hi|lo|[anc]|crit|critical|panic|abnormal"
-_FLAG_BEFORE: Final = rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low)\s))+"
+_FLAG_BEFORE: Final = (
+    rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low)\s))+"
+)
 _FLAG_TAIL: Final = (
     rf"^[\s,*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
     r"[\s,*!+\x{2190}-\x{21FF}\x{25B2}\x{25BC}]*$"

@@ -22,14 +22,13 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
     field, component = messages.field, messages.component
     loinc, local = _test_codes(messages)
     notes = _notes(messages)
-    reference = pl.col("reference")
     results = messages.rows(
         "OBX",
         loinc=loinc,
         local=local,
         value=with_off_scale(_value(messages), component(field(8), 1)),
         unit=_unit(messages),
-        reference=messages.text(messages.first(field(7))),
+        reference_range=messages.text(messages.first(field(7))),
     )
     return (
         results.filter(pl.col("carries").is_null() | (pl.col("carries") == "results"))
@@ -47,18 +46,11 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
             "analyte_name",
             "value",
             "unit",
+            "reference_range",
             "lab",
             "source_row",
             specimen_id=pl.coalesce("SPM-2.2", "SPM-2.1", "order_number"),
             local_code=kept_local_code(pl.col("local"), profile),
-            reference_low=pl.coalesce(
-                reference.str.extract(r"^\s*([\d.]+)\s*(?:-|\x{2013}|to)\s*[\d.]+"),
-                reference.str.extract(r"^\s*>=?\s*([\d.]+)"),
-            ),
-            reference_high=pl.coalesce(
-                reference.str.extract(r"^\s*[\d.]+\s*(?:-|\x{2013}|to)\s*([\d.]+)"),
-                reference.str.extract(r"^\s*<=?\s*([\d.]+)"),
-            ),
             # OBR-25 "A" (some results available) is no correction (OBX-11 "A").
             status=pl.coalesce("OBX-11", pl.col("OBR-25").str.to_uppercase().replace("A", None)),
             comment=pl.concat_str("note", "order_note", separator="\n", ignore_nulls=True).replace("", None),

@@ -15,8 +15,6 @@ class Ingested:
 
     #: the origins of the laboratory rows with what they mean
     origins: pl.DataFrame
-    #: lines that could not be split into columns (``RejectedRow``)
-    broken_lines: pl.DataFrame
     #: results that a source withdraws by their id alone (``retractions.no_deletions``)
     deletions: pl.DataFrame
     #: one entry a file, as the store keeps it

@@ -39,9 +39,10 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
-    files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    files, lab_rows, n_broken = list[SourceFile](), 0, 0
     deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
     work.add("impossible_row", no_rows(RejectedRow))
+    work.add("broken_line", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
@@ -58,18 +59,18 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             work.add("impossible_row", rejected_rows(impossible, batch.kind, rows.columns))
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
         work.add(f"{batch.kind}_row", rows)
-        broken.append(_broken_lines(batch))
+        broken = _broken_lines(batch)
+        work.add("broken_line", broken)
+        n_broken += broken.filter(pl.col("kind") == "lab").height
         files.append(batch.file)
     known = judged_origins(sent, texts.counted, reference, policy, profile.decimal_mark)
     kinds |= kinds_of(known.filter("has_value"), Chart.of())
-    broken_lines = pl.concat(broken)
-    n_broken = broken_lines.filter(pl.col("kind") == "lab").height
     listed = [
         asdict(file)
         | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
         for file in readers.together(files)
     ]
-    work.keep(Ingested(known, broken_lines, pl.concat(deletions), listed, lab_rows, n_broken, sorted(kinds)))
+    work.keep(Ingested(known, pl.concat(deletions), listed, lab_rows, n_broken, sorted(kinds)))
     return {"lab_rows": lab_rows, "files": len(listed)}
 
 
@@ -85,7 +86,7 @@ def _batches(settings: RunOptions, profile: readers.Profile) -> Iterator[readers
 
 
 def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
-    """Lines that could not be split into columns, as ``RejectedRow``."""
+    """Lines that could not be split into columns, as ``RejectedRow``, with their patients where they name them."""
     lines = [
         {
             "kind": batch.kind,
@@ -94,6 +95,9 @@ def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
             "scope": "row",
             "source_file": line.source_file,
             "source_row": line.source_row,
+            "patient_id": line.patient_id,
+            "specimen_id": line.specimen_id or (line.collected_at and line.collected_at.strftime("@%Y-%m-%dT%H:%M:%S")),
+            "collected_at": line.collected_at,
         }
         for line in batch.refused
     ]

@@ -43,7 +43,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         rejected_rows(rejected, "lab", as_read),
         *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
         work.rows("impossible_row", part),
-        *([ingested.broken_lines] if part == 0 else []),
+        work.rows("broken_line", part),
     ]
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
     unknown = plan.unknown_deletions if part == 0 else no_deletions()

@@ -34,6 +34,7 @@ class Reference:
     lab_codes: pl.DataFrame
     unit_factors: pl.DataFrame
     no_result_words: pl.DataFrame
+    comparator_words: pl.DataFrame
     status_words: pl.DataFrame
     anc_bands: pl.DataFrame
     grade_bands: pl.DataFrame
@@ -102,6 +103,7 @@ def load_reference() -> Reference:
         lab_codes=pl.concat([_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
         unit_factors=_table("unit_factors.csv", contract.UnitFactor),
         no_result_words=_table("no_result_words.csv", contract.NoResultWord),
+        comparator_words=_table("comparator_words.csv", contract.ComparatorWord),
         status_words=_table("status_words.csv", contract.StatusWord),
         anc_bands=_table("anc_bands.csv", contract.AncBand).sort("lower"),
         grade_bands=_table("grade_bands.csv", contract.GradeBand),

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas.vocabulary import PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
+from neutro_schemas.vocabulary import COMPARATORS, PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
 
 #: A marker is any other test that the rules know by its text or its own units: no canonical unit, no limits.
 DIMENSIONS = ("count", "percent", "mass", "volume", "temperature", "per100wbc", "marker")
@@ -71,6 +71,17 @@ class NoResultWord(pa.DataFrameModel):
     match_key: str = pa.Field(unique=True, nullable=True, description="Text, lower case; null = blank.")
     match: str = pa.Field(isin=("whole", "phrase"), description="The whole text, or a phrase somewhere in it.")
     kind: str = pa.Field(description="Kind of non-result.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class ComparatorWord(pa.DataFrameModel):
+    """One sign or word in front of a number that bounds it (ANC-6)."""
+
+    word: str = pa.Field(unique=True, description="Sign or word, lower case.")
+    comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="What it means; null = nothing.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_schemas import WITHHELD
 from neutro_schemas.store import QualityCount
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.pipeline.handover import Outcome
@@ -87,19 +88,28 @@ _KNOWN_LABORATORIES: Final = (
 def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> None:
     """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
 
+    Rows of tests that were not understood do not count: they are reported by themselves (``recognition``), and a test that
+    is new must not stop those that are known.
+
     Raises:
         RefusedInputError: more than ``max_rejected`` of the screened rows were; a laboratory that changed its units
             overnight can do that to a whole run, so the message names what drifted.
     """
-    screened = account.rows_in - account.not_screened
+    aside = _kept_aside(outcomes)
+    screened, rejected = account.rows_in - account.not_screened - aside, account.rejected - aside
     most = max(settings.max_rejected * screened, 1) if settings.max_rejected else 0
-    if screened and account.rejected > most:
+    if screened and rejected > most:
         raise RefusedInputError(
-            f"{account.rejected} of {screened} screened laboratory rows would be refused "
-            f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
+            f"{rejected} of {screened} screened laboratory rows would be refused "
+            f"({rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
             remedy="".join(f"{words}. " for words in _drift_in_words(settings, outcomes, run_id)[:_MOST_NAMED])
             + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
+
+
+def _kept_aside(outcomes: Sequence[Outcome]) -> int:
+    counts = merged(outcome.counts for outcome in outcomes)
+    return int(counts.filter(pl.col("measure") == "rejected", pl.col("detail").is_in(WITHHELD))["n"].sum())
 
 
 #: Findings in the message of a refused run.

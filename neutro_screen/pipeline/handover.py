@@ -15,8 +15,6 @@ class Ingested:
 
     #: the origins of the laboratory rows with what they mean
     origins: pl.DataFrame
-    #: lines that could not be split into columns (``RejectedRow``)
-    broken_lines: pl.DataFrame
     #: results that a source withdraws by their id alone (``retractions.no_deletions``)
     deletions: pl.DataFrame
     #: what the lines of tonight's medication lists name (``rules.causes.findings.resolved_drugs``)

@@ -28,7 +28,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     judged = judge_part(
         work.rows("lab_row", part),
         ingested.origins,
-        load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
         policy,
         as_of=settings.as_of,
         patients=charts["patient"].accepted,
@@ -42,7 +42,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         rejected_rows(rejected, "lab", as_read),
         *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
         work.rows("impossible_row", part),
-        *([ingested.broken_lines] if part == 0 else []),
+        work.rows("broken_line", part),
     ]
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
     unknown = plan.unknown_deletions if part == 0 else no_deletions()

@@ -3,6 +3,7 @@
 XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
 """
 
+import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -12,9 +13,10 @@ from typing import Final, cast
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches, refused_text
+from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
+from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import head_of, unpacked
-from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
@@ -25,6 +27,8 @@ _XPT_HEADER: Final = b"HEADER RECORD*******LIB"
 _JSON_MARK: Final = b'"datasetJSONVersion"'
 #: Of each domain: the columns that must be there, and those that are read where they are.
 DOMAINS: Final = columns_by_table("cdisc")
+#: Where a refused line names its patient, specimen and time.
+_NAMES: Final = {"patient_id": ("USUBJID",), "specimen_id": ("LBREFID",), "collected_at": ("LBDTC",)}
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -56,7 +60,8 @@ def read_cdisc(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         for domain, table in _read(file):
             if kind in ("lab", _KINDS[domain]):
                 is_there = True
-                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))
+                refused = [line.named(_NAMES) for line in table.refused]
+                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile), refused=refused)
     if not is_there:
         raise UnreadableInputError(f"holds no SDTM dataset of the kind {kind}", where=path.name)
 
@@ -161,12 +166,18 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]
     texts = {name: _texts(column) for name, column in zip(names, columns, strict=True)}
     frame = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String))
     refused = [
-        Refused(file.name, number, "ragged_line", refused_text(line or repr(row)))
+        BrokenLine(number, "ragged_line", line or repr(row), _readable(names, line, row))
         for (number, line, row), fits in zip(sent, fitting, strict=True)
         if not fits
     ]
     numbers = [number for (number, _, _), fits in zip(sent, fitting, strict=True) if fits]
     return _table(file, frame, numbers)._replace(refused=refused)
+
+
+def _readable(names: list[str], line: str, row: object) -> dict[str, str]:
+    """The columns of a refused row that can be read: those before its break."""
+    values = row if isinstance(row, list) else next(csv.reader([line.strip().lstrip("[")], skipinitialspace=True), [])
+    return {name: text for name, value in zip(names, values[:-1], strict=False) if (text := _text(value))}
 
 
 def _json(line: str) -> object:

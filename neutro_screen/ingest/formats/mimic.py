@@ -143,7 +143,8 @@ def _batches(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = 
         absent = [pl.lit(None, pl.String).alias(name) for name in optional if name not in rows.columns]
         present = [name for name in (*required, *optional) if name in rows.columns]
         yield table._replace(
-            rows=rows.select(*present, *absent, "source_row").select(*required, *optional, "source_row")
+            rows=rows.select(*present, *absent, "source_row").select(*required, *optional, "source_row"),
+            refused=[line.lower_case() for line in table.refused],
         )
 
 
@@ -153,7 +154,8 @@ def _select(table: RawBatch, *, constants: dict[str, str] | None = None, **colum
         *(pl.lit(value).alias(column) for column, value in (constants or {}).items()),
         "source_row",
     )
-    return table._replace(rows=rows)
+    refused = [line.named({native: (name,) for native, name in columns.items()}) for line in table.refused]
+    return table._replace(rows=rows, refused=refused)
 
 
 def _found(folder: Path, name: str) -> Path:

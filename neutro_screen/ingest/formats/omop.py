@@ -36,6 +36,8 @@ KINDS_OF_TABLES: Final[dict[str, Kind]] = {
 }
 #: operator_concept_id -> comparator (4172703, equal, adds nothing).
 OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
+#: Where a refused line names its patient and time.
+_NAMES: Final = {"patient_id": ("person_id",), "collected_at": ("measurement_datetime",)}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
 _DIAGNOSIS_VOCABULARIES: Final = ("ICD10", "ICD10CM", "ICD10GM", "ICD9CM", "SNOMED")
 _DATABASES: Final = (".duckdb", ".ddb")
@@ -73,7 +75,11 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         is_there = True
         for table in batches:
             rows = _ROWS[name](table.rows, concepts, profile)
-            yield its_kind, table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
+            refused = [line.lower_case().named(_NAMES) for line in table.refused]
+            yield (
+                its_kind,
+                table._replace(rows=rows, refused=refused, notes=() if concepts.height else ("no_concept_table",)),
+            )
     if not is_there:
         raise UnreadableInputError(f"OMOP holds nothing of the kind {kind}", where=path.name)
 

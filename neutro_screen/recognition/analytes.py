@@ -23,12 +23,7 @@ def resolve_analytes(combinations: pl.DataFrame, reference: Reference) -> pl.Dat
     other = "|".join(reference.other_specimens["word"])
     codes = reference.lab_codes.select("system", "code", "cell", "dimension", "method", "excluded")
     names = match_key(pl.col("analyte_name"))
-    by_code = _look_up(
-        combinations,
-        codes,
-        pl.col("code_system"),
-        pl.when(pl.col("code_system") == "local_name").then(match_key(pl.col("local_code"))).otherwise("local_code"),
-    )
+    by_code = _look_up(combinations, codes, pl.col("code_system").str.to_lowercase(), match_key(pl.col("local_code")))
     by_loinc = _look_up(combinations, codes, pl.lit("loinc"), pl.col("loinc"))
     by_name = _look_up(combinations, codes, pl.lit("local_name"), names)
     found = [

@@ -16,6 +16,7 @@ from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchang
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.identifiers import identifier_notes
 from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
 from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
@@ -128,6 +129,7 @@ def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
             with unchanged(path):
                 checksums: dict[Path, str] = {}
+                looked_at: set[Path] = set()
                 for kind, raw in reader.read(path, asked, profile):
                     if raw.path not in checksums:
                         checksums[raw.path] = sha256_of(raw.path)
@@ -138,8 +140,12 @@ def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name:
                     lines = [line.named(source_columns(kind, own)) for line in raw.refused]
                     broken = refused_lines(lines, raw.path.name, usable.rows["patient_id"], profile)
                     refused = (*broken, *usable.refused)
+                    suspect = identifier_notes(usable.rows) if kind == "lab" and raw.path not in looked_at else ()
+                    looked_at |= {raw.path} if kind == "lab" else set()
                     file = _source_file(kind, name, usable.rows, raw.path, len(refused), checksums[raw.path])
-                    yield Batch(kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes)))
+                    yield Batch(
+                        kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
+                    )
 
 
 def ingest(

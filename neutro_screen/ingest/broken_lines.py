@@ -79,7 +79,8 @@ def refused_text(text: str) -> str:
 
 def _refused(line: BrokenLine, source_file: str, is_patient: "_Pattern", collected_at: datetime | None) -> Refused:
     patient = (line.fields.get("patient_id") or "").strip()
-    if not is_patient.fits(patient):
+    # A line with a collection time in its place is a row, whatever its identifier looks like.
+    if not (0 < len(patient) <= _LONGEST_ID) or (collected_at is None and not is_patient.fits(patient)):
         return Refused(source_file, line.source_row, line.reason, refused_text(line.text))
     return Refused(
         source_file,
@@ -102,7 +103,7 @@ class _Pattern:
 
     def fits(self, text: str) -> bool:
         has_digit = re.search(r"\d", text) is not None
-        return 0 < len(text) <= _LONGEST_ID and _kinds(text) <= self.kinds and (has_digit or not self.have_digits)
+        return _kinds(text) <= self.kinds and (has_digit or not self.have_digits)
 
 
 def _kinds(text: str) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError
+from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
@@ -19,8 +20,6 @@ _WITH_UNIT: Final = r"^(\s*[<>=\x{2264}\x{2265}]{0,2}\s*\d[\d.,]*)\s*((?:[xX\x{D
 _RANGE: Final = r"^\s*(\d[\d.,]*)\s*(?:-|\x{2013}|to|bis|a|\x{E0})\s*(\d[\d.,]*)"
 _LOWER_LIMIT: Final = r"^\s*(?:>=?|\x{2265})\s*(\d[\d.,]*)"
 _UPPER_LIMIT: Final = r"^\s*(?:<=?|\x{2264})\s*(\d[\d.,]*)"
-#: Two numbers are the same if they differ by no more than this share of them.
-_SAME_NUMBER: Final = 0.01
 #: What a LOINC code looks like; for codes that come without the name of their system.
 LOINC_NUMBER: Final = r"^\d{1,5}-\d$"
 
@@ -103,7 +102,7 @@ def _named_texts(
         second = _joined([name])
         if column == "value":
             second = pl.when(~second.is_in(profile.sentinels)).then(second)
-            texts["fields_disagree"] = numbers_disagree(texts.get("value", pl.lit(None, pl.String)), second)
+            texts["fields_disagree"] = disagreement(numbers_differ(texts.get("value", pl.lit(None, pl.String)), second))
         texts[column] = pl.coalesce(_unless_blank(texts[column]), second) if column in texts else second
     constants = {column: pl.lit(value) for column, value in layout.constants.items() if column not in texts}
     measured = {"value", "unit", "analyte_name"} if wide else set()
@@ -170,24 +169,6 @@ def _unpivoted(rows: pl.DataFrame, texts: dict[str, pl.Expr], wide: list[WideCol
 
 def _measured(column: WideColumn) -> str:
     return f"{_WIDE}{column.column}"
-
-
-def numbers_disagree(one: pl.Expr, other: pl.Expr) -> pl.Expr:
-    """ "true" where two texts of the same result hold different numbers (REC-7), else null.
-
-    A comma may be a decimal or a thousands mark; a text that does not begin with a number is not compared.
-    """
-    second = _number_in(other)
-    differ = [
-        (number - second).abs() > _SAME_NUMBER * second.abs() for number in (_number_in(one), _number_in(one, ","))
-    ]
-    return pl.when(pl.all_horizontal(differ)).then(pl.lit("true"))
-
-
-def _number_in(text: pl.Expr, decimal_mark: str = ".") -> pl.Expr:
-    digits = text.str.extract(r"^\s*[<>=\x{2264}\x{2265}]*\s*([+-]?\d[\d.,]*(?:[eE][+-]?\d+)?)")
-    point = digits.str.replace(",", ".", literal=True) if decimal_mark == "," else digits.str.replace_all(",", "")
-    return point.cast(pl.Float64, strict=False)
 
 
 def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

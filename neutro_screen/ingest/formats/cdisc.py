@@ -6,6 +6,7 @@ XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, cast
@@ -13,6 +14,7 @@ from typing import Final, cast
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.agreement import are_different, count_factor, disagreement, number_in, numbers_differ
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import head_of, unpacked
@@ -132,16 +134,17 @@ def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
 def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
     """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
     try:
-        with text.open(encoding="utf-8-sig") as lines:
+        # One damaged cell does not stop the others: bytes that are no text are replaced, control characters are let in.
+        with text.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
             first = lines.readline(_LARGEST_HEADER)
             try:
-                document = json.loads(first)
+                document = json.loads(first, strict=False)
             except ValueError:
                 if text.stat().st_size > _LARGEST_DOCUMENT:
                     raise UnreadableInputError(
                         "a Dataset-JSON document of more than 512 MB", where=file.name, remedy="Use its NDJSON form."
                     ) from None
-                document = json.loads(first + lines.read())
+                document = json.loads(first + lines.read(), strict=False)
             names = [column["name"] for column in document["columns"]]
             if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
                 raise RefusedInputError("column names are missing or stand twice", where=file.name)
@@ -182,7 +185,7 @@ def _readable(names: list[str], line: str, row: object) -> dict[str, str]:
 
 def _json(line: str) -> object:
     try:
-        return json.loads(line)
+        return json.loads(line, strict=False)
     except (ValueError, RecursionError):
         return None
 
@@ -190,14 +193,22 @@ def _json(line: str) -> object:
 def _texts(values: Sequence[object]) -> Sequence[str | None]:
     """A column as text; one that is text already stays as it is."""
     if set(map(type, values)) <= {str, type(None)}:
-        return cast("Sequence[str | None]", values)
+        texts = cast("Sequence[str | None]", values)
+        with suppress(UnicodeEncodeError):
+            "".join(filter(None, texts)).encode()
+            return texts
     return [_text(value) for value in values]
 
 
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, list | dict):
         return None
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else _encodable(str(value))
+
+
+def _encodable(text: str) -> str:
+    """The text with half characters (lone surrogates, which JSON can spell) replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> RawBatch:
@@ -228,7 +239,17 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         specimen_type="LBSPEC",
         lab="LBNAM",
         comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
+        fields_disagree=disagreement(_results_differ()),
     )
+
+
+def _results_differ() -> pl.Expr:
+    """Whether original and standardised result differ, where the same unit or two units of counts let them be compared."""
+    original, standard = pl.col("LBORRES"), pl.coalesce("LBSTRESN", "LBSTRESC")
+    factor, standard_factor = count_factor(pl.col("LBORRESU")), count_factor(pl.col("LBSTRESU"))
+    same_unit = pl.col("LBORRESU").eq_missing(pl.col("LBSTRESU"))
+    converted = are_different(number_in(original) * factor, number_in(standard) * standard_factor)
+    return pl.when(same_unit).then(numbers_differ(original, standard)).otherwise(converted)
 
 
 def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.ingest.agreement import comparators_differ, disagreement
 from neutro_screen.ingest.formats.hl7v2.codes import WORDS
 from neutro_screen.ingest.formats.hl7v2.fields import Messages, columns
 from neutro_screen.ingest.frames import Kind
@@ -27,6 +28,7 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
         loinc=loinc,
         local=local,
         value=with_off_scale(_value(messages), component(field(8), 1)),
+        fields_disagree=disagreement(comparators_differ(_value(messages), component(field(8), 1))),
         unit=_unit(messages),
         reference_range=messages.text(messages.first(field(7))),
     )
@@ -47,6 +49,7 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
             "value",
             "unit",
             "reference_range",
+            "fields_disagree",
             "lab",
             "source_row",
             specimen_id=pl.coalesce("SPM-2.2", "SPM-2.1", "order_number"),

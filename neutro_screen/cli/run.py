@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, warn, write, write_result
+from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, say, warn, write, write_result
 from neutro_screen.pipeline.options import IndexTime, Inputs, RunOptions
 
 Asked = Annotated[RunOptions, Parameter(name="*")]
@@ -156,7 +156,11 @@ def rebuild(
 
 
 def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC", notify: Path | None = None) -> None:
-    """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
+    """Run the nightly flow at the times of ``--cron`` with Prefect, until it is stopped. Needs the extra ``flows``.
+
+    Works alone: the Prefect server that keeps the times runs with it, on loopback, under a password, its state in
+    ``.STORE.prefect`` beside the store (or in PREFECT_HOME), and ends with it. Where PREFECT_API_URL names a server, that
+    one is used.
 
     Example: neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb
 
@@ -171,7 +175,7 @@ def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC",
     """
     from neutro_screen.orchestration.serve import serve_nightly
 
-    serve_nightly(cron, time_zone, options, notify)
+    serve_nightly(cron, time_zone, options, notify, say)
 
 
 def _rate(rows: int, seconds: float) -> str:

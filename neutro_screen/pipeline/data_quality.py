@@ -70,14 +70,15 @@ _LAST_MEASURES: Final = (
 
 
 def check_share(account: Account, settings: RunOptions, work: Workspace) -> None:
-    """Refuse a run of which too much was refused.
+    """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
 
     Raises:
         RefusedInputError: more than ``max_rejected`` of the screened rows were; a laboratory that changed its units
             overnight can do that to a whole run, so the message names what drifted.
     """
     screened = account.rows_in - account.not_screened
-    if screened and account.rejected / screened > settings.max_rejected:
+    most = max(settings.max_rejected * screened, 1) if settings.max_rejected else 0
+    if screened and account.rejected > most:
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",

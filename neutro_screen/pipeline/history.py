@@ -7,6 +7,7 @@ import polars as pl
 from neutro_screen.pipeline.merges import new_statements, with_members, with_survivor
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.reconciliation import arrivals
 from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
 from neutro_screen.store.file import read_table, reading
 
@@ -33,6 +34,7 @@ def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[s
             added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
         work.put(f"new_{name}", added, part)
         work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]), part)
+    work.put("arrived", arrivals((name, work.get(f"new_{name}", part)) for name in HISTORY), part)
     changed = [patients_of(work.get(f"new_{name}", part) for name in HISTORY), recalled]
     touched = with_members(pl.concat(changed), work.survivors)
     work.put("touched", touched, part)

@@ -30,7 +30,7 @@ def new_statements(patients: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFra
     """
     return (
         patients.filter(pl.col("replaced_by").is_not_null())
-        .sort("source_file", "source_row")
+        .sort("source_file", "source_row", "replaced_by")
         .unique("patient_id", keep="last", maintain_order=True)
         .join(standing, on=["patient_id", "replaced_by"], how="anti", maintain_order="left")
     )

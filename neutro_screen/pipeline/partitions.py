@@ -36,6 +36,12 @@ class Workspace:
         self._notes: dict[str, Any] = {}
         self._files = 0
 
+    def begin(self) -> None:
+        """Forget all frames and notes: an attempt before this one may have left some that nothing overwrites."""
+        self._frames, self._added, self._notes, self._files = {}, {}, {}, 0
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
     @property
     def parts(self) -> range:
         """The numbers of the parts that the run is divided into (see ``divide``)."""
@@ -94,7 +100,7 @@ class Workspace:
             for number in range(part, BUCKETS, parts)
             for file in sorted((folder / f"bucket={number:02d}").glob("*.parquet"))
         ]
-        return pl.read_parquet([folder / "none.parquet", *files])
+        return pl.read_parquet([folder / "none.parquet", *files], glob=False, hive_partitioning=False)
 
     def put(self, name: str, frame: pl.DataFrame, part: int = 0) -> None:
         """Keep a frame of a part under a name; an earlier one is replaced."""
@@ -106,7 +112,7 @@ class Workspace:
     def get(self, name: str, part: int = 0) -> pl.DataFrame:
         """The frame kept under a name."""
         kept = self._frames.get((name, part))
-        return kept if kept is not None else pl.read_parquet(self._file(name, part))
+        return kept if kept is not None else pl.read_parquet(self._file(name, part), glob=False)
 
     def settle(self, part: int, outcomes: Collection[str]) -> None:
         """A part is finished: of its frames only the outcomes are kept, as files if the rows did not fit in memory."""

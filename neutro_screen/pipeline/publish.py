@@ -1,31 +1,31 @@
-"""The publish step: new rows and conclusions go into the store at once, then the reports are written.
+"""The publish step: new rows and conclusions go into the store at once, and once only.
 
 Nothing is published if a row is lost or too many are refused; whatever fails before the end leaves the store as it was.
+A run that is in the store already is not published again, however often the step is taken.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.errors import NeutroScreenError, PublishError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
-from neutro_screen.pipeline.rows import CHART, PLACE
+from neutro_screen.pipeline.reconciliation import check_held, remember_held
+from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
-from neutro_screen.report import write_reports
 from neutro_screen.store.file import (
     SCREENED,
     audit,
     delete_patients,
     delete_rows,
+    holds_run,
     insert,
     publishing,
     read_table,
@@ -36,17 +36,23 @@ from neutro_screen.store.file import (
 def publish_step(
     settings: RunOptions, work: Workspace, prepare: Callable[[int], None] = lambda part: None
 ) -> RunSummary:
-    """Put the new rows and the conclusions into the store in one step, then write the reports.
+    """Put the new rows and the conclusions into the store in one step; the reports come after (``report_step``).
 
     ``prepare`` takes the steps before for a part, while the part before it is stored: so its rows never wait on disk.
+    Taken again after it had put the run into the store (its end was not seen: a full disk, a lost worker), it changes
+    nothing and returns the summary of the first time.
 
     Raises:
-        PublishError: a row is lost or counted twice, the store cannot be written, or the report could not be made.
+        PublishError: a row is lost or counted twice, or the store cannot be written.
         RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
     """
     run_id = work.noted("run_id")
+    if holds_run(settings.store, run_id):
+        return RunSummary.of(work.noted("summary"))
     with publishing(settings.store, settings.memory // 2) as connection:
+        remember_held(connection)
         worklist = _publish_patients(connection, settings, work, prepare)
+        check_held(connection, pl.concat(work.get("arrived", part) for part in work.parts))
         account = Account(rows_in=work.noted("rows_in"), **counted_rows(work, "settled"))
         account.check()
         check_share(account, settings, work)
@@ -60,21 +66,23 @@ def publish_step(
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=told["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = publish_quality(connection, settings, work)
-    report = _reported(settings, run_id)
-    return RunSummary(
-        run_id=run_id,
-        account=account,
-        patients_touched=touched,
-        flags=counts["flags"],
-        priorities=counts["priorities"],
-        changes=counts["changes"],
-        cannot_assess=counts["cannot_assess"],
-        newest_result_at=newest,
-        report=str(report) if report else None,
-        everybody_because=work.noted("everybody_because"),
-        drift=drift,
-        warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
-    )
+        summary = RunSummary(
+            run_id=run_id,
+            account=account,
+            patients_touched=touched,
+            flags=counts["flags"],
+            priorities=counts["priorities"],
+            changes=counts["changes"],
+            cannot_assess=counts["cannot_assess"],
+            newest_result_at=newest,
+            report=None,
+            everybody_because=work.noted("everybody_because"),
+            drift=drift,
+            warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
+        )
+        # Kept before the end of the transaction: a run in the store always has its summary.
+        work.note("summary", summary.as_dict())
+    return summary
 
 
 def _publish_patients(
@@ -102,7 +110,7 @@ def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
 
 
 #: What is asked of a part when it is in the store.
-_AFTERWARDS: Final = ("touched", "row_count", "specimen_count", "collected_day")
+_AFTERWARDS: Final = ("touched", "arrived", "row_count", "specimen_count", "collected_day")
 
 
 def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, raised: pl.DataFrame) -> None:
@@ -117,8 +125,8 @@ def publish_part(connection: DuckDBPyConnection, work: Workspace, part: int, rai
     delete_patients(connection, ("rejected_row",), touched, "scope = 'specimen'")
     for table in ("no_result", "rejected_row", *CHART):
         insert(connection, table, work.get(f"new_{table}", part))
-    delete_rows(connection, "lab_result", refuted.select(PLACE))
-    insert(connection, "lab_result", before.join(refuted, on=PLACE, how="anti"))
+    delete_rows(connection, "lab_result", refuted.select(IDENTITY))
+    insert(connection, "lab_result", before.join(refuted, on=IDENTITY, how="anti", nulls_equal=True))
     insert(connection, "lab_result", work.get("new_lab_result", part))
     insert(connection, "contradicted_result", refuted)
     as_read = [column for column in refuted.columns if column not in ("reason", *PLACE)]
@@ -164,19 +172,3 @@ def publish_merges(connection: DuckDBPyConnection, work: Workspace) -> None:
         row=pl.struct("patient_id", "replaced_by").struct.json_encode(),
     )
     insert(connection, "rejected_row", refused.drop("replaced_by"))
-
-
-def _reported(settings: RunOptions, run_id: str) -> Path | None:
-    """Write the reports, where they are asked for: the run is published by now, whatever becomes of its page."""
-    if settings.reports is None:
-        return None
-    try:
-        return write_reports(settings.store, settings.reports, run_id, byte_order_mark=settings.csv_bom)
-    except NeutroScreenError:
-        raise
-    except Exception as error:
-        raise PublishError(
-            f"the results are in the store, but their report could not be made ({type(error).__name__})",
-            where=str(settings.reports),
-            remedy="`neutro-screen report` makes it again; with --debug where patient data may be shown.",
-        ) from error

@@ -15,6 +15,7 @@ from neutro_screen.pipeline.merges import crosswalk
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.publish import publish_merges, publish_part
+from neutro_screen.pipeline.reconciliation import arrivals, check_held, remember_held
 from neutro_screen.pipeline.rows import HISTORY
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.reference import load_policy
@@ -67,6 +68,7 @@ def rebuild(
             insert(connection, "run", runs)
             _copy_received(connection, night)
             raised = read_table(connection, _RAISED_BY_THEN)
+            remember_held(connection)
             work = _workspace(connection, settings, night)
             for part in work.parts:
                 _fetch(connection, work, part)
@@ -75,6 +77,7 @@ def rebuild(
                 publish_part(connection, work, part, own)
                 work.settle(part, ())
             publish_merges(connection, work)
+            check_held(connection, arrivals(()))
             publish_drug_matches(connection)
     if reports is not None:
         write_reports(out, reports, run_id)

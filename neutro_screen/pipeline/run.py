@@ -15,6 +15,7 @@ from neutro_screen.pipeline.options import Inputs, RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.retractions import settle_deletions
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary, counted_rows
@@ -31,7 +32,8 @@ def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: Non
     """Take the steps over the inputs and publish into the store.
 
     Raises:
-        NeutroScreenError: one of its kinds, with its exit code; the previous results then stand.
+        ReportError: the results are published, their reports are not.
+        NeutroScreenError: any other of its kinds, with its exit code; the previous results then stand.
     """
     with lock(settings.store), working_folder(settings.store) as folder:
         work = Workspace(folder, settings.rows_at_once)
@@ -45,7 +47,10 @@ def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: Non
                 part_step(settings, work, part)
             progress("publish")
 
-        return publish_step(settings, work, prepare)
+        summary = publish_step(settings, work, prepare)
+        if settings.reports is not None:
+            progress("report")
+        return summary.with_report(report_step(settings, work))
 
 
 def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -60,6 +61,20 @@ class RunSummary:
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "RunSummary":
+        """The opposite of ``as_dict``, also after a way through JSON."""
+        listed = {
+            "account": Account(**told["account"]),
+            "drift": tuple(told["drift"]),
+            "warnings": tuple(told["warnings"]),
+        }
+        return cls(**{**told, **listed})
+
+    def with_report(self, page: Path | None) -> "RunSummary":
+        """The summary after the report step, which gave this page."""
+        return replace(self, report=str(page) if page else None)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

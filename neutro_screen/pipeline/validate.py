@@ -4,18 +4,19 @@ from typing import Any
 
 import polars as pl
 
-from neutro_schemas import LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
+from neutro_schemas import LabResult, LabRow, NoResult, ScreenedResult
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import load_profile
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
-from neutro_screen.pipeline.rows import CHART
+from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import unmatched_names
 from neutro_screen.rules.causes.findings import matched_medications
 from neutro_screen.rules.counts.results import judge_part
+from neutro_screen.rules.dates import LAB_TIMES
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
 
@@ -37,9 +38,11 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     results = pl.concat([in_shape(accepted, LabResult), retractions])
     work.put("lab_result", conform(results, LabResult, RefusedInputError, "laboratory results"), part)
     work.put("no_result", in_shape(judged.no_results, NoResult), part)
+    as_read = [pl.coalesce(LAB_TIMES[name], name).alias(name) if name in LAB_TIMES else name for name in dtypes(LabRow)]
     refused = [
-        _rejected(rejected, "lab", list(dtypes(LabRow))),
-        *(_rejected(chart.rejected, kind, list(chart.accepted.columns)) for kind, chart in charts.items()),
+        rejected_rows(rejected, "lab", as_read),
+        *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
+        work.rows("impossible_row", part),
         *([work.get("broken_line")] if part == 0 else []),
     ]
     work.put("rejected_row", pl.concat(refused), part)
@@ -58,25 +61,6 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     }
     work.note("counted", counted, part)
     return counted
-
-
-def _rejected(rows: pl.DataFrame, kind: str, as_read: list[str]) -> pl.DataFrame:
-    """Refused rows as ``RejectedRow``, with what was read as JSON."""
-    content = [column for column in as_read if column not in ("source_file", "source_row")]
-    absent: dict[str, pl.DataType] = {
-        "specimen_id": pl.String(),
-        "collected_at": pl.Datetime("us"),
-        "analyte": pl.String(),
-    }
-    return in_shape(
-        rows.with_columns(
-            *(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in rows.columns),
-            kind=pl.lit(kind),
-            scope=pl.lit("row"),
-            row=pl.struct(content).struct.json_encode(),
-        ),
-        RejectedRow,
-    )
 
 
 def _unmatched_drugs(medications: pl.DataFrame) -> list[dict[str, Any]]:

@@ -8,13 +8,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
 
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DateRule(_Rule):
+    """Which dates there can be (ANC-9, ``rules.dates``)."""
+
+    earliest_year: int = Field(ge=1, le=9999)
+    latest_after_run_d: PositiveInt
 
 
 class SpecimenRule(_Rule):
@@ -239,6 +246,7 @@ class Policy(_Rule):
     """All numbers of one policy. ``sha256`` names the values, wherever they came from."""
 
     version: str
+    dates: DateRule
     specimen: SpecimenRule
     anc: AncRule
     unit_check: UnitCheckRule

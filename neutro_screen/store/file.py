@@ -142,7 +142,9 @@ def lock(store: Path) -> Iterator[None]:
 
     Raises:
         StoreError: another run holds it, or the folder cannot be written.
+        ConfigurationError: DuckDB cannot open a file under this path.
     """
+    _duckdb_path(store)
     try:
         store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(store.with_name(f".{store.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -214,12 +216,34 @@ def _opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         )
     with _own_name(store) as path:
         try:
-            connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)
+            connection = duckdb.connect(_duckdb_path(path), read_only=True, config=_CONFIG)
         except duckdb.Error as error:
             raise _why_not_open(error, store) from None
     with connection:
         _keep_quiet(connection)
         yield connection
+
+
+def _duckdb_path(path: Path) -> str:
+    """A path as DuckDB takes it: absolute, since ``~`` or ``sqlite:`` in front has a meaning of its own there.
+
+    Raises:
+        ConfigurationError: it holds ``?`` or ``\\``, which DuckDB takes for marks of its own wherever they stand.
+    """
+    name = str(path.absolute())
+    for sign in "?\\":
+        if sign in name:
+            raise ConfigurationError(
+                f"a store's path cannot hold {sign}",
+                where=path.name,
+                remedy="Name another file or folder with --store.",
+            )
+    return name
+
+
+def _quoted(path: Path) -> str:
+    """A path as a text in SQL."""
+    return "'" + _duckdb_path(path).replace("'", "''") + "'"
 
 
 def _keep_quiet(connection: duckdb.DuckDBPyConnection) -> None:
@@ -352,6 +376,18 @@ def next_folder(store: Path) -> Path:
     return store.with_name(f".{store.name}.next")
 
 
+def holds_run(store: Path, run_id: str) -> bool:
+    """Whether a run has been published into the store.
+
+    Raises:
+        StoreError: as ``reading``.
+    """
+    if not store.exists():
+        return False
+    with reading(store) as connection:
+        return first_row(connection, "SELECT 1 FROM run WHERE run_id = ?", [run_id]) is not None
+
+
 def migrate(store: Path) -> Path | None:
     """Bring a store of an older version up to this one; the path of the backup, or None where nothing was to be done.
 
@@ -382,8 +418,7 @@ def _written_anew(copy: Path, store: Path) -> Path:
     fresh = copy.with_name("anew.duckdb")
     with _attached(fresh, store) as connection:
         _build(connection)
-        quoted = str(copy).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS present (READ_ONLY)")
+        connection.execute(f"ATTACH {_quoted(copy)} AS present (READ_ONLY)")
         connection.execute("BEGIN TRANSACTION")
         for table in TABLES:
             listed = ", ".join(f'"{name}"' for name in columns_of(table))
@@ -437,8 +472,7 @@ def _attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config=_CONFIG)
     _keep_quiet(connection)
     try:
-        name = str(copy).replace("'", "''")
-        connection.execute(f"ATTACH '{name}' AS store (STORAGE_VERSION '{STORAGE_VERSION}')")
+        connection.execute(f"ATTACH {_quoted(copy)} AS store (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE store")
     except duckdb.Error as error:
         connection.close()
@@ -455,8 +489,7 @@ def attach(connection: duckdb.DuckDBPyConnection, store: Path, name: str) -> Non
     with reading(store):
         pass
     with _own_name(store) as path:
-        quoted = str(path).replace("'", "''")
-        connection.execute(f"ATTACH '{quoted}' AS {name} (READ_ONLY)")
+        connection.execute(f"ATTACH {_quoted(path)} AS {name} (READ_ONLY)")
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -574,12 +607,13 @@ def delete_patients(
             connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
 
 
-def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, places: pl.DataFrame) -> None:
-    """Delete single rows by the place they were read from (source_file, source_row, run_id)."""
-    if not places.height:
+def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
+    """Delete the rows of a table that equal one of ``rows`` in all columns of ``rows``; null equals null."""
+    if not rows.height:
         return
-    with registered(connection, "place", places):
-        connection.execute(f'DELETE FROM "{table}" WHERE (source_file, source_row, run_id) IN (SELECT * FROM place)')
+    is_same = " AND ".join(f'"{table}"."{name}" IS NOT DISTINCT FROM leaving."{name}"' for name in rows.columns)
+    with registered(connection, "leaving", rows):
+        connection.execute(f'DELETE FROM "{table}" USING leaving WHERE {is_same}')
 
 
 def current_worklist(

@@ -75,6 +75,10 @@ class ScreenedResult(pa.DataFrameModel):
     def _time_was_read(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "unreadable")
 
+    @pa.check("time_status", name="impossible_time")
+    def _is_a_time_that_can_be(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "impossible")
+
     @pa.check("time_status", name="future_time")
     def _is_not_in_the_future(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "future")

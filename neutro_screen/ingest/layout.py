@@ -187,6 +187,7 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
         pl.col("replaced_by").str.strip_chars().replace("", None),
+        parse_dates(frame["death_date"], profile.datetime_formats)["earliest"].alias("death_date"),
         "source_file",
         "source_row",
     )

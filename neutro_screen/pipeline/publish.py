@@ -20,6 +20,7 @@ from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
+from neutro_screen.reference import load_policy
 from neutro_screen.store.file import (
     SCREENED,
     audit,
@@ -100,7 +101,9 @@ def _publish_patients(
     publish_drug_matches(connection)
     screened = pl.concat(work.get("touched", part) for part in work.parts)
     shown = shown_before(previous, pl.concat(seen), work.survivors)
-    return publish_worklist(connection, screened, shown, settings.as_of, work.noted("run_id"))
+    return publish_worklist(
+        connection, screened, shown, load_policy(settings.policy), settings.as_of, work.noted("run_id")
+    )
 
 
 def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:

@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,11 +41,11 @@ from neutro_schemas.store import (
     WithdrawnFlag,
     WorklistRow,
 )
-from neutro_screen.errors import ConfigurationError, PublishError, StoreError, did_you_mean
+from neutro_screen.errors import ConfigurationError, PublishError, ReferenceDataError, StoreError, did_you_mean
 from neutro_screen.store.views import LATEST_RUN as LATEST_RUN  # the reports import it from here
-from neutro_screen.store.views import VIEWS
+from neutro_screen.store.views import VIEWS, WORKLIST_ORDER, view_columns
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 #: DuckDB 1.4 and later can open what is written (ADR 2); analysts' tools are often older than the writer.
 STORAGE_VERSION: Final = "v1.4.0"
 _CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
@@ -77,6 +78,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "workup_step": contract.WorkupStep,
     "patient_summary": contract.PatientStatus,
     "unassessable": contract.CannotAssess,
+    "clozapine_course": contract.ClozapineCourse,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
     "quality_measure": QualityMeasure,
@@ -108,6 +110,7 @@ SCREENED: Final = (
     "workup_step",
     "patient_summary",
     "unassessable",
+    "clozapine_course",
 )
 
 
@@ -622,8 +625,8 @@ def current_worklist(
     """The open rows of the latest run in order (view ``worklist``)."""
     return read_table(
         connection,
-        "SELECT * FROM worklist WHERE priority >= CAST($least AS priority) AND (NOT $only_new OR change = 'new') "
-        "ORDER BY priority DESC, last_anc_cells_per_ul, fall_pct DESC NULLS LAST, last_collected_at, patient_id",
+        "SELECT * FROM worklist w WHERE priority >= CAST($least AS priority) AND (NOT $only_new OR change = 'new') "
+        f"ORDER BY {WORKLIST_ORDER}",
         {"least": at_least or PRIORITIES[0], "only_new": only_new},
     )
 
@@ -707,6 +710,7 @@ def _build(connection: duckdb.DuckDBPyConnection) -> None:
     for name, (query, summary) in VIEWS.items():
         connection.execute(f'CREATE VIEW "{name}" AS {query}')
         _comment(connection, f'VIEW "{name}"', summary)
+        _build_view_comments(connection, name)
     connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
 
 
@@ -750,6 +754,28 @@ def _build_comments(connection: duckdb.DuckDBPyConnection, table: str, model: An
     if table in RECEIVED:
         what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
         _comment(connection, f'COLUMN "{table}"."run_id"', what)
+
+
+def _build_view_comments(connection: duckdb.DuckDBPyConnection, view: str) -> None:
+    """A comment on every column: that of the view's own list, else that of the table's column of this name."""
+    own = view_columns()
+    for (name,) in connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND NOT internal", [view]
+    ).fetchall():
+        found = own.get((view, name)) or own.get(("*", name)) or _table_columns().get(name)
+        if found is None:
+            raise ReferenceDataError(f"column {view}.{name} has no comment", where="view_columns.csv")
+        _comment(connection, f'COLUMN "{view}"."{name}"', found)
+
+
+@cache
+def _table_columns() -> dict[str, str]:
+    """Column name -> its description in the first table that has it."""
+    described: dict[str, str] = {"run_id": "Run."}
+    for model in TABLES.values():
+        for name, column in model.to_schema().columns.items():
+            described.setdefault(name, _described(column))
+    return described
 
 
 def _described(column: Any) -> str:

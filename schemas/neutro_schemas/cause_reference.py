@@ -105,7 +105,9 @@ class WorkupRule(pa.DataFrameModel):
     label: str = pa.Field(description="In plain words.")
     event: str = pa.Field(nullable=True, description="Kind of event that records it.")
     marker_kind: str = pa.Field(nullable=True, isin=MARKER_KINDS, description="Kind of marker that records it.")
-    asked_if: str = pa.Field(isin=("always", "unexplained", "severe_or_persistent"), description="Else not applicable.")
+    asked_if: str = pa.Field(
+        isin=("always", "not_in_context", "unexplained", "severe_or_persistent"), description="Else not applicable."
+    )
     counts_from_days_before: pl.Int64 = pa.Field(
         nullable=True, ge=0, description="Done so many days before the first low count still counts; null = ever."
     )

@@ -9,9 +9,12 @@ from neutro_schemas import Flag
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.evidence import marker_results
 from neutro_screen.rules.counts.specimens import is_retracted
+from neutro_screen.rules.worklist.status import context_per_episode
 from neutro_screen.rules.worklist.workup import VIRAL, days_done, explained_episodes
 from neutro_screen.validate import no_rows
 
+#: Evidence that a count is benign or follows a cycle.
+_BENIGN: Final = ("CTX-1", "CYC-1")
 _FLAG: Final = tuple(Flag.to_schema().columns)
 
 
@@ -28,7 +31,14 @@ def pitfalls(
     as_of: datetime,
     kinds: frozenset[str],
 ) -> pl.LazyFrame:
-    """PIT-1 ... PIT-4 with the columns of ``Flag``, sorted. What the extract cannot show raises nothing."""
+    """PIT-1 ... PIT-4 with the columns of ``Flag``, sorted.
+
+    What the extract cannot show raises nothing, and neither does an episode that the patient's context explains (SEV-3).
+    """
+    context = context_per_episode(anc, episodes).filter(
+        pl.any_horizontal("is_within_personal_range", "is_within_age_limits")
+    )
+    episodes = episodes.join(context.select("episode_id"), on="episode_id", how="anti")
     return pl.concat(
         [
             _drug_not_recognised(episodes, anc, suspects, reference, as_of),
@@ -58,8 +68,14 @@ def _day(column: str) -> pl.Expr:
 def _drug_not_recognised(
     episodes: pl.LazyFrame, anc: pl.LazyFrame, suspects: pl.LazyFrame, reference: CauseReference, as_of: datetime
 ) -> pl.LazyFrame:
-    """PIT-1: a likely suspect still given more than 3 d after the first ANC < 1000 of the episode."""
+    """PIT-1: a suspect still given more than 3 d after the first ANC < 1000 of the episode.
+
+    A likely one, or the first-ranked possible one where it is a high-risk drug or the count still falls.
+    """
     rule = reference.rules.pitfall
+    is_first = (pl.col("rank") == 1) & (pl.col("category") == "possible")
+    high_risk = pl.col("ingredient").is_in(reference.rules.drug_group.high_risk)
+    still_falls = pl.col("course") == "worsening"
     first_low = (
         anc.filter(
             pl.col("severity").is_not_null() & (pl.col("anc_cells_per_ul") < rule.still_given_below_cells_per_ul)
@@ -73,8 +89,9 @@ def _drug_not_recognised(
     given_to = pl.min_horizontal(pl.col("last_exposure").fill_null(as_of.date()), pl.lit(as_of.date()))
     given_d = (given_to - pl.col("low_at").dt.date()).dt.total_days()
     still = (
-        suspects.filter(pl.col("category") == "likely")
-        .join(first_low, on="episode_id")
+        suspects.join(first_low, on="episode_id")
+        .join(episodes.select("episode_id", "course"), on="episode_id")
+        .filter((pl.col("category") == "likely") | (is_first & (high_risk | still_falls)))
         .with_columns(given_d=given_d)
         .filter(pl.col("given_d") > rule.still_given_d)
     )
@@ -161,12 +178,13 @@ def _no_viral_test(
 ) -> pl.LazyFrame:
     """PIT-4: no viral test from 28 d before to 28 d after the start of an unexplained episode, once that time is over.
 
-    Explained: a likely or expected drug, or strong evidence of another cause.
+    Explained: a likely or expected drug, strong evidence of another cause, a cyclic course, or a benign context.
     """
     window = timedelta(days=reference.rules.pitfall.viral_window_d)
     if VIRAL not in kinds:
         return no_rows(Flag).lazy()
     explained = explained_episodes(episodes, suspects, evidence, reference)
+    benign = evidence.filter(pl.col("rule_id").is_in(_BENIGN)).select("episode_id").unique()
     results = marker_results(labs, reference).filter(pl.col("kind") == VIRAL).select("patient_id", at="collected_at")
     tested = (
         results.join(episodes.select("patient_id", "episode_id", "started_at"), on="patient_id")
@@ -176,7 +194,9 @@ def _no_viral_test(
     )
     missed = (
         episodes.filter(pl.lit(as_of) > pl.col("started_at") + window)
+        .filter(~pl.col("is_cyclic"))
         .join(explained, on="episode_id", how="anti")
+        .join(benign, on="episode_id", how="anti")
         .join(tested, on="episode_id", how="anti")
     )
     return _flags(

@@ -70,17 +70,20 @@ def lines_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame, policy: Poli
 
 
 def context_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
-    """What the patient's context explains at the latest low count of an episode (SEV-3).
+    """Whether the patient's context explains a mild episode, by its latest low count (SEV-3).
 
-    is_within_personal_range (recorded Duffy-null), is_within_age_limits (newborns and infants).
+    is_within_personal_range (recorded Duffy-null), is_within_age_limits (newborns and infants). A deeper count is never
+    explained.
     """
+    is_mild = pl.col("worst_severity") == pl.lit("mild")
+    seen_as = pl.col("severity_in_context")
     return (
         _low_counts(counts, episodes)
         .unique("episode_id", keep="last", maintain_order=True)
         .select(
             "episode_id",
-            is_within_personal_range=(pl.col("severity_in_context") == "within_personal_range").fill_null(False),
-            is_within_age_limits=(pl.col("severity_in_context") == "normal").fill_null(False),
+            is_within_personal_range=(is_mild & (seen_as == "within_personal_range")).fill_null(False),
+            is_within_age_limits=(is_mild & (seen_as == "normal")).fill_null(False),
         )
     )
 
@@ -89,7 +92,9 @@ def _low_counts(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """The low counts of each episode in order of time."""
     return (
         counts.filter(pl.col("severity") > pl.lit("normal"))
-        .join(episodes.select("patient_id", "episode_id", "started_at", "last_low_at"), on="patient_id")
+        .join(
+            episodes.select("patient_id", "episode_id", "started_at", "last_low_at", "worst_severity"), on="patient_id"
+        )
         .filter(pl.col("collected_at").is_between("started_at", "last_low_at"))
         .sort(TIME_ORDER)
     )

@@ -118,7 +118,7 @@ def _with_asking(
             pancytopenia_at=pl.when(is_pan.filter(cytopenia.is_not_null() & (cytopenia != "unknown")).last()).then(
                 pl.col("collected_at").filter(is_pan).min()
             ),
-            is_in_context=context.last(),
+            is_in_context=context.last() & ~(severity > pl.lit("mild")).any(),
         )
     )
     expected = suspects.filter(pl.col("category") == "expected").select("episode_id", is_expected=pl.lit(True)).unique()
@@ -252,10 +252,13 @@ def _asking(step: dict[str, Any], policy: Policy) -> tuple[pl.Expr, pl.Expr, pl.
     """
     hours = _by_severity("worst_severity", step["due_severe_h"], step["due_moderate_h"], step["due_mild_h"])
     reached = _by_severity("worst_severity", pl.col("severe_at"), pl.col("moderate_at"), pl.col("onset_at"))
-    if step["asked_if"] == "always":
-        return pl.lit(True), reached, _later(reached, hours)
-    if step["asked_if"] == "unexplained":
-        return ~pl.col("is_explained") & ~pl.col("is_in_context"), reached, _later(reached, hours)
+    by_rule = {
+        "always": pl.lit(True),
+        "not_in_context": ~pl.col("is_in_context"),
+        "unexplained": ~pl.col("is_explained") & ~pl.col("is_in_context"),
+    }
+    if step["asked_if"] in by_rule:
+        return by_rule[step["asked_if"]], reached, _later(reached, hours)
     is_persistent = pl.col("is_persistent") & ~pl.col("is_in_context")
     is_severe = (pl.col("worst_severity") >= pl.lit("severe")) & ~pl.col("is_expected")
     lasting = pl.col("pancytopenia_at") + timedelta(days=policy.worklist.pancytopenia_marrow_d)

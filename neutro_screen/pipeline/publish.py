@@ -21,6 +21,7 @@ from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
+from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
 from neutro_screen.store.rows import delete_patients, delete_rows, insert, read_table, registered
@@ -100,7 +101,8 @@ def _publish_patients(
     publish_merges(connection, plan)
     publish_drug_matches(connection, plan.drugs)
     shown = shown_before(previous, pl.concat(seen), plan.survivors)
-    return publish_worklist(connection, pl.concat(screened), shown, settings.as_of, plan.run_id)
+    policy = load_policy(settings.policy)
+    return publish_worklist(connection, pl.concat(screened), shown, policy, settings.as_of, plan.run_id)
 
 
 def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:

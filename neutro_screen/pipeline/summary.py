@@ -12,7 +12,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import RunTable, SourceFileTable
+from neutro_schemas.store import CHANGES, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import PublishError
 from neutro_screen.pipeline.handover import Outcome, Plan
@@ -100,7 +100,7 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
     Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
     the store and those of them who cannot be assessed.
     """
-    open_rows = worklist.filter(pl.col("change") != "resolved")
+    open_rows = worklist.filter(pl.col("row_group").is_in(["open", "lost_to_follow_up"]))
     severities = Counter[str]()
     for outcome in outcomes:
         severities.update(outcome.severities)
@@ -112,7 +112,7 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
     return {
         "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
-        "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
+        "changes": by(worklist, "change", CHANGES),
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }

@@ -8,7 +8,8 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
-from neutro_screen.rules.worklist.order import open_cases, worklist_rows
+from neutro_screen.reference import Policy, load_reference
+from neutro_screen.rules.worklist.order import STANDING, open_cases, worklist_rows
 from neutro_screen.store.rows import insert, read_table, registered
 
 
@@ -39,7 +40,12 @@ def shown_before(previous: pl.DataFrame, seen: pl.DataFrame, survivors: pl.DataF
 
 
 def publish_worklist(
-    connection: DuckDBPyConnection, screened: pl.DataFrame, shown: ShownBefore, as_of: datetime, run_id: str
+    connection: DuckDBPyConnection,
+    screened: pl.DataFrame,
+    shown: ShownBefore,
+    policy: Policy,
+    as_of: datetime,
+    run_id: str,
 ) -> pl.DataFrame:
     """Store and return the worklist of this run (``WorklistRow``).
 
@@ -47,12 +53,15 @@ def publish_worklist(
     """
     with registered(connection, "screened", screened):
         episodes = read_table(connection, _CASES, {"as_of": as_of})
-    declines = read_table(connection, _STANDING_DECLINES)
-    wanted = patients_of([episodes, declines, shown.previous])
+    standing = read_table(connection, _STANDING)
+    wanted = patients_of([episodes, standing, shown.previous])
     with registered(connection, "wanted", wanted):
         status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
-    cases = open_cases(episodes.lazy(), declines.lazy(), status, shown.seen.lazy())
-    worklist = worklist_rows(cases, status, shown.previous.lazy(), run_id).collect()
+    with registered(connection, "before", shown.previous.select("patient_id")):
+        courses = read_table(connection, _COURSES).lazy()
+    reference = load_reference()
+    cases = open_cases(episodes.lazy(), standing.lazy(), status, shown.seen.lazy(), reference)
+    worklist = worklist_rows(cases, status, shown.previous.lazy(), courses, reference, policy, as_of, run_id).collect()
     insert(connection, "worklist_row", worklist)
     return worklist
 
@@ -95,8 +104,11 @@ _CASES: Final = (
     "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
     f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
 )
-#: Falling counts outside of an episode that the last result of their patient still shows.
-_STANDING_DECLINES: Final = (
-    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id AND s.last_collected_at = f.raised_at "
-    "WHERE f.rule_id LIKE 'RPD-%' AND f.episode_id IS NULL"
+#: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
+_STANDING: Final = (
+    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
+    "AND (s.last_collected_at = f.raised_at OR f.rule_id = 'SEV-4') "
+    f"WHERE regexp_matches(f.rule_id, '^({'|'.join(STANDING)})') AND f.episode_id IS NULL"
 )
+#: All episodes of the patients who were on the worklist before.
+_COURSES: Final = "SELECT patient_id, started_at, ended_at FROM episode SEMI JOIN before USING (patient_id)"

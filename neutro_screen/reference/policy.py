@@ -202,6 +202,8 @@ class CytopeniaRule(_Rule):
     platelets_below_1e9_per_l: PositiveFloat
     anc_below_cells_per_ul: PositiveFloat
     within_d: PositiveInt
+    severe_haemoglobin_below_g_per_dl: PositiveFloat
+    severe_platelets_below_1e9_per_l: PositiveFloat
 
 
 class MixUpRule(_Rule):
@@ -215,7 +217,7 @@ class MixUpRule(_Rule):
 
 
 class WorklistRule(_Rule):
-    """Priority and due dates (RULES.md section 7, WRK-2)."""
+    """Priority, groups and due dates (RULES.md section 7, EPI-6, WRK-2 ... WRK-4)."""
 
     new_d: PositiveInt
     settled_d: PositiveInt
@@ -223,6 +225,10 @@ class WorklistRule(_Rule):
     repeat_moderate_h: PositiveInt
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
+    lost_d: PositiveInt
+    chronic_rules: tuple[str, ...]
+    next_step_soon_h: PositiveInt
+    pancytopenia_marrow_d: PositiveInt
 
 
 class SilenceRule(_Rule):

@@ -12,6 +12,10 @@ SeverityType = Annotated[pl.Enum, SEVERITIES]
 PriorityType = Annotated[pl.Enum, PRIORITIES]
 
 
+#: Changes of a worklist row against the run before (RULES.md section 7).
+CHANGES: Final = ("new", "escalated", "unchanged", "improved", "resolved", "withdrawn", "lost", "died")
+
+
 class RunTable(pa.DataFrameModel):
     """One run."""
 
@@ -109,9 +113,19 @@ class WorklistRow(pa.DataFrameModel):
     patient_id: str = pa.Field(description="Patient identifier, text.")
     priority: PriorityType = pa.Field(description="Priority of what is open, or was seen for the first time.")
     previous_priority: PriorityType = pa.Field(nullable=True, description="Priority in the run before.")
-    change: str = pa.Field(
-        isin=("new", "escalated", "unchanged", "improved", "resolved"), description="Against the run before."
+    row_group: str = pa.Field(
+        nullable=True,
+        isin=("open", "recovered", "withdrawn", "lost_to_follow_up", "died"),
+        description="Group on the page (EPI-6); null in runs before version 3.",
     )
+    change: str = pa.Field(
+        isin=CHANGES, description="Against the run before; improved and resolved need a new result (EPI-6)."
+    )
+    is_recent: bool = pa.Field(
+        nullable=True, description="New or changed, and the latest ANC is of the last days (policy worklist.new_d)."
+    )
+    is_expected: bool = pa.Field(nullable=True, description="The lane of expected cytotoxic neutropenia (DRG-5).")
+    conclusion: str = pa.Field(nullable=True, description="One sentence: what leads, and the first thing to do.")
     reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, most urgent first.")
     current_severity: SeverityType = pa.Field(nullable=True, description="Severity of the latest ANC.")

@@ -285,7 +285,9 @@ def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _patient_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    return rows.select("source_row", patient_id="USUBJID", birth_date="BRTHDTC", sex="SEX", ethnicity="ETHNIC")
+    return rows.select(
+        "source_row", patient_id="USUBJID", birth_date="BRTHDTC", death_date="DTHDTC", sex="SEX", ethnicity="ETHNIC"
+    )
 
 
 _ROWS: Final[dict[str, Callable[[pl.DataFrame, Profile], pl.DataFrame]]] = {

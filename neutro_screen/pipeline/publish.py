@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.options import RunOptions, iso
@@ -17,7 +18,7 @@ from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
-from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
+from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, deliveries, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
 from neutro_screen.store.audit import audit
@@ -56,6 +57,7 @@ def publish_step(
         warnings = publish_warnings(connection, settings, account, work)
         told = run_row(settings, work, account, counts, touched, newest)
         insert(connection, "run", told)
+        insert(connection, "run_delivery", deliveries(settings, run_id))
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=told["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = publish_quality(connection, settings, work)
@@ -76,6 +78,16 @@ def publish_step(
         # Kept before the end of the transaction: a run in the store always has its summary.
         work.note("summary", summary.as_dict())
     return summary
+
+
+def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | None:
+    """The summary of this run if the store holds it; None where it is not published, or the store cannot be read."""
+    try:
+        run_id, summary = work.noted("run_id"), work.noted("summary")
+        is_published = holds_run(settings.store, run_id)
+    except (LookupError, OSError, ValueError, StoreError):  # the run did not come that far
+        return None
+    return RunSummary.of(summary) if is_published else None
 
 
 def _publish_patients(

@@ -18,6 +18,7 @@ from neutro_schemas.store import (
     QualityDrift,
     QualityMeasure,
     ReviewTable,
+    RunDelivery,
     RunTable,
     RunWarning,
     SourceFileTable,
@@ -26,12 +27,13 @@ from neutro_schemas.store import (
 )
 from neutro_screen.store.views import VIEWS
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
+    "run_delivery": RunDelivery,
     "run_warning": RunWarning,
     "source_file": SourceFileTable,
     "lab_result": contract.LabResult,

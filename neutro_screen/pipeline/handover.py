@@ -102,7 +102,7 @@ class Screened:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRun:
     """Of the whole run: its summary (``summary.RunSummary.as_dict``); kept as soon as the run is in the store."""
 
     summary: dict[str, Any]

@@ -10,15 +10,16 @@ from typing import Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
-from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, Published, Screened
+from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
-from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
+from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, deliveries, file_rows, run_counts, run_row
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
 from neutro_screen.reference import load_policy
@@ -43,7 +44,7 @@ def publish_step(
     """
     ingested, plan = work.kept(Ingested), work.kept(Plan)
     if holds_run(settings.store, plan.run_id):
-        return RunSummary.of(work.kept(Published).summary)
+        return RunSummary.of(work.kept(PublishedRun).summary)
     with publishing(settings.store, settings.memory // 2) as connection:
         remember_held(connection)
         worklist = _publish_patients(connection, settings, work, prepare)
@@ -60,6 +61,7 @@ def publish_step(
         warnings = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
+        insert(connection, "run_delivery", deliveries(settings, plan.run_id))
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = publish_quality(connection, settings, outcomes, plan.run_id)
@@ -80,8 +82,18 @@ def publish_step(
             warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
         )
         # Kept before the end of the transaction: a run in the store always has its summary.
-        work.keep(Published(summary.as_dict()))
+        work.keep(PublishedRun(summary.as_dict()))
     return summary
+
+
+def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | None:
+    """The summary of this run if the store holds it; None where it is not published, or the store cannot be read."""
+    try:
+        summary = work.kept(PublishedRun).summary
+        is_published = holds_run(settings.store, work.kept(Plan).run_id)
+    except (LookupError, OSError, ValueError, StoreError):  # the run did not come that far
+        return None
+    return RunSummary.of(summary) if is_published else None
 
 
 def _publish_patients(

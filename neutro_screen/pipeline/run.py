@@ -14,7 +14,9 @@ from neutro_screen.pipeline.data_quality import quality_rows
 from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import Inputs, RunOptions
+from neutro_screen.pipeline.outcome import Published, known_outcome
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
@@ -30,29 +32,40 @@ from neutro_screen.store.file import lock
 PART_STEPS: Final = (validate_step, history_step, screen_step)
 
 
-def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
-    """Take the steps over the inputs and publish into the store.
+def run(
+    settings: RunOptions,
+    progress: Callable[[str], None] = lambda step: None,
+    published: Published = lambda summary: None,
+) -> RunSummary:
+    """Take the steps over the inputs and publish into the store; ``published`` gets the summary before the reports.
 
     Raises:
         ReportError: the results are published, their reports are not.
         NeutroScreenError: any other of its kinds, with its exit code; the previous results then stand.
     """
+    check_new_store(settings)
     with lock(settings.store), working_folder(settings.store) as folder:
         work = Workspace(folder, settings.rows_at_once)
-        for step in (ingest_step, survey_step):
-            progress(step.__name__.removesuffix("_step"))
-            step(settings, work)
+        with known_outcome(settings, work, published):
+            return _steps(settings, work, progress, published)
 
-        def prepare(part: int) -> None:
-            for part_step in PART_STEPS:
-                progress(part_step.__name__.removesuffix("_step"))
-                part_step(settings, work, part)
-            progress("publish")
 
-        summary = publish_step(settings, work, prepare)
-        if settings.reports is not None:
-            progress("report")
-        return summary.with_report(report_step(settings, work))
+def _steps(settings: RunOptions, work: Workspace, progress: Callable[[str], None], published: Published) -> RunSummary:
+    for step in (ingest_step, survey_step):
+        progress(step.__name__.removesuffix("_step"))
+        step(settings, work)
+
+    def prepare(part: int) -> None:
+        for part_step in PART_STEPS:
+            progress(part_step.__name__.removesuffix("_step"))
+            part_step(settings, work, part)
+        progress("publish")
+
+    summary = publish_step(settings, work, prepare)
+    published(summary)
+    if settings.reports is not None:
+        progress("report")
+    return summary.with_report(report_step(settings, work))
 
 
 def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:

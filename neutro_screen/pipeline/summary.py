@@ -6,21 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import CHANGES, RunTable, SourceFileTable
+from neutro_schemas.store import CHANGES, RunDelivery, RunTable, SourceFileTable
 from neutro_screen import __version__
-from neutro_screen.errors import PublishError
+from neutro_screen.errors import ConfigurationError, PublishError
 from neutro_screen.pipeline.handover import Outcome, Plan
-from neutro_screen.pipeline.options import RunOptions, clock
+from neutro_screen.pipeline.options import RunOptions, clock, iso
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
-from neutro_screen.store.rows import first_row
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import SCHEMA_VERSION
+from neutro_screen.store.views import LATEST_RUN
 from neutro_screen.validate import dtypes
 
 
@@ -86,6 +88,44 @@ class RunSummary:
         return asdict(self)
 
 
+def stored_summary(store: Path, run_id: str | None = None) -> RunSummary:
+    """The summary of a published run (default: the latest) as the store holds it; where its reports are, it does not say.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ConfigurationError: it holds no such run.
+    """
+    with reading(store) as connection:
+        rows = read_table(
+            connection, f"SELECT * FROM run WHERE run_id = coalesce($run_id, ({LATEST_RUN}))", {"run_id": run_id}
+        ).to_dicts()
+        if not rows:
+            raise ConfigurationError("the store holds no such run", remedy="`SELECT run_id FROM run` lists them.")
+        row = rows[0]
+        of_run = {"run_id": row["run_id"]}
+        drift = read_table(connection, "SELECT words FROM quality_drift WHERE run_id = $run_id ORDER BY ALL", of_run)
+        warnings = read_table(
+            connection, "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run_id ORDER BY ALL", of_run
+        )
+    counts = json.loads(row["counts"])
+    return RunSummary(
+        run_id=row["run_id"],
+        account=Account(row["rows_in"], **{name: row[f"rows_{name}"] for name in _DISPOSITIONS}),
+        patients_touched=row["patients_touched"],
+        flags=counts["flags"],
+        priorities=counts["priorities"],
+        changes=counts["changes"],
+        cannot_assess=counts["cannot_assess"],
+        newest_result_at=iso(row["newest_result_at"]),
+        report=None,
+        drift=tuple(drift["words"]),
+        warnings=tuple(warning | {"since": iso(warning["since"])} for warning in warnings.to_dicts()),
+    )
+
+
+_DISPOSITIONS: Final = ("accepted", "rejected", "no_result", "duplicate", "not_screened")
+
+
 def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Laboratory rows by disposition, all partitions together; a line that is no row counts as rejected."""
     total = Counter[str](rejected=broken_labs)
@@ -146,6 +186,15 @@ def run_row(
         "status": "done",
     }
     return pl.DataFrame([row], schema=dtypes(RunTable))
+
+
+def deliveries(settings: RunOptions, run_id: str) -> pl.DataFrame:
+    """How the run is to reach its readers (``RunDelivery``), none of it done yet."""
+    asked = [kind for kind, to in (("report", settings.reports), ("notification", settings.notify)) if to is not None]
+    return pl.DataFrame(
+        {"run_id": [run_id] * len(asked), "kind": asked, "delivered_at": [None] * len(asked)},
+        schema=dtypes(RunDelivery),
+    )
 
 
 def file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:

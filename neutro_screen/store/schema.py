@@ -19,6 +19,7 @@ from neutro_schemas.store import (
     QualityDrift,
     QualityMeasure,
     ReviewTable,
+    RunDelivery,
     RunTable,
     RunWarning,
     SourceFileTable,
@@ -34,6 +35,7 @@ SCHEMA_VERSION: Final = 3
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
+    "run_delivery": RunDelivery,
     "run_warning": RunWarning,
     "source_file": SourceFileTable,
     "lab_result": contract.LabResult,

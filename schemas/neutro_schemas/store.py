@@ -41,6 +41,22 @@ class RunTable(pa.DataFrameModel):
     status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
+class RunDelivery(pa.DataFrameModel):
+    """One way in which a run was to reach its readers besides the store: the reports or a notification.
+
+    A patient counts as new until a run whose reports were written (or, where none were asked for, whose notification was
+    sent) has shown it.
+    """
+
+    run_id: str = pa.Field(description="Run.")
+    kind: str = pa.Field(isin=("report", "notification"), description="report or notification, as asked for.")
+    delivered_at: Microseconds = pa.Field(
+        nullable=True,
+        description="When it was done, UTC; null = not yet. Entered by the publication after it: until then it is in the "
+        "journal beside the store.",
+    )
+
+
 class SourceFileTable(pa.DataFrameModel):
     """One input file of one run."""
 
@@ -195,15 +211,17 @@ class QualityDrift(pa.DataFrameModel):
 
 
 class AuditTable(pa.DataFrameModel):
-    """One thing that was done to the store: a run, a review, a removal."""
+    """One thing that was done to the store or with it, and every run that failed."""
 
     at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
-    action: str = pa.Field(isin=("run", "review", "retention"), description="What.")
+    action: str = pa.Field(
+        isin=("run", "review", "retention", "migrate", "rebuild", "export", "failed_run"), description="What."
+    )
     by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
     subject_sha256: str = pa.Field(
         nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
     )
-    counts: str = pa.Field(description="JSON: rows by kind or table.")
+    counts: str = pa.Field(description="JSON: rows by kind or table, a failed run's exit code, a migration's versions.")
 
 
 class ReviewTable(pa.DataFrameModel):

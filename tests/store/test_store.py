@@ -247,7 +247,7 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
         raise KeyError("SECRET-MRN")
 
     monkeypatch.setattr("neutro_screen.pipeline.report.write_reports", fails)
-    with pytest.raises(ReportError, match="results are in the store") as raised:
+    with pytest.raises(ReportError, match="results are published, but not reported") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)
     assert len(table(tmp_path / "s.duckdb", "run")) == 1

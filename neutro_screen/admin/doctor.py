@@ -200,7 +200,9 @@ def _latest_run(store: Path, now: datetime) -> Finding:
             "latest run",
             "warning",
             "; ".join(warning_text(row) for row in warnings),
-            "Silence is not health: look at the laboratory's export.",
+            "Look at your policy."
+            if all(row["kind"] == "policy" for row in warnings)
+            else "Silence is not health: look at the laboratory's export.",
         )
     if not accepted or newest is None:
         return Finding(

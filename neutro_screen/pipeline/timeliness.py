@@ -1,4 +1,4 @@
-"""What did not come in tonight: a laboratory or a whole kind of data that has fallen silent."""
+"""What did not come in tonight: a laboratory or a whole kind of data that has fallen silent; and what the policy switches off."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,14 +10,16 @@ from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
-from neutro_screen.reference import load_policy
+from neutro_screen.reference import Policy, load_policy
+from neutro_screen.reference.policy import policy_faults
 from neutro_screen.store.file import insert, read_table
 
 
 def publish_warnings(
     connection: DuckDBPyConnection, settings: RunOptions, account: Account, outcomes: Iterable[Outcome], run_id: str
 ) -> pl.DataFrame:
-    """Store and return what did not come in tonight (``RunWarning`` without run_id).
+    """Store and return what did not come in tonight, and the rules that the policy keeps from firing (``RunWarning``
+    without run_id).
 
     The days on which each laboratory collected are kept for the next night.
     """
@@ -30,16 +32,24 @@ def publish_warnings(
     insert(connection, "laboratory_day", days)
     tonight = pl.lit(settings.as_of).cast(pl.Datetime("us"))
     extracts = read_table(connection, _EXTRACTS, {"as_of": settings.as_of}).with_columns(at=pl.coalesce("at", tonight))
-    warnings = silence_warnings(
+    policy = load_policy(settings.policy)
+    silent = silence_warnings(
         usable_rows=account.accepted + account.duplicate,
         new_rows=account.accepted,
         days=days,
         extracts=extracts,
         as_of=settings.as_of,
-        rule=load_policy(settings.policy).silence,
+        rule=policy.silence,
     )
+    warnings = pl.concat([silent, _switched_off(policy).select(silent.columns)])
     insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
     return warnings
+
+
+def _switched_off(policy: Policy) -> pl.DataFrame:
+    """A warning of the kind ``policy`` for every rule that its numbers keep from firing."""
+    told = pl.DataFrame({"detail": policy_faults(policy)}, schema={"detail": pl.String})
+    return told.with_columns(kind=pl.lit("policy"), lab=pl.lit(None, pl.String), since=pl.lit(None, pl.Datetime("us")))
 
 
 _LABORATORY_DAYS: Final = (

@@ -56,7 +56,7 @@ class RunWarning(pa.DataFrameModel):
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
-        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract", "policy"),
         description="What is amiss.",
     )
     lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, ReportError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, ReportError, extra
 
 Event = Literal["failed", "critical", "warning", "done"]
 
@@ -70,9 +70,7 @@ def load_notify(path: Path | None) -> Notify:
             remedy="docs/operations.md lists the entries.",
         ) from None
     if notify.urls and find_spec("apprise") is None:
-        raise ConfigurationError(
-            "urls need Apprise, which is not installed", where=path.name, remedy="pip install 'neutro-screen[notify]'"
-        )
+        raise ConfigurationError("urls need Apprise, which is not installed", where=path.name, remedy=extra("notify"))
     return notify
 
 

@@ -79,6 +79,11 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__module__ == "pyo3_runtime"
 
 
+def extra(name: str) -> str:
+    """The remedy where an optional library is missing. The program is installed from its wheel or repository, from no index."""
+    return f"Install the extra {name}: pip install 'FILE.whl[{name}]', or '.[{name}]' in the repository."
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'? `` for a slip of the pen, else nothing. Only for names of this program and of files.
 

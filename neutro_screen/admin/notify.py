@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra
 from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.summary import RunSummary, stored_summary
@@ -74,9 +74,7 @@ def load_notify(path: Path | None) -> Notify:
             remedy="docs/operations.md lists the entries.",
         ) from None
     if notify.urls and find_spec("apprise") is None:
-        raise ConfigurationError(
-            "urls need Apprise, which is not installed", where=path.name, remedy="pip install 'neutro-screen[notify]'"
-        )
+        raise ConfigurationError("urls need Apprise, which is not installed", where=path.name, remedy=extra("notify"))
     return notify
 
 

@@ -13,9 +13,10 @@ from neutro_screen.pipeline.options import IndexTime
 
 
 def init(
-    folder: Path,
+    folder: Path | None = None,
     *,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    deploy: Path | None = None,
     quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
@@ -29,14 +30,19 @@ def init(
         Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
+    deploy
+        Folder for the files of a deployment: prefect.yaml, the flows, systemd units, a cron line, a container file.
     quiet
         Show nothing but errors.
     json_
         Print the paths as JSON.
     """
-    from neutro_screen.admin.starter import write_starter
+    from neutro_screen.admin.starter import write_deployment, write_starter
 
-    written = write_starter(folder, from_)
+    if folder is None and (deploy is None or from_ is not None):
+        raise ConfigurationError("name the folder for the settings, or --deploy FOLDER")
+    written = write_starter(folder, from_) if folder else []
+    written += write_deployment(deploy) if deploy else []
     write_result({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
 
 

@@ -1,4 +1,4 @@
-"""The warnings of a run: laboratories, analytes and kinds of data from which nothing, or too little, came in."""
+"""The warnings of a run: what did not come in, or too little, and the rules that the policy keeps from firing."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,7 +12,8 @@ from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import ARRIVALS, EXTRACTS, Received, laboratory_days, silence_warnings
-from neutro_screen.reference import load_policy
+from neutro_screen.reference import Policy, load_policy
+from neutro_screen.reference.policy import policy_faults
 from neutro_screen.store.rows import insert, read_table
 
 
@@ -24,11 +25,13 @@ def publish_warnings(
     outcomes: Sequence[Outcome],
     run_id: str,
 ) -> pl.DataFrame:
-    """Store and return what did not come in tonight (``RunWarning`` without run_id).
+    """Store and return what did not come in tonight, and the rules that the policy keeps from firing (``RunWarning``
+    without run_id).
 
     The days on which each laboratory collected are kept for the next night.
     """
-    rule, skipped = load_policy(settings.policy).silence, sum(file["known_rows"] or 0 for file in files)
+    policy, skipped = load_policy(settings.policy), sum(file["known_rows"] or 0 for file in files)
+    rule = policy.silence
     since = settings.as_of - timedelta(days=rule.history_d + rule.stopped_d)
     runs = read_table(connection, _RUNS, {"as_of": settings.as_of, "since": since})
     received = Received(
@@ -40,9 +43,18 @@ def publish_warnings(
         extracts=_extracts(connection, settings),
         runs=pl.concat([runs.select("at"), _tonight(settings)]),
     )
-    warnings = silence_warnings(received, settings.as_of, rule)
+    silent = silence_warnings(received, settings.as_of, rule)
+    warnings = pl.concat([silent, _rules_off(policy).select(silent.columns)])
     insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
     return warnings
+
+
+def _rules_off(policy: Policy) -> pl.DataFrame:
+    """A warning of the kind ``policy`` for every rule that its numbers keep from firing."""
+    faults = pl.DataFrame({"detail": policy_faults(policy)}, schema={"detail": pl.String})
+    return faults.with_columns(
+        kind=pl.lit("policy"), lab=pl.lit(None, pl.String), since=pl.lit(None, pl.Datetime("us"))
+    )
 
 
 def _publish_days(connection: DuckDBPyConnection, settings: RunOptions, outcomes: Sequence[Outcome]) -> pl.DataFrame:

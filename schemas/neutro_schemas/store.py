@@ -84,6 +84,7 @@ class RunWarning(pa.DataFrameModel):
             "missing_analyte",
             "shrunken_extract",
             "missing_extract",
+            "policy",
         ),
         description="What is amiss.",
     )

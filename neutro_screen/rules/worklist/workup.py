@@ -34,7 +34,7 @@ def kinds_of_data(
     # A literal alone would be one row of an empty frame: absent data must not look present.
     found = pl.concat(
         [
-            events.select(kind="event"),
+            events.select(kind="event").drop_nulls(),
             labs.join(reference.markers.lazy(), left_on="analyte", right_on="marker").select("kind"),
             labs.filter(pl.col("analyte") == "vitamin_b12").select(kind="analyte"),
             labs.filter(pl.col("method") == "manual").select("method", kind=pl.lit("smear")).select("kind"),

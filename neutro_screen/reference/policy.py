@@ -235,7 +235,8 @@ class WorklistRule(_Rule):
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
     lost_d: PositiveInt
-    chronic_rules: tuple[str, ...]
+    # A list of the file is no tuple to pydantic's strict mode.
+    chronic_rules: Annotated[tuple[str, ...], Field(strict=False)]
     next_step_soon_h: PositiveInt
     pancytopenia_marrow_d: PositiveInt
 

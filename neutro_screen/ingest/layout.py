@@ -116,7 +116,8 @@ def _named_texts(
 def _joined(names: Sequence[str]) -> pl.Expr:
     if len(names) == 1:
         return pl.col(names[0]).cast(pl.String)
-    return pl.concat_str(pl.col(name).cast(pl.String).str.strip_chars() for name in names).str.strip_chars()
+    texts = [pl.col(name).cast(pl.String).str.strip_chars() for name in names]
+    return pl.concat_str(texts, separator=" ", ignore_nulls=True).str.strip_chars()
 
 
 def _unless_blank(text: pl.Expr) -> pl.Expr:

@@ -26,7 +26,11 @@ def poisoned(of: Hospital, column: str, text: str) -> Hospital:
 
 def written(name: str, of: Hospital, folder: Path) -> list[str]:
     folder.mkdir()
-    return WRITERS[name](of, folder)["lab"]
+    paths = WRITERS[name](of, folder)["lab"]
+    for table in Path(paths[0]).glob("*.parquet") if name == "omop" else ():
+        pl.read_parquet(table).write_csv(table.with_suffix(".csv"))
+        table.unlink()
+    return paths
 
 
 def files_of(paths: list[str]) -> list[Path]:

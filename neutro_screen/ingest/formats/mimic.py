@@ -121,7 +121,8 @@ def _patients(path: Path) -> Iterator[RawBatch]:
 
 
 def _diagnoses(path: Path, admissions: Path | None) -> Iterator[RawBatch]:
-    discharged, notes = pl.DataFrame(schema={"hadm_id": pl.String, "dischtime": pl.String}), tuple[str, ...]()
+    discharged = pl.DataFrame(schema={"hadm_id": pl.String, "dischtime": pl.String})
+    notes: tuple[str, ...] = ()
     if admissions is not None:
         discharged, notes = _lookup(admissions, ("hadm_id", "dischtime"))
     discharged = discharged.unique("hadm_id", keep="first", maintain_order=True)

@@ -12,12 +12,14 @@ from typing import Final, Literal, NamedTuple
 
 import duckdb
 
-from neutro_screen.errors import NeutroScreenError
-from neutro_screen.orchestration.prefect_server import version_fault
+from neutro_screen.errors import NeutroScreenError, extra
+from neutro_screen.orchestration.prefect_server import WORKING_VERSIONS, version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
+from neutro_screen.store.file import lock, log_of, next_folder, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN
 
 _LEAST_FREE_COPIES: Final = 3
@@ -78,12 +80,11 @@ def _flows() -> Finding:
     try:
         fault = version_fault()
     except PackageNotFoundError:
-        return Finding(
-            "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
-        )
+        return Finding("flows", "ok", "Prefect is not installed; `run` does not need it", extra("flows"))
     if fault:
         return Finding("flows", "failed", *fault)
-    return Finding("flows", "ok", f"prefect {version('prefect')}, fastapi {version('fastapi')}")
+    found = ", ".join(f"{name} {version(name)}" for name in ("prefect", "fastapi", "sqlalchemy"))
+    return Finding("flows", "ok", f"{found} (works: {WORKING_VERSIONS})")
 
 
 def _reference() -> Finding:
@@ -200,7 +201,9 @@ def _latest_run(store: Path, now: datetime) -> Finding:
             "latest run",
             "warning",
             "; ".join(warning_text(row) for row in warnings),
-            "Silence is not health: look at the laboratory's export.",
+            "Look at your policy."
+            if all(row["kind"] == "policy" for row in warnings)
+            else "Silence is not health: look at the laboratory's export.",
         )
     if not accepted or newest is None:
         return Finding(

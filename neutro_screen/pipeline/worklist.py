@@ -10,7 +10,8 @@ from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
 from neutro_screen.reference import Policy, load_reference
 from neutro_screen.rules.worklist.order import STANDING, open_cases, worklist_rows
-from neutro_screen.store.file import insert, read_table, registered
+from neutro_screen.store.rows import insert, read_table, registered
+from neutro_screen.store.views import UNDELIVERED_RUNS
 
 
 class ShownBefore(NamedTuple):
@@ -84,25 +85,27 @@ def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataF
     return away.select(episode_id=pl.concat_str("survivor_id", start))
 
 
-#: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.
-_PREVIOUS_WORKLIST: Final = (
-    "SELECT * FROM worklist_row WHERE run_id = "
-    "(SELECT run_id FROM run WHERE as_of < $as_of ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
+#: The latest run of an earlier night that reached its readers: a run repeated for the same night changes nothing, and
+#: after a run that reached nobody what was new is new still.
+_LAST_SHOWN: Final = (
+    f"(SELECT run_id FROM run WHERE as_of < $as_of AND run_id NOT IN ({UNDELIVERED_RUNS}) "
+    "ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Episodes that another run for the same night has shown.
-_SHOWN_TONIGHT: Final = (
-    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved')"
+_PREVIOUS_WORKLIST: Final = f"SELECT * FROM worklist_row WHERE run_id = {_LAST_SHOWN}"
+#: Episodes that runs after that one have listed: those for the same night, and those that reached nobody.
+_NOT_SHOWN_BEFORE: Final = (
+    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE change <> 'resolved' "
+    f"AND as_of > coalesce((SELECT as_of FROM run WHERE run_id = {_LAST_SHOWN}), TIMESTAMP '-infinity'))"
 )
-#: Episodes of the patients now screened that were published as resolved, save those first shown by another run for the
-#: same night.
+#: Episodes of the patients now screened that were published as resolved, save those first listed by such a run.
 _SEEN_EPISODES: Final = (
     "SELECT episode_id FROM episode SEMI JOIN screened USING (patient_id) "
-    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_SHOWN_TONIGHT}, false)"
+    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_NOT_SHOWN_BEFORE}, false)"
 )
 #: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
 _CASES: Final = (
     "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
-    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
+    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_NOT_SHOWN_BEFORE}, false))"
 )
 #: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
 _STANDING: Final = (

@@ -10,8 +10,9 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
-from neutro_screen.store.file import LATEST_RUN, RECEIVED, first_row, read_table
-from neutro_screen.store.views import ON_LIST, PAGE_ORDER
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import RECEIVED
+from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -148,8 +149,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         drug_suspect=of("shown", "drug_suspect", "episode_id, rank NULLS LAST, category, ingredient"),
         evidence=of("shown", "evidence", "episode_id, category, rule_id, finding, source"),
         workup_step=of("shown", "workup_step", "episode_id, step"),
-        medication=of(
-            "shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"
+        medication=_with_ingredients(
+            of(
+                "shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"
+            ),
+            read_table(connection, "SELECT * FROM drug_match"),
         ),
         patient=of("shown", "patient", "patient_id, birth_date NULLS LAST, source_file, source_row"),
         temperature=_temperatures(connection),
@@ -217,6 +221,13 @@ def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:
         "SELECT patient_id, collected_at, CAST(value AS VARCHAR) FROM lab_result WHERE analyte = 'temp_c') "
         "JOIN shown_record USING (patient_id) WHERE detail IS NOT NULL GROUP BY ALL ORDER BY patient_id",
     )
+
+
+def _with_ingredients(medications: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
+    """Add ``ingredients``: the drugs that a line of a medication list names (``drug_match``); null where none."""
+    line = ["drug_name", "atc_code", "rxcui", "route"]
+    named = drugs.drop_nulls("ingredient").group_by(line).agg(ingredients=pl.col("ingredient").sort())
+    return medications.join(named, on=line, how="left", nulls_equal=True, validate="m:1", maintain_order="left")
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from neutro_screen.rules.causes.findings import (
     exposures_of,
     find_causes,
     high_risk_courses,
+    resolved_drugs,
 )
 from neutro_screen.rules.counts.anc import count_neutrophils
 from neutro_screen.rules.counts.context import newborn_flags, with_laboratory_duffy, with_severity_in_context
@@ -82,17 +83,20 @@ def screen(
     policy: Policy | None = None,
     unusable: pl.DataFrame | None = None,
     data_kinds: frozenset[str] | None = None,
+    drugs: pl.DataFrame | None = None,
 ) -> ScreenResult:
     """Screen the full history of some patients.
 
     ``labs`` has the columns of ``LabResult``; the others those of their models in ``neutro_schemas.chart``.
     ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients.
     ``data_kinds`` (``rules.causes.kinds_of``) says what the whole extract has, where these patients are a part of it:
-    a kind of data that is nowhere is unknown, not missing. ``as_of`` is UTC.
+    a kind of data that is nowhere is unknown, not missing. ``drugs`` (``rules.causes.resolved_drugs``) says what the lines
+    of the medication lists name, where that is known already. ``as_of`` is UTC.
     """
-    reference, policy = load_reference(), policy or load_policy()
+    policy = policy or load_policy()
+    reference = load_reference().worded_by(policy)
     chart = _with_laboratory_duffy(Chart.of(medications, patients, diagnoses, events), labs)
-    exposures = exposures_of(chart, policy)
+    exposures = exposures_of(chart.medications, resolved_drugs(chart.medications) if drugs is None else drugs, policy)
 
     counted = count_neutrophils(labs, reference, policy)
     specimens = _judged_specimens(counted.anc, labs, chart.patients, exposures, policy)
@@ -109,13 +113,15 @@ def screen(
             deaths.lazy(), on="patient_id", how="anti"
         )
     )
-    causes = find_causes(episodes.lazy(), anc.lazy(), labs, chart, exposures, policy, as_of, data_kinds)
+    causes = find_causes(
+        episodes.lazy(), anc.lazy(), specimens.lazy(), labs, chart, exposures, policy, as_of, data_kinds
+    )
 
     raised = (
         severity_flags(numbered.lazy(), episodes.lazy()),
         rapid_decline_flags(specimens.lazy(), policy),
         decline_flags(specimens.lazy()),
-        episode_flags(episodes.lazy()),
+        episode_flags(episodes.lazy(), policy, reference),
         newborn_flags(specimens.lazy()),
         clozapine_flags(clozapine.lazy(), as_of),
         causes.flags.lazy(),

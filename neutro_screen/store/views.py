@@ -12,6 +12,12 @@ from neutro_schemas.store import CHANGES
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
 
+#: Runs that reached nobody: what was asked for, the reports or else the notification, was not delivered.
+UNDELIVERED_RUNS: Final = (
+    "SELECT run_id FROM run_delivery GROUP BY run_id HAVING count(*) FILTER (kind = 'report' AND delivered_at IS NOT NULL) = 0 "
+    "AND (count(*) FILTER (kind = 'report') > 0 OR count(delivered_at) = 0)"
+)
+
 #: The merge statement that counts for each patient record: the latest one received.
 MERGE_STATEMENTS: Final = (
     "SELECT patient_id, replaced_by, source_file, source_row, run_id FROM patient JOIN run USING (run_id) "
@@ -162,7 +168,8 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         WITH shown AS (
             SELECT w.patient_id, w.run_id AS first_run_id, w.priority AS first_priority, r.started_at AS first_shown_at,
                    lead(r.started_at) OVER (PARTITION BY w.patient_id ORDER BY r.started_at, r.run_id) AS next_shown_at
-            FROM worklist_row w JOIN run r USING (run_id) WHERE w.change = 'new'
+            FROM worklist_row w JOIN run r USING (run_id)
+            WHERE w.change = 'new' AND w.run_id NOT IN ({UNDELIVERED_RUNS})
         )
         SELECT s.patient_id, s.first_run_id, s.first_priority, {_priority_rank("s.first_priority")}, s.first_shown_at, min(v."at") AS first_decision_at,
                arg_min(v.status, v."at") AS first_status, arg_min(v."by", v."at") AS first_by,

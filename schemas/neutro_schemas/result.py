@@ -23,7 +23,7 @@ class Anc(pa.DataFrameModel):
     anc_method: str = pa.Field(isin=ANC_METHODS, description="Route by which the ANC was obtained (ANC-3, ANC-10).")
     anc_low: float = pa.Field(nullable=True, description="Lower end of the 95 % interval, cells/uL (ANC-8).")
     anc_high: float = pa.Field(nullable=True, description="Upper end of the 95 % interval, cells/uL (ANC-8).")
-    severity: SeverityType = pa.Field(nullable=True, description="Context-free severity (SEV-1); null = cannot tell.")
+    severity: SeverityType = pa.Field(nullable=True, description="Context-free severity (SEV-1); null = unknown.")
     severity_in_context: str = pa.Field(nullable=True, description="Severity with the patient's context (SEV-3).")
     ctcae_v4_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v4.03 grade 0-4; null = not graded.")
     ctcae_v5_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v5.0 grade 0-4; null = not graded.")
@@ -88,10 +88,10 @@ class Episode(pa.DataFrameModel):
     last_normal_at: Microseconds = pa.Field(nullable=True, description="Last ANC >= 1500 before the episode, UTC.")
     last_normal_cells_per_ul: float = pa.Field(nullable=True, description="That value, cells/uL.")
     recovery_days: float = pa.Field(nullable=True, description="Days from the nadir to >= 1500; null while open.")
-    is_persistent: bool = pa.Field(description="At least 90 days low (EPI-2).")
-    is_severe_chronic: bool = pa.Field(description="< 500 at least 3 times over 3 months (EPI-2).")
-    is_recurrent: bool = pa.Field(description="At least 3 episodes in 12 months (EPI-2).")
-    is_prolonged_profound: bool = pa.Field(description="< 500 for at least 7 days (EPI-2).")
+    is_persistent: bool = pa.Field(description="Low for as long as persistent means in the policy (EPI-2).")
+    is_severe_chronic: bool = pa.Field(description="Severe as often and as long as the policy asks for (EPI-2).")
+    is_recurrent: bool = pa.Field(description="As many episodes within the time that the policy names (EPI-2).")
+    is_prolonged_profound: bool = pa.Field(description="Severe or profound for as long as the policy names (EPI-2).")
     is_cyclic: bool = pa.Field(description="Cyclic pattern (EPI-3).")
     cycle_days: float = pa.Field(nullable=True, description="Period of the cycle, days (EPI-3).")
     is_isolated_low: bool = pa.Field(description="One low value between normals (EPI-4).")
@@ -236,7 +236,7 @@ class PatientStatus(pa.DataFrameModel):
 
 
 class CannotAssess(pa.DataFrameModel):
-    """One patient and one reason why the count cannot be told (ANC-9b)."""
+    """One patient and one reason why the count cannot be assessed (ANC-9b)."""
 
     patient_id: str = pa.Field(description="Patient identifier, text.")
     reason: str = pa.Field(description="Reason of the refusal, kind of non-result, or what is missing.")

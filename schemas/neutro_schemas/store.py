@@ -41,6 +41,22 @@ class RunTable(pa.DataFrameModel):
     status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
+class RunDelivery(pa.DataFrameModel):
+    """One way in which a run was to reach its readers besides the store: the reports or a notification.
+
+    A patient counts as new until a run whose reports were written (or, where none were asked for, whose notification was
+    sent) has shown it.
+    """
+
+    run_id: str = pa.Field(description="Run.")
+    kind: str = pa.Field(isin=("report", "notification"), description="report or notification, as asked for.")
+    delivered_at: Microseconds = pa.Field(
+        nullable=True,
+        description="When it was done, UTC; null = not yet. Entered by the publication after it: until then it is in the "
+        "journal beside the store.",
+    )
+
+
 class SourceFileTable(pa.DataFrameModel):
     """One input file of one run."""
 
@@ -60,7 +76,16 @@ class RunWarning(pa.DataFrameModel):
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
-        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        isin=(
+            "no_data",
+            "nothing_new",
+            "late_feed",
+            "silent_laboratory",
+            "missing_analyte",
+            "shrunken_extract",
+            "missing_extract",
+            "policy",
+        ),
         description="What is amiss.",
     )
     lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
@@ -154,7 +179,7 @@ class QualityMeasure(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = all of the laboratory's rows.")
     measure: str = pa.Field(
-        description="rows, accepted, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
+        description="rows, accepted, new, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
         "wbc_without_differential, anc_discordant, hour_of_day, or what is odd about a collection time: date_only, "
         "midnight, collected_after_resulted, collected_from_result_time, time_skipped_by_clock, "
         "time_shown_twice_by_clock."
@@ -175,7 +200,7 @@ class QualityDrift(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = the laboratory as a whole.")
     what: str = pa.Field(
-        description="What drifted: a measure of quality_measure, volume, silent or new_laboratory (drift_rules.csv)."
+        description="What drifted: a measure of quality_measure, volume or new_laboratory (drift_rules.csv)."
     )
     before: str = pa.Field(nullable=True, description="As it was, in words.")
     now: str = pa.Field(nullable=True, description="As it is, in words.")
@@ -187,15 +212,17 @@ class QualityDrift(pa.DataFrameModel):
 
 
 class AuditTable(pa.DataFrameModel):
-    """One thing that was done to the store: a run, a review, a removal."""
+    """One thing that was done to the store or with it, and every run that failed."""
 
     at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
-    action: str = pa.Field(isin=("run", "review", "retention"), description="What.")
+    action: str = pa.Field(
+        isin=("run", "review", "retention", "migrate", "rebuild", "export", "failed_run"), description="What."
+    )
     by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
     subject_sha256: str = pa.Field(
         nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
     )
-    counts: str = pa.Field(description="JSON: rows by kind or table.")
+    counts: str = pa.Field(description="JSON: rows by kind or table, a failed run's exit code, a migration's versions.")
 
 
 class ReviewTable(pa.DataFrameModel):

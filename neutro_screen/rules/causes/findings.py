@@ -9,8 +9,11 @@ import polars as pl
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia, is_read
+from neutro_screen.rules.causes.evidence import evidence_per_episode
 from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.markers import is_read
+from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
 from neutro_screen.rules.worklist.pitfalls import pitfalls
 from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
@@ -51,23 +54,25 @@ class Causes:
     flags: pl.DataFrame
 
 
-def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
-    """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
+def resolved_drugs(medications: pl.DataFrame) -> pl.DataFrame:
+    """The drugs that each distinct line of the medication lists names, as ``drug_names.resolve_drug_names`` has them.
+
+    This is the one place where names are matched; screening, data quality, the table ``drug_match`` and the report read it.
+    """
     keys = list(KEYS)
     distinct = medications.select(keys).unique().sort(keys)
-    resolved = resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
-    return match_medications(medications.lazy(), resolved)
+    return resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
 
 
 @cache
 def _nothing_resolved() -> pl.DataFrame:
-    """What no line at all names: asked once, not for every part of an extract without medications."""
+    """The shape of the answer without any line; made once, not for every partition of an extract without medications."""
     return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
 
 
-def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:
-    """The courses of every listed drug, per patient (DRG-1)."""
-    matched = matched_medications(chart.medications)
+def exposures_of(medications: pl.DataFrame, drugs: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The courses of every listed drug, per patient (DRG-1); ``drugs`` comes from ``resolved_drugs``."""
+    matched = match_medications(medications.lazy(), drugs)
     return exposures_per_patient(matched, load_drug_tables(), policy, load_cause_reference().rules).collect()
 
 
@@ -101,6 +106,7 @@ def kinds_of(labs: pl.DataFrame, chart: Chart) -> frozenset[str]:
 def find_causes(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
+    specimens: pl.LazyFrame,
     labs: pl.DataFrame,
     chart: Chart,
     exposures: pl.DataFrame,
@@ -110,7 +116,8 @@ def find_causes(
 ) -> Causes:
     """Suspects, evidence, work-up and pitfalls of every episode; ``exposures`` comes from ``exposures_of``.
 
-    ``labs`` is ``LabResult``, markers included; only rows of patients with an episode are read.
+    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``. ``labs`` is ``LabResult``,
+    markers included; only rows of patients with an episode are read.
     """
     reference = load_cause_reference()
     rules = reference.rules
@@ -123,9 +130,9 @@ def find_causes(
         data_kinds if data_kinds is not None else kinds_of_data(events, labs.lazy(), diagnoses, medications, reference)
     )
     courses = exposures.lazy()
-    patterns = count_patterns(episodes, labs.lazy(), rules).collect()
+    patterns = count_patterns(episodes, specimens, labs.lazy(), policy, rules).collect()
     evidence = evidence_per_episode(
-        episodes, anc, own, diagnoses, events, patients, courses, reference, patterns.lazy()
+        episodes, anc, own, diagnoses, events, patients, courses, patterns.lazy(), policy, reference
     ).collect(engine="in-memory")
     suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
     steps = workup_steps(

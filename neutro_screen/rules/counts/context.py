@@ -10,7 +10,8 @@ from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER, Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.counts.specimens import is_retracted
-from neutro_screen.rules.flags import count_text, evidence_json, result_struct
+from neutro_screen.rules.flags import evidence_json, result_struct
+from neutro_screen.rules.words import count_text
 from neutro_screen.text import match_key
 from neutro_screen.validate import conform, dtypes
 

@@ -17,7 +17,8 @@ from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_boun
 from neutro_screen.rules.counts.intervals import log_variance
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
-from neutro_screen.rules.flags import count_text, days_text, evidence_json, result_struct
+from neutro_screen.rules.flags import evidence_json, result_struct
+from neutro_screen.rules.words import count_text, days_text
 
 _SECONDS_PER_DAY: Final = 86_400
 

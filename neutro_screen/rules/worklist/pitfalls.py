@@ -7,7 +7,7 @@ import polars as pl
 
 from neutro_schemas import Flag
 from neutro_screen.reference.causality import CauseReference
-from neutro_screen.rules.causes.evidence import marker_results
+from neutro_screen.rules.causes.markers import marker_results
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.rules.worklist.status import context_per_episode
 from neutro_screen.rules.worklist.workup import VIRAL, days_done, explained_episodes

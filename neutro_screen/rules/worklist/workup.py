@@ -12,7 +12,7 @@ import polars as pl
 from neutro_schemas import Event, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
-from neutro_screen.rules.causes.evidence import coded_diagnoses
+from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.counts.specimens import TIME_ORDER, is_retracted
 
 _STEP: Final = tuple(WorkupStep.to_schema().columns)
@@ -34,7 +34,7 @@ def kinds_of_data(
     # A literal alone would be one row of an empty frame: absent data must not look present.
     found = pl.concat(
         [
-            events.select(kind="event"),
+            events.select(kind="event").drop_nulls(),
             labs.join(reference.markers.lazy(), left_on="analyte", right_on="marker").select("kind"),
             labs.filter(pl.col("analyte") == "vitamin_b12").select(kind="analyte"),
             labs.filter(pl.col("method") == "manual").select("method", kind=pl.lit("smear")).select("kind"),
@@ -166,7 +166,7 @@ def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datet
             "episode_id",
             "patient_id",
             step=pl.lit("repeat_cbc"),
-            state=pl.when(pl.lit(as_of) > pl.col("due_on")).then(pl.lit("overdue")).otherwise(pl.lit("due")),
+            state=pl.when(pl.col("due_on") < as_of).then(pl.lit("overdue")).otherwise(pl.lit("due")),
             done_on=pl.when(pl.col("n_results") > 1).then(pl.col("last_low_at").dt.date()),
             due_on="due_on",
             asked_since="last_low_at",
@@ -231,7 +231,7 @@ def _step(
         .then(pl.lit("list_on_file"))
         .when(pl.lit(not is_recorded and not is_due_anyway))
         .then(pl.lit("unknown"))
-        .when(pl.lit(is_recorded) & (pl.lit(as_of) > pl.col("due_on")))
+        .when(pl.lit(is_recorded) & (pl.col("due_on") < as_of))
         .then(pl.lit("overdue"))
         .otherwise(pl.lit("due"))
     )

@@ -36,6 +36,10 @@ class DateRule(_Rule):
     latest_after_run_d: PositiveInt
 
 
+#: A list of the file; a tuple in the policy, which is frozen.
+_Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
 class SpecimenRule(_Rule):
     """Times and identity of a specimen (ANC-1, ANC-9, ANC-12)."""
 
@@ -57,7 +61,7 @@ class AncRule(_Rule):
     manual_cells_counted: PositiveInt
     nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
-    never_zero: tuple[str, ...]
+    never_zero: _Names
     significant_digits: PositiveInt
 
 
@@ -238,7 +242,7 @@ class WorklistRule(_Rule):
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
     lost_d: PositiveInt
-    chronic_rules: tuple[str, ...]
+    chronic_rules: _Names
     next_step_soon_h: PositiveInt
     pancytopenia_marrow_d: PositiveInt
 

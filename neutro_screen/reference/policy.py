@@ -36,10 +36,6 @@ class DateRule(_Rule):
     latest_after_run_d: PositiveInt
 
 
-#: A list of the file; a tuple in the policy, which is frozen.
-_Names = Annotated[tuple[str, ...], Field(strict=False)]
-
-
 class SpecimenRule(_Rule):
     """Times and identity of a specimen (ANC-1, ANC-9, ANC-12)."""
 
@@ -61,7 +57,7 @@ class AncRule(_Rule):
     manual_cells_counted: PositiveInt
     nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
-    never_zero: _Names
+    never_zero: Annotated[tuple[str, ...], Field(strict=False)]
     significant_digits: PositiveInt
 
 
@@ -242,7 +238,8 @@ class WorklistRule(_Rule):
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
     lost_d: PositiveInt
-    chronic_rules: _Names
+    # A list of the file is no tuple to pydantic's strict mode.
+    chronic_rules: Annotated[tuple[str, ...], Field(strict=False)]
     next_step_soon_h: PositiveInt
     pancytopenia_marrow_d: PositiveInt
 

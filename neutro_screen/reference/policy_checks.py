@@ -131,7 +131,7 @@ def _converted(where: str, value: Any, unit: Any, into: str) -> Any:
 
 
 def _check_range(where: str, value: Any, unit: str) -> None:
-    if isinstance(value, str):
+    if not isinstance(value, int | float):  # words, such as rule ids
         return
     known = _units().get(unit)
     lowest, highest = _limits().get(where, (known.lowest, known.highest) if known else (0.0, 1e6))

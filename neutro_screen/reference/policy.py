@@ -57,6 +57,7 @@ class AncRule(_Rule):
     manual_cells_counted: PositiveInt
     nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
+    never_zero: Annotated[tuple[str, ...], Field(strict=False)]
     significant_digits: PositiveInt
 
 
@@ -69,6 +70,8 @@ class UnitCheckRule(_Rule):
     range_ratio: PositiveFloat
     alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
+    cells_fraction_below: PositiveFloat
+    fraction_minimum_n: PositiveInt
     history_ratio: PositiveFloat
     history_within_d: PositiveInt
     history_floor_cells_per_ul: PositiveFloat

@@ -163,10 +163,21 @@ def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         .then(pl.lit("unknown"))
         .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1))
         .then(pl.lit("suspect"))
+        .when(_is_part_of_a_cell(policy))
+        .then(pl.lit("suspect"))
         .when(raw.abs() < pl.col("smallest_raw_value"))
         .then(pl.lit("suspect"))
         .otherwise(pl.lit("ok")),
     )
+
+
+def _is_part_of_a_cell(policy: Policy) -> pl.Expr:
+    """A white cell or neutrophil count in cells that is no whole number and as small as one in 10*9/L (ANC-9)."""
+    raw = pl.col("number")
+    is_in_cells = (
+        (pl.col("dimension") == "count") & (pl.col("factor") < 1) & pl.col("typical_reference_high").is_not_null()
+    )
+    return is_in_cells & (raw > 0) & (raw < policy.unit_check.cells_fraction_below) & (raw != raw.floor())
 
 
 def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.DataFrame | None) -> pl.DataFrame:
@@ -258,13 +269,33 @@ def suspect_batches(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         .filter(pl.col("total") >= check.batch_minimum_n)
     )
     median = (pl.col("lower") + pl.col("upper")) / 2
-    return medians.filter(~median.is_between(check.batch_median_low, check.batch_median_high)).select(
-        *_BATCH, batch_is_suspect=pl.lit(True)
+    beyond = medians.filter(~median.is_between(check.batch_median_low, check.batch_median_high)).select(_BATCH)
+    return pl.concat([beyond, _fraction_columns(counted, policy)]).unique().with_columns(batch_is_suspect=pl.lit(True))
+
+
+def _fraction_columns(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The batches (``_BATCH``) of percentages whose values all lie in 0 to 1, most of them between: fractions (ANC-9)."""
+    values, n = pl.col("value"), pl.col("n")
+    is_between = (values > 0) & (values < 1)
+    return (
+        counted.filter((pl.col("dimension") == "percent") & (pl.col("unit_status") == "ok") & values.is_not_null())
+        .group_by(_BATCH)
+        .agg(highest=values.max(), total=n.sum(), between=n.filter(is_between).sum())
+        .filter(
+            (pl.col("highest") <= 1)
+            & (pl.col("total") >= policy.unit_check.fraction_minimum_n)
+            & (2 * pl.col("between") > pl.col("total"))
+        )
+        .select(_BATCH)
     )
 
 
 def _is_checked() -> pl.Expr:
     return pl.col("typical_reference_high").is_not_null() & (pl.col("unit_status") == "ok")
+
+
+def _is_percentage() -> pl.Expr:
+    return (pl.col("dimension") == "percent") & (pl.col("unit_status") == "ok")
 
 
 def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -288,7 +319,8 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
         unit_status=pl.when(
-            _is_checked()
+            (_is_percentage() & pl.col("batch_is_suspect").fill_null(False))
+            | _is_checked()
             & (
                 pl.col("batch_is_suspect").fill_null(False)
                 | pl.col("belies_range")

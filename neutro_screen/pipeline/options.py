@@ -135,7 +135,7 @@ class RunOptions(Inputs):
     max_rejected: Annotated[float, Control] = 0.2
     "Publish nothing when more than this share of the screened rows is refused."
     rescreen_all: Annotated[bool, Control] = False
-    "Screen every patient of the store again, not only those with new rows."
+    "Screen every patient of the store again, not only those with new rows, and read known files of an archive again."
     pseudonymise: Annotated[Path | None, Control] = None
     "File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept."
     csv_bom: Annotated[bool, Control] = False

@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
+from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
@@ -61,6 +62,7 @@ def publish_step(
         counts = run_counts(connection, work, worklist)
         insert(connection, "source_file", file_rows(work.noted("files"), run_id))
         warnings = publish_warnings(connection, settings, account, work)
+        counts |= {"reading": reading_fingerprint(settings)}
         told = run_row(settings, work, account, counts, touched, newest)
         insert(connection, "run", told)
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}

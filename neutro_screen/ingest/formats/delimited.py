@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import RawBatch, refused_text
+from neutro_screen.ingest.control import Stated, check_rows, without_trailer
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
@@ -37,40 +38,63 @@ _LOOK = 128 << 10
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
     """Read one file of a kind as text columns under the file's own header names; see ``read_columns``."""
-    return read_columns(path, named_columns(kind, profile), profile.encoding, profile.delimiter)
+    return read_columns(
+        path, named_columns(kind, profile), profile.encoding, profile.delimiter, profile.control.trailer
+    )
 
 
 def read_columns(
-    path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None
+    path: Path,
+    expected: set[str],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    trailer: str | None = None,
 ) -> Iterator[RawBatch]:
     """Read one file as text, in batches; the delimiter is the one that finds most ``expected`` columns in the header.
+
+    The last line is no row where ``trailer`` (a regular expression) describes it: it states the number of rows.
 
     Lines with too few or too many fields, broken quotes or undecodable bytes become ``refused``. The lines that a quote
     left open would swallow are read for themselves.
 
     Raises:
         UnreadableInputError: no bytes, not text, damaged archive, a line longer than 2 MB.
-        RefusedInputError: none of the expected columns in the first line.
+        RefusedInputError: none of the expected columns in the first line; no trailer, or another number of rows than it states.
     """
     with private_folder() as folder:
         text = unpacked(path, folder)
         marked = encoding or encoding_by_mark(_head(text, path.name))
         if marked not in (None, "utf-8"):
             text = transcoded(text, marked, folder)
-        notes: tuple[str, ...] = ()
-        layout = _layout(text, path, expected, delimiter)
-        if _is_plain(layout):
-            yield from _plain_batches(layout)
+        if trailer is None:
+            yield from _read(text, path, expected, delimiter, folder, marked)
             return
-        refusals = _refusals(layout)
-        if marked is None and any(refusal.reason == "undecodable_text" for refusal in refusals):
-            # Western European single-byte text is the one other encoding of exports without a mark; letters in names
-            # and the micro sign are all that differ.
-            layout = _layout(transcoded(text, "cp1252", folder), path, expected, delimiter)
-            refusals, notes = _refusals(layout), ("decoded_as_cp1252",)
-        has_open_quote = any(refusal.reason == "broken_quotes" for refusal in refusals)
-        for batch in _line_by_line(layout) if has_open_quote else _batches(layout, refusals):
-            yield batch._replace(notes=notes)
+        text, stated = without_trailer(text, path, trailer, folder / "without_trailer")
+        found = 0
+        for batch in _read(text, path, expected, delimiter, folder, marked):
+            found += batch.rows.height + len(batch.refused)
+            yield batch
+        check_rows(path, found, Stated(rows=stated))
+
+
+def _read(
+    text: Path, path: Path, expected: set[str], delimiter: str | None, folder: Path, marked: str | None
+) -> Iterator[RawBatch]:
+    """The batches of a text; one without a declared encoding (``marked``) is read as cp1252 where it is no UTF-8."""
+    notes: tuple[str, ...] = ()
+    layout = _layout(text, path, expected, delimiter)
+    if _is_plain(layout):
+        yield from _plain_batches(layout)
+        return
+    refusals = _refusals(layout)
+    if marked is None and any(refusal.reason == "undecodable_text" for refusal in refusals):
+        # Western European single-byte text is the one other encoding of exports without a mark; letters in names
+        # and the micro sign are all that differ.
+        layout = _layout(transcoded(text, "cp1252", folder), path, expected, delimiter)
+        refusals, notes = _refusals(layout), ("decoded_as_cp1252",)
+    has_open_quote = any(refusal.reason == "broken_quotes" for refusal in refusals)
+    for batch in _line_by_line(layout) if has_open_quote else _batches(layout, refusals):
+        yield batch._replace(notes=notes)
 
 
 class _Layout(NamedTuple):

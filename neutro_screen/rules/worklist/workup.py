@@ -350,7 +350,7 @@ def _no_viral_test(
         .unique()
     )
     missed = (
-        episodes.filter(pl.lit(as_of) > pl.col("started_at") + window)
+        episodes.filter(pl.col("started_at") + window < as_of)
         .join(explained, on="episode_id", how="anti")
         .join(tested, on="episode_id", how="anti")
     )

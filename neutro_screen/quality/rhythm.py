@@ -133,8 +133,8 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
 def shrunken_sources(arrived: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     """Sources that sent something tonight, and far less than on nights like this one: name, n, usual.
 
-    Numbers are compared as logarithms of their ratio to the usual one of the weekday (of all nights with results where
-    there are too few), against the scatter of the earlier nights; never more than what chance leaves of so few.
+    Numbers are compared as logarithms of their ratio to the usual one of the weekday (of all its nights for a source that
+    comes once a week or less often), against the scatter of the earlier nights; never more than what chance leaves of so few.
     """
     nights = _nights(arrived, runs, rule).filter(pl.col("n") > 0, pl.col("night") < rule.history_d)
     is_past = pl.col("night") > 0
@@ -143,7 +143,10 @@ def shrunken_sources(arrived: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRul
     ratio = (pl.col("n") / pl.col("usual")).log()
     scatter = (ratio - ratio.median()).abs().median() * _MAD_TO_SD
     nights = nights.with_columns(
-        usual=pl.coalesce(median.over("name", pl.col("night") % _WEEK), median.over("name"))
+        usual=pl.coalesce(
+            median.over("name", pl.col("night") % _WEEK),
+            pl.when(pl.col("last_night") >= _WEEK).then(median.over("name")),
+        )
     ).filter(pl.col("usual").is_not_null())
     usual = (
         nights.filter(is_past)

@@ -235,8 +235,11 @@ def _medians(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
 
 
 def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Fewer new results than in any earlier run of the laboratory, or more than in any, by more than they scatter; none of an
-    analyte included."""
+    """Far fewer new results than in any earlier run of the laboratory, or far more than in any; none of an analyte included.
+
+    The weekdays of a laboratory are not known here: ``quality.rhythm`` compares the nights of one weekday.
+    """
+    beyond = math.log(policy.silence.shrunken_factor)
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"].implode()
     is_new = pl.col("measure") == "new"
     sent = past.filter(is_new & (_OF_LABORATORY | pl.col("analyte").is_in(feeding)))
@@ -263,7 +266,9 @@ def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
         .with_columns(pl.col("n").fill_null(0), measure=pl.lit("volume"))
         .pipe(_with_rule, rules)
         .with_columns(
-            pl.col("change", "lowest", "highest").log(),
+            pl.col("change").log(),
+            lowest=pl.col("lowest").log() - beyond,
+            highest=pl.col("highest").log() + beyond,
             at=pl.col("n").log(),
             usual=pl.col("before_value").log(),
             size=pl.max_horizontal("before_value", "n"),

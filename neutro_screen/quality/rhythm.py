@@ -92,7 +92,7 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     """Analytes that used to come with the other results of a laboratory and did not tonight: lab, analyte, last_night, base.
 
     ``results`` (lab, analyte, night, n) as of ``by_night``. Judged are the laboratories that sent results tonight; ``base`` is how
-    many specimens about they have sent since the analyte's last night.
+    many specimens about they have sent since the analyte's last night; its share is taken as low as it may be by chance.
     """
     base = laboratories_by_night(results).filter(pl.col("n") > 0).rename({"name": "lab", "n": "base"})
     base = base.filter((pl.col("night") == 0).any().over("lab"))
@@ -110,7 +110,9 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     )
     source, before = ["lab", "analyte"], pl.col("night") >= pl.col("last_night")
     n, of = pl.col("n").filter(before), pl.col("base").filter(before)
-    share = pl.when(n.len() >= rule.minimum_nights_n).then(n.sum() / of.sum())
+    observed = n.sum() / of.sum()
+    lowest = observed - rule.share_z * (observed * (1 - observed).clip(0) / of.sum()).sqrt()
+    share = pl.when(n.len() >= rule.minimum_nights_n).then(lowest)
     visits = visits.with_columns(
         share=pl.coalesce(share.over(*source, "weekday"), share.over(source)).clip(0, _MOST_CERTAIN)
     ).filter(pl.col("share").is_not_null())

@@ -182,14 +182,19 @@ def main() -> None:
     """Print the false alarms of the quarters and the losses found on their first night, by laboratory."""
     hospitals = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     years = [arrivals_of(LABORATORIES, LEARNING_D + QUARTER_D, seed) for seed in range(hospitals)]
-    alarms = 0
-    for year in years:
-        for night in range(LEARNING_D, LEARNING_D + QUARTER_D):
-            found = warnings_of(year, night, 1000)
-            alarms += found.height > 0
-            for row in found.iter_rows():
-                print("  false alarm:", night, row)
-    print(f"{hospitals * QUARTER_D} usual nights of {hospitals} hospitals: {alarms} with a warning")
+    for what, nights in (
+        ("while learning", range(1, LEARNING_D)),
+        ("in the quarter", range(LEARNING_D, LEARNING_D + QUARTER_D)),
+    ):
+        found = [warnings_of(year, night, 1000).with_columns(night=night) for year in years for night in nights]
+        alarms = [each for each in found if each.height]
+        print(f"{len(found)} usual nights of {hospitals} hospitals {what}: {len(alarms)} with a warning")
+        for row in (
+            pl.concat([each.clear() for each in found[:1]] + alarms)
+            .select("night", "kind", "lab", "detail")
+            .iter_rows()
+        ):
+            print("  ", *row)
     for loss in LOSSES:
         for laboratory in LABORATORIES if loss.is_of_one else (LABORATORIES[0],):
             lab = laboratory.name if loss.is_of_one else None

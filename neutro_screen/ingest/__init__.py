@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -12,6 +12,7 @@ from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_y
 from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
+from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
 from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
@@ -23,10 +24,12 @@ from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
     "KINDS",
+    "KNOWN",
     "READERS",
     "Batch",
     "Extract",
     "Kind",
+    "KnownFiles",
     "Profile",
     "Refused",
     "SourceFile",
@@ -104,35 +107,53 @@ class Batch(NamedTuple):
     file: SourceFile
 
 
+#: Files that earlier runs have read, by SHA-256 and format, and how many rows they had.
+KnownFiles = Mapping[tuple[str, str], int]
+
+
 def read_batches(
-    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+    paths: Mapping[Kind, Sequence[str]],
+    profile: Profile | None = None,
+    format_name: str | None = None,
+    known: KnownFiles | None = None,
 ) -> Iterator[Batch]:
     """Read all inputs of one run, a batch at a time, so that no file has to fit into memory.
 
-    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
+    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names. Of a
+    ``known`` laboratory file that a glob or a folder finds only the bytes are read: it comes as one batch without rows.
 
     Raises:
         ConfigurationError: the named format does not exist.
-        UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
-        RefusedInputError: a file lacks required columns.
+        UnreadableInputError: a path is missing, unreadable, empty, of no known format, changed while it was read, or is not
+            what its sender has.
+        RefusedInputError: a file lacks required columns, or rows that its sender counted.
     """
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
     with near_copies(paths) as near, local_copies(near, format_name) as local:
-        yield from _batches(local, profile or Profile(), format_name)
+        yield from _batches(local, profile or Profile(), format_name, known or {})
 
 
-def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Batch]:
+def _batches(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None, known: KnownFiles
+) -> Iterator[Batch]:
     for asked in KINDS:
-        for path, name, reader in _sources(paths.get(asked, ()), format_name):
+        for path, name, reader, is_archived in _sources(paths.get(asked, ()), format_name, profile):
+            if known and is_archived and asked == "lab" and (key := (sha256_of(path), name)) in known:
+                file = SourceFile(path.name, asked, name, key[0], rows=0, notes=(KNOWN,), known_rows=known[key])
+                yield Batch(asked, no_rows(asked, profile), (), file)
+                continue
             with unchanged(path):
                 checksums: dict[Path, str] = {}
                 looked_at: set[Path] = set()
+                rows_read = 0
                 for kind, raw in reader.read(path, asked, profile):
                     if raw.path not in checksums:
                         checksums[raw.path] = sha256_of(raw.path)
+                        check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
+                    rows_read += raw.rows.height + len(raw.refused)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(raw.rows, kind, layout, raw.path.name)
                     own: KindProfile = getattr(layout, kind)
@@ -146,6 +167,12 @@ def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name:
                     yield Batch(
                         kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
                     )
+                if not reader.has_own_layout:
+                    check_rows(path, rows_read, stated_totals(path, profile.control))
+
+
+#: The note of a file that was not read again.
+KNOWN: Final = "known"
 
 
 def ingest(
@@ -182,14 +209,28 @@ def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     return tuple(whole.values())
 
 
-def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
+class _Source(NamedTuple):
+    """A file or folder and its format; ``is_archived``: found by a glob or in a folder, not named itself."""
+
+    path: Path
+    name: str
+    reader: Reader
+    is_archived: bool
+
+
+def _sources(patterns: Sequence[str], format_name: str | None, profile: Profile) -> list[_Source]:
     """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
-    found = [path for pattern in patterns for path in found_paths(pattern)]
-    as_folder = {path: named for path in found if path.is_dir() and (named := _folder_reader(path, format_name))}
-    alone = [path for path in found if path not in as_folder]
-    files = [file for path in alone for file in (files_in(path) if path.is_dir() else [path])]
-    folders = [(path, *as_folder[path]) for path in found if path in as_folder]
-    return folders + [(path, *_file_reader(path, format_name)) for path in files]
+    found = [(path, not Path(pattern).is_file()) for pattern in patterns for path in found_paths(pattern)]
+    as_folder = {path: named for path, _ in found if path.is_dir() and (named := _folder_reader(path, format_name))}
+    folders = [_Source(path, *as_folder[path], is_archived=False) for path, _ in found if path in as_folder]
+    files = [
+        (file, is_archived)
+        for path, is_archived in found
+        if path not in as_folder
+        for file in (files_in(path) if path.is_dir() else [path])
+        if not is_control_file(file, profile.control)
+    ]
+    return folders + [_Source(path, *_file_reader(path, format_name), is_archived) for path, is_archived in files]
 
 
 def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:

@@ -15,6 +15,7 @@ from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
 from neutro_screen.pipeline.handover import Ingested
+from neutro_screen.pipeline.known_files import known_files
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
@@ -50,6 +51,9 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
     for batch in ahead(_batches(settings, profile)):
         rows = batch.rows
+        if batch.file.known_rows is not None:
+            files.append(batch.file)
+            continue
         if batch.kind == "lab":
             lab_rows += rows.height
             rows, deleted = split_deletions(rows, reference)
@@ -95,7 +99,7 @@ def _batches(settings: RunOptions, profile: readers.Profile) -> Iterator[readers
     """The readers' batches, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
     pseudonyms = load_pseudonyms(settings.pseudonymise)
     with unpacking_in(work_folder(settings.store)):
-        for batch in readers.read_batches(settings.paths, profile, settings.format):
+        for batch in readers.read_batches(settings.paths, profile, settings.format, known_files(settings)):
             yield pseudonyms.applied(batch) if pseudonyms else batch
 
 

@@ -138,7 +138,7 @@ class RunOptions(Inputs):
     max_rejected: Annotated[float, Control] = 0.2
     "Publish nothing when more than this share of the screened rows is refused."
     rescreen_all: Annotated[bool, Control] = False
-    "Screen every patient of the store again, not only those with new rows."
+    "Screen every patient of the store again, not only those with new rows, and read known files of an archive again."
     new_store: Annotated[bool, Control] = False
     "Make the store although reports or a dead-man file of earlier runs exist; without it a missing store is an error."
     pseudonymise: Annotated[Path | None, Control] = None

@@ -14,6 +14,7 @@ from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
+from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
@@ -59,6 +60,7 @@ def publish_step(
         counts = run_counts(connection, outcomes, worklist)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
         warnings = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
+        counts |= {"reading": reading_fingerprint(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
         insert(connection, "run_delivery", deliveries(settings, plan.run_id))

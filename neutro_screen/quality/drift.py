@@ -235,7 +235,11 @@ def _medians(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
 
 
 def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Fewer new results than in any earlier run of the laboratory, or more than in any; none of an analyte included."""
+    """Far fewer new results than in any earlier run of the laboratory, or far more than in any; none of an analyte included.
+
+    The weekdays of a laboratory are not known here: ``quality.rhythm`` compares the nights of one weekday.
+    """
+    beyond = math.log(policy.silence.shrunken_factor)
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"].implode()
     is_new = pl.col("measure") == "new"
     sent = past.filter(is_new & (_OF_LABORATORY | pl.col("analyte").is_in(feeding)))
@@ -248,7 +252,13 @@ def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
         every.join(sent.select(*_SOURCE, "run_id", "n"), on=[*_SOURCE, "run_id"], how="left", nulls_equal=True)
         .with_columns(pl.col("n").fill_null(0))
         .group_by(_SOURCE)
-        .agg(before_value=pl.col("n").median(), highest=pl.col("n").max(), lowest=pl.col("n").min(), runs=pl.len())
+        .agg(
+            before_value=pl.col("n").median(),
+            highest=pl.col("n").max(),
+            lowest=pl.col("n").min(),
+            scatter=_scatter(pl.col("n").filter(pl.col("n") > 0).log()).fill_null(0.0),
+            runs=pl.len(),
+        )
     )
     return (
         usual.join(now.filter(is_new & _OF_LABORATORY).select("lab"), on="lab", how="semi", nulls_equal=True)
@@ -256,10 +266,11 @@ def _volumes(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
         .with_columns(pl.col("n").fill_null(0), measure=pl.lit("volume"))
         .pipe(_with_rule, rules)
         .with_columns(
-            pl.col("change", "lowest", "highest").log(),
+            pl.col("change").log(),
+            lowest=pl.col("lowest").log() - beyond,
+            highest=pl.col("highest").log() + beyond,
             at=pl.col("n").log(),
             usual=pl.col("before_value").log(),
-            scatter=0.0,
             size=pl.max_horizontal("before_value", "n"),
             now_value=pl.col("n").cast(pl.Float64),
         )

@@ -92,7 +92,7 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     """Analytes that used to come with the other results of a laboratory and did not tonight: lab, analyte, last_night, base.
 
     ``results`` (lab, analyte, night, n) as of ``by_night``. Judged are the laboratories that sent results tonight; ``base`` is how
-    many specimens about they have sent since the analyte's last night.
+    many specimens about they have sent since the analyte's last night; its share is taken as low as it may be by chance.
     """
     base = laboratories_by_night(results).filter(pl.col("n") > 0).rename({"name": "lab", "n": "base"})
     base = base.filter((pl.col("night") == 0).any().over("lab"))
@@ -110,7 +110,9 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     )
     source, before = ["lab", "analyte"], pl.col("night") >= pl.col("last_night")
     n, of = pl.col("n").filter(before), pl.col("base").filter(before)
-    share = pl.when(n.len() >= rule.minimum_nights_n).then(n.sum() / of.sum())
+    observed = n.sum() / of.sum()
+    lowest = observed - rule.share_z * (observed * (1 - observed).clip(0) / of.sum()).sqrt()
+    share = pl.when(n.len() >= rule.minimum_nights_n).then(lowest)
     visits = visits.with_columns(
         share=pl.coalesce(share.over(*source, "weekday"), share.over(source)).clip(0, _MOST_CERTAIN)
     ).filter(pl.col("share").is_not_null())
@@ -133,8 +135,8 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
 def shrunken_sources(arrived: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
     """Sources that sent something tonight, and far less than on nights like this one: name, n, usual.
 
-    Numbers are compared as logarithms of their ratio to the usual one of the weekday (of all nights with results where
-    there are too few), against the scatter of the earlier nights; never more than what chance leaves of so few.
+    Numbers are compared as logarithms of their ratio to the usual one of the weekday (of all its nights for a source that
+    comes once a week or less often), against the scatter of the earlier nights; never more than what chance leaves of so few.
     """
     nights = _nights(arrived, runs, rule).filter(pl.col("n") > 0, pl.col("night") < rule.history_d)
     is_past = pl.col("night") > 0
@@ -143,7 +145,10 @@ def shrunken_sources(arrived: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRul
     ratio = (pl.col("n") / pl.col("usual")).log()
     scatter = (ratio - ratio.median()).abs().median() * _MAD_TO_SD
     nights = nights.with_columns(
-        usual=pl.coalesce(median.over("name", pl.col("night") % _WEEK), median.over("name"))
+        usual=pl.coalesce(
+            median.over("name", pl.col("night") % _WEEK),
+            pl.when(pl.col("last_night") >= _WEEK).then(median.over("name")),
+        )
     ).filter(pl.col("usual").is_not_null())
     usual = (
         nights.filter(is_past)

@@ -260,6 +260,7 @@ class SilenceRule(_Rule):
     outages_n: PositiveInt
     laboratory_chance: Share
     analyte_chance: Share
+    share_z: PositiveFloat
     calendar_arrivals_n: PositiveInt
     calendar_slack_d: PositiveInt
     shrunken_factor: PositiveFloat

@@ -1,11 +1,14 @@
 """Silence is not health: what did not come in is reported, what is usual is not."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
+from benchmarks import silence
+from neutro_screen.quality.calendar import next_due
+from neutro_screen.quality.rhythm import numbered_nights
 from neutro_screen.quality.timeliness import ARRIVALS, EXTRACTS, Received, laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
 from neutro_screen.reference.policy import SilenceRule
@@ -106,3 +109,115 @@ def test_the_days_are_the_same_however_the_results_come_in() -> None:
     at_once = laboratory_days(results, days("A"), NIGHT)
     by_turns = laboratory_days(results[3:], laboratory_days(results[:3], days("A"), NIGHT), NIGHT)
     assert at_once.equals(by_turns)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "due"),
+    [
+        (["2026-01-01", "2026-02-01", "2026-03-01"], "2026-04-01"),
+        (["2026-01-31", "2026-02-28", "2026-03-31"], "2026-04-30"),
+        (["2026-01-05", "2026-02-02", "2026-03-02"], "2026-04-06"),  # the first Monday
+        (["2026-01-30", "2026-02-27", "2026-03-27"], "2026-04-24"),  # the last Friday
+        (["2026-01-05", "2026-01-19", "2026-02-02"], "2026-02-16"),  # every 14 days
+        (["2026-01-01", "2026-02-01", "2026-03-03"], "2026-04-05"),  # the first days of a month, and a weekend
+        (["2026-01-01", "2026-01-20", "2026-02-20", "2026-04-01"], "2026-06-01"),  # longest gap 40 days, shortest 19
+        (["2026-01-01", "2026-02-01"], None),
+        (["2026-01-01", "2026-01-08", "2026-01-15"], None),
+        (["2026-01-01", "2026-01-09", "2026-01-11"], None),
+    ],
+)
+def test_a_rare_laboratory_is_due_by_the_calendar_that_fits(arrivals: list[str], due: str | None) -> None:
+    found = next_due([date.fromisoformat(day) for day in arrivals], (), RULE)
+    assert found == (date.fromisoformat(due) if due else None)
+
+
+def test_a_day_on_which_no_laboratory_usually_sends_is_put_off() -> None:
+    arrivals = [date(2026, 5, 2), date(2026, 6, 2), date(2026, 7, 2)]
+    assert next_due(arrivals, (), RULE) == date(2026, 8, 2)  # a Sunday
+    assert next_due(arrivals, (6, 0), RULE) == date(2026, 8, 4)
+
+
+@pytest.fixture(scope="module")
+def hospital() -> pl.DataFrame:
+    """What twelve laboratories sent in the nights of eight months."""
+    return silence.arrivals_of(silence.LABORATORIES, silence.LEARNING_D + silence.QUARTER_D, seed=3)
+
+
+QUARTER = range(silence.LEARNING_D, silence.LEARNING_D + silence.QUARTER_D)
+
+
+def test_a_usual_quarter_of_twelve_laboratories_raises_no_warning(hospital: pl.DataFrame) -> None:
+    assert [
+        silence.warnings_of(hospital, night).rows() for night in QUARTER if silence.warnings_of(hospital, night).height
+    ] == []
+
+
+@pytest.mark.parametrize("loss", silence.LOSSES, ids=lambda loss: loss.name)
+def test_each_kind_of_loss_is_reported_on_its_first_night(hospital: pl.DataFrame, loss: silence.Loss) -> None:
+    steady = [each for each in silence.LABORATORIES if each.specimens(date(2026, 6, 1)) >= 80]
+    missed = [
+        (laboratory.name, night)
+        for laboratory in (silence.LABORATORIES if loss.kind != "shrunken_extract" else steady)
+        for night in silence.due_nights(laboratory)[-2:]
+        if not silence.is_found(hospital, night, loss, laboratory.name if loss.is_of_one else None)
+    ]
+    assert missed == []
+
+
+def test_a_night_on_which_none_is_usual_is_no_silence_and_the_next_one_is() -> None:
+    weekdays = [each for each in silence.LABORATORIES if each.name.startswith("weekday")]
+    arrived = silence.arrivals_of(tuple(weekdays), 60, seed=1).filter(pl.col("at") < datetime(2026, 2, 15))
+    by_night = {
+        (silence.FIRST_NIGHT + timedelta(days=night)).strftime("%a %d"): [
+            row[:2] for row in silence.warnings_of(arrived, night).rows()
+        ]
+        for night in range(45, 49)
+    }
+    silent = [("silent_laboratory", each.name) for each in sorted(weekdays, key=lambda each: each.name)]
+    assert by_night == {
+        "Sun 15": [],
+        "Mon 16": [],
+        "Tue 17": [("no_data", None), ("late_feed", None), *silent],
+        "Wed 18": [("no_data", None), ("late_feed", None), *silent],
+    }
+
+
+def test_a_test_of_some_weekdays_is_missed_on_these_only(hospital: pl.DataFrame) -> None:
+    # Manual differentials of a daily laboratory: counted on workdays, so that they arrive from Tuesday to Saturday.
+    is_workday = pl.col("at").dt.weekday().is_between(2, 6)
+    daily = hospital.filter(pl.col("lab") == "daily large", is_workday | (pl.col("analyte") != "bands_pct"))
+    assert [silence.warnings_of(daily, night).height for night in range(150, 164)] == [0] * 14
+    for night in range(150, 157):
+        at = silence.FIRST_NIGHT + timedelta(days=night)
+        without = daily.filter((pl.col("at") != at) | (pl.col("analyte") != "bands_pct"))
+        found = [row[:2] for row in silence.warnings_of(without, night).rows()]
+        assert found == ([("missing_analyte", "daily large")] if 2 <= at.isoweekday() <= 6 else []), at
+
+
+def test_an_outage_does_not_become_usual_and_the_third_one_does(hospital: pl.DataFrame) -> None:
+    one = hospital.filter(pl.col("lab") == "Tuesdays")
+    nights = silence.due_nights(next(each for each in silence.LABORATORIES if each.name == "Tuesdays"))[::2]
+    reported = []
+    for number, night in enumerate(nights[:5]):
+        out = [silence.FIRST_NIGHT + timedelta(days=each) for each in nights[: number + 1]]
+        reported.append(
+            silence.warnings_of(one.filter(~pl.col("at").is_in(out)), night).filter(pl.col("lab") == "Tuesdays").height
+        )
+    assert reported == [1, 1, 1, 0, 0]
+
+
+def test_nights_are_numbered_by_the_clock_time_of_tonight() -> None:
+    def numbered(*hours_ago: float) -> list[int]:
+        runs = pl.DataFrame({"at": [NIGHT - timedelta(hours=hours) for hours in hours_ago]})
+        return numbered_nights(runs, NIGHT)["night"].to_list()
+
+    assert numbered(72, 48.2, 23.8, 0) == [3, 2, 1, 0]
+    assert numbered(72, 48, 18, 0) == [3, 2, 1, 0]  # a late run belongs to its own night
+    assert numbered(24, 20, 16, 12, 8, 4, 0) == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_the_warnings_are_the_same_whatever_the_order_of_rows(hospital: pl.DataFrame) -> None:
+    lost = silence.with_loss(hospital, QUARTER[10], silence.LOSSES[1], "daily small")
+    assert silence.warnings_of(lost, QUARTER[10]).equals(
+        silence.warnings_of(lost.sample(fraction=1, shuffle=True, seed=1), QUARTER[10])
+    )

@@ -21,6 +21,7 @@ import pyarrow as pa
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.broken_lines import BrokenLine
+from neutro_screen.ingest.control import Stated, check_rows, without_trailer
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, Line, broken_line, numbered_lines, records
@@ -47,20 +48,29 @@ _TAIL: Final = 65_536
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
     """Read one file of a kind as text columns under the file's own header names; see ``read_columns``."""
-    return read_columns(path, named_columns(kind, profile), profile.encoding, profile.delimiter)
+    return read_columns(
+        path, named_columns(kind, profile), profile.encoding, profile.delimiter, profile.control.trailer
+    )
 
 
 def read_columns(
-    path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None
+    path: Path,
+    expected: set[str],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    trailer: str | None = None,
 ) -> Iterator[RawBatch]:
     """Read one file as text, in batches; header and delimiter are those that find most ``expected`` columns.
+
+    The last line is no row where ``trailer`` (a regular expression) describes it: it states the number of rows.
 
     Lines with too few or too many fields, broken quotes, undecodable or zero bytes, a lone carriage return, or more than
     2 MB become ``refused``, each with the fields that can be read all the same. Lines above the header are a note.
 
     Raises:
         UnreadableInputError: no bytes, not text, a damaged archive, a copy that was cut off (zero bytes at its end).
-        RefusedInputError: none of the expected columns in the first lines, or a name twice in the header.
+        RefusedInputError: none of the expected columns in the first lines, a name twice in the header, no
+            trailer, or another number of rows than it states.
     """
     with private_folder() as folder:
         text = unpacked(path, folder)
@@ -72,11 +82,17 @@ def read_columns(
             # Western European single-byte text is the one other encoding of exports without a mark; letters in names
             # and the micro sign are all that differ.
             text, notes = transcoded(text, "cp1252", folder), ("decoded_as_cp1252",)
-        layout = _layout(text, path, expected, delimiter)
+        stated = None
+        if trailer is not None:
+            text, stated = without_trailer(text, path, trailer, folder / "without_trailer")
+        layout, found = _layout(text, path, expected, delimiter), 0
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
         for batch in _plain_batches(layout) if _is_plain(layout) else _split_batches(layout):
+            found += batch.rows.height + len(batch.refused)
             yield batch._replace(notes=notes)
+        if trailer is not None:
+            check_rows(path, found, Stated(rows=stated))
 
 
 def _layout(text: Path, path: Path, expected: set[str], delimiter: str | None) -> Layout:

@@ -124,13 +124,17 @@ def _permissions(store: Path) -> Finding:
             "Give both to the user that runs the nights (chown).",
         )
     mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
-    if mode & 0o077:
-        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
-    if folder & 0o077:
+    if mode & 0o007:
+        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod o= {store}")
+    if folder & 0o027:
         return Finding(
-            "store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}"
+            "store permissions",
+            "warning",
+            f"others may list its folder, or a group write into it ({folder:04o})",
+            f"chmod g-w,o= {store.parent}",
         )
-    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
+    group = f"; its group {store.stat().st_gid} may read it" if mode & 0o040 else ""
+    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}{group}")
 
 
 def _left_overs(store: Path) -> Finding:

@@ -14,6 +14,7 @@ app = App(
     help="Nightly screening of blood-count extracts for neutropenia. A screening aid: it diagnoses nothing.",
     version_flags=["--version"],
     default_parameter=Parameter(negative=(), consume_multiple=True),
+    suppress_keyboard_interrupt=False,  # ``main`` says what became of the run
 )
 app.register_install_completion_command(add_to_startup=False)
 for command in (

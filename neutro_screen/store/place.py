@@ -13,10 +13,12 @@ def real_path(path: Path) -> Path:
     """The file that a symbolic link names, over any number of links; any other path as it is.
 
     Raises:
-        StoreError: the links lead around a circle, or through a folder that cannot be entered.
+        StoreError: the links lead around a circle, or a folder cannot be entered.
     """
     try:
         return path.resolve() if path.is_symlink() else path
+    except PermissionError as error:
+        raise not_permitted(path, error) from None
     except (OSError, RuntimeError):
         raise StoreError("is a symbolic link that cannot be followed", where=str(path)) from None
 

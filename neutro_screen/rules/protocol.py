@@ -69,12 +69,14 @@ def screen(
     as_of: datetime,
     policy: Policy | None = None,
     unusable: pl.DataFrame | None = None,
+    others: pl.DataFrame | None = None,
     data_kinds: frozenset[str] | None = None,
 ) -> ScreenResult:
     """Screen the full history of some patients.
 
     ``labs`` has the columns of ``LabResult``; the others those of their models in ``neutro_schemas.chart``.
-    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients.
+    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients; ``others``
+    (patient_id) are patients of whom nothing else came: they have a status too, an unknown one.
     ``data_kinds`` (``rules.causes.kinds_of``) says what the whole extract has, where these patients are a part of it:
     a kind of data that is nowhere is unknown, not missing. ``as_of`` is UTC.
     """
@@ -104,7 +106,7 @@ def screen(
 
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
     unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy()).collect()
-    everybody = known_patients(labs, *missing)
+    everybody = known_patients(labs, *missing, *([others] if others is not None else []))
     status = patient_status(specimens, ranked, declines, causes.suspects, causes.steps, everybody, unassessable)
 
     return ScreenResult(

@@ -17,6 +17,7 @@ from neutro_schemas.store import (
     QualityCount,
     QualityDrift,
     QualityMeasure,
+    RecognitionTable,
     ReviewTable,
     RunTable,
     RunWarning,
@@ -26,7 +27,7 @@ from neutro_schemas.store import (
 )
 from neutro_screen.store.views import VIEWS
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
@@ -34,6 +35,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
     "run_warning": RunWarning,
     "source_file": SourceFileTable,
+    "recognition": RecognitionTable,
     "lab_result": contract.LabResult,
     "contradicted_result": contract.LabResult,
     "rejected_row": contract.RejectedRow,

@@ -63,6 +63,10 @@ class Judged:
     received: dict[str, pl.DataFrame]
     #: counts by file, laboratory, analyte and disposition (``quality.measures.COUNTS``)
     row_counts: pl.DataFrame
+    #: test_no, rows, patients
+    tests: pl.DataFrame
+    #: rows of the other kinds: kind, reason (null = accepted), rows
+    chart_counts: pl.DataFrame
     unmatched_drugs: list[dict[str, Any]]
     newest: str | None
     #: laboratory rows by disposition
@@ -117,6 +121,8 @@ class Outcome:
     #: row and specimen counts
     counts: pl.DataFrame
     collected_days: pl.DataFrame
+    tests: pl.DataFrame
+    chart_counts: pl.DataFrame
     unmatched_drugs: list[dict[str, Any]]
     newest: str | None
     patients_touched: int
@@ -131,6 +137,8 @@ class Outcome:
             arrived=histories.arrived,
             counts=pl.concat([judged.row_counts, screened.specimen_counts]),
             collected_days=screened.collected_days,
+            tests=judged.tests,
+            chart_counts=judged.chart_counts,
             unmatched_drugs=judged.unmatched_drugs,
             newest=judged.newest,
             patients_touched=histories.patients_touched,

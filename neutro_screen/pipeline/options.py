@@ -137,6 +137,8 @@ class RunOptions(Inputs):
     "Index time, ISO 8601, UTC where no offset is given; default now. The only clock of the rules."
     max_rejected: Annotated[float, Control] = 0.2
     "Publish nothing when more than this share of the screened rows is refused."
+    strict: Annotated[bool, Control] = False
+    "Publish nothing (exit 12) when a test that may feed the ANC was not recognised."
     rescreen_all: Annotated[bool, Control] = False
     "Screen every patient of the store again, not only those with new rows, and read known files of an archive again."
     new_store: Annotated[bool, Control] = False

@@ -18,9 +18,19 @@ from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
+from neutro_screen.pipeline.recognised import check_recognised, publish_recognition, recognised, refused_files
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
-from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, deliveries, file_rows, run_counts, run_row
+from neutro_screen.pipeline.summary import (
+    Account,
+    RunSummary,
+    chart_accounts,
+    counted_rows,
+    deliveries,
+    file_rows,
+    run_counts,
+    run_row,
+)
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
 from neutro_screen.reference import load_policy
@@ -54,12 +64,17 @@ def publish_step(
         settled = counted_rows(ingested.broken_labs, (outcome.settled for outcome in outcomes))
         account = Account(rows_in=plan.rows_in, **settled)
         account.check()
+        table = recognised(settings, ingested, [outcome.tests for outcome in outcomes])
+        check_recognised(table, settings)
         check_share(account, settings, outcomes, plan.run_id)
         touched = sum(outcome.patients_touched for outcome in outcomes)
         newest = max(filter(None, (outcome.newest for outcome in outcomes)), default=None)
         counts = run_counts(connection, outcomes, worklist)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
-        warnings = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
+        silence = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
+        others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
+        found = publish_recognition(connection, table, refused_files(others), plan.run_id)
+        warnings = pl.concat([found, silence])
         counts |= {"reading": reading_fingerprint(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
@@ -81,6 +96,7 @@ def publish_step(
             drift=drift,
             known_files=sum(file["known_rows"] is not None for file in ingested.files),
             known_rows=sum(file["known_rows"] or 0 for file in ingested.files),
+            others=others,
             warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
         )
         # Kept before the end of the transaction: a run in the store always has its summary.

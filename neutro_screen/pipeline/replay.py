@@ -172,8 +172,20 @@ def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[s
     work.keep(plan)
     work.divide(counted[0] if counted else 0, settings.rows_at_once, merges.survivors)
     for part in work.parts:
-        work.keep(Judged({}, pl.DataFrame(schema=COUNTS), [], None, {"accepted": 0, "rejected": 0}), part)
+        work.keep(_nothing_judged(), part)
     return work, plan
+
+
+def _nothing_judged() -> Judged:
+    return Judged(
+        received={},
+        row_counts=pl.DataFrame(schema=COUNTS),
+        tests=pl.DataFrame(),
+        chart_counts=pl.DataFrame(),
+        unmatched_drugs=[],
+        newest=None,
+        counted={"accepted": 0, "rejected": 0},
+    )
 
 
 def _fetched(connection: DuckDBPyConnection, patients: pl.DataFrame) -> Histories:

@@ -20,9 +20,10 @@ from neutro_screen.pipeline.outcome import Published, known_outcome
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.recognised import recognised, recognition_warnings, refused_files
 from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.screen import screen_step
-from neutro_screen.pipeline.summary import RunSummary, counted_rows
+from neutro_screen.pipeline.summary import RunSummary, chart_accounts, counted_rows
 from neutro_screen.pipeline.validate import validate_step
 from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
@@ -84,13 +85,22 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
         ingest_step(settings, work)
         survey_step(settings, work)
         row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, Any]]()
+        tests, charts = list[pl.DataFrame](), list[pl.DataFrame]()
         for part in work.parts:
             validate_step(settings, work, part)
             judged = work.kept(Judged, part)
             row_counts.append(judged.row_counts)
             counted.append(judged.counted)
+            tests.append(judged.tests)
+            charts.append(judged.chart_counts)
             drugs += judged.unmatched_drugs
+        table = recognised(settings, work.kept(Ingested), tests)
+        others = chart_accounts(work.kept(Ingested), charts)
+        warned = pl.concat([refused_files(others), recognition_warnings(table)])
         return {
+            "others": others,
+            "recognition": table.to_dicts(),
+            "warnings": warned.select("kind", "lab", "detail").to_dicts(),
             "rows_in": work.kept(Plan).rows_in,
             "counted": counted_rows(work.kept(Ingested).broken_labs, counted),
             "quality": quality_rows(drugs, merged(row_counts), "check").drop("run_id").to_dicts(),

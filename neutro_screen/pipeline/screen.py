@@ -46,6 +46,12 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
             _received(history["no_result"]),
             settings.as_of,
         ),
+        others=pl.concat(
+            [
+                history["rejected_row"].filter(pl.col("kind") == "lab").select("patient_id"),
+                history["no_result"].select("patient_id"),
+            ]
+        ),
         data_kinds=frozenset(plan.data_kinds),
         drugs=plan.drugs,
     )

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,8 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import CHANGES, RunDelivery, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError, PublishError
-from neutro_screen.pipeline.handover import Outcome, Plan
+from neutro_screen.ingest import KINDS
+from neutro_screen.pipeline.handover import Ingested, Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock, iso
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
@@ -61,6 +62,8 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: Rows of the other kinds of file that came: rows_in = accepted + the refused, by reason.
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
@@ -132,6 +135,19 @@ def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[
     for counted in counts:
         total.update(counted)
     return dict(total)
+
+
+def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Of medications, patients, diagnoses and events that came: rows_in, accepted, and the refused by reason."""
+    total = pl.concat(counts).group_by("kind", "reason").agg(pl.col("rows").sum()).sort("kind", "reason")
+    accounts = {}
+    for kind in KINDS[1:]:
+        if not any(file["kind"] == kind for file in ingested.files):
+            continue
+        of_kind = dict(total.filter(kind=kind).select("reason", "rows").iter_rows())
+        accepted = of_kind.pop(None, 0)
+        accounts[str(kind)] = {"rows_in": accepted + sum(of_kind.values()), "accepted": accepted, "refused": of_kind}
+    return accounts
 
 
 def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:

@@ -148,20 +148,18 @@ def _with_verdicts(tests: pl.DataFrame) -> pl.DataFrame:
     is_bound = is_conflict & pl.col("bound_analyte").is_not_null()
     is_used = (is_certain & pl.col("analyte").is_not_null()) | is_bound
     withheld = (
-        pl.when(~is_used & pl.col("may_feed_anc"))
+        pl.when(~is_used & (pl.col("may_feed_anc") | is_conflict))
         .then(pl.when(is_conflict).then("reason").otherwise(pl.lit("unrecognised_test")))
         .otherwise(pl.lit(None, pl.String))
     )
     excluded = pl.col("reason").str.strip_prefix("excluded: ")
     not_screened = (
-        pl.when(is_used | pl.col("may_feed_anc"))
+        pl.when(is_used | is_conflict | pl.col("may_feed_anc"))
         .then(pl.lit(None, pl.String))
         .when(pl.col("reason") == "other_specimen")
         .then(pl.lit("other_specimen"))
         .when((pl.col("certainty") == "other_test") & (pl.col("decided_by") == "code"))
         .then(excluded)
-        .when(is_conflict)
-        .then("reason")
         .otherwise(pl.lit("unmapped"))
     )
     note = (

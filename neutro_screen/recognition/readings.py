@@ -82,6 +82,8 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     name, unit = read_name(name_of(origin)), read_unit(origin.unit_text)
     specimen = read_specimen(origin.specimen_type).specimen
     profile = tables.profile(origin)
+    if profile is not None and profile.excluded is not None:
+        return Reading("other_test", decided_by="profile", reason="excluded: profile")
     if profile is not None:
         identity = Reading("certain", cell=profile.cell, method=profile.method, decided_by="profile")
         return _with_specimen(_with_analyte(identity, origin, profile, name, unit, tables), name, specimen, tables)

@@ -24,6 +24,8 @@ from neutro_screen.validate import conform, dtypes
 __all__ = ["FOLDER", "Policy", "Reference", "load_cause_reference", "load_drug_tables", "load_policy", "load_reference"]
 
 FOLDER = Path(__file__).parent
+#: What a profile calls a test that is no business of the screen.
+NO_ANALYTE = "none"
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,14 @@ class Reference:
             ConfigurationError: an analyte or status does not exist.
         """
         known = {row["analyte"]: (row["cell"], row["dimension"]) for row in self.analytes.iter_rows(named=True)}
+        known[NO_ANALYTE] = (None, None)
         if unknown := sorted(set(analytes.values()) - known.keys()):
-            raise ConfigurationError(f"unknown analytes {unknown}", where="profile [analytes]")
+            raise ConfigurationError(
+                f"unknown analytes {unknown}",
+                where="profile [analytes]",
+                remedy=f"Known: {', '.join(sorted(self.analytes.filter('feeds_anc')['analyte']))} and others; "
+                f'"{NO_ANALYTE}" for a test that is no business of the screen.',
+            )
         meanings = set(self.status_words["status"])
         if unknown := sorted(set(statuses.values()) - meanings):
             raise ConfigurationError(f"unknown statuses {unknown}", where="profile [statuses]")
@@ -84,7 +92,7 @@ class Reference:
                     "cell": known[analyte][0],
                     "dimension": known[analyte][1],
                     "method": "any",
-                    "excluded": None,
+                    "excluded": "profile" if analyte == NO_ANALYTE else None,
                     "source": "profile",
                 }
                 for name, analyte in analytes.items()

@@ -132,9 +132,15 @@ def hours(number: float | None) -> str:
     return duration(timedelta(hours=number)) if number < 1 or number >= 48 else f"{number:.1f} h"
 
 
+#: Kinds of warning whose sentence names the laboratory or file itself.
+_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file")
+
+
 def warning_text(warning: Mapping[str, str | None]) -> str:
     """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
     name = (warning["kind"] or "").replace("_", " ").upper()
+    if warning["kind"] in _NAMED_IN_DETAIL:
+        return f"{name} {warning['detail']}"
     where = f" {warning['lab']}" if warning["lab"] else ""
     since = f" (last {warning['since']} UTC)" if warning["since"] else ""
     return f"{name}{where}: {warning['detail']}{since}"

@@ -82,13 +82,15 @@ def screen(
     as_of: datetime,
     policy: Policy | None = None,
     unusable: pl.DataFrame | None = None,
+    others: pl.DataFrame | None = None,
     data_kinds: frozenset[str] | None = None,
     drugs: pl.DataFrame | None = None,
 ) -> ScreenResult:
     """Screen the full history of some patients.
 
     ``labs`` has the columns of ``LabResult``; the others those of their models in ``neutro_schemas.chart``.
-    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients.
+    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients; ``others``
+    (patient_id) are patients of whom nothing else came: they have a status too, an unknown one.
     ``data_kinds`` (``rules.causes.kinds_of``) says what the whole extract has, where these patients are a part of it:
     a kind of data that is nowhere is unknown, not missing. ``drugs`` (``rules.causes.resolved_drugs``) says what the lines
     of the medication lists name, where that is known already. ``as_of`` is UTC.
@@ -135,7 +137,7 @@ def screen(
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
     given = exposures.lazy().filter(pl.col("ingredient").is_in(high_risk))
     unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy(), given, as_of).collect()
-    everybody = known_patients(labs, clozapine, *missing)
+    everybody = known_patients(labs, clozapine, *missing, *([others] if others is not None else []))
     status = patient_status(specimens, ranked, declines, causes.suspects, next_steps, deaths, everybody, unassessable)
 
     return ScreenResult(

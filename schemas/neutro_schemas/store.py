@@ -85,12 +85,38 @@ class RunWarning(pa.DataFrameModel):
             "shrunken_extract",
             "missing_extract",
             "policy",
+            "unrecognised",
+            "refused_file",
         ),
         description="What is amiss.",
     )
     lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
     detail: str = pa.Field(description="In one sentence.")
     since: Microseconds = pa.Field(nullable=True, description="When it was last heard of, UTC; null = never.")
+
+
+class RecognitionTable(pa.DataFrameModel):
+    """One test of one laboratory in one run: what it was read as, how surely, and what decided (REC-6)."""
+
+    run_id: str = pa.Field(description="Run.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
+    code_system: str = pa.Field(nullable=True, description="System of code.")
+    code: str = pa.Field(nullable=True, description="The source's own code, else the LOINC code, as sent.")
+    name: str = pa.Field(nullable=True, description="Test name as sent.")
+    unit: str = pa.Field(nullable=True, description="Unit as sent.")
+    specimen: str = pa.Field(nullable=True, description="Specimen as sent.")
+    analyte: str = pa.Field(
+        nullable=True, description="What it was read as; where it was not used, what it probably is."
+    )
+    specimen_read: str = pa.Field(nullable=True, description="blood, other or unknown; null = not stated.")
+    certainty: str = pa.Field(
+        isin=("certain", "probable", "unknown", "other_test", "conflict"), description="Only what is certain is used."
+    )
+    decided_by: str = pa.Field(nullable=True, description="profile, code, name, unit, specimen or values.")
+    reason: str = pa.Field(nullable=True, description="Why its rows are kept aside or not screened, or a note.")
+    rows: int = pa.Field(description="Rows of this run.")
+    patients: int = pa.Field(description="Patients of these rows.")
+    profile_line: str = pa.Field(nullable=True, description="TOML line for a profile that would settle it.")
 
 
 class LaboratoryDay(pa.DataFrameModel):

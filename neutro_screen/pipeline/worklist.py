@@ -60,7 +60,7 @@ def publish_worklist(
         status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
     with registered(connection, "before", shown.previous.select("patient_id")):
         courses = read_table(connection, _COURSES).lazy()
-    reference = load_reference()
+    reference = load_reference().worded_by(policy)
     cases = open_cases(episodes.lazy(), standing.lazy(), status, shown.seen.lazy(), reference)
     worklist = worklist_rows(cases, status, shown.previous.lazy(), courses, reference, policy, as_of, run_id).collect()
     insert(connection, "worklist_row", worklist)

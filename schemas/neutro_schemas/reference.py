@@ -108,6 +108,7 @@ class Reason(pa.DataFrameModel):
     words: str = pa.Field(
         description="The reason in plain words; {section.entry} is a number of the policy, {below[severity]} a limit."
     )
+    implies: str = pa.Field(nullable=True, description="Codes whose words need not stand beside it, parted by blanks.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:

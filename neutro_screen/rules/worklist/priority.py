@@ -30,11 +30,18 @@ def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], r
         return conditions[code].fill_null(False)
 
     ranks = [pl.when(fired(code)).then(_rank(rows[code]["priority"])) for code in order if rows[code]["priority"]]
+
+    def is_implied(code: str) -> pl.Expr:
+        wider = [fired(other) for other in order if code in (rows[other]["implies"] or "").split()]
+        return pl.any_horizontal(wider) if wider else pl.lit(False)
+
     rank = pl.max_horizontal(*ranks)
     at_most = pl.when(pl.col("ended_at").is_not_null()).then(_rank(RECOVERED_AT_MOST)).otherwise(_rank("critical"))
     return episodes.with_columns(
         priority=pl.when(rank > at_most).then(at_most).otherwise(rank).cast(pl.UInt8).cat.to(Priority),
-        reasons=_joined([pl.when(fired(code)).then(pl.lit(rows[code]["words"])) for code in order], "; "),
+        reasons=_joined(
+            [pl.when(fired(code) & ~is_implied(code)).then(pl.lit(rows[code]["words"])) for code in order], "; "
+        ),
         reason_codes=_joined([pl.when(fired(code)).then(pl.lit(code)) for code in order], ","),
     )
 

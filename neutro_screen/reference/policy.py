@@ -71,6 +71,8 @@ class UnitCheckRule(_Rule):
     alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
     cells_fraction_below: PositiveFloat
+    # A list of the file is no tuple to pydantic's strict mode.
+    fraction_analytes: Annotated[tuple[str, ...], Field(strict=False)]
     fraction_minimum_n: PositiveInt
     history_ratio: PositiveFloat
     history_within_d: PositiveInt

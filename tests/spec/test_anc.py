@@ -566,6 +566,7 @@ def test_anc_9_a_percentage_column_whose_values_all_lie_in_0_to_1_is_a_fraction(
     assert reasons(header + "\n".join(fractions[:4])) == []
     assert reasons(header + "\n".join([*fractions, "P9 | NEUT% | 55 | %"])) == []
     assert reasons(header + "\n".join(f"P{place} | NEUT% | 0 | %" for place in range(9))) == []
+    assert reasons(header + "\n".join(f"P{place} | BASO% | 0.6 | %" for place in range(9))) == []
 
 
 def test_anc_9_a_specimen_whose_every_line_is_zero_is_missing_and_not_critical() -> None:

@@ -277,8 +277,9 @@ def _fraction_columns(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """The batches (``_BATCH``) of percentages whose values all lie in 0 to 1, most of them between: fractions (ANC-9)."""
     values, n = pl.col("value"), pl.col("n")
     is_between = (values > 0) & (values < 1)
+    is_large_class = pl.col("analyte").is_in(policy.unit_check.fraction_analytes)
     return (
-        counted.filter((pl.col("dimension") == "percent") & (pl.col("unit_status") == "ok") & values.is_not_null())
+        counted.filter(is_large_class & (pl.col("unit_status") == "ok") & values.is_not_null())
         .group_by(_BATCH)
         .agg(highest=values.max(), total=n.sum(), between=n.filter(is_between).sum())
         .filter(

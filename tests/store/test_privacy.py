@@ -141,6 +141,36 @@ def test_a_patient_is_removed_from_every_table_and_every_byte(tmp_path: Path) ->
         remove(store, before=None, patient_id=patient, by=None, at=AT)
 
 
+def test_nothing_that_only_a_removed_patient_had_is_left_in_any_table_or_byte(tmp_path: Path) -> None:
+    """Every text of every kind of row of the patient: drugs, doses, event details, codes, comments, review notes."""
+    store, headers, marks = tmp_path / "own" / "s.duckdb", {}, []
+    chart = {}
+    for kind in KINDS:
+        text = (SAMPLE / f"{kind}.csv").read_text("utf-8")
+        headers[kind] = text.splitlines()[0].split(",")
+        cells = {name: f"SENTINEL-{kind}-{name}" for name in headers[kind]} | {"patient_id": "SENTINEL-PATIENT"}
+        cells |= {name: "2026-11-20" for name in headers[kind] if "date" in name}
+        cells |= {"event": "travel", "system": "icd10", "sex": "F", "duffy_null": "false"}
+        marks += [cells[name] for name in headers[kind] if cells[name].startswith("SENTINEL")]
+        chart[kind] = (str(tmp_path / f"{kind}.csv"),)
+        row = ",".join(cells[name] for name in headers[kind])
+        Path(chart[kind][0]).write_text(f"{text.rstrip()}\n{row}\n", "utf-8")
+    night(store, sentinel_labs(tmp_path), **chart)
+    record_review(store, "SENTINEL-PATIENT", "acknowledged", until=None, note="SENTINEL-NOTE", by="me", at=AT)
+    held = everything(store.parent)
+    kept = [mark for mark in [*marks, "SENTINEL-NOTE", "7.77123"] if mark.encode() in held]
+    assert {"SENTINEL-PATIENT", "SENTINEL-NOTE", "SENTINEL-medications-drug_name", "SENTINEL-events-detail"} <= set(
+        kept
+    )
+    assert any("SENTINEL" in str(row) for row in table(store, "drug_match"))
+    others = len(table(store, "drug_match"))
+    remove(store, before=None, patient_id="SENTINEL-PATIENT", by="officer", at=AT)
+    left = everything(store.parent)
+    assert [mark for mark in kept if mark.encode() in left] == []
+    assert b"SENTINEL" not in left
+    assert len(table(store, "drug_match")) == others - 1
+
+
 def test_what_old_runs_left_is_removed_and_the_latest_run_stays(tmp_path: Path) -> None:
     store = tmp_path / "s.duckdb"
     for as_of in ("2026-11-20T02:00:00", "2026-11-21T02:00:00", NIGHT):

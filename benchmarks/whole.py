@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks.falls import fall_figures, share
+from neutro_screen.pipeline.handover import Screened
 from neutro_screen.pipeline.ingest import ingest_step
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
@@ -50,7 +51,9 @@ def main() -> None:
 
 def measure_enriched(hospital: EnrichedHospital, work: Workspace) -> dict[str, Any]:
     """The figures of `measure` and those of each fall; needs the tables `fall` and `drug_suspect` with fall_id."""
-    falls = fall_figures(hospital, work.get("fall"), work.get("drug_suspect"), AS_OF)
+    falls = fall_figures(
+        hospital, work.kept(Screened).tables["fall"], work.kept(Screened).tables["drug_suspect"], AS_OF
+    )
     return measure(hospital, work) | asdict(falls)
 
 
@@ -69,7 +72,9 @@ def screened(hospital: Hospital) -> Workspace:
 
 def measure(hospital: Hospital, work: Workspace) -> dict[str, Any]:
     """Rapid decline and cyclic per patient; the true drug's rank per first drug-caused episode; false suspects."""
-    status, episodes, suspects = (work.get(table) for table in ("patient_summary", "episode", "drug_suspect"))
+    status, episodes, suspects = (
+        work.kept(Screened).tables[table] for table in ("patient_summary", "episode", "drug_suspect")
+    )
     found = status.select("patient_id", "has_rapid_decline", found_cyclic="is_cyclic")
     patients = hospital.truth.join(found, on="patient_id", how="left").with_columns(
         pl.col("has_rapid_decline", "found_cyclic").fill_null(False)

@@ -20,7 +20,7 @@ from neutro_screen.cli.app import app
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
-from neutro_screen.store.file import TABLES, columns_of
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_screen.store.views import VIEWS
 
 ROOT = Path(__file__).parents[1]

@@ -10,14 +10,16 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest.batches import RawBatch, RawBatches
+from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
 from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
-from neutro_screen.ingest.layout import TYPED, native, own_layout
-from neutro_screen.ingest.profile import Profile, load_profile
+from neutro_screen.ingest.identifiers import identifier_notes
+from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
+from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
@@ -145,6 +147,7 @@ def _batches(
                 continue
             with unchanged(path):
                 checksums: dict[Path, str] = {}
+                looked_at: set[Path] = set()
                 rows_read = 0
                 for kind, raw in reader.read(path, asked, profile):
                     if raw.path not in checksums:
@@ -153,10 +156,17 @@ def _batches(
                     rows_read += raw.rows.height + len(raw.refused)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(raw.rows, kind, layout, raw.path.name)
-                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile))
-                    found = raw._replace(refused=[*raw.refused, *usable.refused], notes=(*raw.notes, *usable.notes))
-                    file = _source_file(kind, name, usable.rows, found, notes, checksums[raw.path])
-                    yield Batch(kind, usable.rows, found.refused, file)
+                    own: KindProfile = getattr(layout, kind)
+                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile), own.constants)
+                    lines = [line.named(source_columns(kind, own)) for line in raw.refused]
+                    broken = refused_lines(lines, raw.path.name, usable.rows["patient_id"], profile)
+                    refused = (*broken, *usable.refused)
+                    suspect = identifier_notes(usable.rows) if kind == "lab" and raw.path not in looked_at else ()
+                    looked_at |= {raw.path} if kind == "lab" else set()
+                    file = _source_file(kind, name, usable.rows, raw.path, len(refused), checksums[raw.path])
+                    yield Batch(
+                        kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
+                    )
                 if not reader.has_own_layout:
                     check_rows(path, rows_read, stated_totals(path, profile.control))
 
@@ -249,16 +259,9 @@ def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
 
 
 def _source_file(
-    kind: Kind, format_name: str, typed: pl.DataFrame, batch: RawBatch, notes: tuple[str, ...], sha256: str
+    kind: Kind, format_name: str, typed: pl.DataFrame, path: Path, n_refused: int, sha256: str
 ) -> SourceFile:
-    described = SourceFile(
-        name=batch.path.name,
-        kind=kind,
-        format=format_name,
-        sha256=sha256,
-        rows=typed.height + len(batch.refused),
-        notes=(*batch.notes, *notes),
-    )
+    described = SourceFile(name=path.name, kind=kind, format=format_name, sha256=sha256, rows=typed.height + n_refused)
     if kind != "lab" or not typed.height:
         return described
     # Rows of years that Python has no date for are refused later; they are no first or last time of the file either.

@@ -27,8 +27,10 @@ class KindProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: native column -> the file's own column
-    columns: dict[str, str] = Field(default_factory=dict)
+    #: native column -> the file's own column, or several that are joined by a blank (date and time apart)
+    columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    #: native column -> the file's column that counts where the first one is blank (text, and a number beside it)
+    fallbacks: dict[str, str] = Field(default_factory=dict)
     #: native column -> a value that holds for the whole file
     constants: dict[str, str] = Field(default_factory=dict)
     #: native column -> the source's word -> the word of the native layout; other words stay as they are
@@ -36,7 +38,7 @@ class KindProfile(BaseModel):
     #: only for lab: the measured columns of a wide file
     wide: tuple[WideColumn, ...] = ()
 
-    @field_validator("columns", "constants", "values")
+    @field_validator("columns", "fallbacks", "constants", "values")
     @classmethod
     def _names_native_columns(cls, named: dict[str, object]) -> dict[str, object]:
         known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
@@ -82,6 +84,8 @@ class Profile(BaseModel):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     decimal_mark: Literal[".", ","] | None = None
+    #: HL7 v2: the field that identifies the patient; the default is PID-3, or PID-2 where that is blank
+    patient_identifier: Literal["PID-2", "PID-3", "PID-4", "OBR-3"] | None = None
     #: HL7 v2: the assigning authority (PID-3.4) of the identifier that counts
     patient_authority: str | None = None
     control: ControlTotals = ControlTotals()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from neutro_screen.errors import ConfigurationError
+from neutro_screen.errors import ConfigurationError, extra
 from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def options_of(asked: Mapping[str, Any]) -> RunOptions:
     return TypeAdapter(RunOptions).validate_python(given)
 
 
-def parameters_of(options: RunOptions) -> dict[str, Any]:
+def parameters_of(options: RunOptions) -> dict[str, object]:
     """Options as a scheduler keeps them, with absolute paths; the index time is every night's own."""
     own = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "as_of"}
     return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in own.items()}
@@ -54,7 +54,7 @@ def with_run_options(flow_function: Callable[..., T]) -> Callable[..., T]:
     )
 
     @wraps(flow_function)
-    def flow_of_each(*values: Any, **named: Any) -> T:
+    def flow_of_each(*values: object, **named: object) -> T:
         given = flat.bind(*values, **named).arguments
         more = {parameter.name: given.pop(parameter.name) for parameter in own if parameter.name in given}
         return flow_function(options_of(given), **more)
@@ -85,9 +85,7 @@ def task_runner(asked: str | None = None) -> Any:
         import dask
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError:
-        raise ConfigurationError(
-            "prefect-dask is not installed", remedy="pip install 'neutro-screen[cluster]'"
-        ) from None
+        raise ConfigurationError("prefect-dask is not installed", remedy=extra("cluster")) from None
     if "://" in place:
         return DaskTaskRunner(address=place)
     # A worker is a process of its own, never a fork (polars would deadlock), with one core and one thread of polars.

@@ -23,7 +23,8 @@ from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.private import private_file
-from neutro_screen.store.file import first_row, lock, reading
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import first_row
 
 By = Literal["file", "month", "year"]
 
@@ -171,6 +172,7 @@ def _settings_of(chunk: Chunk, settings: RunOptions, is_last: bool) -> RunOption
         diagnoses=chunk.paths.get("diagnosis", ()),
         events=chunk.paths.get("event", ()),
         reports=settings.reports if is_last else None,
+        notify=settings.notify if is_last else None,
     )
 
 

@@ -19,7 +19,9 @@ from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.pipeline.retractions import UNKNOWN
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, migrate, read_table, reading
+from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.rows import read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
 
 #: Reasons for which a row is not used tonight, and may be another night.
 _FOR_NOW: Final = ("future_time", "impossible_time", "before_birth", UNKNOWN)

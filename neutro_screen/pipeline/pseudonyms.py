@@ -38,7 +38,7 @@ class Pseudonyms:
 
     @property
     def fingerprint(self) -> str:
-        """Names the key without telling it: results of two keys must never be in one store."""
+        """Identifies the key without disclosing it: results of two keys must never be in one store."""
         return self.of("store", "fingerprint")
 
     def of(self, kind: str, text: str) -> str:
@@ -54,9 +54,21 @@ class Pseudonyms:
             rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))
         return batch._replace(
             rows=rows,
-            refused=[replace(line, row="", source_file=self.of("file", line.source_file)) for line in batch.refused],
+            refused=[
+                replace(
+                    line,
+                    row="",
+                    source_file=self.of("file", line.source_file),
+                    patient_id=self._of("patient", line.patient_id),
+                    specimen_id=self._of("specimen", line.specimen_id),
+                )
+                for line in batch.refused
+            ],
             file=replace(batch.file, name=self.of("file", batch.file.name)),
         )
+
+    def _of(self, kind: str, text: str | None) -> str | None:
+        return None if text is None else self.of(kind, text)
 
     def _hidden(self, identifiers: pl.Series, kind: str) -> pl.Series:
         distinct = identifiers.drop_nulls().unique(maintain_order=True)
@@ -88,6 +100,6 @@ def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
 
 
 def key_fingerprint(path: Path | None) -> str | None:
-    """What tells the key in a file from others, as the store keeps it; None without pseudonyms."""
+    """The fingerprint of the key in a file, as the store keeps it; None without pseudonyms."""
     pseudonyms = load_pseudonyms(path)
     return pseudonyms.fingerprint if pseudonyms else None

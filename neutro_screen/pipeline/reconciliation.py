@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import PublishError
 from neutro_screen.pipeline.rows import CHART
-from neutro_screen.store.file import first_row, registered
+from neutro_screen.store.rows import first_row, registered
 
 #: The tables of accepted rows.
 ACCEPTED: Final = ("lab_result", *CHART)

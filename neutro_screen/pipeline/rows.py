@@ -7,8 +7,7 @@ import polars as pl
 
 from neutro_schemas import Diagnosis, Event, Medication, Patient, RejectedRow
 from neutro_screen.ingest import Kind
-from neutro_screen.pipeline.partitions import Workspace
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
 from neutro_screen.validate import in_shape
 
 #: What is known of a patient besides the laboratory: kind -> contract.
@@ -36,7 +35,7 @@ IDENTITY: Final = (
     "status",
     "lab",
 )
-#: Where a row was read, as far as its file's name tells; never a key.
+#: Where a row was read, as far as the name of its file says; never a key.
 PLACE: Final = ("source_file", "source_row", "run_id")
 
 
@@ -66,9 +65,9 @@ def patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
+def of_run(rows: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """The rows with this run as the one that brought them (run_id)."""
-    return rows.with_columns(run_id=pl.lit(work.noted("run_id"), pl.String))
+    return rows.with_columns(run_id=pl.lit(run_id, pl.String))
 
 
 def rejected_rows(rows: pl.DataFrame, kind: str, as_read: Iterable[str | pl.Expr]) -> pl.DataFrame:

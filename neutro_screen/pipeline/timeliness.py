@@ -1,49 +1,67 @@
-"""The warnings of a run: laboratories, analytes and kinds of data from which nothing, or too little, came in."""
+"""The warnings of a run: what did not come in, or too little, and the rules that the policy keeps from firing."""
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.pipeline.data_quality import tonights_measures
+from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import ARRIVALS, EXTRACTS, Received, laboratory_days, silence_warnings
-from neutro_screen.reference import load_policy
-from neutro_screen.store.file import insert, read_table
+from neutro_screen.reference import Policy, load_policy
+from neutro_screen.reference.policy import policy_faults
+from neutro_screen.store.rows import insert, read_table
 
 
 def publish_warnings(
-    connection: DuckDBPyConnection, settings: RunOptions, account: Account, work: Workspace
+    connection: DuckDBPyConnection,
+    settings: RunOptions,
+    account: Account,
+    files: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[Outcome],
+    run_id: str,
 ) -> pl.DataFrame:
-    """Store and return what did not come in tonight (``RunWarning`` without run_id).
+    """Store and return what did not come in tonight, and the rules that the policy keeps from firing (``RunWarning``
+    without run_id).
 
     The days on which each laboratory collected are kept for the next night.
     """
-    rule, skipped = load_policy(settings.policy).silence, sum(file["known_rows"] or 0 for file in work.noted("files"))
+    policy, skipped = load_policy(settings.policy), sum(file["known_rows"] or 0 for file in files)
+    rule = policy.silence
     since = settings.as_of - timedelta(days=rule.history_d + rule.stopped_d)
     runs = read_table(connection, _RUNS, {"as_of": settings.as_of, "since": since})
     received = Received(
         read_rows=account.rows_in,
         usable_rows=account.accepted + account.duplicate + skipped,
         new_rows=account.accepted,
-        days=_publish_days(connection, settings, work),
-        arrivals=pl.concat([_earlier_arrivals(connection, runs), _tonights_arrivals(settings, work)]),
+        days=_publish_days(connection, settings, outcomes),
+        arrivals=pl.concat([_earlier_arrivals(connection, runs), _tonights_arrivals(settings, outcomes, run_id)]),
         extracts=_extracts(connection, settings),
         runs=pl.concat([runs.select("at"), _tonight(settings)]),
     )
-    warnings = silence_warnings(received, settings.as_of, rule)
-    insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(work.noted("run_id"))))
+    silent = silence_warnings(received, settings.as_of, rule)
+    warnings = pl.concat([silent, _rules_off(policy).select(silent.columns)])
+    insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
     return warnings
 
 
-def _publish_days(connection: DuckDBPyConnection, settings: RunOptions, work: Workspace) -> pl.DataFrame:
+def _rules_off(policy: Policy) -> pl.DataFrame:
+    """A warning of the kind ``policy`` for every rule that its numbers keep from firing."""
+    faults = pl.DataFrame({"detail": policy_faults(policy)}, schema={"detail": pl.String})
+    return faults.with_columns(
+        kind=pl.lit("policy"), lab=pl.lit(None, pl.String), since=pl.lit(None, pl.Datetime("us"))
+    )
+
+
+def _publish_days(connection: DuckDBPyConnection, settings: RunOptions, outcomes: Sequence[Outcome]) -> pl.DataFrame:
     known = read_table(connection, "SELECT * FROM laboratory_day")
     if not known.height:  # the store is new, or was brought up from a version without the table
         known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
-    collected = pl.concat(work.get("collected_day", part) for part in work.parts)
+    collected = pl.concat(outcome.collected_days for outcome in outcomes)
     days = laboratory_days(collected.select("lab", collected_at="newest_at"), known, settings.as_of)
     connection.execute("DELETE FROM laboratory_day")
     insert(connection, "laboratory_day", days)
@@ -54,8 +72,8 @@ def _tonight(settings: RunOptions) -> pl.DataFrame:
     return pl.DataFrame({"at": [settings.as_of]}, schema={"at": pl.Datetime("us")})
 
 
-def _tonights_arrivals(settings: RunOptions, work: Workspace) -> pl.DataFrame:
-    new = tonights_measures(work).filter(
+def _tonights_arrivals(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> pl.DataFrame:
+    new = tonights_measures(outcomes, run_id).filter(
         pl.col("measure") == "new", pl.col("analyte").is_not_null(), pl.col("source_file").is_null()
     )
     return _shaped(new.join(_tonight(settings), how="cross"), ARRIVALS)

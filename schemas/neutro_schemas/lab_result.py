@@ -41,6 +41,7 @@ class LabRow(pa.DataFrameModel):
     result_id: str = pa.Field(
         nullable=True, description="The source's own id of the result, by which it may delete it."
     )
+    fields_disagree: bool = pa.Field(description="Two fields that hold the same fact contradict each other (REC-7).")
     lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(ge=1, description="Line, message segment or resource number in source_file.")
@@ -56,6 +57,8 @@ class ScreenedResult(pa.DataFrameModel):
     """
 
     patient_id: str = pa.Field(nullable=False)
+    fields_disagree: bool = pa.Field()
+    recognition_status: str = pa.Field(nullable=False)
     time_status: str = pa.Field(nullable=False)
     value_status: str = pa.Field(nullable=False)
     unit_status: str = pa.Field(nullable=False)
@@ -66,6 +69,26 @@ class ScreenedResult(pa.DataFrameModel):
     @pa.check("patient_id", name="damaged_patient_id")
     def _is_no_shortened_number(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(~pl.col(column.key).str.contains(DAMAGED_NUMBER))
+
+    @pa.check("fields_disagree", name="fields_disagree")
+    def _fields_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(~pl.col(column.key))
+
+    @pa.check("recognition_status", name="unrecognised_test")
+    def _test_is_recognised(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unrecognised_test")
+
+    @pa.check("recognition_status", name="code_name_conflict")
+    def _code_and_name_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "code_name_conflict")
+
+    @pa.check("recognition_status", name="specimen_conflict")
+    def _name_and_specimen_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "specimen_conflict")
+
+    @pa.check("recognition_status", name="unknown_specimen")
+    def _specimen_is_known(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unknown_specimen")
 
     @pa.check("time_status", name="missing_time")
     def _has_a_time(cls, column: PolarsData) -> pl.LazyFrame:
@@ -133,7 +156,7 @@ class LabResult(pa.DataFrameModel):
     value: float = pa.Field(
         nullable=True,
         ge=0,
-        description="Value in unit; null for a retraction without value and for a marker told in words.",
+        description="Value in unit; null for a retraction without value and for a marker reported in words.",
     )
     comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of a censored value.")
     unit: str = pa.Field(
@@ -162,7 +185,7 @@ class RejectedRow(pa.DataFrameModel):
     patient_id: str = pa.Field(nullable=True, description="Patient identifier where the row has one.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen identifier as stored elsewhere.")
     collected_at: Microseconds = pa.Field(nullable=True, description="Collection time where readable, UTC.")
-    analyte: str = pa.Field(nullable=True, description="Analyte, where it could be told.")
+    analyte: str = pa.Field(nullable=True, description="Analyte, where it is known.")
     reason: str = pa.Field(description="Why it was refused: the name of the failed check.")
     column: str = pa.Field(nullable=True, description="The column to look at.")
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")

@@ -5,7 +5,7 @@ from typing import ClassVar
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas.vocabulary import PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
+from neutro_schemas.vocabulary import COMPARATORS, PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
 
 #: A marker is any other test that the rules know by its text or its own units: no canonical unit, no limits.
 DIMENSIONS = ("count", "percent", "mass", "volume", "temperature", "per100wbc", "marker")
@@ -77,6 +77,17 @@ class NoResultWord(pa.DataFrameModel):
         strict = True
 
 
+class ComparatorWord(pa.DataFrameModel):
+    """One sign or word in front of a number that bounds it (ANC-6)."""
+
+    word: str = pa.Field(unique=True, description="Sign or word, lower case.")
+    comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="What it means; null = nothing.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
 class StatusWord(pa.DataFrameModel):
     """One status word of a source."""
 
@@ -89,22 +100,15 @@ class StatusWord(pa.DataFrameModel):
         strict = True
 
 
-class OtherSpecimen(pa.DataFrameModel):
-    """One word in a specimen type that says that the specimen is not peripheral blood."""
-
-    word: str = pa.Field(unique=True, description="Part of the specimen type, lower case.")
-    source: str = pa.Field(description="Source of the row.")
-
-    class Config:
-        strict = True
-
-
 class Reason(pa.DataFrameModel):
     """One reason of the worklist in plain words, most urgent first."""
 
     code: str = pa.Field(unique=True, description="Reason code.")
     priority: str = pa.Field(nullable=True, isin=PRIORITIES, description="Priority that it gives; null = none.")
-    words: str = pa.Field(description="The reason in plain words.")
+    words: str = pa.Field(
+        description="The reason in plain words; {section.entry} is a number of the policy, {below[severity]} a limit."
+    )
+    implies: str = pa.Field(nullable=True, description="Codes whose words need not stand beside it, parted by blanks.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:

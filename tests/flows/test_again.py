@@ -16,7 +16,8 @@ from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
 from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import TABLES, lock
+from neutro_screen.store.file import lock
+from neutro_screen.store.schema import TABLES
 from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 from tests.store.test_command import command

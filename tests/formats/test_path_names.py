@@ -17,7 +17,8 @@ from neutro_screen.ingest.propose import propose_profile
 from neutro_screen.pipeline.backfill import backfill
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import current_worklist, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
 from neutro_simulator import Hospital
 from tests.formats import hospital_files as files
 from tests.store.test_command import command

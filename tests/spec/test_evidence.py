@@ -9,7 +9,10 @@ import pytest
 from neutro_schemas import Diagnosis, Event, Evidence, LabResult, Patient
 from neutro_screen.reference import load_policy, load_reference, loinc_check_digit
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia
+from neutro_screen.rules.causes.evidence import evidence_per_episode
+from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.patterns import count_patterns
+from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 
@@ -97,6 +100,13 @@ def episodes_of(counts):
     return episodes_per_patient(numbered, POLICY, datetime(2025, 12, 1)).collect()
 
 
+def patterns_of(counts, labs):
+    """What the blood counts show beside the neutrophils, one row per episode."""
+    results = frame(labs, LabResult)
+    specimens = with_other_lines(counted(counts).lazy(), results, POLICY)
+    return count_patterns(episodes_of(counts).lazy(), specimens, results.lazy(), POLICY, REFERENCE.rules)
+
+
 def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), masks=(), changed=None):
     """Lines of evidence as (rule, strength, finding), literature left out."""
     episodes = episodes_of(counts)
@@ -110,6 +120,8 @@ def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), mask
         frame(events, Event).lazy(),
         frame(patients, Patient).lazy(),
         pl.LazyFrame(list(masks), schema=EXPOSURE),
+        patterns_of(counts, labs),
+        POLICY,
         REFERENCE,
     ).collect()
     Evidence.validate(found)
@@ -270,7 +282,7 @@ def test_mal_1_many_white_cells_with_few_neutrophils(wbc, is_found):
 
 
 def test_mal_1_not_measured_is_not_normal():
-    patterns = count_patterns(episodes_of(FALL).lazy(), frame([], LabResult).lazy(), REFERENCE.rules).collect()
+    patterns = patterns_of(FALL, ()).collect()
     assert patterns.select("has_blasts", "has_other_lines", "lowest_hgb").rows() == [(False, False, None)]
 
 
@@ -405,6 +417,8 @@ def test_inf_1_population_figures_are_shown_as_literature_and_never_as_this_pati
         frame([], Event).lazy(),
         frame([], Patient).lazy(),
         pl.LazyFrame(schema=EXPOSURE),
+        patterns_of({-20: 3500, 0: nadir}, ()),
+        POLICY,
         REFERENCE,
     ).collect()
     lines = found.filter(pl.col("finding").str.contains("odds ratio") & (pl.col("rule_id") == "INF-1"))

@@ -19,7 +19,7 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.reference import load_policy
 from neutro_screen.rules.dates import CHART_DATES, date_limits, split_chart_dates
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from neutro_simulator import Hospital
 from tests.clinic import judged
 from tests.formats import hospital_files as files

@@ -15,7 +15,7 @@ from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.replay import rebuild
 from neutro_screen.pipeline.rows import PLACE
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import insert
+from neutro_screen.store.rows import insert
 from tests.nights import NIGHT, night, table
 
 CASE = Path(__file__).parents[3] / "shared" / "cases" / "operations" / "same_file_name"

@@ -22,8 +22,10 @@ from typing import Any
 
 from benchmarks.consistency import digest, faults
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.pipeline.run import RunSettings, moment, run
-from neutro_screen.store.file import first_row, reading
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 KINDS = ("medications", "patients", "diagnoses", "events")
@@ -112,7 +114,7 @@ def _night(store: Path, labs: Path, as_of: str) -> BaseProcess:
 
 def _run(store: Path, labs: Path, as_of: str) -> None:
     chart: Any = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
-    run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),), reports=store.parent / "reports", **chart))
+    run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),), reports=store.parent / "reports", **chart))
 
 
 def _ended(process: BaseProcess) -> float:

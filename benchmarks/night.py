@@ -23,8 +23,12 @@ from typing import Any
 
 import polars as pl
 
+from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
-from neutro_screen.pipeline.run import PART_STEPS, RunSettings, ingest_step, publish_step, run, survey_step
+from neutro_screen.pipeline.plan import survey_step
+from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.run import PART_STEPS, run
 from neutro_screen.store import file as store_module
 from neutro_screen.store.file import lock
 from neutro_simulator import simulate_labs_at_scale
@@ -86,7 +90,7 @@ def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population
     specimen = ["patient_id", "specimen_id", "collected_at"]
     labs.join(last.select(specimen).unique().lazy(), on=specimen, how="anti").sink_parquet(before)
     simulated.unlink()
-    run(RunSettings(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
+    run(RunOptions(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
     before.unlink()
     return store, extract
 
@@ -98,7 +102,7 @@ def night(store: Path, extract: Path) -> dict[str, float]:
     own.parent.mkdir()
     shutil.copyfile(store, own)
     spent: dict[str, float] = {}
-    settings = RunSettings(store=own, as_of=BUILT_AS_OF + timedelta(days=1), labs=(str(extract),))
+    settings = RunOptions(store=own, as_of=BUILT_AS_OF + timedelta(days=1), labs=(str(extract),))
     copy = store_module._copy_file
 
     def timed_copy(source: Path, target: Path) -> None:

@@ -21,8 +21,10 @@ import duckdb
 
 from benchmarks.consistency import faults
 from neutro_screen.errors import NeutroScreenError
-from neutro_screen.pipeline.run import RunSettings, run
-from neutro_screen.store.file import current_worklist, reading
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 FIRST = datetime.fromisoformat("2026-11-22T02:00:00")
@@ -75,7 +77,7 @@ def _nights(store: Path, nights: int, first: int = 0) -> int:
         labs = store.parent.with_name(f"labs{number}.csv")
         labs.write_text("\n".join([header, *lines[number :: nights + 1]]) + "\n", "utf-8")
         try:
-            run(RunSettings(store=store, as_of=FIRST + timedelta(days=number), labs=(str(labs),), **chart))
+            run(RunOptions(store=store, as_of=FIRST + timedelta(days=number), labs=(str(labs),), **chart))
         except NeutroScreenError:
             failed += 1
     return failed

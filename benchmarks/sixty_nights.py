@@ -19,7 +19,8 @@ from typing import Any
 import polars as pl
 
 from benchmarks.consistency import digest, faults
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import reading
 from neutro_simulator import Hospital, simulate_hospital
 
@@ -48,13 +49,13 @@ def compare(folder: Path, nights: int, patients: int, seed: int) -> dict[str, An
     by_night, at_once = folder / "by_night.duckdb", folder / "at_once.duckdb"
     for number, extract in enumerate(extracts):
         paths = _written(extract, folder / f"night{number:02d}")
-        run(RunSettings(store=by_night, as_of=LAST - timedelta(days=nights - 1 - number), **paths))
+        run(RunOptions(store=by_night, as_of=LAST - timedelta(days=nights - 1 - number), **paths))
     together: dict[str, list[str]] = {}
     for number in range(nights):
         for kind in ("labs", *CHARTS):
             together.setdefault(kind, []).append(str(folder / f"night{number:02d}" / f"{number:02d}-{kind}.csv"))
     everything: Any = {kind: tuple(paths) for kind, paths in together.items()}
-    run(RunSettings(store=at_once, as_of=LAST, **everything))
+    run(RunOptions(store=at_once, as_of=LAST, **everything))
     split, whole = digest(by_night), digest(at_once)
     with reading(by_night) as connection:
         wrong = faults(connection)

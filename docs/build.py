@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import polars as pl
 
@@ -19,7 +20,7 @@ from neutro_screen.cli.app import app
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
-from neutro_screen.store.file import TABLES, columns_of
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_screen.store.views import VIEWS
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,6 @@ PAGES = {
     "notebook.ipynb": "notebook_page",
 }
 __all__ = ["PAGES", "formats_page", "notebook_page", "queries_page", "walkthrough_page"]
-_RULE = re.compile(r"test_((?:anc|sev|epi|trd|rpd|drg|mal|inf|bmp|per|cyc|ctx|fev|mask|wrk|pit)_\d+b?)_(.+)")
 
 
 def rules_page() -> str:
@@ -60,20 +60,22 @@ def rules_page() -> str:
     return "".join(parts)
 
 
+def rule_names() -> dict[str, str]:
+    """Rule id as it stands in the name of a spec test (``anc_9b``) -> rule id (``ANC-9b``)."""
+    return {rule.lower().replace("-", "_"): rule for rule in pl.read_csv(FOLDER / "rules.csv")["rule_id"]}
+
+
 def spec_examples() -> dict[str, list[str]]:
-    """Rule id -> the sentences of its spec tests, with the places where their numbers stand."""
+    """Rule id -> the sentences of its spec tests with their values: ``test_anc_9b_a_clotted_specimen_is_…`` is one of ANC-9b."""
     found: dict[str, list[str]] = {}
+    names = rule_names()
+    told = re.compile(f"test_({'|'.join(names)})_(.+)")
     for path in sorted((ROOT / "tests" / "spec").glob("test_*.py")):
         for node in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and (match := _RULE.match(node.name)):
-                rule_id = (
-                    match[1].upper().replace("_", "-").replace("B", "b")
-                    if match[1].endswith("b")
-                    else match[1].upper().replace("_", "-")
-                )
+            if isinstance(node, ast.FunctionDef) and (match := told.fullmatch(node.name)):
                 sentence = match[2].replace("_", " ")
-                cases = _cases(node)
-                found.setdefault(rule_id, []).append(f"{sentence}{cases} (`{path.name}`)")
+                example = f"{sentence}{_cases(node)} (`{path.name}`){_table(node)}"
+                found.setdefault(names[match[1]], []).append(example)
     return found
 
 
@@ -85,6 +87,16 @@ def _cases(node: ast.FunctionDef) -> str:
                 shown = "; ".join(ast.unparse(value).replace("|", "\\|") for value in values.elts[:12])
                 return f": {ast.unparse(names).replace(chr(39), '')} = `{shown}`"
     return ""
+
+
+def _table(node: ast.FunctionDef) -> str:
+    """The first table that stands whole in the test, as a block of the list's item; nothing where there is none."""
+    texts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str))
+    tables = [text for text in texts if text.count("\n") and all("|" in line for line in text.strip().splitlines())]
+    if not tables or any(isinstance(part, ast.JoinedStr) for part in ast.walk(node)):
+        return ""
+    lines = dedent(tables[0]).strip().splitlines()
+    return "\n\n" + "\n".join(f"      {line.rstrip()}" for line in lines) + "\n"
 
 
 def dictionary_page() -> str:

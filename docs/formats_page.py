@@ -17,7 +17,7 @@ from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS, WORDS
 from neutro_screen.ingest.formats.hl7v2.fields import FIELDS
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, REQUIRED_COLUMNS
 from neutro_screen.ingest.profile import KindProfile, Profile
-from neutro_screen.reference import load_reference
+from neutro_screen.reference import load_policy, load_reference
 
 _MODULES: Final[dict[str, ModuleType]] = {
     "mimic": mimic,
@@ -128,6 +128,13 @@ def formats_page() -> str:
         "",
         *_PROFILE,
         "",
+        "Control totals (`[control]`), where the sender gives them: `checksum` is the ending of a file beside each file with its "
+        'SHA-256, as `sha256sum` writes it (`checksum = ".sha256"`: `labs.csv.sha256`); `manifest` the name of a CSV in the same '
+        "folder with the columns `file`, `rows` and `sha256` (rows of delimited text, Excel and Parquet; without the header); "
+        "`trailer` a regular expression of the last line of delimited text whose first group is the number of rows "
+        "(`trailer = '^TRAILER;(\\d+)$'`), which is then no row; `required = true` refuses a file of which nothing is said. The "
+        "bytes are checked before the first row is used, the number of rows before anything is published.",
+        "",
         "## Broken lines, titles and footers",
         "",
         *_broken_lines(),
@@ -175,6 +182,7 @@ def _codes_and_units() -> list[str]:
 
 
 def _chart() -> list[str]:
+    dates = load_policy().dates
     return [
         "Refused, with the row as read: a line with too few or too many fields, a missing patient or start, and",
         "",
@@ -191,6 +199,14 @@ def _chart() -> list[str]:
             for kind in KINDS
             if chart.ODDITIES[kind]
         ),
+        "",
+        f"A date before {dates.earliest_year} or more than {dates.latest_after_run_d} days after the run (`[dates]` of the "
+        "policy) never stops another row. Year 0, 0001-01-01 and 9999-12-31 are the usual ones. The row stands in quarantine "
+        "as read, and",
+        "",
+        "- a laboratory row (`impossible_time`), a start of a medication and an event (`impossible_date`) are refused",
+        "- an end of a medication, a date of birth and a date of a diagnosis (`impossible_date`) count as not known; all else "
+        "that the row says counts, since a drug whose end is not known may still be given",
     ]
 
 

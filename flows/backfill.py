@@ -5,70 +5,39 @@ again. Nothing but paths and counts reaches Prefect. ``NEUTRO_SCREEN_TASK_RUNNER
 (docs/scale.md): nothing for this machine, ``dask:4`` for four processes on it, ``dask:tcp://HOST:8786`` for a cluster.
 """
 
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from neutro_screen.admin.notify import load_notify, telling
-from neutro_screen.orchestration.serve import settings_of, task_runner
+from neutro_screen.admin.notify import notifying
+from neutro_screen.orchestration.flow_options import task_runner, with_run_options
 from neutro_screen.orchestration.tasks import run_parts_at_once
-from neutro_screen.pipeline.backfill import Progress, begun_as_of
+from neutro_screen.pipeline.backfill import Progress
 from neutro_screen.pipeline.backfill import backfill as run_backfill
+from neutro_screen.pipeline.options import RunOptions
 
 
 @flow(name="neutro-screen-backfill", persist_result=False, log_prints=False, task_runner=task_runner())
+@with_run_options
 def backfill(
-    labs: list[str],
-    store: str,
-    by: Literal["file", "month", "year"] = "month",
-    medications: list[str] | None = None,
-    patients: list[str] | None = None,
-    diagnoses: list[str] | None = None,
-    events: list[str] | None = None,
-    reports: str | None = None,
-    format: str | None = None,
-    profile: str | None = None,
-    policy: str | None = None,
-    as_of: str | None = None,
-    max_rejected: float = 0.2,
-    memory: str = "4GB",
-    pseudonymise: str | None = None,
-    parts: int | None = None,
-    notify: str | None = None,
+    options: RunOptions, by: Literal["file", "month", "year"] = "month", parts: int | None = None
 ) -> dict[str, Any]:
     """Screen years of extracts in chunks; returns the summary: chunks, rows and the last run's counts.
 
     ``parts``: the least number of parts that a chunk is divided into; a few for every worker of a cluster.
     """
-    begun = begun_as_of(Path(store))
-    asked = {
-        "labs": labs,
-        "store": store,
-        "medications": medications,
-        "patients": patients,
-        "diagnoses": diagnoses,
-        "events": events,
-        "reports": reports,
-        "format": format,
-        "profile": profile,
-        "policy": policy,
-        "as_of": as_of or (begun.isoformat() if begun else None),
-        "max_rejected": max_rejected,
-        "memory": memory,
-        "pseudonymise": pseudonymise,
-    }
     logger = get_run_logger()
     share = create_progress_artifact(progress=0.0, key="neutro-screen-backfill", description="chunks finished, %")
 
     def show(at: Progress) -> None:
         logger.info("chunk %s of %s: %s", at.number, at.of, at.chunk)
         update_progress_artifact(share, progress=100 * (at.number - 1) / at.of)
+        night.began()
 
-    with telling(load_notify(Path(notify) if notify else None), logger.warning) as told:
-        summary = run_backfill(settings_of(asked), by, show, run_chunk=run_parts_at_once(parts))
+    with notifying(options, logger.warning) as night:
+        summary = run_backfill(options, by, show, run_chunk=run_parts_at_once(parts, night.published))
         if summary.last:
-            told(summary.last.as_dict())
+            night.ended(summary.last)
     update_progress_artifact(share, progress=100.0)
     return summary.as_dict()

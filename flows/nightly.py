@@ -6,60 +6,28 @@ remedy only. Environment (see docs/operations.md): a private PREFECT_HOME, DO_NO
 PREFECT_SERVER_ANALYTICS_ENABLED=false.
 """
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from neutro_screen.admin.notify import load_notify, telling
-from neutro_screen.orchestration.serve import settings_of
+from neutro_screen.admin.notify import notifying
+from neutro_screen.orchestration.flow_options import with_run_options
 from neutro_screen.orchestration.tasks import run_step_by_step
+from neutro_screen.pipeline.options import RunOptions
 
 
 @flow(name="neutro-screen-nightly", persist_result=False, log_prints=False)
-def nightly(
-    labs: list[str],
-    store: str,
-    medications: list[str] | None = None,
-    patients: list[str] | None = None,
-    diagnoses: list[str] | None = None,
-    events: list[str] | None = None,
-    reports: str | None = None,
-    format: str | None = None,
-    profile: str | None = None,
-    policy: str | None = None,
-    as_of: str | None = None,
-    max_rejected: float = 0.2,
-    rescreen_all: bool = False,
-    memory: str = "4GB",
-    pseudonymise: str | None = None,
-    notify: str | None = None,
-) -> dict[str, Any]:
+@with_run_options
+def nightly(options: RunOptions) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
 
     Returns the run's summary: counts and the report's path.
     """
-    asked = {
-        "labs": labs,
-        "store": store,
-        "medications": medications,
-        "patients": patients,
-        "diagnoses": diagnoses,
-        "events": events,
-        "reports": reports,
-        "format": format,
-        "profile": profile,
-        "policy": policy,
-        "as_of": as_of,
-        "max_rejected": max_rejected,
-        "rescreen_all": rescreen_all,
-        "memory": memory,
-        "pseudonymise": pseudonymise,
-    }
-    with telling(load_notify(Path(notify) if notify else None), get_run_logger().warning) as told:
-        summary = run_step_by_step(settings_of(asked)).as_dict()
-        told(summary)
+    with notifying(options, get_run_logger().warning) as night:
+        ended = run_step_by_step(options, night.published)
+        night.ended(ended)
+    summary = ended.as_dict()
     create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
     return summary
 

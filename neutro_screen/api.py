@@ -1,7 +1,7 @@
 """The library's own entry points: ``read``, ``screen`` and ``run``, for a notebook or another program."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -11,16 +11,17 @@ from neutro_screen import ingest as readers
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
 from neutro_screen.ingest.layout import TYPED, native
-from neutro_screen.pipeline import run as pipeline
 from neutro_screen.pipeline.merges import survivors_said, with_survivor
-from neutro_screen.pipeline.options import RunSettings, bytes_of, moment, now
+from neutro_screen.pipeline.options import RunOptions, bytes_of, moment, now, utc
 from neutro_screen.pipeline.rows import CHART
+from neutro_screen.pipeline.run import run as run_pipeline
 from neutro_screen.pipeline.screen import unusable_results
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.reference import Policy, load_policy, load_reference
-from neutro_screen.rules import protocol
 from neutro_screen.rules.counts.results import judge_rows
+from neutro_screen.rules.dates import DateLimits, date_limits, split_chart_dates
 from neutro_screen.rules.protocol import ScreenResult
+from neutro_screen.rules.protocol import screen as screen_history
 from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
 
 Paths = str | Path | Sequence[str | Path]
@@ -56,10 +57,11 @@ def screen(
         RefusedInputError: a frame has none of these shapes.
         ConfigurationError: the policy cannot be used.
     """
-    index_time = moment(as_of) if isinstance(as_of, str) else _utc(as_of)
+    index_time = moment(as_of) if isinstance(as_of, str) else utc(as_of)
     numbers = policy if isinstance(policy, Policy) else load_policy(Path(policy) if policy is not None else None)
     chart = {
-        kind: _chart(kind, frame) for kind, frame in zip(CHART, (medications, patients, diagnoses, events), strict=True)
+        kind: _chart(kind, frame, date_limits(numbers, index_time))
+        for kind, frame in zip(CHART, (medications, patients, diagnoses, events), strict=True)
     }
     unusable = None
     if set(dtypes(LabResult)) <= set(labs.columns):
@@ -73,7 +75,7 @@ def screen(
     results = with_survivor(results, survivors)
     chart = {kind: None if rows is None else with_survivor(rows, survivors) for kind, rows in chart.items()}
     unusable = None if unusable is None else with_survivor(unusable, survivors)
-    return protocol.screen(results, *chart.values(), as_of=index_time, policy=numbers, unusable=unusable)
+    return screen_history(results, *chart.values(), as_of=index_time, policy=numbers, unusable=unusable)
 
 
 def run(
@@ -90,6 +92,7 @@ def run(
     policy: str | Path | None = None,
     as_of: datetime | str | None = None,
     max_rejected: float = 0.2,
+    strict: bool = False,
     rescreen_all: bool = False,
     pseudonymise: str | Path | None = None,
     memory: str = "4GB",
@@ -99,9 +102,9 @@ def run(
     Raises:
         NeutroScreenError: one of its kinds, with the command's exit code; the previous results then stand.
     """
-    settings = RunSettings(
+    settings = RunOptions(
         store=Path(store),
-        as_of=now() if as_of is None else moment(as_of) if isinstance(as_of, str) else _utc(as_of),
+        as_of=now() if as_of is None else moment(as_of) if isinstance(as_of, str) else utc(as_of),
         labs=_words(labs),
         medications=_words(medications),
         patients=_words(patients),
@@ -112,22 +115,23 @@ def run(
         profile=_path(profile),
         policy=_path(policy),
         max_rejected=max_rejected,
+        strict=strict,
         rescreen_all=rescreen_all,
         pseudonymise=_path(pseudonymise),
         memory=bytes_of(memory),
     )
-    return pipeline.run(settings)
+    return run_pipeline(settings)
 
 
 def _lab_rows(labs: pl.DataFrame) -> pl.DataFrame:
     return labs if "value_text" in labs.columns else _from_native(labs, "lab")
 
 
-def _chart(kind: Kind, frame: pl.DataFrame | None) -> pl.DataFrame | None:
+def _chart(kind: Kind, frame: pl.DataFrame | None, limits: DateLimits) -> pl.DataFrame | None:
     if frame is None:
         return None
     shaped = frame if set(dtypes(CHART[kind])) <= set(frame.columns) else _from_native(frame, kind)
-    return split_valid(in_shape(shaped, CHART[kind]), CHART[kind]).accepted
+    return split_valid(split_chart_dates(in_shape(shaped, CHART[kind]), kind, limits).rows, CHART[kind]).accepted
 
 
 def _from_native(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:
@@ -140,10 +144,6 @@ def _from_native(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:
     if not frame.width:
         raise RefusedInputError("a frame without columns", where=kind)
     return TYPED[kind](native(rows, kind, Profile(), f"{kind} frame")[0], Profile())
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
 def _words(paths: Paths) -> tuple[str, ...]:

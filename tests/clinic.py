@@ -14,6 +14,7 @@ from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import JudgedRows, judge_rows
 from neutro_screen.rules.protocol import ScreenResult, screen
 from neutro_screen.validate import Split, in_shape, split_valid
+from tests.spec.tables import table
 
 NIGHT = datetime(2026, 3, 1, 2)
 _SHORT = {
@@ -28,17 +29,16 @@ _SHORT = {
 
 
 def lab_table(text: str) -> pl.DataFrame:
-    """Rows of a table whose columns are parted by ``|``; short column names allowed, ``-`` = empty.
+    """Rows of a table whose columns are parted by ``|``; short column names allowed, blank or ``-`` = empty.
 
     Patient and specimen are 1 and S1, the collection time 2026-02-01 08:00 and the unit 10*9/L where not given.
     """
-    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.strip().splitlines()]
-    header = [_SHORT.get(name, name) for name in lines[0]]
-    rows = [dict(zip(header, (None if cell == "-" else cell for cell in line), strict=True)) for line in lines[1:]]
+    rows = table(text)
     usual = {"patient_id": "1", "specimen_id": "S1", "collected_at": "2026-02-01 08:00", "unit": "10*9/L"}
-    return pl.DataFrame(
-        [usual | row | {"source_file": "spec", "source_row": number} for number, row in enumerate(rows, 1)],
-        schema=dict.fromkeys((*NATIVE_COLUMNS["lab"], "source_file"), pl.String) | {"source_row": pl.Int64},
+    named = rows.rename({name: _SHORT.get(name, name) for name in rows.columns})
+    missing = [name for name in NATIVE_COLUMNS["lab"] if name not in named.columns]
+    return named.with_columns(pl.lit(usual.get(name), pl.String).alias(name) for name in missing).select(
+        *NATIVE_COLUMNS["lab"], source_file=pl.lit("spec"), source_row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
     )
 
 
@@ -49,7 +49,7 @@ def judged(
     profile = profile or Profile()
     rows = judge_rows(
         lab_rows(lab_table(text), profile),
-        load_reference().extended_by(profile.named_analytes, profile.statuses),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
         load_policy(),
         as_of=as_of,
         decimal_mark=profile.decimal_mark,

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import duckdb
 
-from neutro_screen.pipeline.run import RunSettings, RunSummary, moment, run
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.pipeline.summary import RunSummary
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
@@ -14,7 +16,7 @@ KINDS = ("medications", "patients", "diagnoses", "events")
 def night(store: Path, labs: Path | str = SAMPLE / "labs.csv", as_of: str = NIGHT, **more: object) -> RunSummary:
     """One run over the sample hospital, or over other laboratory files of it."""
     chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
-    return run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),), **(chart | more)))  # type: ignore[arg-type]
+    return run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),), **(chart | more)))  # type: ignore[arg-type]
 
 
 def table(store: Path, name: str, leave_out: str = "") -> list[tuple[object, ...]]:

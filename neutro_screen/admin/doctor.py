@@ -12,11 +12,14 @@ from typing import Final, Literal, NamedTuple
 
 import duckdb
 
-from neutro_screen.errors import NeutroScreenError
+from neutro_screen.errors import NeutroScreenError, extra
+from neutro_screen.orchestration.prefect_server import WORKING_VERSIONS, version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
+from neutro_screen.store.file import lock, log_of, next_folder, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN
 
 _LEAST_FREE_COPIES: Final = 3
@@ -75,24 +78,13 @@ def _packages() -> Finding:
 
 def _flows() -> Finding:
     try:
-        prefect, fastapi, sqlalchemy = version("prefect"), version("fastapi"), version("sqlalchemy")
+        fault = version_fault()
     except PackageNotFoundError:
-        return Finding(
-            "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
-        )
-    minor = int(fastapi.split(".")[1])
-    if prefect.startswith("3.8.") and minor > 150:
-        return Finding(
-            "flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
-        )
-    if prefect.startswith("3.8.") and not sqlalchemy.startswith("2.0."):
-        return Finding(
-            "flows",
-            "failed",
-            f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
-            "Install sqlalchemy<2.1.",
-        )
-    return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
+        return Finding("flows", "ok", "Prefect is not installed; `run` does not need it", extra("flows"))
+    if fault:
+        return Finding("flows", "failed", *fault)
+    found = ", ".join(f"{name} {version(name)}" for name in ("prefect", "fastapi", "sqlalchemy"))
+    return Finding("flows", "ok", f"{found} (works: {WORKING_VERSIONS})")
 
 
 def _reference() -> Finding:
@@ -132,13 +124,17 @@ def _permissions(store: Path) -> Finding:
             "Give both to the user that runs the nights (chown).",
         )
     mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
-    if mode & 0o077:
-        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
-    if folder & 0o077:
+    if mode & 0o007:
+        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod o= {store}")
+    if folder & 0o027:
         return Finding(
-            "store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}"
+            "store permissions",
+            "warning",
+            f"others may list its folder, or a group write into it ({folder:04o})",
+            f"chmod g-w,o= {store.parent}",
         )
-    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
+    group = f"; its group {store.stat().st_gid} may read it" if mode & 0o040 else ""
+    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}{group}")
 
 
 def _left_overs(store: Path) -> Finding:
@@ -209,7 +205,9 @@ def _latest_run(store: Path, now: datetime) -> Finding:
             "latest run",
             "warning",
             "; ".join(warning_text(row) for row in warnings),
-            "Silence is not health: look at the laboratory's export.",
+            "Look at your policy."
+            if all(row["kind"] == "policy" for row in warnings)
+            else "Silence is not health: look at the laboratory's export.",
         )
     if not accepted or newest is None:
         return Finding(

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -11,7 +12,8 @@ from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_y
 from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
-from neutro_screen.ingest.files import find_files, sha256_of, unchanged
+from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
+from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
@@ -22,10 +24,12 @@ from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
     "KINDS",
+    "KNOWN",
     "READERS",
     "Batch",
     "Extract",
     "Kind",
+    "KnownFiles",
     "Profile",
     "Refused",
     "SourceFile",
@@ -103,35 +107,53 @@ class Batch(NamedTuple):
     file: SourceFile
 
 
+#: Files that earlier runs have read, by SHA-256 and format, and how many rows they had.
+KnownFiles = Mapping[tuple[str, str], int]
+
+
 def read_batches(
-    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+    paths: Mapping[Kind, Sequence[str]],
+    profile: Profile | None = None,
+    format_name: str | None = None,
+    known: KnownFiles | None = None,
 ) -> Iterator[Batch]:
     """Read all inputs of one run, a batch at a time, so that no file has to fit into memory.
 
-    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
+    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names. Of a
+    ``known`` laboratory file that a glob or a folder finds only the bytes are read: it comes as one batch without rows.
 
     Raises:
         ConfigurationError: the named format does not exist.
-        UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
-        RefusedInputError: a file lacks required columns.
+        UnreadableInputError: a path is missing, unreadable, empty, of no known format, changed while it was read, or is not
+            what its sender has.
+        RefusedInputError: a file lacks required columns, or rows that its sender counted.
     """
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
     with near_copies(paths) as near, local_copies(near, format_name) as local:
-        yield from _batches(local, profile or Profile(), format_name)
+        yield from _batches(local, profile or Profile(), format_name, known or {})
 
 
-def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Batch]:
+def _batches(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None, known: KnownFiles
+) -> Iterator[Batch]:
     for asked in KINDS:
-        for path, name, reader in _sources(paths.get(asked, ()), format_name):
+        for path, name, reader, is_archived in _sources(paths.get(asked, ()), format_name, profile):
+            if known and is_archived and asked == "lab" and (key := (sha256_of(path), name)) in known:
+                file = SourceFile(path.name, asked, name, key[0], rows=0, notes=(KNOWN,), known_rows=known[key])
+                yield Batch(asked, no_rows(asked, profile), (), file)
+                continue
             with unchanged(path):
                 checksums: dict[Path, str] = {}
                 looked_at: set[Path] = set()
+                rows_read = 0
                 for kind, raw in reader.read(path, asked, profile):
                     if raw.path not in checksums:
                         checksums[raw.path] = sha256_of(raw.path)
+                        check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
+                    rows_read += raw.rows.height + len(raw.refused)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(raw.rows, kind, layout, raw.path.name)
                     own: KindProfile = getattr(layout, kind)
@@ -145,6 +167,12 @@ def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name:
                     yield Batch(
                         kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
                     )
+                if not reader.has_own_layout:
+                    check_rows(path, rows_read, stated_totals(path, profile.control))
+
+
+#: The note of a file that was not read again.
+KNOWN: Final = "known"
 
 
 def ingest(
@@ -181,39 +209,53 @@ def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     return tuple(whole.values())
 
 
-def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
-    sources: list[tuple[Path, str, Reader]] = []
-    remaining: list[str] = []
-    for pattern in patterns:
-        folder = Path(pattern)
-        as_folder = next(
-            (
-                (name, reader)
-                for name, reader in READERS.items()
-                if reader.takes != "file"
-                and folder.is_dir()
-                and format_name in (None, name)
-                and (name == format_name or reader.recognises(folder))
-            ),
-            None,
-        )
-        if as_folder:
-            sources.append((folder, *as_folder))
-        else:
-            remaining.append(pattern)
-    for path in find_files(remaining):
-        if format_name is not None:
-            if READERS[format_name].takes == "folder":
-                raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
-            sources.append((path, format_name, READERS[format_name]))
-            continue
-        known = next(((name, r) for name, r in READERS.items() if r.takes != "folder" and r.recognises(path)), None)
-        if known is None:
-            raise UnreadableInputError(
-                "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
-            )
-        sources.append((path, *known))
-    return sources
+class _Source(NamedTuple):
+    """A file or folder and its format; ``is_archived``: found by a glob or in a folder, not named itself."""
+
+    path: Path
+    name: str
+    reader: Reader
+    is_archived: bool
+
+
+def _sources(patterns: Sequence[str], format_name: str | None, profile: Profile) -> list[_Source]:
+    """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
+    found = [(path, not Path(pattern).is_file()) for pattern in patterns for path in found_paths(pattern)]
+    as_folder = {path: named for path, _ in found if path.is_dir() and (named := _folder_reader(path, format_name))}
+    folders = [_Source(path, *as_folder[path], is_archived=False) for path, _ in found if path in as_folder]
+    files = [
+        (file, is_archived)
+        for path, is_archived in found
+        if path not in as_folder
+        for file in (files_in(path) if path.is_dir() else [path])
+        if not is_control_file(file, profile.control)
+    ]
+    return folders + [_Source(path, *_file_reader(path, format_name), is_archived) for path, is_archived in files]
+
+
+def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:
+    """The format that takes the folder as a whole, or None: then its files are read one by one."""
+    for name, reader in READERS.items():
+        if (
+            reader.takes != "file"
+            and format_name in (None, name)
+            and (name == format_name or reader.recognises(folder))
+        ):
+            return name, reader
+    return None
+
+
+def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
+    if format_name is not None:
+        if READERS[format_name].takes == "folder":
+            raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
+        return format_name, READERS[format_name]
+    for name, reader in READERS.items():
+        if reader.takes != "folder" and reader.recognises(path):
+            return name, reader
+    raise UnreadableInputError(
+        "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
+    )
 
 
 def _source_file(
@@ -222,7 +264,9 @@ def _source_file(
     described = SourceFile(name=path.name, kind=kind, format=format_name, sha256=sha256, rows=typed.height + n_refused)
     if kind != "lab" or not typed.height:
         return described
-    first, last = typed.select(first=pl.col("collected_at").min(), last=pl.col("collected_at").max()).row(0)
+    # Rows of years that Python has no date for are refused later; they are no first or last time of the file either.
+    told = pl.col("collected_at").filter(pl.col("collected_at").dt.year().is_between(MINYEAR, MAXYEAR))
+    first, last = typed.select(first=told.min(), last=told.max()).row(0)
     return replace(described, first_collected_at=first, last_collected_at=last)
 
 

@@ -116,6 +116,7 @@ ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "patient": {
         "unreadable_birth_date": _is_unreadable("birth_date"),
         "unreadable_duffy_null": _is_unreadable("duffy_null"),
+        "unreadable_death_date": _is_unreadable("death_date"),
     },
     "diagnosis": {"unreadable_date": _is_unreadable("date")},
     "event": {},

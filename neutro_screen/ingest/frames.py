@@ -31,6 +31,8 @@ class SourceFile:
     sha256: str
     rows: int
     notes: tuple[str, ...] = ()
+    #: rows that an earlier run has read of a file that is known and was not read again; None = it was read
+    known_rows: int | None = None
     first_collected_at: datetime | None = None
     last_collected_at: datetime | None = None
 

@@ -286,6 +286,7 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
         _identifier("replaced_by"),
+        parse_dates(frame["death_date"], profile.datetime_formats)["earliest"].alias("death_date"),
         "source_file",
         "source_row",
     )

@@ -1,5 +1,6 @@
 """A source profile: how one laboratory writes its extracts, in TOML."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -46,6 +47,32 @@ class KindProfile(BaseModel):
         return named
 
 
+class ControlTotals(BaseModel):
+    """What the sender says of its files, and where. Checked before anything of a file is used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: ending of the file beside each file that holds its SHA-256, for example ``.sha256``
+    checksum: str | None = Field(default=None, min_length=2)
+    #: name of a CSV in the same folder with the columns file, rows and sha256
+    manifest: str | None = Field(default=None, min_length=1)
+    #: regular expression of the last line of delimited text; its first group is the number of rows
+    trailer: str | None = None
+    #: refuse a file of which nothing is said
+    required: bool = False
+
+    @field_validator("trailer")
+    @classmethod
+    def _has_a_group(cls, trailer: str | None) -> str | None:
+        try:
+            groups = re.compile(trailer or "(.)").groups
+        except re.error:
+            groups = 0
+        if not groups:
+            raise ValueError("is no regular expression with a group for the number of rows")
+        return trailer
+
+
 class Profile(BaseModel):
     """One source. The default profile is the native layout of CONTRACT.md."""
 
@@ -61,6 +88,7 @@ class Profile(BaseModel):
     patient_identifier: Literal["PID-2", "PID-3", "PID-4", "OBR-3"] | None = None
     #: HL7 v2: the assigning authority (PID-3.4) of the identifier that counts
     patient_authority: str | None = None
+    control: ControlTotals = ControlTotals()
     lab: KindProfile = KindProfile()
     medication: KindProfile = KindProfile()
     patient: KindProfile = KindProfile()

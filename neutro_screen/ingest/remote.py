@@ -1,6 +1,6 @@
 """Inputs on object storage: ``s3://``, ``gs://``, ``az://``, ``sftp://`` … are copied into a private folder and read there.
 
-Through fsspec, an extra: ``pip install 'neutro-screen[remote]'`` and the storage's own package (s3fs, gcsfs, adlfs). What
+Through fsspec, the extra ``remote`` and the storage's own package (s3fs, gcsfs, adlfs). What
 a storage needs (keys, endpoints) comes from its own environment, never from the address.
 """
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, UnreadableInputError, extra
 from neutro_screen.ingest.formats.postgres import ADDRESSES
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.private import private_folder
@@ -72,14 +72,25 @@ def _copied(address: str, folder: Path) -> list[str]:
         for number, one in enumerate(_matches(storage, place, address)):
             target = folder / f"{number}" / PurePosixPath(one.rstrip("/")).name
             target.parent.mkdir(mode=0o700, parents=True)
-            storage.get(one, str(target), recursive=storage.isdir(one))
+            _get(storage, one, target)
             copies.append(str(target))
     return copies
 
 
+def _get(storage: Any, one: str, target: Path) -> None:
+    """Copy a file, or the files of a folder, each by its own name: ``storage.get`` takes names for patterns."""
+    if not storage.isdir(one):
+        storage.get_file(one, str(target))
+        return
+    target.mkdir(mode=0o700)
+    for inside in storage.ls(one, detail=False):
+        if inside.rstrip("/") != one.rstrip("/"):  # some storages list the folder in itself
+            _get(storage, inside, target / PurePosixPath(inside.rstrip("/")).name)
+
+
 def _matches(storage: Any, place: str, address: str) -> list[str]:
-    found = sorted(storage.glob(place)) if any(sign in place for sign in "*?[") else [place]
-    if not found or not all(storage.exists(one) for one in found):
+    found = [place] if storage.exists(place) else sorted(storage.glob(place))
+    if not found:
         raise UnreadableInputError("no such file", where=_shown(address), remedy="Check the address.")
     return found
 
@@ -105,7 +116,7 @@ def storage_of(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise ConfigurationError("remote files need fsspec", remedy="pip install 'neutro-screen[remote]'") from None
+        raise ConfigurationError("remote files need fsspec", remedy=extra("remote")) from None
     try:
         storage, place = url_to_fs(address)
     except (ImportError, ValueError):

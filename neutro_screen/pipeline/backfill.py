@@ -5,7 +5,6 @@ All chunks of one start have the same index time, and a later start never an ear
 over everything would have given at the last of them.
 """
 
-import glob
 import hashlib
 import json
 import os
@@ -16,14 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, PublishError
 from neutro_screen.ingest import Kind
+from neutro_screen.ingest.files import found_paths
 from neutro_screen.ingest.remote import found_at, is_remote, state_at
-from neutro_screen.pipeline.options import RunSettings, moment
+from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.private import private_file
-from neutro_screen.store.file import first_row, lock, reading
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import first_row
 
 By = Literal["file", "month", "year"]
 
@@ -41,7 +42,7 @@ class Chunk:
     name: str
     paths: dict[Kind, tuple[str, ...]]
 
-    def fingerprint(self, settings: RunSettings) -> str:
+    def fingerprint(self, settings: RunOptions) -> str:
         """SHA-256 over how the files are read and over their places, sizes and times: another one, other content."""
         digest = hashlib.sha256(json.dumps([settings.format, _text(settings.profile)]).encode())
         for kind, paths in self.paths.items():
@@ -95,7 +96,7 @@ def begun_as_of(store: Path) -> datetime | None:
     return max([moment(kept["as_of"]), *filter(None, latest)])
 
 
-def chunks_of(settings: RunSettings, by: By) -> list[Chunk]:
+def chunks_of(settings: RunOptions, by: By) -> list[Chunk]:
     """The inputs in chunks, in order of time.
 
     The date of a file, or of a folder that is read as one, is the last one in its path (``labs_2024-03-05.csv``,
@@ -128,18 +129,19 @@ def chunks_of(settings: RunSettings, by: By) -> list[Chunk]:
 
 
 def backfill(
-    settings: RunSettings,
+    settings: RunOptions,
     by: By = "month",
     progress: Callable[[Progress], None] = lambda state: None,
-    run_chunk: Callable[[RunSettings], RunSummary] = run,
+    run_chunk: Callable[[RunOptions], RunSummary] = run,
 ) -> BackfillSummary:
-    """Run every chunk that is not finished yet; only the last one writes reports.
+    """Run every chunk that is not finished yet, as of the time at which the backfill was begun; the last writes reports.
 
     Raises:
         ConfigurationError: another backfill has begun here, with another profile, policy or format.
         StoreError: another backfill is at work on this store.
         NeutroScreenError: a chunk cannot be run; the ones before it stand, and the next start goes on with it.
     """
+    settings = replace(settings, as_of=begun_as_of(settings.store) or settings.as_of)
     chunks = chunks_of(settings, by)
     with lock(manifest_of(settings.store)):
         finished = _finished(settings)
@@ -161,7 +163,7 @@ def backfill(
     )
 
 
-def _settings_of(chunk: Chunk, settings: RunSettings, is_last: bool) -> RunSettings:
+def _settings_of(chunk: Chunk, settings: RunOptions, is_last: bool) -> RunOptions:
     return replace(
         settings,
         labs=chunk.paths["lab"],
@@ -170,6 +172,7 @@ def _settings_of(chunk: Chunk, settings: RunSettings, is_last: bool) -> RunSetti
         diagnoses=chunk.paths.get("diagnosis", ()),
         events=chunk.paths.get("event", ()),
         reports=settings.reports if is_last else None,
+        notify=settings.notify if is_last else None,
     )
 
 
@@ -180,10 +183,7 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
         if is_remote(pattern):
             found += found_at(pattern)
             continue
-        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
-        if not matches:
-            raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
-        found += [str(Path(match).absolute()) for match in matches]
+        found += map(str, found_paths(pattern))
     return found
 
 
@@ -204,7 +204,7 @@ def _period(path: str, by: By) -> str | None:
     return years[-1] if years else None
 
 
-def _finished(settings: RunSettings) -> dict[str, dict[str, Any]]:
+def _finished(settings: RunOptions) -> dict[str, dict[str, Any]]:
     """Fingerprint -> chunk, of the chunks whose run is in the store: a store that was lost or put back forgets them."""
     kept = _kept(settings.store)
     if kept is None or not settings.store.exists():
@@ -220,7 +220,7 @@ def _finished(settings: RunSettings) -> dict[str, dict[str, Any]]:
     return {key: chunk for key, chunk in kept["finished"].items() if chunk["run_id"] in runs}
 
 
-def _settings_key(settings: RunSettings) -> str:
+def _settings_key(settings: RunOptions) -> str:
     read_by = [settings.format, _text(settings.profile), _text(settings.policy)]
     return hashlib.sha256(json.dumps(read_by).encode()).hexdigest()
 
@@ -244,7 +244,7 @@ def _kept(store: Path) -> dict[str, Any] | None:
     return kept
 
 
-def _keep(settings: RunSettings, finished: dict[str, dict[str, Any]], is_complete: bool) -> None:
+def _keep(settings: RunOptions, finished: dict[str, dict[str, Any]], is_complete: bool) -> None:
     manifest = manifest_of(settings.store)
     kept = {
         "as_of": settings.as_of.isoformat(),

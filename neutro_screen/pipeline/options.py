@@ -1,70 +1,35 @@
-"""What a run is asked to do, and how times and sizes are written."""
+"""What a run is asked to do: one list of options for the command, the library and the flows.
 
-from dataclasses import dataclass
+Light to import: the command line shows its help from these classes before polars is loaded.
+"""
+
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import ByteSize, TypeAdapter, ValidationError
+from cyclopts import Group, Parameter
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.ingest import Kind
-from neutro_screen.pipeline.pseudonyms import load_pseudonyms
+from neutro_screen.store.place import real_path
 
-#: What a laboratory row takes at the peak of a part, from text to flags (measured: docs/performance.md).
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import Token
+
+    from neutro_screen.ingest import Kind
+
+#: What a laboratory row takes at the peak of a partition, from text to flags (measured: docs/performance.md).
 _BYTES_PER_ROW: Final = 1_000
-#: One part is stored while the next is screened.
-_PARTS_AT_WORK: Final = 2
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run is asked to do. Holds paths and numbers only."""
-
-    store: Path
-    as_of: datetime
-    labs: tuple[str, ...]
-    medications: tuple[str, ...] = ()
-    patients: tuple[str, ...] = ()
-    diagnoses: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    reports: Path | None = None
-    format: str | None = None
-    profile: Path | None = None
-    policy: Path | None = None
-    max_rejected: float = 0.2
-    rescreen_all: bool = False
-    #: file with the key of the pseudonyms; None = identifiers stay as they are
-    pseudonymise: Path | None = None
-    csv_bom: bool = False
-    #: bytes for the rows at work and for DuckDB, half each; more rows are spread over parts, one after the other
-    memory: int = 4 << 30
-
-    @property
-    def rows_at_once(self) -> int:
-        """How many laboratory rows one part has at the most."""
-        return max(1, self.memory // 2 // _BYTES_PER_ROW // _PARTS_AT_WORK)
-
-    @property
-    def paths(self) -> dict[Kind, tuple[str, ...]]:
-        """Input paths by kind."""
-        return {
-            "lab": self.labs,
-            "medication": self.medications,
-            "patient": self.patients,
-            "diagnosis": self.diagnoses,
-            "event": self.events,
-        }
-
-
-def key_fingerprint(settings: RunSettings) -> str | None:
-    """What tells the key of the pseudonyms from others, as the store keeps it; None without pseudonyms."""
-    pseudonyms = load_pseudonyms(settings.pseudonymise)
-    return pseudonyms.fingerprint if pseudonyms else None
+#: One partition is stored while the next is screened.
+_PARTITIONS_AT_WORK: Final = 2
+_LEAST_MEMORY: Final = 100_000_000
+_INPUT, _CONTROL = Group("Input", sort_key=0), Group("Control", sort_key=1)
 
 
 def clock() -> datetime:
-    """The machine's clock, UTC without zone: when something was done, told apart from what was done in the same second."""
+    """The machine's clock, UTC without zone, to the microsecond: tells apart what was done in one second."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -80,13 +45,17 @@ def moment(text: str) -> datetime:
         ConfigurationError: not ISO 8601.
     """
     try:
-        parsed = datetime.fromisoformat(text)
+        return utc(datetime.fromisoformat(text))
     except ValueError:
         raise ConfigurationError(f"{text!r} is not an ISO 8601 time", remedy="Example: 2026-11-22T02:00") from None
-    return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
 
 
-def iso(moment: Any) -> str | None:
+def utc(time: datetime) -> datetime:
+    """A time as UTC without zone; a time without a zone is UTC already."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def iso(moment: object) -> str | None:
     """A time as ISO text to the second, the opposite of ``moment``; None for anything else."""
     return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else None
 
@@ -97,13 +66,95 @@ def bytes_of(size: str) -> int:
     Raises:
         ConfigurationError: it is none, or too small to work with.
     """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
     try:
-        told = int(TypeAdapter(ByteSize).validate_python(size))
+        read = int(TypeAdapter(ByteSize).validate_python(size))
     except ValidationError:
-        told = 0
-    if told < _LEAST_MEMORY:
+        read = 0
+    if read < _LEAST_MEMORY:
         raise ConfigurationError(f"{size!r} is no size of memory to work with", remedy="Example: --memory 4GB")
-    return told
+    return read
 
 
-_LEAST_MEMORY: Final = 100_000_000
+def _time_option(type_: object, tokens: "Sequence[Token]") -> datetime:
+    return moment(tokens[0].value)
+
+
+def _size_option(type_: object, tokens: "Sequence[Token]") -> int:
+    return bytes_of(tokens[0].value)
+
+
+Control = Parameter(group=_CONTROL)
+#: An index time as the command line reads it.
+IndexTime = Annotated[datetime, Parameter(group=_CONTROL, converter=_time_option, show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What is read, and how it is written."""
+
+    labs: Annotated[tuple[str, ...], Parameter(group=_INPUT)]
+    "Laboratory files, folders or globs; a folder format (fhir, omop, mimic) brings medications and patients with it."
+    medications: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    "Medication files."
+    patients: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    "Patient files (birth date, recorded Duffy-null, death date)."
+    diagnoses: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    "Diagnosis files."
+    events: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    "Event files (smear review, bone marrow, travel, temperature ...)."
+    format: Annotated[str | None, Parameter(group=_INPUT)] = None
+    "Format of the files, where name and content do not show it."
+    profile: Annotated[Path | None, Parameter(group=_INPUT)] = None
+    "TOML file that describes the source's own columns, units, times and words."
+
+    @property
+    def paths(self) -> "dict[Kind, tuple[str, ...]]":
+        """Input paths by kind."""
+        return {
+            "lab": self.labs,
+            "medication": self.medications,
+            "patient": self.patients,
+            "diagnosis": self.diagnoses,
+            "event": self.events,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Inputs):
+    """What a run is asked to do. Holds paths and numbers only, so that it may be logged and kept by a scheduler."""
+
+    store: Path
+    "The DuckDB file; made when it is not there."
+    reports: Path | None = None
+    "Folder for report.html, flagged.csv and flags.csv."
+    notify: Path | None = None
+    "TOML file that says who is notified of failures, critical patients and warnings: counts only."
+    policy: Annotated[Path | None, Control] = None
+    "TOML file with clinical numbers that differ from the built-in policy."
+    as_of: IndexTime = field(default_factory=now)
+    "Index time, ISO 8601, UTC where no offset is given; default now. The only clock of the rules."
+    max_rejected: Annotated[float, Control] = 0.2
+    "Publish nothing when more than this share of the screened rows is refused."
+    strict: Annotated[bool, Control] = False
+    "Publish nothing (exit 12) when a test that may feed the ANC was not recognised."
+    rescreen_all: Annotated[bool, Control] = False
+    "Screen every patient of the store again, not only those with new rows, and read known files of an archive again."
+    new_store: Annotated[bool, Control] = False
+    "Make the store although reports or a dead-man file of earlier runs exist; without it a missing store is an error."
+    pseudonymise: Annotated[Path | None, Control] = None
+    "File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept."
+    csv_bom: Annotated[bool, Control] = False
+    "CSV files for Excel: a byte order mark, and an apostrophe before ids that Excel would turn into numbers."
+    memory: Annotated[int, Parameter(group=_CONTROL, converter=_size_option, show_default=lambda size: "4GB")] = 4 << 30
+    "Bytes for the rows at work and for DuckDB, half each; more rows are spread over partitions on disk beside the store."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "as_of", utc(self.as_of))
+        object.__setattr__(self, "store", real_path(self.store))
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many laboratory rows one partition has at the most."""
+        return max(1, self.memory // 2 // _BYTES_PER_ROW // _PARTITIONS_AT_WORK)

@@ -14,6 +14,8 @@ from duckdb import DuckDBPyConnection
 from neutro_schemas import Patient
 from neutro_screen import __version__
 from neutro_screen.errors import StoreError
+from neutro_screen.pipeline.drug_matches import with_stored_lines
+from neutro_screen.pipeline.handover import Ingested, Plan
 from neutro_screen.pipeline.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -22,12 +24,15 @@ from neutro_screen.pipeline.merges import (
     standing_statements,
     with_members,
 )
-from neutro_screen.pipeline.options import RunSettings, iso, key_fingerprint
+from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
-from neutro_screen.pipeline.retractions import settle_deletions
+from neutro_screen.pipeline.pseudonyms import key_fingerprint
+from neutro_screen.pipeline.retractions import add_retractions
 from neutro_screen.pipeline.rows import distinct, of_run
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row, migrate, read_table, reading
+from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.store.views import LATEST_RUN, MERGE_STATEMENTS
 from neutro_screen.validate import split_valid
 
@@ -44,7 +49,7 @@ class _Found(NamedTuple):
     merge_statements: pl.DataFrame = NO_STATEMENTS
 
 
-def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
+def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """Look at the store as a whole: who has to be screened again, and in how many parts.
 
     Screened again are those with an episode that is not settled (what is said of it depends on the index time) and, after
@@ -53,26 +58,43 @@ def survey_step(settings: RunSettings, work: Workspace) -> dict[str, int]:
     Raises:
         StoreError: the store holds a later run, or identifiers under another key.
     """
-    kinds, found = frozenset(work.noted("kinds_tonight")), _Found()
+    ingested, found = work.kept(Ingested), _Found()
+    drugs = ingested.drugs
+    kinds = frozenset(ingested.kinds)
     if settings.store.exists():
         migrate(settings.store)
         with reading(settings.store) as connection:
             _check_clock(connection, settings)
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
-            settle_deletions(work, connection)
+            unknown = add_retractions(work, ingested.deletions, connection)
+            drugs = with_stored_lines(drugs, connection)
     else:
-        settle_deletions(work)
-    work.note("run_id", _run_id(settings.as_of, found.run_ids))
-    work.note("data_kinds", sorted(kinds | found.data_kinds))
-    work.note("everybody_because", found.everybody_because)
-    work.divide(work.noted("rows_in") + found.stored_rows, settings.rows_at_once)
-    changed = _settle_merges(work, found.merge_statements)
-    work.add("recalled", pl.concat([found.recalled, changed]).unique())
+        unknown = add_retractions(work, ingested.deletions)
+    run_id = _run_id(settings.as_of, found.run_ids)
+    before = found.merge_statements
+    standing = standing_statements(before, _statements_tonight(work, before, run_id))
+    was, holding = crosswalk(before).survivors, crosswalk(standing)
+    plan = Plan(
+        run_id=run_id,
+        rows_in=ingested.rows_in - (ingested.deletions.height - unknown.height) + work.all_rows("retraction").height,
+        data_kinds=sorted(kinds | found.data_kinds),
+        everybody_because=found.everybody_because,
+        statements_before=before,
+        statements=standing,
+        cyclic_merges=holding.cyclic,
+        survivors=holding.survivors,
+        unknown_deletions=unknown,
+        drugs=drugs,
+    )
+    work.keep(plan)
+    work.divide(plan.rows_in + found.stored_rows, settings.rows_at_once, plan.survivors)
+    other_person = with_members(changed_records(was, plan.survivors), was, plan.survivors)
+    work.add("recalled", pl.concat([found.recalled, other_person]).unique())
     return {"patients_recalled": found.recalled.height, "parts": len(work.parts)}
 
 
-def _found_in(connection: DuckDBPyConnection, settings: RunSettings, kinds: frozenset[str]) -> _Found:
+def _found_in(connection: DuckDBPyConnection, settings: RunOptions, kinds: frozenset[str]) -> _Found:
     before = _latest_program(connection)
     known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
     # A kind of data that comes for the first time is no longer unknown, of anybody.
@@ -90,7 +112,7 @@ def _found_in(connection: DuckDBPyConnection, settings: RunSettings, kinds: froz
 
 
 def _why_everybody(
-    settings: RunSettings, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+    settings: RunOptions, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
 ) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     if settings.rescreen_all:
@@ -118,7 +140,7 @@ def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int 
 _EVERYBODY: Final = "SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM episode"
 
 
-def _unsettled(connection: DuckDBPyConnection, settings: RunSettings) -> pl.DataFrame:
+def _unsettled(connection: DuckDBPyConnection, settings: RunOptions) -> pl.DataFrame:
     """The patients (patient_id) whose episodes may look different tonight though nothing came in.
 
     Long after the last date of a chart every due date and window has run out. Measured from the run before, so that
@@ -132,10 +154,10 @@ def _unsettled(connection: DuckDBPyConnection, settings: RunSettings) -> pl.Data
 
 
 #: Patients with an episode, over or not, and something in their chart since: a count, a drug given or planned, an event;
-#: and those with a likely suspect that is still given, whose days PIT-1 counts. An episode that is over may still earn a
+#: and those with a likely suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count may be overdue. An episode that is over may still earn a
 #: flag by the passing of time alone (PIT-4: no viral test within 28 days).
 _UNSETTLED: Final = """
-    WITH person AS (SELECT DISTINCT patient_id FROM episode),
+    WITH person AS (SELECT patient_id FROM episode UNION SELECT patient_id FROM clozapine_course),
     record AS (
         SELECT patient_id AS record_id, patient_id FROM person
         UNION ALL
@@ -148,6 +170,8 @@ _UNSETTLED: Final = """
         UNION ALL
         SELECT patient_id, DATE '9999-12-31' FROM drug_suspect WHERE category = 'likely' AND last_exposure IS NULL
         UNION ALL
+        SELECT patient_id, DATE '9999-12-31' FROM clozapine_course
+        UNION ALL
         SELECT r.patient_id, occurred_at FROM event e JOIN record r ON record_id = e.patient_id
         UNION ALL
         SELECT r.patient_id, "date" FROM diagnosis d JOIN record r ON record_id = d.patient_id
@@ -156,7 +180,7 @@ _UNSETTLED: Final = """
 """
 
 
-def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+def _check_clock(connection: DuckDBPyConnection, settings: RunOptions) -> None:
     """Never publish the past over the present: what is shown would be older than what is known."""
     latest = first_row(connection, "SELECT max(as_of) FROM run")
     if latest and latest[0] is not None and latest[0] > settings.as_of:
@@ -167,10 +191,10 @@ def _check_clock(connection: DuckDBPyConnection, settings: RunSettings) -> None:
         )
 
 
-def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
+def _check_key(connection: DuckDBPyConnection, settings: RunOptions) -> None:
     """Never mix pseudonyms of two keys, or pseudonyms and identifiers: one patient would become two."""
     row = first_row(connection, f"SELECT pseudonym_key FROM run WHERE run_id = ({LATEST_RUN})")
-    if row is None or row[0] == key_fingerprint(settings):
+    if row is None or row[0] == key_fingerprint(settings.pseudonymise):
         return
     if settings.pseudonymise is None:
         raise StoreError("holds pseudonyms", where=settings.store.name, remedy="Name their key with --pseudonymise.")
@@ -182,17 +206,11 @@ def _check_key(connection: DuckDBPyConnection, settings: RunSettings) -> None:
     )
 
 
-def _settle_merges(work: Workspace, before: pl.DataFrame) -> pl.DataFrame:
-    """Settle which record speaks for which; returns the records (patient_id) that are another person than before."""
-    rows = pl.concat(work.rows("patient_row", part).filter(pl.col("replaced_by").is_not_null()) for part in work.parts)
+def _statements_tonight(work: Workspace, before: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    """The merge statements of tonight's patient rows that say something new."""
+    rows = work.all_rows("patient_row").filter(pl.col("replaced_by").is_not_null())
     tonight = distinct(split_valid(rows, Patient).accepted, "patient")
-    standing = standing_statements(before, new_statements(of_run(tonight, work), before))
-    was, settled = crosswalk(before).survivors, crosswalk(standing)
-    work.put("statement_before", before)
-    work.put("statement", standing)
-    work.put("cyclic_merge", settled.cyclic)
-    work.keep_together(settled.survivors)
-    return with_members(changed_records(was, settled.survivors), was, settled.survivors)
+    return new_statements(of_run(tonight, run_id), before)
 
 
 def _run_id(as_of: datetime, taken: Sequence[str]) -> str:

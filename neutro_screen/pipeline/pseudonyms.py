@@ -38,7 +38,7 @@ class Pseudonyms:
 
     @property
     def fingerprint(self) -> str:
-        """Names the key without telling it: results of two keys must never be in one store."""
+        """Identifies the key without disclosing it: results of two keys must never be in one store."""
         return self.of("store", "fingerprint")
 
     def of(self, kind: str, text: str) -> str:
@@ -97,3 +97,9 @@ def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
             remedy="Make one: head -c 32 /dev/urandom > KEYFILE",
         )
     return Pseudonyms(key)
+
+
+def key_fingerprint(path: Path | None) -> str | None:
+    """The fingerprint of the key in a file, as the store keeps it; None without pseudonyms."""
+    pseudonyms = load_pseudonyms(path)
+    return pseudonyms.fingerprint if pseudonyms else None

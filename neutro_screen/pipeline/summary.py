@@ -1,23 +1,29 @@
-"""What a run tells of itself: the account of its rows, its counts, and its row in the store."""
+"""The run summary: the account of its rows, its counts, and its row in the store."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import RunTable, SourceFileTable
+from neutro_schemas.store import CHANGES, RunDelivery, RunTable, SourceFileTable
 from neutro_screen import __version__
-from neutro_screen.errors import PublishError
-from neutro_screen.pipeline.options import RunSettings, clock, key_fingerprint
-from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.errors import ConfigurationError, PublishError
+from neutro_screen.ingest import KINDS
+from neutro_screen.pipeline.handover import Ingested, Outcome, Plan
+from neutro_screen.pipeline.options import RunOptions, clock, iso
+from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
+from neutro_screen.store.views import LATEST_RUN
 from neutro_screen.validate import dtypes
 
 
@@ -34,10 +40,11 @@ class Account:
 
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
-        told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
-        if told != self.rows_in:
+        accounted = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
+        if accounted != self.rows_in:
             raise PublishError(
-                f"{self.rows_in} rows came in and {told} are accounted for", remedy="This is an error of the program."
+                f"{self.rows_in} rows came in and {accounted} are accounted for",
+                remedy="This is an error of the program.",
             )
 
 
@@ -55,34 +62,104 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: Rows of the other kinds of file that came: rows_in = accepted + the refused, by reason.
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
+    #: Files that an earlier run has read and this one did not, and their rows then; ``source_file`` names them.
+    known_files: int = 0
+    known_rows: int = 0
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "RunSummary":
+        """The opposite of ``as_dict``, also after a way through JSON."""
+        listed = {
+            "account": Account(**kept["account"]),
+            "drift": tuple(kept["drift"]),
+            "warnings": tuple(kept["warnings"]),
+        }
+        return cls(**{**kept, **listed})
+
+    def with_report(self, page: Path | None) -> "RunSummary":
+        """The summary after the report step, which gave this page."""
+        return replace(self, report=str(page) if page else None)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-def counted_rows(work: Workspace, name: str = "counted") -> dict[str, int]:
-    """Laboratory rows by disposition, all parts together; a line that is no row counts as refused."""
-    total = Counter[str](rejected=work.noted("broken_labs"))
-    for part in work.parts:
-        total.update(work.noted(name, part))
+def stored_summary(store: Path, run_id: str | None = None) -> RunSummary:
+    """The summary of a published run (default: the latest) as the store holds it; where its reports are, it does not say.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ConfigurationError: it holds no such run.
+    """
+    with reading(store) as connection:
+        rows = read_table(
+            connection, f"SELECT * FROM run WHERE run_id = coalesce($run_id, ({LATEST_RUN}))", {"run_id": run_id}
+        ).to_dicts()
+        if not rows:
+            raise ConfigurationError("the store holds no such run", remedy="`SELECT run_id FROM run` lists them.")
+        row = rows[0]
+        of_run = {"run_id": row["run_id"]}
+        drift = read_table(connection, "SELECT words FROM quality_drift WHERE run_id = $run_id ORDER BY ALL", of_run)
+        warnings = read_table(
+            connection, "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run_id ORDER BY ALL", of_run
+        )
+    counts = json.loads(row["counts"])
+    return RunSummary(
+        run_id=row["run_id"],
+        account=Account(row["rows_in"], **{name: row[f"rows_{name}"] for name in _DISPOSITIONS}),
+        patients_touched=row["patients_touched"],
+        flags=counts["flags"],
+        priorities=counts["priorities"],
+        changes=counts["changes"],
+        cannot_assess=counts["cannot_assess"],
+        newest_result_at=iso(row["newest_result_at"]),
+        report=None,
+        drift=tuple(drift["words"]),
+        warnings=tuple(warning | {"since": iso(warning["since"])} for warning in warnings.to_dicts()),
+    )
+
+
+_DISPOSITIONS: Final = ("accepted", "rejected", "no_result", "duplicate", "not_screened")
+
+
+def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Laboratory rows by disposition, all partitions together; a line that is no row counts as rejected."""
+    total = Counter[str](rejected=broken_labs)
+    for counted in counts:
+        total.update(counted)
     return dict(total)
 
 
-def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
+def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Of medications, patients, diagnoses and events that came: rows_in, accepted, and the refused by reason."""
+    total = pl.concat(counts).group_by("kind", "reason").agg(pl.col("rows").sum()).sort("kind", "reason")
+    accounts = {}
+    for kind in KINDS[1:]:
+        if not any(file["kind"] == kind for file in ingested.files):
+            continue
+        of_kind = dict(total.filter(kind=kind).select("reason", "rows").iter_rows())
+        accepted = of_kind.pop(None, 0)
+        accounts[str(kind)] = {"rows_in": accepted + sum(of_kind.values()), "accepted": accepted, "refused": of_kind}
+    return accounts
+
+
+def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
     """What is counted of a published run.
 
     Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
     the store and those of them who cannot be assessed.
     """
-    open_rows = worklist.filter(pl.col("change") != "resolved")
+    open_rows = worklist.filter(pl.col("row_group").is_in(["open", "lost_to_follow_up"]))
     severities = Counter[str]()
-    for part in work.parts:
-        severities.update(work.noted("severities", part))
+    for outcome in outcomes:
+        severities.update(outcome.severities)
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
         found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
@@ -91,7 +168,7 @@ def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.Dat
     return {
         "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
-        "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
+        "changes": by(worklist, "change", CHANGES),
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }
@@ -103,28 +180,37 @@ def _counted_in(connection: DuckDBPyConnection, query: str) -> int:
 
 
 def run_row(
-    settings: RunSettings, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
+    settings: RunOptions, plan: Plan, account: Account, counts: dict[str, Any], touched: int, newest: str | None
 ) -> pl.DataFrame:
     """The row of the run in the store (``RunTable``)."""
     policy = load_policy(settings.policy)
     row = {
-        "run_id": work.noted("run_id"),
+        "run_id": plan.run_id,
         "started_at": clock(),
         "as_of": settings.as_of,
         "policy_version": policy.version,
         "policy_sha256": policy.sha256,
         "policy_values": policy.model_dump_json(),
-        "pseudonym_key": key_fingerprint(settings),
+        "pseudonym_key": key_fingerprint(settings.pseudonymise),
         "software_version": __version__,
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION,
         "patients_touched": touched,
-        "data_kinds": ",".join(work.noted("data_kinds")),
+        "data_kinds": ",".join(plan.data_kinds),
         "counts": json.dumps(counts, sort_keys=True),
         "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",
     }
     return pl.DataFrame([row], schema=dtypes(RunTable))
+
+
+def deliveries(settings: RunOptions, run_id: str) -> pl.DataFrame:
+    """How the run is to reach its readers (``RunDelivery``), none of it done yet."""
+    asked = [kind for kind, to in (("report", settings.reports), ("notification", settings.notify)) if to is not None]
+    return pl.DataFrame(
+        {"run_id": [run_id] * len(asked), "kind": asked, "delivered_at": [None] * len(asked)},
+        schema=dtypes(RunDelivery),
+    )
 
 
 def file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:

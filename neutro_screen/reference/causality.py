@@ -90,11 +90,8 @@ class DrugGroups(_Rule):
 
 
 class PatternRule(_Rule):
-    """Patterns of the blood count (MAL-1, BMP-1, PER-1, SEV-5)."""
+    """Patterns of the blood count (MAL-1, BMP-1, PER-1)."""
 
-    same_specimen_d: PositiveInt
-    haemoglobin_below_g_per_dl: PositiveFloat
-    platelets_below_giga_per_l: PositiveFloat
     blasts_above: NonNegativeFloat
     blast_window_d: PositiveInt
     mcv_above_fl: PositiveFloat

@@ -1,4 +1,4 @@
-"""The drug tables: causes, names, classes, confounders, routes and the words that change what a text means."""
+"""The drug tables: causes, uses, interactions, names, classes, confounders, routes and words that change a meaning."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +13,8 @@ from neutro_screen.validate import conform, dtypes
 
 _MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
     "causes": ("drug_causes.csv", contract.DrugCause),
+    "uses": ("drug_uses.csv", contract.DrugUse),
+    "interactions": ("drug_interactions.csv", contract.DrugInteraction),
     "synonyms": ("drug_synonyms.csv", contract.DrugSynonym),
     "atc_prefixes": ("atc_prefix_causes.csv", contract.AtcPrefixCause),
     "confounders": ("drug_confounders.csv", contract.DrugConfounder),
@@ -26,6 +28,8 @@ class DrugTables:
     """The drug tables, each as described by its model in ``neutro_schemas.drug_reference``."""
 
     causes: pl.DataFrame
+    uses: pl.DataFrame
+    interactions: pl.DataFrame
     synonyms: pl.DataFrame
     atc_prefixes: pl.DataFrame
     confounders: pl.DataFrame
@@ -38,8 +42,8 @@ def read_drug_tables(folder: Path) -> DrugTables:
 
     Raises:
         ReferenceDataError: a table does not fit its model, a name stands for an ingredient no table has, a name is
-            both a drug and ``none``, an ATC code belongs to two ingredients as a single substance, or a route is both
-            systemic and not.
+            both a drug and ``none``, an ATC code belongs to two ingredients as a single substance, a route is both
+            systemic and not, or a use or an interaction names a drug, a code or a name that the tables do not have.
     """
     tables = DrugTables(**{field.name: _table(folder, *_MODELS[field.name]) for field in fields(DrugTables)})
     listed = pl.concat([tables.causes["ingredient"], tables.confounders["ingredient"]])
@@ -62,7 +66,32 @@ def read_drug_tables(folder: Path) -> DrugTables:
     if unsettled.height:
         routes = unsettled["route"].sort().to_list()
         raise ReferenceDataError(f"routes both systemic and not: {routes}", where="drug_routes.csv")
+    _check_uses(tables)
+    _check_interactions(tables)
     return tables
+
+
+def _check_uses(tables: DrugTables) -> None:
+    codes = pl.concat(
+        split_list(tables.causes, column).select("ingredient", item=column)
+        for column in ("atc_codes", "atc_codes_former")
+    )
+    names = tables.synonyms.select("ingredient", item="alias")
+    for column, known in (("atc_codes", codes), ("names", names)):
+        used = split_list(tables.uses, column).select("ingredient", item=column)
+        strange = used.join(known, on=["ingredient", "item"], how="anti")["item"].sort().to_list()
+        twice = used.filter(used.is_duplicated())["item"].unique().sort().to_list()
+        if strange or twice:
+            raise ReferenceDataError(
+                f"{column} of another drug or of two uses: {strange + twice}", where="drug_uses.csv"
+            )
+
+
+def _check_interactions(tables: DrugTables) -> None:
+    named = pl.concat([tables.interactions["ingredient"], tables.interactions["partner"]]).unique().sort()
+    unlisted = named.filter(~named.is_in(tables.causes["ingredient"].to_list())).to_list()
+    if unlisted:
+        raise ReferenceDataError(f"interactions of unlisted ingredients: {unlisted}", where="drug_interactions.csv")
 
 
 def split_list(table: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -5,21 +5,10 @@ from typing import Final
 import polars as pl
 
 from neutro_schemas import Flag
-from neutro_screen.reference import Policy
+from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules.words import count_text, days_text, number
 
 COLUMNS: Final = tuple(Flag.to_schema().columns)
-
-
-def count_text(anc: pl.Expr, comparator: pl.Expr) -> pl.Expr:
-    """A count as it is read aloud: ``< 100``, ``1230``; one decimal only where there is one."""
-    whole = anc.round(1).cast(pl.String).str.strip_suffix(".0")
-    return pl.concat_str(comparator, whole, separator=" ", ignore_nulls=True)
-
-
-def days_text(days: pl.Expr) -> pl.Expr:
-    """A number of days in words: ``1 day``, ``2.5 days``."""
-    number = days.round(1).cast(pl.String).str.strip_suffix(".0")
-    return pl.concat_str(number, pl.when(number == "1").then(pl.lit(" day")).otherwise(pl.lit(" days")))
 
 
 def evidence_json(*results: pl.Expr) -> pl.Expr:
@@ -125,29 +114,30 @@ def rapid_decline_flags(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     return pl.concat(fired)
 
 
-def episode_flags(episodes: pl.LazyFrame) -> pl.LazyFrame:
+def episode_flags(episodes: pl.LazyFrame, policy: Policy, reference: Reference) -> pl.LazyFrame:
     """EPI-2, EPI-3 and EPI-4, one flag per episode and pattern."""
+    rule, severe = policy.episode, number(reference.below_cells_per_ul["severe"])
+    occasions = f"{rule.severe_chronic_n} or more occasions over {rule.severe_chronic_d} days"
+    days_severe = (pl.col("days_severe") + pl.col("days_profound")).round(1)
     patterns = (
         (
             "is_persistent",
             "EPI-2",
             pl.format("persistent: low for {} days", pl.col("duration_days").round(0).cast(pl.Int64)),
         ),
-        (
-            "is_severe_chronic",
-            "EPI-2",
-            pl.lit("severe chronic: below 500 cells/uL on three or more occasions over three months"),
-        ),
-        ("is_recurrent", "EPI-2", pl.lit("recurrent: three or more episodes in twelve months")),
+        ("is_severe_chronic", "EPI-2", pl.lit(f"severe chronic: below {severe} cells/uL on {occasions}")),
+        ("is_recurrent", "EPI-2", pl.lit(f"recurrent: {rule.recurrent_n} or more episodes in {rule.recurrent_d} days")),
         (
             "is_prolonged_profound",
             "EPI-2",
-            pl.format(
-                "prolonged: below 500 cells/uL for {} days", (pl.col("days_severe") + pl.col("days_profound")).round(1)
-            ),
+            pl.format("prolonged: below {} cells/uL for {} days", pl.lit(severe), days_severe),
         ),
         ("is_cyclic", "EPI-3", pl.format("cyclic: period of {} days", pl.col("cycle_days").round(1))),
-        ("is_isolated_low", "EPI-4", pl.lit("one low value between normal ones within a week: possible artefact")),
+        (
+            "is_isolated_low",
+            "EPI-4",
+            pl.lit(f"one low value between normal ones within {rule.isolated_low_d} days: possible artefact"),
+        ),
     )
     return pl.concat(
         episodes.filter(pattern).select(

@@ -1,4 +1,4 @@
-"""The tables of a store as Parquet, in a folder or on object storage, for those who have no use for a DuckDB file.
+"""The tables of a store as Parquet, in a folder or on object storage, for tools that do not read DuckDB.
 
 A run's tables are in a folder named after it; ``manifest.json`` is written last, so a folder without one is not whole.
 """
@@ -6,23 +6,29 @@ A run's tables are in a folder named after it; ``manifest.json`` is written last
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.errors import PublishError
+from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.ingest.remote import is_remote, storage_of
 from neutro_screen.private import private_file
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.journal import note_action
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN, VIEWS
 
 _ROWS_AT_ONCE: Final = 1 << 17
 
 
-def export(store: Path, to: str) -> str:
-    """Write every table and view of a store; the place of the folder.
+def export(store: Path, to: str, *, at: datetime, warn: Callable[[str], None] = lambda text: None) -> str:
+    """Write every table and view of a store; the place of the folder. The export is noted for ``audit`` (``journal.py``).
+
+    ``warn`` gets a line where this user may not write the journal.
 
     Raises:
         StoreError: the store cannot be read, or holds no run.
@@ -36,15 +42,19 @@ def export(store: Path, to: str) -> str:
             opened = _opener(place)
             written = {name: _written(connection, name, opened) for name in (*TABLES, *VIEWS)}
             with opened("manifest.json") as file:
-                told = {"run_id": run[0] if run else None, "schema_version": SCHEMA_VERSION, "tables": written}
-                file.write(json.dumps(told, indent=1).encode())
+                manifest = {"run_id": run[0] if run else None, "schema_version": SCHEMA_VERSION, "tables": written}
+                file.write(json.dumps(manifest, indent=1).encode())
         except OSError as error:
             raise PublishError(f"cannot be written ({error.strerror or type(error).__name__})", where=to) from None
+    try:
+        note_action(store, "export", {name: table["rows"] for name, table in written.items()}, at=at)
+    except StoreError as error:
+        warn(f"the export is not in the audit trail: {error}")
     return place
 
 
 def _opener(place: str) -> Callable[[str], IO[bytes]]:
-    """What opens a new file in a place; local ones only their owner can read."""
+    """A function that opens a new file in a place; local files are private to their owner."""
     if is_remote(place):
         storage, folder = storage_of(place)
         return lambda name: storage.open(f"{folder}/{name}", "wb")
@@ -64,7 +74,7 @@ def _written(connection: DuckDBPyConnection, name: str, opened: Callable[[str], 
 
 
 class _Summing:
-    """A file that is only ever appended to, and the SHA-256 of what went into it."""
+    """An append-only file that keeps the SHA-256 of its content."""
 
     closed = False
 

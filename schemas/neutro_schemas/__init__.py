@@ -2,14 +2,26 @@
 
 from neutro_schemas.chart import Diagnosis, Event, Medication, Patient
 from neutro_schemas.lab_result import DAMAGED_NUMBER, LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
-from neutro_schemas.result import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Flag, PatientStatus, WorkupStep
+from neutro_schemas.result import (
+    Anc,
+    CannotAssess,
+    ClozapineCourse,
+    DrugSuspect,
+    Episode,
+    Evidence,
+    Flag,
+    PatientStatus,
+    WorkupStep,
+)
 from neutro_schemas.vocabulary import (
     ANC_METHODS,
     COMPARATORS,
+    NOT_UNDERSTOOD,
     PRIORITIES,
     RETRACTED_STATUSES,
     SEVERITIES,
     STATUSES,
+    WITHHELD,
     Priority,
     Severity,
 )
@@ -18,12 +30,15 @@ __all__ = [
     "ANC_METHODS",
     "COMPARATORS",
     "DAMAGED_NUMBER",
+    "NOT_UNDERSTOOD",
     "PRIORITIES",
     "RETRACTED_STATUSES",
     "SEVERITIES",
     "STATUSES",
+    "WITHHELD",
     "Anc",
     "CannotAssess",
+    "ClozapineCourse",
     "Diagnosis",
     "DrugSuspect",
     "Episode",

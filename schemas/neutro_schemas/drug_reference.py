@@ -10,12 +10,13 @@ import polars as pl
 
 DRUG_CLASSES = (
     "acid_suppressant",
-    "antiarrhythmic_cardiovascular",
+    "antiarrhythmic",
     "antibiotic_beta_lactam",
     "antibiotic_other",
     "anticonvulsant",
     "antidepressant",
     "antifungal",
+    "antihypertensive",
     "antimalarial_antiparasitic",
     "antineoplastic_cytotoxic",
     "antineoplastic_targeted",
@@ -25,6 +26,8 @@ DRUG_CLASSES = (
     "antithyroid",
     "antiviral",
     "biologic",
+    "cardiovascular",
+    "diuretic",
     "immunosuppressant",
     "iron_chelator",
     "nsaid_analgesic",
@@ -36,6 +39,8 @@ EVIDENCE_LEVELS = ("definite", "probable", "possible")
 EVIDENCE_CHECKS = ("source_read", "class_source_read", "label_term_checked", "label_term_weak", "not_checked")
 WINDOW_CHECKS = ("source_read", "class_source_read", "general_knowledge", "class_default")
 WINDOW_ANCHORS = ("first_exposure", "each_dose", "last_dose")
+CHECKS = ("source_read", "class_source_read", "general_knowledge")
+INTERACTION_EFFECTS = ("raises_level", "adds_marrow_toxicity", "adds_antifolate_effect", "adds_agranulocytosis_risk")
 EFFECTS = ("raises_anc", "may_raise_anc", "protects")
 SYNONYM_KINDS = ("brand", "spelling", "abbreviation", "combination", "salt", "regimen", "other_drug")
 ROUTES = (
@@ -78,6 +83,7 @@ TEXT_RULES = (
 )
 
 _ATC_CODES = r"^[A-Z]\d{2}[A-Z]{2}\d{2}(;[A-Z]\d{2}[A-Z]{2}\d{2})*$"
+_NAMES = r"^[^;]+(;[^;]+)*$"
 _NUMBERS = r"^\d+(;\d+)*$"
 _ROUTE_LIST = rf"^({'|'.join(ROUTES)})(;({'|'.join(ROUTES)}))*$"
 _ROUTES_ALSO = "Routes that count for this drug though they do not as a rule."
@@ -108,12 +114,24 @@ class DrugCause(pa.DataFrameModel):
     evidence_check: str = pa.Field(isin=EVIDENCE_CHECKS, description="What was really read for it.")
     typical_onset_days_min: pl.Int64 = pa.Field(ge=0, description="First day of typical onset from window_anchor.")
     typical_onset_days_max: pl.Int64 = pa.Field(ge=0, description="Last day of typical onset, inclusive.")
+    window_open: bool = pa.Field(
+        description="A fall may come at any time while the drug is taken (DRG-7): the window has no last day, and "
+        "typical_onset_days_max is only the last day of the typical time."
+    )
     window_check: str = pa.Field(isin=WINDOW_CHECKS, description="What was really read for the windows.")
-    nadir_days_min: pl.Int64 = pa.Field(nullable=True, ge=0, description="First day of the nadir after a dose.")
+    nadir_days_min: pl.Int64 = pa.Field(
+        nullable=True,
+        ge=0,
+        description="First day of the nadir from window_anchor; of an expected drug, of the time it is expected in.",
+    )
     nadir_days_max: pl.Int64 = pa.Field(nullable=True, ge=0, description="Last day of the nadir, inclusive.")
     recovery_days_typical: pl.Int64 = pa.Field(ge=0, description="Days to recovery after stopping (or after a dose).")
     max_lag_after_last_dose_days: pl.Int64 = pa.Field(ge=0, description="Days after the last dose a new fall may come.")
     window_anchor: str = pa.Field(isin=WINDOW_ANCHORS, description="What the onset days count from.")
+    dose_days: pl.Int64 = pa.Field(
+        nullable=True, ge=1, description="Usual days from the first to the last dose of a cycle, both counted."
+    )
+    cycle_days: pl.Int64 = pa.Field(nullable=True, ge=1, description="Usual days from one cycle to the next.")
     incidence_note: str = pa.Field(nullable=True, description="How often.")
     expected_effect: bool = pa.Field(description="Neutropenia is an expected effect of normal use.")
     monitoring_note: str = pa.Field(nullable=True, description="What the label asks for.")
@@ -136,9 +154,88 @@ class DrugCause(pa.DataFrameModel):
         both_or_none = first.is_null() == last.is_null()
         return table.lazyframe.select(both_or_none & (first <= last).fill_null(value=True))
 
+    @pa.dataframe_check(name="expected_has_a_nadir")
+    def _expected_has_a_nadir(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(~pl.col("expected_effect") | pl.col("nadir_days_min").is_not_null())
+
+    @pa.dataframe_check(name="doses_within_the_cycle")
+    def _doses_within_the_cycle(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select((pl.col("dose_days") <= pl.col("cycle_days")).fill_null(value=True))
+
     @pa.dataframe_check(name="rxcui_has_a_source")
     def _rxcui_has_a_source(cls, table: pa.PolarsData) -> pl.LazyFrame:
         return table.lazyframe.select(pl.col("rxcui_ingredient").is_null() | pl.col("rxcui_source").is_not_null())
+
+
+class DrugUse(pa.DataFrameModel):
+    """One use of an ingredient whose windows differ from its row in drug_causes (alemtuzumab in multiple sclerosis).
+
+    A line belongs to the use by its ATC code, else by its name; all other lines take the row of drug_causes.
+    """
+
+    ingredient: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes.")
+    use: str = pa.Field(str_matches=r"^[a-z]+(_[a-z]+)*$", description="What it is given for.")
+    atc_codes: str = pa.Field(str_matches=_ATC_CODES, description="ATC codes of this use, former ones too.")
+    names: str = pa.Field(nullable=True, str_matches=_NAMES, description="Names of drug_synonyms for this use only.")
+    expected_effect: bool = pa.Field(description="Neutropenia is an expected effect of this use.")
+    window_anchor: str = pa.Field(isin=WINDOW_ANCHORS, description="What the days count from.")
+    typical_onset_days_min: pl.Int64 = pa.Field(ge=0, description="First day of typical onset from window_anchor.")
+    typical_onset_days_max: pl.Int64 = pa.Field(ge=0, description="Last day of typical onset, inclusive.")
+    window_open: bool = pa.Field(description="A fall may come at any time while the drug is taken.")
+    nadir_days_min: pl.Int64 = pa.Field(nullable=True, ge=0, description="First day of the nadir from window_anchor.")
+    nadir_days_max: pl.Int64 = pa.Field(nullable=True, ge=0, description="Last day of the nadir, inclusive.")
+    recovery_days_typical: pl.Int64 = pa.Field(ge=0, description="Days to recovery after stopping (or after a dose).")
+    max_lag_after_last_dose_days: pl.Int64 = pa.Field(ge=0, description="Days after the last dose a new fall may come.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+    checked: str = pa.Field(isin=CHECKS, description="What was really read; general_knowledge is memory, not checked.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["ingredient", "use"]
+
+    @pa.dataframe_check(name="windows_ordered")
+    def _windows_ordered(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        onset = pl.col("typical_onset_days_min") <= pl.col("typical_onset_days_max")
+        first, last = pl.col("nadir_days_min"), pl.col("nadir_days_max")
+        nadir = (first.is_null() == last.is_null()) & (first <= last).fill_null(value=True)
+        return table.lazyframe.select(onset & nadir)
+
+    @pa.dataframe_check(name="expected_has_a_nadir")
+    def _expected_has_a_nadir(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(~pl.col("expected_effect") | pl.col("nadir_days_min").is_not_null())
+
+
+class DrugInteraction(pa.DataFrameModel):
+    """One partner that makes an ingredient lower the ANC more (DRG-6): its start re-opens the ingredient's window."""
+
+    ingredient: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes whose effect grows.")
+    partner: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes given with it.")
+    effect: str = pa.Field(isin=INTERACTION_EFFECTS, description="What the partner does.")
+    mechanism: str = pa.Field(str_length={"min_value": 1}, description="How, in words for the report.")
+    evidence: str = pa.Field(isin=EVIDENCE_LEVELS, description="Level of evidence; possible ones are common pairs.")
+    from_days: pl.Int64 = pa.Field(
+        ge=0, description="First day of the fall, from the first day on which both are taken."
+    )
+    to_days: pl.Int64 = pa.Field(
+        ge=0, description="Last day of the fall, inclusive, from the first day on which both are taken."
+    )
+    partner_lag_days: pl.Int64 = pa.Field(
+        ge=0, description="Days after the partner's last dose in which it still counts as taken (brivudine 28)."
+    )
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+    checked: str = pa.Field(isin=CHECKS, description="What was really read; general_knowledge is memory, not checked.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["ingredient", "partner"]
+
+    @pa.dataframe_check(name="days_ordered")
+    def _days_ordered(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("from_days") <= pl.col("to_days"))
+
+    @pa.dataframe_check(name="two_drugs")
+    def _two_drugs(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("ingredient") != pl.col("partner"))
 
 
 class DrugConfounder(pa.DataFrameModel):
@@ -192,6 +289,9 @@ class AtcPrefixCause(pa.DataFrameModel):
     mechanism: str = pa.Field(nullable=True, isin=MECHANISMS, description="How the class lowers the ANC.")
     evidence: str = pa.Field(nullable=True, isin=EVIDENCE_LEVELS, description="Level of evidence of the class.")
     expected_effect: bool = pa.Field(description="Neutropenia is an expected effect of normal use.")
+    window_anchor: str = pa.Field(nullable=True, isin=WINDOW_ANCHORS, description="What the nadir days count from.")
+    nadir_days_min: pl.Int64 = pa.Field(nullable=True, ge=0, description="First day of the expected nadir.")
+    nadir_days_max: pl.Int64 = pa.Field(nullable=True, ge=0, description="Last day of the expected nadir, inclusive.")
     recovery_days: pl.Int64 = pa.Field(nullable=True, ge=0, description="Days to recovery after stopping.")
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
 
@@ -204,6 +304,11 @@ class AtcPrefixCause(pa.DataFrameModel):
         return table.lazyframe.select(
             pl.all_horizontal(pl.col("mechanism", "evidence", "recovery_days").is_not_null() == is_cause)
         )
+
+    @pa.dataframe_check(name="only_expected_have_a_nadir")
+    def _only_expected_have_a_nadir(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        nadir = pl.col("window_anchor", "nadir_days_min", "nadir_days_max").is_not_null()
+        return table.lazyframe.select(pl.all_horizontal(nadir == pl.col("expected_effect")))
 
 
 class DrugRoute(pa.DataFrameModel):

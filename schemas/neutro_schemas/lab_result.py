@@ -58,6 +58,7 @@ class ScreenedResult(pa.DataFrameModel):
 
     patient_id: str = pa.Field(nullable=False)
     fields_disagree: bool = pa.Field()
+    recognition_status: str = pa.Field(nullable=False)
     time_status: str = pa.Field(nullable=False)
     value_status: str = pa.Field(nullable=False)
     unit_status: str = pa.Field(nullable=False)
@@ -73,6 +74,22 @@ class ScreenedResult(pa.DataFrameModel):
     def _fields_agree(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(~pl.col(column.key))
 
+    @pa.check("recognition_status", name="unrecognised_test")
+    def _test_is_recognised(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unrecognised_test")
+
+    @pa.check("recognition_status", name="code_name_conflict")
+    def _code_and_name_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "code_name_conflict")
+
+    @pa.check("recognition_status", name="specimen_conflict")
+    def _name_and_specimen_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "specimen_conflict")
+
+    @pa.check("recognition_status", name="unknown_specimen")
+    def _specimen_is_known(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unknown_specimen")
+
     @pa.check("time_status", name="missing_time")
     def _has_a_time(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "missing")
@@ -80,6 +97,10 @@ class ScreenedResult(pa.DataFrameModel):
     @pa.check("time_status", name="unreadable_time")
     def _time_was_read(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "unreadable")
+
+    @pa.check("time_status", name="impossible_time")
+    def _is_a_time_that_can_be(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "impossible")
 
     @pa.check("time_status", name="future_time")
     def _is_not_in_the_future(cls, column: PolarsData) -> pl.LazyFrame:
@@ -135,7 +156,7 @@ class LabResult(pa.DataFrameModel):
     value: float = pa.Field(
         nullable=True,
         ge=0,
-        description="Value in unit; null for a retraction without value and for a marker told in words.",
+        description="Value in unit; null for a retraction without value and for a marker reported in words.",
     )
     comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of a censored value.")
     unit: str = pa.Field(
@@ -164,7 +185,7 @@ class RejectedRow(pa.DataFrameModel):
     patient_id: str = pa.Field(nullable=True, description="Patient identifier where the row has one.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen identifier as stored elsewhere.")
     collected_at: Microseconds = pa.Field(nullable=True, description="Collection time where readable, UTC.")
-    analyte: str = pa.Field(nullable=True, description="Analyte, where it could be told.")
+    analyte: str = pa.Field(nullable=True, description="Analyte, where it is known.")
     reason: str = pa.Field(description="Why it was refused: the name of the failed check.")
     column: str = pa.Field(nullable=True, description="The column to look at.")
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")

@@ -100,22 +100,15 @@ class StatusWord(pa.DataFrameModel):
         strict = True
 
 
-class OtherSpecimen(pa.DataFrameModel):
-    """One word in a specimen type that says that the specimen is not peripheral blood."""
-
-    word: str = pa.Field(unique=True, description="Part of the specimen type, lower case.")
-    source: str = pa.Field(description="Source of the row.")
-
-    class Config:
-        strict = True
-
-
 class Reason(pa.DataFrameModel):
     """One reason of the worklist in plain words, most urgent first."""
 
     code: str = pa.Field(unique=True, description="Reason code.")
     priority: str = pa.Field(nullable=True, isin=PRIORITIES, description="Priority that it gives; null = none.")
-    words: str = pa.Field(description="The reason in plain words.")
+    words: str = pa.Field(
+        description="The reason in plain words; {section.entry} is a number of the policy, {below[severity]} a limit."
+    )
+    implies: str = pa.Field(nullable=True, description="Codes whose words need not stand beside it, parted by blanks.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:
@@ -125,11 +118,9 @@ class Reason(pa.DataFrameModel):
 class DriftRule(pa.DataFrameModel):
     """When a laboratory's measure counts as drifted from its last runs; an analyte's own row goes before ``*``."""
 
-    what: str = pa.Field(description="Measure of quality_measure, volume, silent or new_laboratory.")
+    what: str = pa.Field(description="Measure of quality_measure, volume or new_laboratory.")
     analyte: str = pa.Field(description="Analyte; * = any.")
-    kind: str = pa.Field(
-        isin=("unit", "share", "fold", "volume", "silent", "new", "hour"), description="How it is compared."
-    )
+    kind: str = pa.Field(isin=("unit", "share", "fold", "volume", "new", "hour"), description="How it is compared.")
     change: float = pa.Field(ge=0, description="Least change: of a share, or as a factor (fold, volume, hour).")
     z: float = pa.Field(ge=0, description="Least change in multiples of the scatter of the runs before.")
     minimum_n: pl.Int64 = pa.Field(ge=1, description="Rows or specimens that must say so.")

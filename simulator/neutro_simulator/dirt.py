@@ -1,6 +1,6 @@
-"""Faults of real extracts (FORMATS.md section D), put into clean lab rows and written down.
+"""Faults of real extracts (FORMATS.md section D), put into clean lab rows and logged.
 
-Each fault is one entry of FAULTS: where it can occur, what it makes of the row, and what row it adds.
+Each fault is one entry of FAULTS: where it can occur, how it changes the row, and what row it adds.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ NO_TEXT = pl.lit(None, dtype=pl.String)
 class Fault:
     """A kind of dirt.
 
-    where: rows it can befall. becomes: new values of the row's columns. adds: values of an extra row, a copy of the
+    where: rows it can occur in. becomes: new values of the row's columns. adds: values of an extra row, a copy of the
     clean row else. whole_specimen: `becomes` holds for every CBC row of the specimen.
     """
 
@@ -77,7 +77,7 @@ FAULTS: tuple[Fault, ...] = (
         {"status": pl.lit("C"), "resulted_at": _times("resulted_at", minutes=90)},
         adds={"value": _number(VALUE * 1.4), "status": pl.lit("F")},
     ),
-    # The retracted row comes first, the right result after it: no reading of the status takes the result away.
+    # The retracted row comes first, the right result after it: however the status is read, the result remains.
     Fault("cancelled", CBC, adds=EARLIER | {"status": pl.lit("X"), "value": NO_TEXT}),
     Fault(
         "entered_in_error", PLAIN, adds=EARLIER | {"status": pl.lit("entered-in-error"), "value": _number(VALUE * 0.2)}
@@ -129,7 +129,7 @@ MISLABELLED = "unit_mislabelled"
 LOG = {"kind": pl.String, "patient_id": pl.String, "specimen_id": pl.String, "quantity": pl.String}
 
 
-def soiled(
+def with_faults(
     labs: pl.DataFrame, rng: np.random.Generator, now: datetime, share: float, mislabelled_batches: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The lab rows with faults on about this share of them, and the log of the faults.
@@ -138,9 +138,9 @@ def soiled(
     the row they belong to.
     """
     clean = labs.with_row_index("place")
-    befallen = _befallen(clean, rng, share)
-    logs = [befallen.select(pl.col("kind"), "patient_id", "specimen_id", "quantity")]
-    dirty, extra = clean.join(befallen.select("place", "kind"), on="place", how="left", maintain_order="left"), []
+    assigned = _assigned(clean, rng, share)
+    logs = [assigned.select(pl.col("kind"), "patient_id", "specimen_id", "quantity")]
+    dirty, extra = clean.join(assigned.select("place", "kind"), on="place", how="left", maintain_order="left"), []
     for fault in FAULTS:
         this = pl.col("kind") == fault.kind
         if fault.adds is not None:
@@ -164,7 +164,7 @@ def soiled(
     return dirty, log.unique().sort("patient_id", "specimen_id", "kind", "quantity")
 
 
-def _befallen(clean: pl.DataFrame, rng: np.random.Generator, share: float) -> pl.DataFrame:
+def _assigned(clean: pl.DataFrame, rng: np.random.Generator, share: float) -> pl.DataFrame:
     """Which rows get which fault: place, kind and the row's own ids. Kinds share the rows evenly."""
     taken = np.zeros(len(clean), dtype=np.bool_)
     specimen = clean["specimen_id"].rank("dense").to_numpy()

@@ -9,18 +9,17 @@ import numpy as np
 import polars as pl
 
 from neutro_simulator.causes import CAUSES
-from neutro_simulator.dirt import soiled
-from neutro_simulator.laboratories import LAB_COLUMNS, LABORATORIES, reported
+from neutro_simulator.dirt import with_faults
+from neutro_simulator.laboratories import LAB_COLUMNS, laboratories, reported
 from neutro_simulator.parameters import all_parameters, draw, number, numbers, texts
+from neutro_simulator.retractions import retracted_rows
+from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid, medications_until
 from neutro_simulator.specimens import specimens
-from neutro_simulator.story import MEDICATION, Drug, Group, Story, grid
 from neutro_simulator.truth import moment, true_course, truth
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 DATE_FORMAT = "%Y-%m-%d"
 DAYS_PER_YEAR = 365.25
-MARKER_UNITS = {"2132-9": "pg/mL", "20447-9": "copies/mL"}
-MARKER_LOWS = {"2132-9": "200"}
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,19 @@ def simulate_hospital(
     sizes = group_sizes(patients, mix)
     ids = patient_ids(rng, patients)
     days = grid()
-    chapters: list[Chapter] = []
+    extracts: list[GroupExtract] = []
     first = 0
     for cause, size in sizes.items():
         if size:
-            chapters.append(chapter(Group(cause, size, rng, days), ids[first : first + size], now))
+            group = Group(cause, size, rng, days)
+            extracts.append(group_extract(CAUSES[cause](group), group, ids[first : first + size], now))
             first += size
-    return bound(chapters, rng, now, dirt, mislabelled_batches)
+    return assembled(extracts, rng, now, dirt, mislabelled_batches)
 
 
 @dataclass(frozen=True)
-class Chapter:
-    """One cause's part of the hospital, before dirt: as in Hospital, labs with row_of and quantity still on."""
+class GroupExtract:
+    """The extracts and truth of one cause before dirt: as in Hospital; labs have row_of and quantity as well."""
 
     labs: pl.DataFrame
     medications: pl.DataFrame
@@ -98,9 +98,12 @@ class Chapter:
     specimen_truth: pl.DataFrame
 
 
-def group_sizes(patients: int, mix: Mapping[str, float] | None) -> dict[str, int]:
-    """How many patients each cause gets: shares rounded down, what is left to the largest remainders."""
-    weights = dict(mix) if mix is not None else {cause: number("mix", cause) for cause in all_parameters()["mix"]}
+def group_sizes(patients: int, mix: Mapping[str, float] | None, section: str = "mix") -> dict[str, int]:
+    """How many patients each cause gets: shares rounded down, what is left to the largest remainders.
+
+    section: where the shares are read from when no mix is given.
+    """
+    weights = dict(mix) if mix is not None else {cause: number(section, cause) for cause in all_parameters()[section]}
     if unknown := sorted(set(weights) - set(CAUSES)):
         raise ValueError(f"unknown cause {', '.join(unknown)}; known: {', '.join(CAUSES)}")
     total = sum(weights.values())
@@ -115,25 +118,24 @@ def group_sizes(patients: int, mix: Mapping[str, float] | None) -> dict[str, int
 
 
 def patient_ids(rng: np.random.Generator, patients: int, first: int = 1) -> pl.Series:
-    """Ids in random order, so that an id says nothing of the cause."""
+    """Ids in random order, so that an id does not give the cause away."""
     return pl.Series("patient_id", [f"P-{serial:06d}" for serial in rng.permutation(patients) + first], dtype=pl.String)
 
 
-def chapter(group: Group, ids: pl.Series, now: datetime) -> Chapter:
-    """All that a group of patients of one cause leaves in the extracts, and its truth."""
-    story = spoken(group)
-    taken = collected(story, group, ids, now)
+def group_extract(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> GroupExtract:
+    """The rows of a group of patients in each extract, and its truth."""
+    taken = collected(scenario, group, ids, now)
     midnight, until_day = index_day(now)
-    return Chapter(
-        labs=lab_rows(story, group, taken, now),
-        medications=_medications(story, group, ids, now),
-        patients=_patients(story, group, ids, now),
-        diagnoses=_dated(story.diagnoses, ids, now, DATE_FORMAT).select(
+    return GroupExtract(
+        labs=lab_rows(scenario, group, taken, now),
+        medications=_medications(scenario, group, ids, now),
+        patients=_patients(scenario, group, ids, now),
+        diagnoses=_dated(scenario.diagnoses, ids, now, DATE_FORMAT).select(
             "patient_id", "code", pl.lit("ICD-10").alias("system"), "date"
         ),
-        events=_dated(story.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
-        true_course=true_course(story, group.days, ids, midnight, until_day),
-        truth=truth(group.cause, story, group.days, ids, midnight, until_day, taken.specimens),
+        events=_dated(scenario.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
+        true_course=true_course(scenario, group.days, ids, midnight, until_day),
+        truth=truth(group.cause, scenario, group.days, ids, midnight, until_day, taken.specimens),
         specimen_truth=taken.specimens.select(
             "patient_id",
             "specimen_id",
@@ -144,11 +146,6 @@ def chapter(group: Group, ids: pl.Series, now: datetime) -> Chapter:
     )
 
 
-def spoken(group: Group) -> Story:
-    """The story of the group's cause."""
-    return CAUSES[group.cause](group)
-
-
 def index_day(now: datetime) -> tuple[datetime, float]:
     """The midnight that begins the index date, and how much of that day has passed."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -157,20 +154,20 @@ def index_day(now: datetime) -> tuple[datetime, float]:
 
 @dataclass(frozen=True)
 class Collected:
-    """A group's specimens with ids and times, and what follows the patient: id and laboratory."""
+    """A group's specimens with ids and times; the id and the laboratory of each patient."""
 
     specimens: pl.DataFrame
     ids: pl.Series
     labs: pl.Series
 
 
-def collected(story: Story, group: Group, ids: pl.Series, now: datetime) -> Collected:
+def collected(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> Collected:
     """The blood taken up to the index time, each patient's always sent to the same laboratory."""
     midnight, until_day = index_day(now)
-    taken = specimens(story, group, until_day)
+    taken = specimens(scenario, group, until_day)
     labs = pl.Series(
         "lab",
-        group.rng.choice(list(LABORATORIES), group.size, p=numbers("laboratories", "share")).tolist(),
+        group.rng.choice(list(laboratories()), group.size, p=numbers("laboratories", "share")).tolist(),
         dtype=pl.String,
     )
     patient_id = ids.gather(taken["patient"])
@@ -186,24 +183,27 @@ def collected(story: Story, group: Group, ids: pl.Series, now: datetime) -> Coll
     return Collected(named, ids, labs)
 
 
-def lab_rows(story: Story, group: Group, taken: Collected, now: datetime) -> pl.DataFrame:
-    """The clean lab rows of a group: blood counts and the tests beside them, with row_of and quantity still on."""
-    return pl.concat([reported(taken.specimens, group.rng), _markers(story, taken, now)])
+def lab_rows(scenario: Scenario, group: Group, taken: Collected, now: datetime) -> pl.DataFrame:
+    """The clean lab rows of a group: blood counts and markers, with the columns row_of and quantity."""
+    rows = [reported(taken.specimens, group.rng), _markers(scenario, taken, now)]
+    if any(scenario.retraction):
+        rows.append(retracted_rows(rows[0], taken.specimens, scenario, group, now))
+    return pl.concat(rows)
 
 
-def bound(
-    chapters: list[Chapter], rng: np.random.Generator, now: datetime, dirt: float, mislabelled_batches: int
+def assembled(
+    extracts: list[GroupExtract], rng: np.random.Generator, now: datetime, dirt: float, mislabelled_batches: int
 ) -> Hospital:
-    """The chapters as one hospital, sorted so that a row's place says nothing of its cause, and soiled."""
+    """One hospital of all groups, with dirt, sorted so that the position of a row does not give its cause away."""
 
     def together(name: str, *by: str) -> pl.DataFrame:
-        parts: list[pl.DataFrame] = [getattr(part, name) for part in chapters]
+        parts: list[pl.DataFrame] = [getattr(part, name) for part in extracts]
         return pl.concat(parts).sort(by, maintain_order=True)
 
     labs = together("labs", "patient_id", "collected_at", "specimen_id")
-    soiled_labs, dirt_log = soiled(labs, rng, now, dirt, mislabelled_batches)
+    dirty_labs, dirt_log = with_faults(labs, rng, now, dirt, mislabelled_batches)
     return Hospital(
-        labs=soiled_labs.select(LAB_COLUMNS),
+        labs=dirty_labs.select(LAB_COLUMNS),
         medications=together("medications", "patient_id", "start_date", "drug_name"),
         patients=together("patients", "patient_id"),
         diagnoses=together("diagnoses", "patient_id", "date", "code"),
@@ -228,15 +228,19 @@ def write_native(hospital: Hospital, folder: Path, *, with_course: bool = True) 
         getattr(hospital, part.name).write_csv(place / f"{part.name}.csv", datetime_format=TIME_FORMAT)
 
 
-def _markers(story: Story, taken: Collected, now: datetime) -> pl.DataFrame:
+def marker_units() -> tuple[dict[str, str], dict[str, str]]:
+    """Unit and lower reference limit of each quantitative marker, by LOINC code."""
+    rows = [written.split("|") for written in texts("bystanders", "marker_units")]
+    return {loinc: unit for loinc, unit, _ in rows}, {loinc: low for loinc, _, low in rows if low}
+
+
+def _markers(scenario: Scenario, taken: Collected, now: datetime) -> pl.DataFrame:
     """Tests beside the CBC: infection markers, vitamins, antibodies; with LOINC codes in every laboratory."""
     midnight, until_day = index_day(now)
-    markers = story.markers.filter(pl.col("day") + 1.0 < until_day)
+    markers = scenario.markers.filter(pl.col("day") + 1.0 < until_day)
     at = moment(pl.col("day").floor() + 0.4, midnight)
-    unit, low = (
-        pl.col("loinc").replace_strict(MARKER_UNITS, default=None),
-        pl.col("loinc").replace_strict(MARKER_LOWS, default=None),
-    )
+    units, lows = marker_units()
+    unit, low = (pl.col("loinc").replace_strict(of_code, default=None) for of_code in (units, lows))
     return markers.with_columns(
         taken.ids.gather(markers["patient"]).alias("patient_id"), taken.labs.gather(markers["patient"]).alias("lab")
     ).select(
@@ -259,9 +263,11 @@ def _markers(story: Story, taken: Collected, now: datetime) -> pl.DataFrame:
     )
 
 
-def _medications(story: Story, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
+def _medications(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, until_day = index_day(now)
-    rows = pl.concat([story.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
+    rows = pl.concat([scenario.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
+    if scenario.seen_until is not None:
+        rows = medications_until(rows, scenario.seen_until)
     start, end = (moment(pl.col(f"{edge}_day"), midnight).dt.to_string(DATE_FORMAT) for edge in ("start", "end"))
     known_end = pl.col("end_day") <= until_day
     return rows.with_columns(ids.gather(rows["patient"]).alias("patient_id")).select(
@@ -304,14 +310,14 @@ def _long_term(group: Group) -> pl.DataFrame:
     )
 
 
-def _patients(story: Story, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
+def _patients(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, _ = index_day(now)
-    born = pl.Series("born", -story.age_years * DAYS_PER_YEAR)
+    born = pl.Series("born", -scenario.age_years * DAYS_PER_YEAR)
     return pl.DataFrame({"patient_id": ids, "born": born}).select(
         "patient_id",
         moment(pl.col("born"), midnight).dt.to_string(DATE_FORMAT).alias("birth_date"),
         pl.Series("sex", group.rng.choice(["F", "M"], group.size).tolist(), dtype=pl.String),
-        pl.Series("duffy_null", [known or None for known in story.duffy_null], dtype=pl.String),
+        pl.Series("duffy_null", [known or None for known in scenario.duffy_null], dtype=pl.String),
         pl.lit(None, dtype=pl.String).alias("ethnicity"),
     )
 

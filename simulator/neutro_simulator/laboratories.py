@@ -1,4 +1,4 @@
-"""Four laboratories count the same blood and report it in four ways.
+"""Four laboratories count the same blood and report it in four ways (laboratories.csv).
 
 A  ANC and full CBC in 10*3/uL, LOINC codes
 B  WBC and percentages, 10*9/L, LOINC codes: the ANC must be computed
@@ -6,7 +6,10 @@ C  WBC and a manual differential of 100 cells, segs and bands apart, local names
 D  ANC and WBC in cells/uL, LOINC codes
 """
 
+import csv
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
 import numpy as np
 import polars as pl
@@ -33,69 +36,33 @@ LAB_COLUMNS = (
 
 @dataclass(frozen=True)
 class Printed:
-    """How a laboratory prints one analyte. `of` names the counted quantity; percent rows are a part of the WBC."""
+    """How a laboratory prints one analyte. `scale` turns cells/µL into its unit; percent rows are a part of the WBC."""
 
-    of: str
+    quantity: str
     loinc: str
     name: str
     unit: str
     low: str
     high: str
     decimals: int
-    scale: float = 1.0
+    scale: float
 
 
-LABORATORIES: dict[str, tuple[Printed, ...]] = {
-    "A": (
-        Printed("wbc", "6690-2", "WBC", "10*3/uL", "4.0", "11.0", 2, GIGA),
-        Printed("anc", "751-8", "Neutrophils Absolute", "10*3/uL", "1.8", "7.7", 2, GIGA),
-        Printed("lymphocytes", "731-0", "Lymphocytes Absolute", "10*3/uL", "1.0", "4.8", 2, GIGA),
-        Printed("monocytes", "742-7", "Monocytes Absolute", "10*3/uL", "0.2", "1.0", 2, GIGA),
-        Printed("eosinophils", "711-2", "Eosinophils Absolute", "10*3/uL", "0.0", "0.5", 2, GIGA),
-        Printed("basophils", "704-7", "Basophils Absolute", "10*3/uL", "0.0", "0.2", 2, GIGA),
-        Printed("blast_percent", "26446-5", "Blasts/100 leukocytes", "%", "0", "0", 0),
-        Printed("haemoglobin", "718-7", "Hemoglobin", "g/dL", "12.0", "17.0", 1),
-        Printed("platelets", "777-3", "Platelets", "10*3/uL", "150", "400", 0),
-        Printed("mcv", "787-2", "MCV", "fL", "80", "100", 1),
-    ),
-    "B": (
-        Printed("wbc", "6690-2", "Leukocytes", "10*9/L", "4.0", "10.0", 2, GIGA),
-        Printed("anc_percent", "770-8", "Neutrophils/100 leukocytes", "%", "40", "75", 1),
-        Printed("lymphocytes_percent", "736-9", "Lymphocytes/100 leukocytes", "%", "20", "45", 1),
-        Printed("monocytes_percent", "5905-5", "Monocytes/100 leukocytes", "%", "2", "10", 1),
-        Printed("eosinophils_percent", "713-8", "Eosinophils/100 leukocytes", "%", "0", "6", 1),
-        Printed("basophils_percent", "706-2", "Basophils/100 leukocytes", "%", "0", "2", 1),
-        Printed("blast_percent", "26446-5", "Blasts/100 leukocytes", "%", "0", "0", 0),
-        Printed("haemoglobin", "718-7", "Haemoglobin", "g/dL", "12.0", "17.0", 1),
-        Printed("platelets", "777-3", "Platelets", "10*9/L", "150", "400", 0),
-        Printed("mcv", "787-2", "MCV", "fL", "80", "100", 1),
-    ),
-    "C": (
-        Printed("wbc", "", "WBC", "x10^9/L", "4.0", "10.0", 1, GIGA),
-        Printed("segs_counted", "", "Segs %", "%", "36", "70", 0),
-        Printed("bands_counted", "", "BAND%", "%", "0", "10", 0),
-        Printed("lymphocytes_counted", "", "LYMPH%", "%", "20", "45", 0),
-        Printed("monocytes_counted", "", "MONO%", "%", "2", "10", 0),
-        Printed("eosinophils_counted", "", "EOS%", "%", "0", "6", 0),
-        Printed("basophils_counted", "", "BASO%", "%", "0", "2", 0),
-        Printed("blasts_counted", "", "BLAST%", "%", "0", "0", 0),
-        Printed("haemoglobin", "", "HGB", "g/dL", "12.0", "17.0", 1),
-        Printed("platelets", "", "PLT", "x10^9/L", "150", "400", 0),
-        Printed("mcv", "", "MCV", "fL", "80", "100", 1),
-    ),
-    "D": (
-        Printed("wbc", "26464-8", "WBC", "cells/uL", "4000", "11000", 0),
-        Printed("anc", "26499-4", "ANC", "/mm3", "1500", "8000", 0),
-        Printed("lymphocytes", "26474-7", "Lymphocytes", "/mm3", "1000", "4800", 0),
-        Printed("monocytes", "26484-6", "Monocytes", "/mm3", "200", "1000", 0),
-        Printed("eosinophils", "26449-9", "Eosinophils", "/mm3", "0", "500", 0),
-        Printed("basophils", "26444-0", "Basophils", "/mm3", "0", "200", 0),
-        Printed("blast_percent", "26446-5", "Blasts", "%", "0", "0", 0),
-        Printed("haemoglobin", "718-7", "Hemoglobin", "g/dL", "12.0", "17.0", 1),
-        Printed("platelets", "26515-7", "Platelets", "K/uL", "150", "400", 0),
-        Printed("mcv", "30428-7", "MCV", "fL", "80", "100", 1),
-    ),
-}
+@cache
+def laboratories() -> dict[str, tuple[Printed, ...]]:
+    """What each laboratory prints, in its order: laboratories.csv, a row an analyte."""
+    by_name: dict[str, list[Printed]] = {}
+    with (files("neutro_simulator") / "laboratories.csv").open(encoding="utf-8") as source:
+        for row in csv.DictReader(source):
+            analyte = Printed(
+                **{name: row[name] for name in ("quantity", "loinc", "name", "unit", "low", "high")},
+                decimals=int(row["decimals"]),
+                scale=float(row["scale"]),
+            )
+            by_name.setdefault(row["lab"], []).append(analyte)
+    return {lab: tuple(printed) for lab, printed in by_name.items()}
+
+
 CELLS = ("anc", "lymphocytes", "monocytes", "eosinophils", "basophils", "blasts")
 MANUAL = ("segs", "bands", "lymphocytes", "monocytes", "eosinophils", "basophils", "blasts")
 
@@ -110,7 +77,7 @@ def reported(specimens: pl.DataFrame, rng: np.random.Generator, *, is_exact: boo
     numbered = specimens.with_row_index("row_of")
     parts = [
         part
-        for lab, printed in LABORATORIES.items()
+        for lab, printed in laboratories().items()
         if len(of_lab := numbered.filter(pl.col("lab") == lab))
         for part in _rows(_counted(of_lab, rng, is_exact), printed)
     ]
@@ -148,7 +115,7 @@ def _manual_classes(specimens: pl.DataFrame) -> FloatArray:
 
 
 def _counted_one_by_one(rng: np.random.Generator, shares: FloatArray, cells: int) -> FloatArray:
-    """A hundred cells drawn by chance: most of the error of laboratory C."""
+    """The cells of a manual differential drawn by chance: most of the error of laboratory C."""
     return rng.multinomial(cells, shares / shares.sum(axis=1, keepdims=True)).astype(np.float64)
 
 
@@ -165,15 +132,15 @@ def _rows(counted: pl.DataFrame, printed: tuple[Printed, ...]) -> list[pl.DataFr
     wbc = pl.col("wbc") * GIGA
     rows = []
     for analyte in printed:
-        quantity = pl.col(analyte.of) * analyte.scale
+        quantity = pl.col(analyte.quantity) * analyte.scale
         rounded = quantity.round(analyte.decimals)
         shown = rounded.cast(pl.Int64).cast(pl.String) if analyte.decimals == 0 else rounded.cast(pl.String)
-        if analyte.of == "wbc":
+        if analyte.quantity == "wbc":
             shown = pl.when(wbc < floor).then(pl.lit(_floor_text(floor, analyte))).otherwise(shown)
         elif analyte.unit == "%":
             shown = pl.when(wbc < floor).then(pl.lit("Not done")).otherwise(shown)
         # A laboratory prints blasts only where it has seen some.
-        source = counted.filter(rounded > 0) if analyte.of.startswith("blast") else counted
+        source = counted.filter(rounded > 0) if analyte.quantity.startswith("blast") else counted
         rows.append(
             source.select(
                 "row_of",
@@ -189,7 +156,7 @@ def _rows(counted: pl.DataFrame, printed: tuple[Printed, ...]) -> list[pl.DataFr
                 pl.lit(analyte.high).alias("reference_high"),
                 pl.lit("F").alias("status"),
                 "lab",
-                pl.lit(analyte.of).alias("quantity"),
+                pl.lit(analyte.quantity).alias("quantity"),
             )
         )
     return rows

@@ -6,18 +6,17 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from neutro_simulator.cast import TEACHING_CASES, WHOLE_SPECIMEN, Case, Edit
-from neutro_simulator.hospital import DATE_FORMAT, TIME_FORMAT, Hospital, index_day
+from neutro_simulator.cast import WHOLE_SPECIMEN, Case, Edit, teaching_cases, usual_person
+from neutro_simulator.hospital import DATE_FORMAT, TIME_FORMAT, Hospital, index_day, marker_units
 from neutro_simulator.laboratories import LAB_COLUMNS, reported
 from neutro_simulator.parameters import FloatArray
-from neutro_simulator.story import grid
+from neutro_simulator.scenario import grid
 from neutro_simulator.truth import moment, rapid_decline_day, shown_by_sampling
 
 MORNING = 8.0 / 24.0
 RESULT_AFTER = 2.0 / 24.0
 DAYS_PER_YEAR = 365.25
-BANDS = 0.05
-USUAL_CELLS = {"monocytes": 500.0, "eosinophils": 150.0, "basophils": 40.0}
+LINES = ("lymphocytes", "monocytes", "eosinophils", "basophils", "blasts", "haemoglobin", "platelets", "mcv")
 
 
 def sample_hospital(as_of: datetime) -> Hospital:
@@ -28,15 +27,15 @@ def sample_hospital(as_of: datetime) -> Hospital:
     """
     now = as_of.astimezone(UTC).replace(tzinfo=None) if as_of.tzinfo else as_of
     midnight, until_day = index_day(now)
-    taken = pl.concat([_specimens(position, case, midnight) for position, case in enumerate(TEACHING_CASES)])
+    taken = pl.concat([_specimens(position, case, midnight) for position, case in enumerate(teaching_cases())])
     days = grid()
-    course = np.vstack([_course(case, days) for case in TEACHING_CASES])
+    course = np.vstack([_course(case, days) for case in teaching_cases()])
     labs = pl.concat(
         [
             _edited(reported(of_case, np.random.Generator(np.random.PCG64(0)), is_exact=True), case, midnight)
-            for case, (_, of_case) in zip(TEACHING_CASES, taken.group_by("patient", maintain_order=True), strict=True)
+            for case, (_, of_case) in zip(teaching_cases(), taken.group_by("patient", maintain_order=True), strict=True)
         ]
-        + [_markers(case, midnight) for case in TEACHING_CASES]
+        + [_markers(case, midnight) for case in teaching_cases()]
     )
     return Hospital(
         labs=labs.sort("patient_id", "collected_at", "specimen_id", maintain_order=True).select(LAB_COLUMNS),
@@ -44,17 +43,17 @@ def sample_hospital(as_of: datetime) -> Hospital:
         patients=_patients(midnight),
         diagnoses=_listed(
             [
-                (case.patient_id, code, "ICD-10", _date(day, midnight))
-                for case in TEACHING_CASES
-                for code, day in case.diagnoses
+                (case.patient_id, found.code, "ICD-10", _date(found.day, midnight))
+                for case in teaching_cases()
+                for found in case.diagnoses
             ],
             ("patient_id", "code", "system", "date"),
         ),
         events=_listed(
             [
-                (case.patient_id, event, _time(day, midnight), detail)
-                for case in TEACHING_CASES
-                for event, day, detail in case.events
+                (case.patient_id, event.event, _time(event.day, midnight), event.detail)
+                for case in teaching_cases()
+                for event in case.events
             ],
             ("patient_id", "event", "date", "detail"),
         ),
@@ -73,11 +72,11 @@ def sample_expectations() -> pl.DataFrame:
     """
     return pl.DataFrame(
         {
-            "patient_id": [case.patient_id for case in TEACHING_CASES],
-            "title": [case.title for case in TEACHING_CASES],
-            "severity": [case.expected_severity for case in TEACHING_CASES],
-            "priority": [case.expected_priority for case in TEACHING_CASES],
-            "reason": [case.expected_reason for case in TEACHING_CASES],
+            "patient_id": [case.patient_id for case in teaching_cases()],
+            "title": [case.title for case in teaching_cases()],
+            "severity": [case.expected.severity for case in teaching_cases()],
+            "priority": [case.expected.priority for case in teaching_cases()],
+            "reason": [case.reason for case in teaching_cases()],
         }
     )
 
@@ -106,34 +105,25 @@ Severity is that of the latest result (rule ids: docs/rules.md). Not on the work
 
 def _specimens(position: int, case: Case, midnight: datetime) -> pl.DataFrame:
     day = np.array([day for day, _ in case.counts]) + MORNING
-    true_anc = np.array([anc for _, anc in case.counts], dtype=np.float64)
-    seen = np.array([case.measured_falsely.get(day, anc) for day, anc in case.counts], dtype=np.float64)
+    false = dict(case.measured_falsely)
+    seen = np.array([false.get(day, anc) for day, anc in case.counts], dtype=np.float64)
+    onset = case.truth.onset_day
     # Other lines and blasts are those of the illness: a count from before it shows the usual values.
-    ill = np.array([case.onset_day is not None and day >= case.onset_day for day, _ in case.counts])
-    healthy = Case("", "", (), None, None, "")
-
-    def line(name: str) -> FloatArray:
-        own, usual = float(getattr(case, name)), float(getattr(healthy, name))
-        return np.where(ill | (case.onset_day is None), own, usual)
-
+    ill = np.array([onset is None or day >= onset for day, _ in case.counts])
+    own, usual = case.person, usual_person()
     return pl.DataFrame(
         {
             "patient": np.full(len(day), position),
             "patient_id": [case.patient_id] * len(day),
             "specimen_id": [f"S-{case.patient_id[2:]}-{serial + 1:02d}" for serial in range(len(day))],
             "day": day,
-            "true_anc": true_anc,
+            "true_anc": np.array([anc for _, anc in case.counts], dtype=np.float64),
             "anc": seen,
-            "bands": seen * BANDS,
-            "lymphocytes": line("lymphocytes"),
-            "blasts": line("blasts"),
-            "haemoglobin": line("haemoglobin"),
-            "platelets": line("platelets"),
-            "mcv": line("mcv"),
+            "bands": seen * own.bands_fraction,
             "lab": [case.lab] * len(day),
         }
+        | {line: np.where(ill, getattr(own, line), getattr(usual, line)) for line in LINES}
     ).with_columns(
-        *(pl.lit(level).alias(name) for name, level in USUAL_CELLS.items()),
         moment(pl.col("day"), midnight).dt.to_string(TIME_FORMAT).alias("collected_at"),
         moment(pl.col("day") + RESULT_AFTER, midnight).dt.to_string(TIME_FORMAT).alias("resulted_at"),
     )
@@ -173,24 +163,25 @@ def _moved(column: str, minutes: int) -> pl.Expr:
 
 
 def _markers(case: Case, midnight: datetime) -> pl.DataFrame:
+    units, _ = marker_units()
     rows = [
         {
             "row_of": None,
             "patient_id": case.patient_id,
-            "specimen_id": f"M-{case.patient_id[2:]}-{loinc}",
-            "collected_at": _time(day + MORNING, midnight),
-            "resulted_at": _time(day + MORNING + RESULT_AFTER, midnight),
-            "loinc": loinc,
-            "analyte_name": name,
-            "value": value,
-            "unit": {"2132-9": "pg/mL", "20447-9": "copies/mL"}.get(loinc),
+            "specimen_id": f"M-{case.patient_id[2:]}-{marker.loinc}",
+            "collected_at": _time(marker.day + MORNING, midnight),
+            "resulted_at": _time(marker.day + MORNING + RESULT_AFTER, midnight),
+            "loinc": marker.loinc,
+            "analyte_name": marker.name,
+            "value": marker.value,
+            "unit": units.get(marker.loinc),
             "reference_low": None,
             "reference_high": None,
             "status": "F",
             "lab": case.lab,
             "quantity": "marker",
         }
-        for loinc, name, value, day in case.markers
+        for marker in case.markers
     ]
     return pl.DataFrame(rows, schema={"row_of": pl.UInt32, **dict.fromkeys((*LAB_COLUMNS, "quantity"), pl.String)})
 
@@ -200,15 +191,15 @@ def _medications(midnight: datetime) -> pl.DataFrame:
         [
             (
                 case.patient_id,
-                name,
-                atc,
-                _date(start, midnight),
-                None if end is None else _date(end, midnight),
-                route,
+                drug.name,
+                drug.atc,
+                _date(drug.start_day, midnight),
+                None if drug.end_day is None else _date(drug.end_day, midnight),
+                drug.route,
                 None,
             )
-            for case in TEACHING_CASES
-            for name, atc, start, end, route in case.medications
+            for case in teaching_cases()
+            for drug in case.medications
         ],
         ("patient_id", "drug_name", "atc_code", "start_date", "end_date", "route", "dose"),
     )
@@ -217,8 +208,9 @@ def _medications(midnight: datetime) -> pl.DataFrame:
 def _patients(midnight: datetime) -> pl.DataFrame:
     return _listed(
         [
-            (case.patient_id, _date(-case.age_years * DAYS_PER_YEAR, midnight), case.sex, case.duffy_null, None)
-            for case in TEACHING_CASES
+            (case.patient_id, _date(-who.age_years * DAYS_PER_YEAR, midnight), who.sex, who.duffy_null, None)
+            for case in teaching_cases()
+            for who in (case.person,)
         ],
         ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity"),
     )
@@ -226,11 +218,11 @@ def _patients(midnight: datetime) -> pl.DataFrame:
 
 def _true_course(course: FloatArray, days: FloatArray, midnight: datetime, until_day: float) -> pl.DataFrame:
     known = days <= until_day
-    patient = np.repeat(np.arange(len(TEACHING_CASES)), known.sum())
+    patient = np.repeat(np.arange(len(teaching_cases())), known.sum())
     return pl.DataFrame(
         {
-            "patient_id": [TEACHING_CASES[index].patient_id for index in patient],
-            "day": np.tile(days[known], len(TEACHING_CASES)),
+            "patient_id": [teaching_cases()[index].patient_id for index in patient],
+            "day": np.tile(days[known], len(teaching_cases())),
             "anc_cells_per_ul": course[:, known].ravel().round(1),
         }
     ).select("patient_id", moment(pl.col("day"), midnight).alias("at"), "anc_cells_per_ul")
@@ -244,14 +236,14 @@ def _truth(
     return (
         pl.DataFrame(
             {
-                "patient": np.arange(len(TEACHING_CASES)),
-                "patient_id": [case.patient_id for case in TEACHING_CASES],
-                "cause": [case.cause for case in TEACHING_CASES],
-                "causal_ingredient": [case.ingredient for case in TEACHING_CASES],
-                "onset_day": [case.onset_day for case in TEACHING_CASES],
+                "patient": np.arange(len(teaching_cases())),
+                "patient_id": [case.patient_id for case in teaching_cases()],
+                "cause": [case.truth.cause for case in teaching_cases()],
+                "causal_ingredient": [case.truth.ingredient for case in teaching_cases()],
+                "onset_day": [case.truth.onset_day for case in teaching_cases()],
                 "true_nadir_cells_per_ul": course[:, known].min(axis=1).round(1),
                 "nadir_day": days[known][course[:, known].argmin(axis=1)],
-                "cycle_days": [case.cycle_days for case in TEACHING_CASES],
+                "cycle_days": [case.truth.cycle_days for case in teaching_cases()],
                 "decline_day": decline,
             }
         )
@@ -275,7 +267,7 @@ def _truth(
 
 def _dirt_log(midnight: datetime) -> pl.DataFrame:
     rows = []
-    for case in TEACHING_CASES:
+    for case in teaching_cases():
         serial = {day: number + 1 for number, (day, _) in enumerate(case.counts)}
         rows += [
             ("edited", case.patient_id, f"S-{case.patient_id[2:]}-{serial[edit.day]:02d}", edit.quantity)

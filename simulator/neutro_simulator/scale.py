@@ -8,11 +8,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from neutro_simulator.dirt import soiled
-from neutro_simulator.hospital import collected, group_sizes, lab_rows, patient_ids, spoken
+from neutro_simulator.causes import CAUSES
+from neutro_simulator.dirt import with_faults
+from neutro_simulator.hospital import collected, group_sizes, lab_rows, patient_ids
 from neutro_simulator.laboratories import LAB_COLUMNS
 from neutro_simulator.parameters import number, text
-from neutro_simulator.story import Group, grid
+from neutro_simulator.scenario import Group, grid
 
 
 def simulate_labs_at_scale(rows: int, seed: int, out: Path, *, dirt: float = 0.0) -> int:
@@ -43,12 +44,14 @@ def _parts(rows: int, seed: int, dirt: float) -> Iterator[pl.DataFrame]:
         ids = patient_ids(rng, patients, first=part * patients + 1)
         labs, start = [], 0
         for cause, size in group_sizes(patients, None).items():
+            if not size:
+                continue
             group = Group(cause, size, rng, days)
-            story = spoken(group)
-            labs.append(lab_rows(story, group, collected(story, group, ids[start : start + size], now), now))
+            scenario = CAUSES[group.cause](group)
+            labs.append(lab_rows(scenario, group, collected(scenario, group, ids[start : start + size], now), now))
             start += size
         together = pl.concat(labs).sort("patient_id", "collected_at", "specimen_id", maintain_order=True)
-        finished, _ = soiled(together, rng, now, dirt, 0)
+        finished, _ = with_faults(together, rng, now, dirt, 0)
         finished = finished.select(LAB_COLUMNS).head(rows - written)
         written += len(finished)
         part += 1

@@ -4,44 +4,46 @@ import numpy as np
 import polars as pl
 
 from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, draw, number
-from neutro_simulator.story import Group, OtherLines, Story
+from neutro_simulator.scenario import Group, OtherLines, Scenario
 
 DIFFERENTIAL = ("lymphocytes", "monocytes", "eosinophils", "basophils")
 
 
-def specimens(story: Story, group: Group, until_day: float) -> pl.DataFrame:
+def specimens(scenario: Scenario, group: Group, until_day: float) -> pl.DataFrame:
     """One row a blood specimen, before any laboratory has counted it.
 
     Columns: patient (position in the group), number (of the patient's specimen), day, resulted_day, true_anc
     (noise-free), and what circulates at that moment, with biological variation: anc, bands, lymphocytes, monocytes,
     eosinophils, basophils, blasts (cells/µL), haemoglobin (g/dL), platelets (10*9/L), mcv (fL).
     """
-    taken = _taken(story, group, until_day)
+    taken = _taken(scenario, group, until_day)
+    if scenario.seen_until is not None:
+        taken = taken.filter(taken["day"] <= pl.Series(scenario.seen_until[taken["patient"].to_numpy()]))
     rng, person = group.rng, taken["patient"].to_numpy()
     day = taken["day"].to_numpy()
     size = len(person)
-    reached = _reached(story, day, person)
+    reached = _reached(scenario, day, person)
     anc = taken["anc"].to_numpy()
     columns: dict[str, FloatArray] = {
-        "bands": anc * _varied(rng, story.bands_fraction[person], 0.3).clip(max=0.5),
-        "blasts": _varied(rng, story.blasts[person] * reached, 0.2),
+        "bands": anc * _varied(rng, scenario.bands_fraction[person], 0.3).clip(max=0.5),
+        "blasts": _varied(rng, scenario.blasts[person] * reached, 0.2),
     }
     for line in DIFFERENTIAL:
         own = draw(rng, "healthy", line, group.size)[person]
-        columns[line] = _varied(rng, own * _changed(story.lines, line, reached), number("noise", "cv_within_person"))
+        columns[line] = _varied(rng, own * _changed(scenario.lines, line, reached), number("noise", "cv_within_person"))
     for line, variation in (("haemoglobin", "cv_haemoglobin"), ("platelets", "cv_platelets"), ("mcv", "cv_mcv")):
         own = draw(rng, "healthy", line, group.size)[person]
-        columns[line] = _varied(rng, own * _changed(story.lines, line, reached), number("noise", variation))
+        columns[line] = _varied(rng, own * _changed(scenario.lines, line, reached), number("noise", variation))
     after = draw(rng, "visits", "result_after_hours", size) / HOURS_PER_DAY
     return taken.with_columns(
         pl.Series("resulted_day", day + after), *(pl.Series(name, values) for name, values in columns.items())
     ).filter(pl.col("resulted_day") < until_day)
 
 
-def _taken(story: Story, group: Group, until_day: float) -> pl.DataFrame:
+def _taken(scenario: Scenario, group: Group, until_day: float) -> pl.DataFrame:
     """Goes from visit to visit for all patients at once; the next is the next planned one or the repeat, if sooner."""
     rng = group.rng
-    planned = np.sort(story.visits, axis=1)  # NaN last
+    planned = np.sort(scenario.visits, axis=1)  # NaN last
     planned = np.where(np.isnan(planned) | (planned < group.days[0]), np.inf, planned)
     planned.sort(axis=1)
     everyone = np.arange(group.size)
@@ -58,10 +60,10 @@ def _taken(story: Story, group: Group, until_day: float) -> pl.DataFrame:
     while len(active := everyone[np.floor(next_day) < until_day]):
         hours = draw(rng, "visits", "morning_hours", len(active))
         day = np.floor(next_day[active]) + hours / HOURS_PER_DAY
-        true_anc = _at(story.anc, group.days, active, day)
+        true_anc = _at(scenario.anc, group.days, active, day)
         seen = true_anc * np.exp(rng.normal(0.0, spread, len(active)))
-        false_low = np.floor(story.artefact_visit[active]) == np.floor(day)
-        seen = np.where(false_low, seen * story.artefact_fraction[active], seen)
+        false_low = np.floor(scenario.artefact_visit[active]) == np.floor(day)
+        seen = np.where(false_low, seen * scenario.artefact_fraction[active], seen)
         count[active] += 1
         parts.append(
             {
@@ -99,10 +101,10 @@ def _at(
     return np.asarray(np.exp(log_left * (1 - part) + log_right * part))
 
 
-def _reached(story: Story, day: FloatArray, person: np.ndarray[tuple[int], np.dtype[np.int64]]) -> FloatArray:
+def _reached(scenario: Scenario, day: FloatArray, person: np.ndarray[tuple[int], np.dtype[np.int64]]) -> FloatArray:
     """How far the other cell lines have come towards their changed level: 0 before onset, 1 at the end."""
-    since = day - story.onset_day[person]
-    return np.nan_to_num(np.clip(since / story.lines.days, 0.0, 1.0))
+    since = day - scenario.onset_day[person]
+    return np.nan_to_num(np.clip(since / scenario.lines.days, 0.0, 1.0))
 
 
 def _changed(lines: OtherLines, line: str, reached: FloatArray) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from neutro_simulator.parameters import FloatArray, number
-from neutro_simulator.story import Story
+from neutro_simulator.scenario import Scenario
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -82,11 +82,13 @@ def _highest_with_carry(window: float) -> pl.Expr:
     return pl.col("earlier_anc").filter(inside | carried).max().alias(f"highest_{window:g}")
 
 
-def true_course(story: Story, days: FloatArray, ids: pl.Series, midnight: datetime, until_day: float) -> pl.DataFrame:
+def true_course(
+    scenario: Scenario, days: FloatArray, ids: pl.Series, midnight: datetime, until_day: float
+) -> pl.DataFrame:
     """patient_id, at, anc_cells_per_ul (noise-free): every six hours on days of change, else once a day."""
     steps_per_day = round(1.0 / (days[1] - days[0]))
     known = days <= until_day
-    anc, days = story.anc[:, known], days[known]
+    anc, days = scenario.anc[:, known], days[known]
     daily = np.arange(len(days)) % steps_per_day == 0
     log_anc = np.log(anc)
     moved = np.abs(np.diff(log_anc, axis=1, prepend=log_anc[:, :1])) * steps_per_day
@@ -101,7 +103,7 @@ def true_course(story: Story, days: FloatArray, ids: pl.Series, midnight: dateti
 
 def truth(
     cause: str,
-    story: Story,
+    scenario: Scenario,
     days: FloatArray,
     ids: pl.Series,
     midnight: datetime,
@@ -110,7 +112,7 @@ def truth(
 ) -> pl.DataFrame:
     """One row a patient: what the screen should find, over the course up to the index time."""
     known = days <= until_day
-    anc, days = story.anc[:, known], days[known]
+    anc, days = scenario.anc[:, known], days[known]
     decline = rapid_decline_day(anc, days)
     shown = shown_by_sampling(taken)
     return (
@@ -119,11 +121,11 @@ def truth(
                 "patient": np.arange(len(ids)),
                 "patient_id": ids,
                 "cause": [cause] * len(ids),
-                "causal_ingredient": list(story.ingredient),
-                "onset_day": np.where(story.onset_day <= until_day, story.onset_day, np.nan),
+                "causal_ingredient": list(scenario.ingredient),
+                "onset_day": np.where(scenario.onset_day <= until_day, scenario.onset_day, np.nan),
                 "true_nadir_cells_per_ul": anc.min(axis=1),
                 "nadir_day": days[anc.argmin(axis=1)],
-                "cycle_days": story.cycle_days,
+                "cycle_days": scenario.cycle_days,
                 "decline_day": decline,
             },
             schema_overrides={"causal_ingredient": pl.String},

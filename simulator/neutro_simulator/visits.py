@@ -3,7 +3,7 @@
 import numpy as np
 
 from neutro_simulator.parameters import FloatArray, draw, number, numbers
-from neutro_simulator.story import Group
+from neutro_simulator.scenario import Group
 
 
 def outpatient(group: Group, gap: str = "outpatient_gap_days") -> FloatArray:

@@ -8,8 +8,9 @@ import pytest
 
 from neutro_screen.errors import ConfigurationError, PublishError
 from neutro_screen.orchestration import tasks
-from neutro_screen.orchestration.serve import task_runner
-from neutro_screen.pipeline.run import RunSettings, moment, run
+from neutro_screen.orchestration.flow_options import task_runner
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
 from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE
 from tests.store.test_backfill import tables as rows_by_table
@@ -64,7 +65,7 @@ def test_two_workers_of_whom_one_is_killed_give_the_tables_of_one_machine(
     assert said["killed"] not in said["workers_after"]
     assert said["finished_before"] < told["parts"]
     assert said["summary"]["last"]["account"]["rows_in"] == 1665
-    run(RunSettings(store=alone, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
+    run(RunOptions(store=alone, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
     expected = rows_by_table(alone)
     for name, frame in rows_by_table(by_cluster).items():
         assert frame.equals(expected[name]), name
@@ -77,12 +78,12 @@ def test_a_part_that_is_missing_fails_the_run(tmp_path: Path, monkeypatch: pytes
     for name in ("ingest", "survey", "publish"):
         monkeypatch.setattr(tasks, name, getattr(tasks, name).fn)
 
-    def submit(settings: RunSettings, work: str, part: int) -> SimpleNamespace:
+    def submit(settings: RunOptions, work: str, part: int) -> SimpleNamespace:
         told = tasks.whole_part.fn(settings, work, part) if lost == "its count" or part == 0 else {"part": part}
         return SimpleNamespace(result=lambda: told | {"part": 0} if lost == "its count" else told)
 
     monkeypatch.setattr(tasks, "whole_part", SimpleNamespace(submit=submit, fn=tasks.whole_part.fn))
-    asked = RunSettings(store=tmp_path / "s" / "s.duckdb", as_of=moment(NIGHT), labs=(str(SAMPLE / "labs.csv"),))
+    asked = RunOptions(store=tmp_path / "s" / "s.duckdb", as_of=moment(NIGHT), labs=(str(SAMPLE / "labs.csv"),))
     with pytest.raises((PublishError, FileNotFoundError)):
         tasks.run_parts_at_once(2)(asked)
     assert not asked.store.exists()

@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.pipeline.run import RunSettings, moment, run
-from neutro_screen.store.file import SCREENED
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.schema import SCREENED
 from tests.flows.conftest import PrefectServer
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -65,7 +66,7 @@ def test_the_flow_publishes_the_same_tables_as_the_command(tmp_path: Path, prefe
     told = {"store": str(by_flow), "reports": str(tmp_path / "reports"), "as_of": NIGHT}
     done = prefect_server.python("-c", _FLOW, json.dumps(asked | told))
     assert done.returncode == 0, done.stderr[-2000:]
-    run(RunSettings(store=by_command, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
+    run(RunOptions(store=by_command, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
     for table in (*SCREENED, "lab_result", "rejected_row", "no_result", "worklist_row", "medication"):
         assert rows(by_flow, table) == rows(by_command, table), table
         assert table in ("evidence", "drug_suspect", "workup_step") or rows(by_flow, table), table

@@ -38,6 +38,31 @@ def test_every_rule_that_the_code_raises_is_in_the_catalogue() -> None:
     assert raised <= known
 
 
+def test_every_rule_has_a_worked_example() -> None:
+    examples = build.spec_examples()
+    without = [rule for rule in build.rule_names().values() if not examples.get(rule)]
+    assert not without, (
+        f"{', '.join(without)}: the manual has no example; name a test in tests/spec after the rule: "
+        f"test_{without[0].lower().replace('-', '_')}_what_it_shows"
+    )
+    page = build.rules_page()
+    for rule in build.rule_names().values():
+        section = page.partition(f"\n## {rule} ·")[2].partition("\n## ")[0]
+        assert "\nExamples:\n\n- " in section, rule
+
+
+def test_no_spec_test_is_named_after_a_rule_that_does_not_exist() -> None:
+    names = build.rule_names()
+    families = "|".join(sorted({name.partition("_")[0] for name in names}))
+    tests = {
+        match[1]: path.name
+        for path in (ROOT / "tests" / "spec").glob("test_*.py")
+        for match in re.finditer(rf"^def test_((?:{families})_\d+[a-z]?)_", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert tests
+    assert {name: file for name, file in tests.items() if name not in names} == {}
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
@@ -51,7 +76,7 @@ def test_every_command_and_option_says_what_it_does() -> None:
     assert set(told) == {name for name in app if name not in ("--help", "-h", "--version")}
     for name, text in told.items():
         options = re.findall(r"^\* `([^`]+)`:?(.*)", text, re.MULTILINE)
-        known = {argument.name for argument in app[name].assemble_argument_collection()}
+        known = {argument.name for argument in app[name].assemble_argument_collection()} - {"*"}  # a group of options
         documented = {word.lstrip("-").lower() for names, _ in options for word in re.split(r"[, ]+", names)}
         assert {option.lstrip("-").lower() for option in known} <= documented, name
         assert [names for names, meaning in options if len(meaning.partition("*[")[0].strip()) < 4] == [], name

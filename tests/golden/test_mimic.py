@@ -5,7 +5,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from neutro_screen.pipeline.run import RunSettings, RunSummary, moment, run
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.pipeline.summary import RunSummary
 
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "mimic3_demo"
 pytestmark = [
@@ -18,7 +20,7 @@ pytestmark = [
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunSummary]:
     """The demo screened as of the 23rd century, where its dates lie."""
     store = tmp_path_factory.mktemp("mimic") / "s.duckdb"
-    return store, run(RunSettings(store=store, labs=(str(DEMO),), as_of=moment("2203-01-01")))
+    return store, run(RunOptions(store=store, labs=(str(DEMO),), as_of=moment("2203-01-01")))
 
 
 def told(store: Path, query: str) -> list[tuple[object, ...]]:

@@ -5,8 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neutro_screen.pipeline.run import RunSettings, moment, run
-from neutro_screen.store.file import current_worklist, read_table, reading
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
+from neutro_screen.store.rows import read_table
 from neutro_simulator import sample_expectations, sample_hospital, sample_readme, write_native
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -19,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
     chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
     labs = (str(SAMPLE / "labs.csv"),)
-    run(RunSettings(store=folder / "s.duckdb", labs=labs, as_of=NIGHT, reports=folder / "reports", **chart))
+    run(RunOptions(store=folder / "s.duckdb", labs=labs, as_of=NIGHT, reports=folder / "reports", **chart))
     return folder
 
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from neutro_screen.reference import load_reference
 from neutro_screen.rules.counts.severity import severity
+from tests.spec.tables import table
 
 #: Day 0 of every table.
 DAY_0 = datetime.fromisoformat("2026-01-01T08:00:00")
@@ -14,10 +15,10 @@ _TEXTS = ("anc_method", "wbc_comparator", "notes")
 _NUMBERS = ("wbc", "neut_pct", "seg_pct", "seg_abs", "reference_low", "age_days", "baseline_cells_per_ul")
 
 
-def counts(table: str) -> pl.LazyFrame:
+def counts(text: str) -> pl.LazyFrame:
     """A table with the columns patient, day, anc (cells/uL, with a comparator where censored) and any of the columns
     that ``count_neutrophils`` gives; what is left out is null, the method ``reported``. Specimens are S1, S2, …"""
-    rows = _rows(table)
+    rows = table(text)
     value = pl.col("anc").str.strip_chars("<>= ").cast(pl.Float64)
     comparator = pl.col("anc").str.extract(r"^([<>]=?)")
     plain = (
@@ -39,17 +40,21 @@ def counts(table: str) -> pl.LazyFrame:
     return plain.with_columns(severity=graded).lazy()
 
 
-def exposures(table: str) -> pl.LazyFrame:
+def exposures(text: str) -> pl.LazyFrame:
     """A table with the columns patient, first, last (days; blank = still given)."""
-    rows = _rows(table)
+    rows = table(text)
     return rows.select(
         patient_id="patient", first_exposure=at(pl.col("first")).dt.date(), last_exposure=at(pl.col("last")).dt.date()
     ).lazy()
 
 
-def people(table: str) -> pl.LazyFrame:
+def people(text: str) -> pl.LazyFrame:
     """A table with the columns patient and duffy_null (yes, no or blank)."""
-    return _rows(table).select(patient_id="patient", duffy_null=pl.col("duffy_null") == "yes").lazy()
+    return table(text).select(patient_id="patient", duffy_null=pl.col("duffy_null") == "yes").lazy()
+
+
+#: Of nobody anything is recorded.
+NOBODY = people("patient | duffy_null")
 
 
 def at(day: pl.Expr) -> pl.Expr:
@@ -63,9 +68,3 @@ def column(frame: pl.LazyFrame, name: str) -> list[object]:
     """The column in the order of the table."""
     ordered = frame.sort(pl.col("specimen_id").str.strip_prefix("S").cast(pl.Int64))
     return ordered.select(name).collect()[name].to_list()
-
-
-def _rows(table: str) -> pl.DataFrame:
-    lines = [[cell.strip() or None for cell in line.split("|")] for line in table.strip().splitlines()]
-    names = [str(name) for name in lines[0]]
-    return pl.DataFrame(lines[1:], schema=dict.fromkeys(names, pl.String), orient="row")

@@ -28,36 +28,36 @@ def due_in_hours(anc: str, treated_days: int, policy: Policy = US, *, duffy_null
 @pytest.mark.parametrize(
     ("treated_days", "hours"), [(1, 168), (181, 168), (182, 336), (364, 336), (365, 672), (2000, 672)]
 )
-def test_us_weekly_then_two_weekly_then_monthly(treated_days: int, hours: int) -> None:
+def test_sev_4_us_weekly_then_two_weekly_then_monthly(treated_days: int, hours: int) -> None:
     assert due_in_hours("1500", treated_days) == hours
 
 
 @pytest.mark.parametrize(
     ("anc", "hours"), [("1499", 56), ("1000", 56), ("999", 24), ("500", 24), ("499", 24), ("<100", 24)]
 )
-def test_us_three_times_weekly_or_daily_while_low(anc: str, hours: int) -> None:
+def test_sev_4_us_three_times_weekly_or_daily_while_low(anc: str, hours: int) -> None:
     assert due_in_hours(anc, 400) == hours
 
 
 @pytest.mark.parametrize(("anc", "hours"), [("1000", 168), ("999", 56), ("500", 56), ("499", 24)])
-def test_us_duffy_null(anc: str, hours: int) -> None:
+def test_sev_4_us_duffy_null(anc: str, hours: int) -> None:
     assert due_in_hours(anc, 30, duffy_null=True) == hours
 
 
 @pytest.mark.parametrize(("treated_days", "hours"), [(125, 168), (126, 672), (363, 672), (364, 2016), (729, 2016)])
-def test_eu_weekly_monthly_twelve_weekly(treated_days: int, hours: int) -> None:
+def test_sev_4_eu_weekly_monthly_twelve_weekly(treated_days: int, hours: int) -> None:
     assert due_in_hours("1500", treated_days, EU) == hours
 
 
 @pytest.mark.parametrize(("before", "hours"), [("1600", 8760), ("1400", 2016)])
-def test_eu_yearly_from_the_third_year_if_never_neutropenic(before: str, hours: int) -> None:
+def test_sev_4_eu_yearly_from_the_third_year_if_never_neutropenic(before: str, hours: int) -> None:
     judged = counts(f"patient | day | anc\nA | -90 | {before}\nA | 0 | 3000").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -800 | "), GENERAL, EU
     )
     assert (column(judged, "next_anc_due")[1] - DAY_0) / timedelta(hours=1) == hours
 
 
-def test_the_first_low_count_is_repeated_within_a_day() -> None:
+def test_sev_4_the_first_low_count_is_repeated_within_a_day() -> None:
     judged = counts("patient | day | anc\nA | -7 | 3000\nA | 0 | 1200\nA | 1 | 1300").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -60 | "), GENERAL, US
     )
@@ -67,14 +67,14 @@ def test_the_first_low_count_is_repeated_within_a_day() -> None:
     assert column(judged, "clozapine_step") == ["normal", "mild", "mild"]
 
 
-def test_only_while_it_is_given() -> None:
+def test_sev_4_only_while_it_is_given() -> None:
     judged = counts(
         "patient | day | anc\nA | -31 | 3000\nA | -30 | 3000\nA | 0 | 3000\nA | 1 | 3000\nB | 0 | 3000"
     ).pipe(with_clozapine_ladder, exposures("patient | first | last\nA | -30 | 0"), GENERAL, US)
     assert column(judged, "clozapine_step") == [None, "normal", "normal", None, None]
 
 
-def test_overlapping_courses_are_one_treatment_and_one_row() -> None:
+def test_sev_4_overlapping_courses_are_one_treatment_and_one_row() -> None:
     judged = counts("patient | day | anc\nA | 0 | 3000").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -400 | 20\nA | -10 | "), GENERAL, US
     )

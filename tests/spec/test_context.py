@@ -28,12 +28,12 @@ def seen(row: str, duffy_null: str = "") -> tuple[object, object]:
         ("1500", "1600", "normal"),
     ],
 )
-def test_recorded_duffy_null_at_or_above_70_percent_of_baseline(anc: str, baseline: str, in_context: str) -> None:
+def test_sev_3_recorded_duffy_null_at_or_above_70_percent_of_baseline(anc: str, baseline: str, in_context: str) -> None:
     assert seen(f"{anc} | 15000 | | {baseline}", "yes")[0] == in_context
 
 
 @pytest.mark.parametrize("recorded", ["no", ""])
-def test_never_without_a_record(recorded: str) -> None:
+def test_sev_3_never_without_a_record(recorded: str) -> None:
     assert seen("1330 | 15000 | | 1350", recorded) == ("mild", None)
 
 
@@ -47,7 +47,7 @@ def test_never_without_a_record(recorded: str) -> None:
         (200, "1500", ("normal", None)),
     ],
 )
-def test_infants_have_a_lower_limit_of_1000(age_days: int, anc: str, expected: tuple[str, str | None]) -> None:
+def test_sev_3_infants_have_a_lower_limit_of_1000(age_days: int, anc: str, expected: tuple[str, str | None]) -> None:
     assert seen(f"{anc} | {age_days} | | ") == expected
 
 
@@ -62,10 +62,12 @@ def test_infants_have_a_lower_limit_of_1000(age_days: int, anc: str, expected: t
         ("900", "", ("moderate", None)),
     ],
 )
-def test_under_two_weeks_only_the_laboratory_knows(anc: str, limit: str, expected: tuple[str, str | None]) -> None:
+def test_sev_3_under_two_weeks_only_the_laboratory_knows(
+    anc: str, limit: str, expected: tuple[str, str | None]
+) -> None:
     assert seen(f"{anc} | 13 | {limit} | ") == expected
 
 
-def test_unknown_age_and_unknown_severity_stay_as_they_are() -> None:
+def test_sev_3_unknown_age_and_unknown_severity_stay_as_they_are() -> None:
     assert seen("1200 | | | ") == ("mild", None)
     assert seen("<2000 | 15000 | | ") == (None, None)

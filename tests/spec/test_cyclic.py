@@ -26,46 +26,46 @@ def cycle(period: float, trough: float = 100.0, peak: float = 2600.0) -> Callabl
 
 
 @pytest.mark.parametrize("period", [15, 18, 21, 23])
-def test_three_counts_a_week_show_the_period(period: float) -> None:
+def test_epi_3_three_counts_a_week_show_the_period(period: float) -> None:
     found = cyclic_series(series(cycle(period)), POLICY, NO_CYCLES)
     assert found.height == 1
     assert found["cycle_days"][0] == pytest.approx(period, abs=0.7)
     assert found["n_troughs"][0] >= 2
 
 
-def test_less_than_two_and_a_half_periods_are_no_cycle() -> None:
+def test_epi_3_less_than_two_and_a_half_periods_are_no_cycle() -> None:
     assert cyclic_series(series(cycle(26)), POLICY, NO_CYCLES).is_empty()
 
 
-def test_one_fall_and_recovery_is_no_cycle() -> None:
+def test_epi_3_one_fall_and_recovery_is_no_cycle() -> None:
     once = series(lambda day: 3000 if not 20 <= day <= 34 else 200)
     assert cyclic_series(once, POLICY, NO_CYCLES).is_empty()
 
 
-def test_noise_around_a_steady_low_count_is_no_cycle() -> None:
+def test_epi_3_noise_around_a_steady_low_count_is_no_cycle() -> None:
     chance = np.random.default_rng(5)
     steady = {day: 700 * math.exp(chance.normal(0, 0.17)) for day in THREE_A_WEEK}
     assert cyclic_series(series(lambda day: steady[day]), POLICY, NO_CYCLES).is_empty()
 
 
-def test_swings_of_a_neutrophilia_are_no_cyclic_neutropenia() -> None:
+def test_epi_3_swings_of_a_neutrophilia_are_no_cyclic_neutropenia() -> None:
     assert cyclic_series(series(cycle(21, trough=3000, peak=20000)), POLICY, NO_CYCLES).is_empty()
 
 
 @pytest.mark.parametrize("days", [[3 * step for step in range(9)], [9 * step for step in range(12)]])
-def test_fewer_than_ten_results_or_wider_than_a_week_cannot_show_it(days: list[int]) -> None:
+def test_epi_3_fewer_than_ten_results_or_wider_than_a_week_cannot_show_it(days: list[int]) -> None:
     assert cyclic_series(series(cycle(21), days), POLICY, NO_CYCLES).is_empty()
 
 
 @pytest.mark.parametrize(
     ("first", "last", "n_found"), [("1", "43", 0), ("-27", "-27", 0), ("-90", "-60", 1), ("70", "", 1)]
 )
-def test_cytotoxic_cycles_explain_it(first: str, last: str, n_found: int) -> None:
+def test_epi_3_cytotoxic_cycles_explain_it(first: str, last: str, n_found: int) -> None:
     given = exposures(f"patient | first | last\nA | {first} | {last}").collect()
     assert cyclic_series(series(cycle(21)), POLICY, given).height == n_found
 
 
-def test_the_episodes_of_the_series_are_marked() -> None:
+def test_epi_3_the_episodes_of_the_series_are_marked() -> None:
     found = cyclic_series(series(cycle(21)), POLICY, NO_CYCLES)
     span = pl.datetime(DAY_0.year, DAY_0.month, 1, 8)
     episodes = pl.LazyFrame({"patient_id": ["A", "A", "B"], "episode_id": ["in", "after", "other"]}).with_columns(

@@ -551,7 +551,7 @@ def test_dirt_35_white_cells_of_other_fluids_are_counted_and_not_screened() -> N
         WBC           | -             | 20408-1 | 2     | /uL
         WBC           | Blood         | -       | 5.1   | 10*9/L
     """)
-    assert rows.not_screened.sort("source_row")["not_screened"].to_list() == ["other_specimen", "unmapped"]
+    assert rows.not_screened.sort("source_row")["not_screened"].to_list() == ["other_specimen", "not_blood: Urine"]
     assert rows.results.height == 1
 
 

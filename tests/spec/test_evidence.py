@@ -9,7 +9,10 @@ import pytest
 from neutro_schemas import Diagnosis, Event, Evidence, LabResult, Patient
 from neutro_screen.reference import load_policy, load_reference, loinc_check_digit
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia
+from neutro_screen.rules.causes.evidence import evidence_per_episode
+from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.patterns import count_patterns
+from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 
@@ -97,6 +100,13 @@ def episodes_of(counts):
     return episodes_per_patient(numbered, POLICY, datetime(2025, 12, 1)).collect()
 
 
+def patterns_of(counts, labs):
+    """What the blood counts show beside the neutrophils, one row per episode."""
+    results = frame(labs, LabResult)
+    specimens = with_other_lines(counted(counts).lazy(), results, POLICY)
+    return count_patterns(episodes_of(counts).lazy(), specimens, results.lazy(), POLICY, REFERENCE.rules)
+
+
 def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), masks=(), changed=None):
     """Lines of evidence as (rule, strength, finding), literature left out."""
     episodes = episodes_of(counts)
@@ -110,6 +120,8 @@ def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), mask
         frame(events, Event).lazy(),
         frame(patients, Patient).lazy(),
         pl.LazyFrame(list(masks), schema=EXPOSURE),
+        patterns_of(counts, labs),
+        POLICY,
         REFERENCE,
     ).collect()
     Evidence.validate(found)
@@ -128,12 +140,12 @@ def rules(lines):
 
 
 @pytest.mark.parametrize(("days", "counts"), [(-29, False), (-28, True), (28, True), (29, False)])
-def test_an_infection_marker_counts_within_28_days(days, counts):
+def test_inf_1_an_infection_marker_counts_within_28_days(days, counts):
     assert ("INF-1" in rules(evidence(labs=[lab("influenza_rna", text="Detected", days=days)]))) == counts
 
 
 @pytest.mark.parametrize(("days", "counts"), [(-2000, True), (29, True), (30, False)])
-def test_hiv_counts_ever_before_and_28_days_after_the_last_low_count(days, counts):
+def test_inf_1_hiv_counts_ever_before_and_28_days_after_the_last_low_count(days, counts):
     found = evidence(labs=[lab("hiv_antigen_antibody", text="Reactive", days=days)])
     assert ("INF-1" in rules(found)) == counts
 
@@ -157,28 +169,28 @@ def test_hiv_counts_ever_before_and_28_days_after_the_last_low_count(days, count
         ("not positive", False),
     ],
 )
-def test_the_words_of_a_laboratory(text, is_positive):
+def test_inf_1_the_words_of_a_laboratory(text, is_positive):
     found = evidence(labs=[lab("hepatitis_b_surface_antigen", text=text)])
     assert ("INF-1" in rules(found)) == is_positive
 
 
-def test_a_viral_load_counts_in_copies_and_a_limit_of_detection_does_not():
+def test_inf_1_a_viral_load_counts_in_copies_and_a_limit_of_detection_does_not():
     assert "INF-1" in rules(evidence(labs=[lab("hiv_rna", 184000.0, unit="copies/mL")]))
     assert "INF-1" not in rules(evidence(labs=[lab("hiv_rna", 20.0, text="<20", comparator="<", unit="copies/mL")]))
     assert "INF-1" in rules(evidence(labs=[lab("hiv_rna", text="<20 detected", comparator="<", unit="copies/mL")]))
     assert "INF-1" not in rules(evidence(labs=[lab("hiv_rna", text="<20 not detected", comparator="<")]))
 
 
-def test_a_retracted_result_is_no_evidence():
+def test_inf_1_a_retracted_result_is_no_evidence():
     assert rules(evidence(labs=[lab("influenza_rna", text="Detected", status="entered_in_error")])) == set()
 
 
-def test_a_blood_film_names_the_parasite():
+def test_inf_1_a_blood_film_names_the_parasite():
     assert "INF-1" in rules(evidence(labs=[lab("malaria_film", text="Plasmodium falciparum rings")]))
     assert "INF-1" not in rules(evidence(labs=[lab("malaria_film", text="No malaria parasites seen")]))
 
 
-def test_travel_is_context():
+def test_inf_1_travel_is_context():
     assert evidence(events=[event("travel", "West Africa", days=-12)])[-1] == (
         "INF-1",
         "context",
@@ -201,34 +213,34 @@ def test_travel_is_context():
         (150.0, "furlongs", None, False),
     ],
 )
-def test_vitamin_b12_is_low_below_the_rows_own_limit_or_else_the_units(value, unit, low, is_low):
+def test_bmp_1_vitamin_b12_is_low_below_the_rows_own_limit_or_else_the_units(value, unit, low, is_low):
     assert ("BMP-1" in rules(evidence(labs=[lab("vitamin_b12", value, unit=unit, low=low)]))) == is_low
 
 
-def test_vitamin_b12_below_the_range_of_the_method_is_low():
+def test_bmp_1_vitamin_b12_below_the_range_of_the_method_is_low():
     assert "BMP-1" in rules(evidence(labs=[lab("vitamin_b12", 150.0, text="<150", comparator="<", unit="pg/mL")]))
 
 
 @pytest.mark.parametrize(("titre", "is_found"), [("1:80", False), ("1:160", True), ("1:640", True)])
-def test_an_antinuclear_titre_counts_from_160(titre, is_found):
+def test_per_1_an_antinuclear_titre_counts_from_160(titre, is_found):
     assert ("PER-1" in rules(evidence(labs=[lab("ana", text=titre)]))) == is_found
 
 
 @pytest.mark.parametrize(("age_d", "is_congenital"), [(365, True), (366, False)])
-def test_severe_from_infancy_is_the_congenital_pattern(age_d, is_congenital):
+def test_bmp_1_severe_from_infancy_is_the_congenital_pattern(age_d, is_congenital):
     born = patient(birth_date=ONSET.date() - timedelta(days=age_d))
     assert ("BMP-1" in rules(evidence({0: 300, 30: 250}, patients=[born]))) == is_congenital
     assert "BMP-1" not in rules(evidence({-20: 3000, 0: 300}, patients=[born])), "there was a normal count before"
 
 
 @pytest.mark.parametrize(("platelets", "is_aplastic"), [(19.0, True), (20.0, False)])
-def test_the_aplastic_pattern(platelets, is_aplastic):
+def test_bmp_1_the_aplastic_pattern(platelets, is_aplastic):
     found = evidence(labs=[lab("plt", platelets), lab("hgb", 7.0)])
     assert any("aplastic" in finding for _, _, finding in found) == is_aplastic
 
 
 @pytest.mark.parametrize(("nadir", "days", "is_stable"), [(800, 90, True), (799, 90, False), (800, 89, False)])
-def test_a_large_spleen_is_mild_and_stable_with_few_platelets(nadir, days, is_stable):
+def test_per_1_a_large_spleen_is_mild_and_stable_with_few_platelets(nadir, days, is_stable):
     found = evidence({0: 1200, 40: nadir, days: 1300}, labs=[lab("plt", 110.0), lab("hgb", 12.0)])
     assert any("mild stable" in finding for _, _, finding in found) == is_stable
 
@@ -237,7 +249,7 @@ def test_a_large_spleen_is_mild_and_stable_with_few_platelets(nadir, days, is_st
 
 
 @pytest.mark.parametrize(("value", "is_found"), [(0.0, False), (0.5, True)])
-def test_any_blast_is_strong_evidence(value, is_found):
+def test_mal_1_any_blast_is_strong_evidence(value, is_found):
     found = evidence(labs=[lab("blast_pct", value)])
     assert ("MAL-1", "strong", f"blasts {value} % on 2025-06-01") in found or not is_found
     assert any(finding.startswith("blasts") for _, _, finding in found) == is_found
@@ -247,30 +259,30 @@ def test_any_blast_is_strong_evidence(value, is_found):
     ("haemoglobin", "platelets", "pattern"),
     [(9.9, 99.0, "pancytopenia"), (9.9, 100.0, "bicytopenia"), (10.0, 99.0, "bicytopenia"), (10.0, 100.0, None)],
 )
-def test_other_low_lines(haemoglobin, platelets, pattern):
+def test_mal_1_other_low_lines(haemoglobin, platelets, pattern):
     found = evidence(labs=[lab("hgb", haemoglobin), lab("plt", platelets)])
     assert [f.split(":")[0] for rule, _, f in found if rule == "MAL-1"] == ([pattern] if pattern else [])
 
 
 @pytest.mark.parametrize(("days", "counts"), [(-2, False), (-1, True), (2, True), (3, False)])
-def test_other_lines_belong_to_the_low_counts_a_day_either_way(days, counts):
+def test_mal_1_other_lines_belong_to_the_low_counts_a_day_either_way(days, counts):
     """The episode's low counts are of day 0 and day 1."""
     assert ("MAL-1" in rules(evidence(labs=[lab("hgb", 8.0, days=days)]))) == counts
 
 
 @pytest.mark.parametrize(("mcv", "normal_on", "is_found"), [(101, -60, True), (100, -60, False), (101, -59, False)])
-def test_macrocytosis_counts_with_a_slow_decline(mcv, normal_on, is_found):
+def test_mal_1_macrocytosis_counts_with_a_slow_decline(mcv, normal_on, is_found):
     found = evidence({normal_on: 3000, 0: 900}, labs=[lab("mcv", float(mcv))])
     assert any("macrocytosis" in finding for _, _, finding in found) == is_found
 
 
 @pytest.mark.parametrize(("wbc", "is_found"), [(30.0, False), (30.1, True)])
-def test_many_white_cells_with_few_neutrophils(wbc, is_found):
+def test_mal_1_many_white_cells_with_few_neutrophils(wbc, is_found):
     assert any("white cells" in f for _, _, f in evidence(labs=[lab("wbc", wbc)])) == is_found
 
 
-def test_not_measured_is_not_normal():
-    patterns = count_patterns(episodes_of(FALL).lazy(), frame([], LabResult).lazy(), REFERENCE.rules).collect()
+def test_mal_1_not_measured_is_not_normal():
+    patterns = patterns_of(FALL, ()).collect()
     assert patterns.select("has_blasts", "has_other_lines", "lowest_hgb").rows() == [(False, False, None)]
 
 
@@ -305,7 +317,7 @@ def test_a_code_means_what_its_own_system_says():
     assert rules(evidence(diagnoses=[diagnosis("042", "other")])) == set()
 
 
-def test_a_diagnosis_without_a_date_is_shown_and_weighs_weak():
+def test_mal_1_a_diagnosis_without_a_date_is_shown_and_weighs_weak():
     assert ("MAL-1", "weak", "coded leukaemia (ICD-10 C920), date unknown") in evidence(
         diagnoses=[diagnosis("C920", days=None)]
     )
@@ -314,17 +326,17 @@ def test_a_diagnosis_without_a_date_is_shown_and_weighs_weak():
 # ---- CYC-1, CTX-1, FEV-1, MASK-1 -------------------------------------------------------------------------------------
 
 
-def test_a_cyclic_pattern_is_named_with_its_period():
+def test_cyc_1_a_cyclic_pattern_is_named_with_its_period():
     found = evidence(changed={"is_cyclic": pl.lit(True), "cycle_days": pl.lit(21.04)})
     assert ("CYC-1", "strong", "cyclic pattern with a period of 21.0 days") in found
 
 
-def test_duffy_null_counts_only_where_it_is_recorded():
+def test_ctx_1_duffy_null_counts_only_where_it_is_recorded():
     assert "CTX-1" in rules(evidence(patients=[patient(duffy_null=True)]))
     assert "CTX-1" not in rules(evidence(patients=[patient(duffy_null=None)]))
 
 
-def test_one_low_value_between_normal_ones_may_be_an_artefact():
+def test_ctx_1_one_low_value_between_normal_ones_may_be_an_artefact():
     assert "CTX-1" in rules(evidence({-5: 3000, 0: 900, 2: 3100}))
 
 
@@ -345,14 +357,14 @@ def test_one_low_value_between_normal_ones_may_be_an_artefact():
         ([(0, "3.9")], False),
     ],
 )
-def test_fever_with_a_severe_count(readings, is_fever):
+def test_fev_1_fever_with_a_severe_count(readings, is_fever):
     events = [event("temperature", detail, hours=hours) for hours, detail in readings]
     found = evidence({-20: 3500, 0: 400}, events=events)
     assert ("FEV-1" in rules(found)) == is_fever
 
 
 @pytest.mark.parametrize(("nadir", "is_at_risk"), [(499, True), (500, False)])
-def test_fever_is_febrile_neutropenia_below_500_only(nadir, is_at_risk):
+def test_fev_1_fever_is_febrile_neutropenia_below_500_only(nadir, is_at_risk):
     counts = counted({-20: 3500, 0: nadir})
     fever = frame([event("temperature", "39.0")], Event)
     flags = febrile_neutropenia(counts.lazy(), frame([], LabResult).lazy(), fever.lazy(), REFERENCE.rules).collect()
@@ -361,7 +373,7 @@ def test_fever_is_febrile_neutropenia_below_500_only(nadir, is_at_risk):
         assert json.loads(flags["evidence"][0])["celsius"] == 39.0
 
 
-def test_a_count_expected_below_500_counts_too():
+def test_fev_1_a_count_expected_below_500_counts_too():
     counts = counted({-20: 3500, 0: 900})
     fever = frame([event("temperature", "39.0")], Event)
     expected = pl.LazyFrame({"patient_id": ["P"], "specimen_id": ["S0"]})
@@ -371,14 +383,14 @@ def test_a_count_expected_below_500_counts_too():
     assert flags["specimen_id"].to_list() == ["S0"]
 
 
-def test_without_a_temperature_fever_is_unknown_and_never_absent():
+def test_fev_1_without_a_temperature_fever_is_unknown_and_never_absent():
     assert evidence()[0] == ("FEV-1", "context", "fever unknown: no temperature near the severe counts in this extract")
     measured = evidence({0: 400}, events=[event("temperature", "37.1")])
     assert measured == [("FEV-1", "context", "highest temperature near a severe count 37.1 degrees Celsius")]
 
 
 @pytest.mark.parametrize(("ended", "is_shown"), [(-27, True), (-28, False)])
-def test_filgrastim_masks_while_it_acts(ended, is_shown):
+def test_mask_1_filgrastim_masks_while_it_acts(ended, is_shown):
     """It acts for 7 days; the last normal count was 20 days before the first low one."""
     mask = {
         "patient_id": "P",
@@ -396,7 +408,7 @@ def test_filgrastim_masks_while_it_acts(ended, is_shown):
 
 
 @pytest.mark.parametrize(("nadir", "odds"), [(999, "4.77"), (1000, "2.80"), (1499, "2.80")])
-def test_population_figures_are_shown_as_literature_and_never_as_this_patients_risk(nadir, odds):
+def test_inf_1_population_figures_are_shown_as_literature_and_never_as_this_patients_risk(nadir, odds):
     found = evidence_per_episode(
         episodes_of({-20: 3500, 0: nadir}).lazy(),
         counted({0: nadir}).lazy(),
@@ -405,6 +417,8 @@ def test_population_figures_are_shown_as_literature_and_never_as_this_patients_r
         frame([], Event).lazy(),
         frame([], Patient).lazy(),
         pl.LazyFrame(schema=EXPOSURE),
+        patterns_of({-20: 3500, 0: nadir}, ()),
+        POLICY,
         REFERENCE,
     ).collect()
     lines = found.filter(pl.col("finding").str.contains("odds ratio") & (pl.col("rule_id") == "INF-1"))

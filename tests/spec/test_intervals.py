@@ -22,20 +22,20 @@ def interval(anc: str, method: str, wbc: str = "2000", more: str = "", values: s
     ("found", "low", "high"),
     [(0, 0.0, 0.0362), (1, 0.0003, 0.0545), (10, 0.0490, 0.1762), (50, 0.3983, 0.6017), (100, 0.9638, 1.0)],
 )
-def test_published_limits_for_100_cells(found: int, low: float, high: float) -> None:
+def test_anc_8_published_limits_for_100_cells(found: int, low: float, high: float) -> None:
     """Rümke's table of the 95 % limits of a differential of 100 cells."""
     row = clopper_pearson(100, 0.95).row(found)
     assert row[1:] == pytest.approx((low, high), abs=0.0001)
 
 
-def test_interval_in_cells_and_the_limit_it_crosses() -> None:
+def test_anc_8_interval_in_cells_and_the_limit_it_crosses() -> None:
     judged = interval("200", "wbc_percent_manual")
     assert column(judged, "anc_low") == [pytest.approx(98.0, abs=0.1)]
     assert column(judged, "anc_high") == [pytest.approx(352.4, abs=0.1)]
     assert column(judged, "notes") == ["near_limit"]
 
 
-def test_far_from_every_limit_there_is_no_note() -> None:
+def test_anc_8_far_from_every_limit_there_is_no_note() -> None:
     assert column(interval("8000", "wbc_percent_manual", "10000"), "notes") == [None]
 
 
@@ -49,18 +49,20 @@ def test_far_from_every_limit_there_is_no_note() -> None:
         ("reported_manual", " | neut_pct", True),
     ],
 )
-def test_segmented_cells_of_their_own_are_counted_by_hand(method: str, column_named: str, is_manual: bool) -> None:
+def test_anc_8_segmented_cells_of_their_own_are_counted_by_hand(
+    method: str, column_named: str, is_manual: bool
+) -> None:
     judged = interval("200", method, more=column_named, values=" | 10")
     assert (column(judged, "anc_low")[0] is not None) is is_manual
 
 
 @pytest.mark.parametrize(("anc", "wbc"), [("<100", "2000"), ("200", ""), ("0", "0")])
-def test_no_interval_without_an_exact_count_and_a_white_cell_count(anc: str, wbc: str) -> None:
+def test_anc_8_no_interval_without_an_exact_count_and_a_white_cell_count(anc: str, wbc: str) -> None:
     judged = interval(anc, "wbc_percent_manual", wbc)
     assert (column(judged, "anc_low"), column(judged, "notes")) == ([None], [None])
 
 
-def test_few_neutrophils_among_100_cells_are_noisier_than_many() -> None:
+def test_trd_2_few_neutrophils_among_100_cells_are_noisier_than_many() -> None:
     rows = "\n".join(
         f"A | {day} | {anc} | {method} | 10000"
         for day, (anc, method) in enumerate(

@@ -12,12 +12,12 @@ from neutro_screen.rules.course.trend import (
     with_significant_fall,
     with_trend,
 )
-from tests.spec.counts import column, counts
+from tests.spec.counts import NOBODY, column, counts, people
 
 POLICY = load_policy()
 
 
-def test_baseline_is_the_median_of_day_minus_365_to_minus_15() -> None:
+def test_trd_1_baseline_is_the_median_of_day_minus_365_to_minus_15() -> None:
     judged = counts("""
         patient | day  | anc
         A       | -366 | 9000
@@ -26,12 +26,12 @@ def test_baseline_is_the_median_of_day_minus_365_to_minus_15() -> None:
         A       | -15  | 5000
         A       | -14  | 9000
         A       | 0    | 1000
-    """).pipe(with_baseline, POLICY)
+    """).pipe(with_baseline, NOBODY, POLICY)
     assert column(judged, "baseline_cells_per_ul")[-1] == 3400
     assert column(judged, "baseline_n")[-1] == 3
 
 
-def test_one_result_is_no_baseline_and_a_bound_is_no_result() -> None:
+def test_trd_1_one_result_is_no_baseline_and_a_bound_is_no_result() -> None:
     judged = counts("""
         patient | day  | anc
         A       | -60  | 3000
@@ -40,11 +40,35 @@ def test_one_result_is_no_baseline_and_a_bound_is_no_result() -> None:
         B       | -60  | 3000
         B       | -50  | 2000
         B       | 0    | 2500
-    """).pipe(with_baseline, POLICY)
+    """).pipe(with_baseline, NOBODY, POLICY)
     assert column(judged, "baseline_cells_per_ul") == [None, None, None, None, None, 2500]
 
 
-def test_reference_change_value_of_the_rules() -> None:
+def test_trd_1_the_illness_is_not_its_own_baseline() -> None:
+    table = """
+        patient | day  | anc
+        A       | -120 | 4000
+        A       | -110 | 4200
+        A       | -60  | 1200
+        A       | -40  | 1100
+        A       | 0    | 900
+    """
+    assert column(counts(table).pipe(with_baseline, NOBODY, POLICY), "baseline_cells_per_ul")[-1] == 4100
+    duffy_null = people("patient | duffy_null\nA | yes")
+    assert column(counts(table).pipe(with_baseline, duffy_null, POLICY), "baseline_cells_per_ul")[-1] == 2600
+
+
+def test_trd_1_an_illness_without_a_count_before_has_no_baseline() -> None:
+    judged = counts("""
+        patient | day  | anc
+        A       | -90  | 1200
+        A       | -60  | 1100
+        A       | 0    | 900
+    """).pipe(with_baseline, NOBODY, POLICY)
+    assert column(judged, "baseline_cells_per_ul") == [None, None, None]
+
+
+def test_trd_2_reference_change_value_of_the_rules() -> None:
     fall, rise = reference_change(POLICY)
     assert fall == pytest.approx(-0.43, abs=0.005)
     assert rise == pytest.approx(1 / (1 + fall) - 1)
@@ -53,20 +77,20 @@ def test_reference_change_value_of_the_rules() -> None:
 @pytest.mark.parametrize(
     ("now", "is_significant"), [("1720", True), ("1760", False), ("<1000", True), (">1000", False)]
 )
-def test_a_fall_is_significant_from_the_result_before(now: str, is_significant: bool) -> None:
+def test_trd_2_a_fall_is_significant_from_the_result_before(now: str, is_significant: bool) -> None:
     judged = (
         counts(f"""
             patient | day | anc
             A       | -3  | 3050
             A       | 0   | {now}
         """)
-        .pipe(with_baseline, POLICY)
+        .pipe(with_baseline, NOBODY, POLICY)
         .pipe(with_significant_fall, POLICY)
     )
     assert column(judged, "significant_fall") == [False, is_significant]
 
 
-def test_a_slow_fall_is_significant_from_baseline_only() -> None:
+def test_trd_2_a_slow_fall_is_significant_from_baseline_only() -> None:
     judged = (
         counts("""
             patient | day  | anc
@@ -75,14 +99,14 @@ def test_a_slow_fall_is_significant_from_baseline_only() -> None:
             A       | -10  | 2900
             A       | 0    | 2200
         """)
-        .pipe(with_baseline, POLICY)
+        .pipe(with_baseline, NOBODY, POLICY)
         .pipe(with_significant_fall, POLICY)
     )
     assert column(judged, "significant_fall")[-2:] == [False, True]
     assert column(judged, "change_from_previous")[-1] == pytest.approx(2200 / 2900 - 1)
 
 
-def test_halving_every_week_is_a_slope_of_minus_one() -> None:
+def test_trd_3_halving_every_week_is_a_slope_of_minus_one() -> None:
     judged = counts("""
         patient | day | anc
         A       | -21 | 4000
@@ -95,7 +119,7 @@ def test_halving_every_week_is_a_slope_of_minus_one() -> None:
     assert column(judged, "slope_low")[-1] < -1 < column(judged, "slope_high")[-1] < 0
 
 
-def test_one_artefact_does_not_turn_the_trend() -> None:
+def test_trd_3_one_artefact_does_not_turn_the_trend() -> None:
     judged = counts("""
         patient | day | anc
         A       | -60 | 4000
@@ -118,12 +142,12 @@ def test_one_artefact_does_not_turn_the_trend() -> None:
     ],
     ids=["two values", "three values of one day", "one is older than 90 days"],
 )
-def test_too_little_for_a_trend(table: str) -> None:
+def test_trd_3_too_little_for_a_trend(table: str) -> None:
     judged = counts(table).pipe(with_trend, POLICY).filter(is_latest())
     assert judged.select("trend", "slope_log2_per_week").collect().row(0) == ("insufficient", None)
 
 
-def test_projection_to_500() -> None:
+def test_trd_4_projection_to_500() -> None:
     judged = counts("""
         patient | day | anc
         A       | -6  | 8000
@@ -144,14 +168,14 @@ def test_projection_to_500() -> None:
 
 
 @pytest.mark.parametrize("counted", ["4000 3900 4100 4000", "4000 2000 900 480", "4000 3600 3300 3000"])
-def test_nothing_to_project(counted: str) -> None:
+def test_trd_4_nothing_to_project(counted: str) -> None:
     """Stable; already severe; falling, but further than 30 days away or not for certain."""
     rows = "\n".join(f"A | {7 * (week - 3)} | {anc}" for week, anc in enumerate(counted.split()))
     judged = counts(f"patient | day | anc\n{rows}").pipe(with_projection, POLICY).filter(is_latest())
     assert judged.select("days_to_severe", "projected_severe").collect().row(0) == (None, False)
 
 
-def test_every_specimen_can_be_asked_for() -> None:
+def test_trd_3_every_specimen_can_be_asked_for() -> None:
     judged = counts("""
         patient | day | anc
         A       | -14 | 4000

@@ -12,8 +12,12 @@ import pytest
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, StoreError
 from neutro_screen.pipeline.backfill import backfill, begun_as_of, chunks_of, manifest_of
-from neutro_screen.pipeline.run import RunSettings, RunSummary, run
-from neutro_screen.store.file import SCREENED, lock, read_table, reading
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
+from neutro_screen.pipeline.summary import RunSummary
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import read_table
+from neutro_screen.store.schema import SCREENED
 from tests.store.test_command import SAMPLE, command
 
 NIGHT = datetime(2026, 11, 22, 2)
@@ -44,11 +48,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def settings(archive: Path, tmp_path: Path) -> RunSettings:
+def settings(archive: Path, tmp_path: Path) -> RunOptions:
     """A backfill of the archive."""
     charts = {kind: (str(archive / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
     labs = (str(archive / "*" / "labs_*.csv"),)
-    return RunSettings(store=tmp_path / "s" / "s.duckdb", as_of=NIGHT, labs=labs, max_rejected=1.0, **charts)
+    return RunOptions(store=tmp_path / "s" / "s.duckdb", as_of=NIGHT, labs=labs, max_rejected=1.0, **charts)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     """What one run over everything gives."""
     store = tmp_path_factory.mktemp("whole") / "s.duckdb"
     charts = {kind: (str(archive / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
-    run(RunSettings(store=store, as_of=NIGHT, labs=(str(archive / "*" / "labs_*.csv"),), max_rejected=1.0, **charts))
+    run(RunOptions(store=store, as_of=NIGHT, labs=(str(archive / "*" / "labs_*.csv"),), max_rejected=1.0, **charts))
     return tables(store)
 
 
@@ -68,7 +72,7 @@ def assert_same(store: Path, whole: dict[str, pl.DataFrame]) -> None:
     assert whole["worklist"].height
 
 
-def test_chunks_by_month_end_in_the_tables_of_one_run(settings: RunSettings, whole: dict[str, pl.DataFrame]) -> None:
+def test_chunks_by_month_end_in_the_tables_of_one_run(settings: RunOptions, whole: dict[str, pl.DataFrame]) -> None:
     seen = []
     told = backfill(settings, "month", seen.append)
     assert told.chunks_run == len(seen) == seen[0].of == 5
@@ -83,7 +87,8 @@ import os, signal, sys
 from datetime import datetime
 from pathlib import Path
 from neutro_screen.pipeline import backfill as module
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 store, labs, others, after = sys.argv[1:]
 done = 0
 def run_and_die(settings):
@@ -94,13 +99,13 @@ def run_and_die(settings):
         os.kill(os.getpid(), signal.SIGKILL)  # published, and not yet remembered
     return summary
 charts = {kind: (f"{others}/{kind}.csv",) for kind in ("medications", "patients", "diagnoses", "events")}
-settings = RunSettings(store=Path(store), as_of=datetime(2026, 11, 22, 2), labs=(labs,), max_rejected=1.0, **charts)
+settings = RunOptions(store=Path(store), as_of=datetime(2026, 11, 22, 2), labs=(labs,), max_rejected=1.0, **charts)
 module.backfill(settings, "month", run_chunk=run_and_die)
 """
 
 
 def test_a_backfill_that_was_killed_goes_on_and_ends_the_same(
-    settings: RunSettings, archive: Path, whole: dict[str, pl.DataFrame]
+    settings: RunOptions, archive: Path, whole: dict[str, pl.DataFrame]
 ) -> None:
     words = (settings.store, settings.labs[0], archive, 2)
     killed = subprocess.run([sys.executable, "-c", _KILLED, *map(str, words)], capture_output=True, timeout=120)
@@ -129,7 +134,7 @@ def stop_after(number: int) -> object:
     """A ``run`` that publishes ``number`` chunks and refuses the next."""
     done = []
 
-    def run_chunk(settings: RunSettings) -> RunSummary:
+    def run_chunk(settings: RunOptions) -> RunSummary:
         if len(done) == number:
             raise RefusedInputError("enough")
         done.append(run(settings))
@@ -138,7 +143,7 @@ def stop_after(number: int) -> object:
     return run_chunk
 
 
-def test_what_the_store_does_not_hold_is_not_finished(settings: RunSettings) -> None:
+def test_what_the_store_does_not_hold_is_not_finished(settings: RunOptions) -> None:
     with pytest.raises(RefusedInputError):
         backfill(settings, "year", run_chunk=stop_after(1))  # type: ignore[arg-type]
     settings.store.unlink()
@@ -146,7 +151,7 @@ def test_what_the_store_does_not_hold_is_not_finished(settings: RunSettings) -> 
         backfill(settings, "year", run_chunk=stop_after(0))  # type: ignore[arg-type]
 
 
-def test_a_backfill_does_not_go_on_with_other_settings(settings: RunSettings) -> None:
+def test_a_backfill_does_not_go_on_with_other_settings(settings: RunOptions) -> None:
     with pytest.raises(RefusedInputError):
         backfill(settings, "year", run_chunk=stop_after(1))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="another profile, policy or format"):
@@ -156,7 +161,7 @@ def test_a_backfill_does_not_go_on_with_other_settings(settings: RunSettings) ->
         backfill(settings, "year")
 
 
-def test_a_backfill_goes_on_after_a_night_that_came_in_between(settings: RunSettings) -> None:
+def test_a_backfill_goes_on_after_a_night_that_came_in_between(settings: RunOptions) -> None:
     with pytest.raises(RefusedInputError):
         backfill(settings, "year", run_chunk=stop_after(1))  # type: ignore[arg-type]
     night = datetime(2026, 11, 23, 2)
@@ -166,7 +171,7 @@ def test_a_backfill_goes_on_after_a_night_that_came_in_between(settings: RunSett
     assert begun_as_of(settings.store) is None
 
 
-def test_two_backfills_of_one_store_do_not_run_at_once(settings: RunSettings) -> None:
+def test_two_backfills_of_one_store_do_not_run_at_once(settings: RunOptions) -> None:
     with lock(manifest_of(settings.store)), pytest.raises(StoreError, match="another run"):
         backfill(settings, "year")
 
@@ -189,7 +194,7 @@ def test_a_chunk_is_named_by_the_last_date_of_the_path(
     file = tmp_path / "x" / name
     file.parent.mkdir(parents=True)
     file.touch()
-    asked = RunSettings(store=tmp_path / "s.duckdb", as_of=NIGHT, labs=(str(file),))
+    asked = RunOptions(store=tmp_path / "s.duckdb", as_of=NIGHT, labs=(str(file),))
     for by, expected in (("month", month), ("year", year)):
         if expected is None:
             with pytest.raises(ConfigurationError, match=f"no {by} in its path"):
@@ -201,7 +206,7 @@ def test_a_chunk_is_named_by_the_last_date_of_the_path(
 def test_dated_charts_come_with_the_first_chunk_that_is_not_older(tmp_path: Path) -> None:
     for name in ("labs_2024-01.csv", "labs_2024-03.csv", "meds_2024-02.csv", "meds_2025-01.csv", "patients.csv"):
         (tmp_path / name).touch()
-    asked = RunSettings(
+    asked = RunOptions(
         store=tmp_path / "s.duckdb",
         as_of=NIGHT,
         labs=(f"{tmp_path}/labs_*.csv",),

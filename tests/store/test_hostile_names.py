@@ -5,9 +5,11 @@ from pathlib import Path
 
 import duckdb
 
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 from neutro_screen.store.explain import explain_patient
-from neutro_screen.store.file import current_worklist, reading, record_review
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist, record_review
 
 _HOSTILE = """x'); DROP TABLE run; ATTACH 'y.duckdb'; -- "quoted" """.strip()
 
@@ -19,7 +21,7 @@ def test_an_identifier_made_of_sql_is_screened_explained_and_reviewed(tmp_path: 
         f"patient_id,specimen_id,collected_at,loinc,value,unit\n{quoted},{quoted},2026-11-21,751-8,0.3,10*9/L\n",
         "utf-8",
     )
-    run(RunSettings(store=store, as_of=datetime(2026, 11, 22, 2), labs=(str(labs),)))
+    run(RunOptions(store=store, as_of=datetime(2026, 11, 22, 2), labs=(str(labs),)))
     record_review(store, _HOSTILE, "acknowledged", until=None, note=_HOSTILE, by=_HOSTILE, at=datetime(2026, 11, 22, 8))
     with reading(store) as connection:
         assert explain_patient(connection, _HOSTILE)["anc"][0]["anc_cells_per_ul"] == 300

@@ -14,9 +14,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
 from neutro_screen.pipeline.backfill import backfill
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 from neutro_screen.store.export import export
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
 from neutro_screen.store.views import VIEWS
 from tests.store.test_backfill import tables
 from tests.store.test_command import SAMPLE, command
@@ -45,7 +46,7 @@ def test_remote_files_give_the_tables_of_local_ones_and_leave_no_copy(
     far, near = tmp_path / "far" / "s.duckdb", tmp_path / "near" / "s.duckdb"
     storage.get("/hospital", str(tmp_path / "copy"), recursive=True)
     for store, place in ((far, "memory://hospital"), (near, str(tmp_path / "copy"))):
-        run(RunSettings(store, NIGHT, labs=(f"{place}/*/labs.csv",), medications=(f"{place}/medications.csv",)))
+        run(RunOptions(store, NIGHT, labs=(f"{place}/*/labs.csv",), medications=(f"{place}/medications.csv",)))
     expected = tables(near)
     for name, frame in tables(far).items():
         assert frame.equals(expected[name]), name
@@ -54,7 +55,7 @@ def test_remote_files_give_the_tables_of_local_ones_and_leave_no_copy(
 
 
 def test_a_backfill_knows_remote_chunks_by_their_content(storage: MemoryFileSystem, tmp_path: Path) -> None:
-    settings = RunSettings(tmp_path / "s" / "s.duckdb", NIGHT, labs=("memory://hospital/*/labs.csv",))
+    settings = RunOptions(tmp_path / "s" / "s.duckdb", NIGHT, labs=("memory://hospital/*/labs.csv",))
     assert backfill(settings, "year").chunks_run == 2
     assert backfill(settings, "year").chunks_run == 0
     storage.pipe("/hospital/2025/labs.csv", storage.cat("/hospital/2025/labs.csv") + b"\n")
@@ -73,7 +74,7 @@ def test_what_is_not_there_is_said_without_repeating_the_address(
     tmp_path: Path, address: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error) as told:
-        run(RunSettings(tmp_path / "s" / "s.duckdb", NIGHT, labs=(address,)))
+        run(RunOptions(tmp_path / "s" / "s.duckdb", NIGHT, labs=(address,)))
     assert message in str(told.value)
     assert "SECRET" not in str(told.value)
 
@@ -82,7 +83,7 @@ def test_what_is_not_there_is_said_without_repeating_the_address(
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample hospital's results, screened."""
     path = tmp_path_factory.mktemp("export") / "s.duckdb"
-    run(RunSettings(path, NIGHT, labs=(str(SAMPLE / "labs.csv"),)))
+    run(RunOptions(path, NIGHT, labs=(str(SAMPLE / "labs.csv"),)))
     return path
 
 

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import StoreError
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 from tests.store.test_backfill import tables
 from tests.store.test_command import SAMPLE
 
@@ -22,7 +23,7 @@ def test_a_copy_put_back_and_the_lost_nights_run_again_give_what_was_lost(tmp_pa
     store, backup = tmp_path / "s" / "s.duckdb", tmp_path / "backup.duckdb"
 
     def night(pattern: str, day: int) -> None:
-        run(RunSettings(store=store, as_of=datetime(2026, 11, day, 2), labs=(str(tmp_path / pattern),), max_rejected=1))
+        run(RunOptions(store=store, as_of=datetime(2026, 11, day, 2), labs=(str(tmp_path / pattern),), max_rejected=1))
 
     night("early.csv", 21)
     shutil.copyfile(store, backup)

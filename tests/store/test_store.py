@@ -10,9 +10,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.pipeline.run import RunSettings, moment, run
-from neutro_screen.store.file import SCREENED, TABLES, _is_scattered, lock, publishing, reading
+from neutro_screen.errors import PublishError, ReportError, StoreError
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.file import _is_scattered, lock, publishing, reading
+from neutro_screen.store.schema import SCREENED, TABLES
 from neutro_screen.store.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
@@ -244,8 +246,8 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
     def fails(*_: object, **__: object) -> Path:
         raise KeyError("SECRET-MRN")
 
-    monkeypatch.setattr("neutro_screen.pipeline.publish.write_reports", fails)
-    with pytest.raises(PublishError, match="results are in the store") as raised:
+    monkeypatch.setattr("neutro_screen.pipeline.report.write_reports", fails)
+    with pytest.raises(ReportError, match="results are published, but not reported") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)
     assert len(table(tmp_path / "s.duckdb", "run")) == 1
@@ -261,9 +263,28 @@ def test_an_episode_that_is_over_still_earns_a_flag_by_the_passing_of_time(tmp_p
     first.write_text("\n".join([header, *rows]) + "\n", "utf-8")
     nothing.write_text(header + "\n", "utf-8")
     for labs, as_of, raised in ((first, "2026-03-14T02:00:00", 0), (nothing, "2026-04-10T02:00:00", 1)):
-        run(RunSettings(store=store, as_of=moment(as_of), labs=(str(labs),)))
+        run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),)))
         with reading(store) as connection:
             found = connection.execute(
                 "SELECT count(*) FROM flag WHERE rule_id = 'PIT-4' AND patient_id = 'A'"
             ).fetchall()
         assert found == [(raised,)], as_of
+
+
+def test_two_patients_whose_next_step_is_due_at_the_same_time_are_screened_together(tmp_path: Path) -> None:
+    # polars 2.1 compares a literal with a column of one repeated value to a single value: the night ended in a ShapeError.
+    header = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
+    for day, patient, count in (("02", "P1", "0.4"), ("03", "P2", "0.2")):
+        labs = tmp_path / f"{day}.csv"
+        labs.write_text(f"{header}{patient},S{patient},2026-11-01T08:00:00,751-8,{count},10*9/L\n", "utf-8")
+        night(
+            tmp_path / "s.duckdb",
+            labs,
+            as_of=f"2026-11-{day}T02:00:00",
+            medications=(),
+            patients=(),
+            diagnoses=(),
+            events=(),
+        )
+    steps = [row for row in table(tmp_path / "s.duckdb", "workup_step") if "repeat_cbc" in row]
+    assert len(steps) == 2

@@ -13,9 +13,11 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.report import multiply_patients
-from neutro_screen.pipeline.run import RunSettings, run
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
 from neutro_screen.report import write_reports
-from neutro_screen.store.file import TABLES, columns_of, insert
+from neutro_screen.store.rows import insert
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_simulator import sample_hospital, write_native
 
 TONIGHT = datetime(2026, 11, 22, 2, 10)
@@ -27,7 +29,7 @@ def run_folder(folder: Path, store: Path, as_of: datetime) -> None:
     labs, *others = ((str(folder / f"{name}.csv"),) for name in EXTRACTS)
     medications, patients, diagnoses, events = others
     run(
-        RunSettings(
+        RunOptions(
             store=store,
             labs=labs,
             medications=medications,

@@ -1,6 +1,6 @@
 """CDISC SDTM: LB, CM, EX and DM as SAS transport files (XPT) or Dataset-JSON 1.1, plain or as NDJSON.
 
-XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
+XPT is read by pyreadstat, the extra ``cdisc``.
 """
 
 import csv
@@ -13,7 +13,7 @@ from typing import Final, cast
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
 from neutro_screen.ingest.agreement import are_different, count_factor, disagreement, number_in, numbers_differ
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import BrokenLine
@@ -108,9 +108,7 @@ def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
     try:
         import pyreadstat
     except ImportError:
-        raise ConfigurationError(
-            "SAS transport files need pyreadstat", remedy="pip install 'neutro-screen[cdisc]'"
-        ) from None
+        raise ConfigurationError("SAS transport files need pyreadstat", remedy=extra("cdisc")) from None
     done, more = 0, True
     while more:
         try:
@@ -285,7 +283,9 @@ def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _patient_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    return rows.select("source_row", patient_id="USUBJID", birth_date="BRTHDTC", sex="SEX", ethnicity="ETHNIC")
+    return rows.select(
+        "source_row", patient_id="USUBJID", birth_date="BRTHDTC", death_date="DTHDTC", sex="SEX", ethnicity="ETHNIC"
+    )
 
 
 _ROWS: Final[dict[str, Callable[[pl.DataFrame, Profile], pl.DataFrame]]] = {

@@ -21,8 +21,9 @@ import pyarrow as pa
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.broken_lines import BrokenLine
+from neutro_screen.ingest.control import Stated, check_rows, without_trailer
 from neutro_screen.ingest.engine import engine
-from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, Line, broken_line, numbered_lines, records
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import named_columns
@@ -47,20 +48,29 @@ _TAIL: Final = 65_536
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
     """Read one file of a kind as text columns under the file's own header names; see ``read_columns``."""
-    return read_columns(path, named_columns(kind, profile), profile.encoding, profile.delimiter)
+    return read_columns(
+        path, named_columns(kind, profile), profile.encoding, profile.delimiter, profile.control.trailer
+    )
 
 
 def read_columns(
-    path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None
+    path: Path,
+    expected: set[str],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    trailer: str | None = None,
 ) -> Iterator[RawBatch]:
     """Read one file as text, in batches; header and delimiter are those that find most ``expected`` columns.
+
+    The last line is no row where ``trailer`` (a regular expression) describes it: it states the number of rows.
 
     Lines with too few or too many fields, broken quotes, undecodable or zero bytes, a lone carriage return, or more than
     2 MB become ``refused``, each with the fields that can be read all the same. Lines above the header are a note.
 
     Raises:
         UnreadableInputError: no bytes, not text, a damaged archive, a copy that was cut off (zero bytes at its end).
-        RefusedInputError: none of the expected columns in the first lines, or a name twice in the header.
+        RefusedInputError: none of the expected columns in the first lines, a name twice in the header, no
+            trailer, or another number of rows than it states.
     """
     with private_folder() as folder:
         text = unpacked(path, folder)
@@ -72,11 +82,17 @@ def read_columns(
             # Western European single-byte text is the one other encoding of exports without a mark; letters in names
             # and the micro sign are all that differ.
             text, notes = transcoded(text, "cp1252", folder), ("decoded_as_cp1252",)
-        layout = _layout(text, path, expected, delimiter)
+        stated = None
+        if trailer is not None:
+            text, stated = without_trailer(text, path, trailer, folder / "without_trailer")
+        layout, found = _layout(text, path, expected, delimiter), 0
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
         for batch in _plain_batches(layout) if _is_plain(layout) else _split_batches(layout):
+            found += batch.rows.height + len(batch.refused)
             yield batch._replace(notes=notes)
+        if trailer is not None:
+            check_rows(path, found, Stated(rows=stated))
 
 
 def _layout(text: Path, path: Path, expected: set[str], delimiter: str | None) -> Layout:
@@ -189,6 +205,7 @@ def _plain_batches(layout: Layout) -> Iterator[RawBatch]:
             schema=columns,
             separator=layout.delimiter,
             quote_char=None,
+            glob=False,
         )
         for rows in lines.collect_batches(chunk_size=ROWS_A_BATCH):
             numbers = pl.int_range(first + n_rows, first + n_rows + pl.len(), dtype=pl.Int64)
@@ -241,8 +258,8 @@ def _count_lines(layout: Layout) -> int:
 
 def _refusals(layout: Layout) -> tuple[list[BrokenLine], int]:
     """The lines that cannot be split, known before the first row is taken, and the number of rows."""
-    with engine() as connection:
-        counted = _scan(connection, layout).aggregate("count(*), count(COLUMNS(*))").fetchall()
+    with engine() as connection, plain_name(layout.text) as name:
+        counted = _scan(connection, name, layout).aggregate("count(*), count(COLUMNS(*))").fetchall()
         refused = connection.sql(
             "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
             "FROM reject_errors GROUP BY line ORDER BY line"
@@ -256,8 +273,8 @@ def _refusals(layout: Layout) -> tuple[list[BrokenLine], int]:
 def _batches(layout: Layout, refused: Sequence[BrokenLine]) -> Iterator[RawBatch]:
     """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
     taken, n_rows = [line.source_row for line in refused], 0
-    with engine() as connection, _splitting(layout):
-        for rows in _gathered(_scan(connection, layout).to_arrow_reader(ROWS_A_BATCH)):
+    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
+        for rows in _gathered(_scan(connection, name, layout).to_arrow_reader(ROWS_A_BATCH)):
             numbers = _line_numbers(n_rows, rows.height, taken, layout.header_line + 1)
             yield RawBatch(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
             n_rows += rows.height
@@ -296,9 +313,10 @@ def _rows_of(layout: Layout, rows: list[tuple[str | int, ...]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _scan(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.DuckDBPyRelation:
+def _scan(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> duckdb.DuckDBPyRelation:
+    """The rows of the text under a name that is no pattern (``plain_name``)."""
     return connection.read_csv(
-        str(layout.text),
+        name,
         header=True,
         sep=layout.delimiter,
         quotechar='"',

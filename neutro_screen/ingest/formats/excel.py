@@ -1,6 +1,6 @@
 """Excel workbooks (.xlsx, .xlsm): long or wide sheets, title lines above the header, merged cells.
 
-Read by python-calamine, an extra: ``pip install 'neutro-screen[excel]'``.
+Read by python-calamine, the extra ``excel``.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.formats.excel_formats import column_number, percent_cells
@@ -81,9 +81,7 @@ def sheets_of(path: Path) -> list[list[list[str | None]]]:
     try:
         import python_calamine
     except ImportError:
-        raise ConfigurationError(
-            "Excel files need python-calamine", remedy="pip install 'neutro-screen[excel]'"
-        ) from None
+        raise ConfigurationError("Excel files need python-calamine", remedy=extra("excel")) from None
     _check_size(path)
     sheets: list[list[list[str | None]]] = []
     with (

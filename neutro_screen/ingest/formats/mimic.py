@@ -113,9 +113,11 @@ def _prescriptions(path: Path) -> Iterator[RawBatch]:
 def _patients(path: Path) -> Iterator[RawBatch]:
     """MIMIC-IV gives an age in a year instead of a date of birth: the year of birth, one year uncertain."""
     year, age = (pl.col(name).cast(pl.Int32, strict=False) for name in ("anchor_year", "anchor_age"))
-    for people in _batches(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year")):
+    for people in _batches(path, ("subject_id", "gender"), ("dob", "dod", "anchor_age", "anchor_year")):
         rows = people.rows.with_columns(born=pl.coalesce("dob", (year - age).cast(pl.String).str.zfill(4)))
-        yield _select(people._replace(rows=rows), patient_id="subject_id", birth_date="born", sex="gender")
+        yield _select(
+            people._replace(rows=rows), patient_id="subject_id", birth_date="born", death_date="dod", sex="gender"
+        )
 
 
 def _diagnoses(path: Path, admissions: Path | None) -> Iterator[RawBatch]:

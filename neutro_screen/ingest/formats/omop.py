@@ -5,6 +5,7 @@ result's status nor its specimen: corrections were resolved or lost when it was 
 their time.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -32,6 +33,7 @@ from neutro_screen.ingest.formats.parquet import text_columns
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import LOINC_NUMBER, columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.private import private_folder
 
 #: Of each table: the columns that must be there, and those that are read where they are.
 TABLES: Final = columns_by_table("omop")
@@ -117,9 +119,10 @@ class _Database:
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            with duckdb.connect(
-                str(self.path), read_only=True, config={"autoinstall_known_extensions": False}
-            ) as database:
+            with (
+                _openable(self.path) as path,
+                duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": False}) as database,
+            ):
                 database.execute("SET enable_external_access = false")
                 yield database
         except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
@@ -150,6 +153,20 @@ class _Database:
                 if column.lower().endswith("concept_id")
             ]
         return f"WHERE CAST(concept_id AS VARCHAR) IN ({' UNION '.join(named)})" if named else ""
+
+
+@contextmanager
+def _openable(path: Path) -> Iterator[Path]:
+    """The database; a copy of it and of its log where DuckDB would take ``?`` or ``\\`` in the path for its own marks."""
+    if not {"?", "\\"} & {*str(path)}:
+        yield path
+        return
+    with private_folder() as folder:
+        copy = folder / "omop.duckdb"
+        shutil.copyfile(path, copy)
+        if (log := path.with_name(f"{path.name}.wal")).exists():
+            shutil.copyfile(log, copy.with_name(f"{copy.name}.wal"))
+        yield copy
 
 
 def _place(database: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[str]]:

@@ -1,17 +1,15 @@
 """The panel of each patient: sentences for the template and, as JSON, what the charts and tables draw."""
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
 import polars as pl
 
 from neutro_schemas import ANC_METHODS
-from neutro_screen.reference import FOLDER, load_reference
+from neutro_screen.reference import load_reference
 from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.report.contents import OTHER_LINES, RunContents
 from neutro_screen.report.html.sparkline import sparkline
@@ -207,7 +205,7 @@ def _marks(flags: list[Row]) -> list[list[Any]]:
     for flag in flags:
         if flag["rule_id"] not in _SEEN_IN_THE_BAND:
             at.setdefault(flag["raised_at"], []).append(f"{flag['rule_id']}: {shown(flag['reason'])}")
-    return [[minutes(moment), "\n".join(told)] for moment, told in list(at.items())[-MOST_MARKS:]]
+    return [[minutes(moment), "\n".join(lines)] for moment, lines in list(at.items())[-MOST_MARKS:]]
 
 
 def _fall(flag: Row) -> Row | None:
@@ -225,42 +223,33 @@ def _fall(flag: Row) -> Row | None:
 
 
 def _evidence(flag: Row) -> list[Row]:
-    told = json.loads(flag["evidence"])
-    return [one for one in told if isinstance(one, dict) and one.get("collected_at")] if isinstance(told, list) else []
+    results = json.loads(flag["evidence"])
+    return (
+        [one for one in results if isinstance(one, dict) and one.get("collected_at")]
+        if isinstance(results, list)
+        else []
+    )
 
 
 def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]], int]:
     """Exposures for the chart: name, category, spans (first and last day in turns, null = still given); suspects first.
 
-    A line of the medication list that names a suspect belongs to that suspect's lane.
+    A line of the medication list that names a suspect (``drug_match``) belongs to that suspect's lane.
     """
     spans: dict[tuple[str, str], list[int | None]] = {
         (shown(one["ingredient"]), one["category"]): [] for one in suspects
     }
     for line in medications:
         name = shown(line["drug_name"] or line["atc_code"] or line["rxcui"] or "not named")
-        written = set(re.findall(r"\w+", name.casefold()))
-        suspect = next((one for one in suspects if written & _names(one["ingredient"])), None)
+        suspect = next((one for one in suspects if one["ingredient"] in (line["ingredients"] or ())), None)
         lane = (shown(suspect["ingredient"]), suspect["category"]) if suspect else (name.strip(), "listed")
         spans.setdefault(lane, []).extend((minutes(line["start_date"]), minutes(line["end_date"])))
     for one in suspects:
         lane = (shown(one["ingredient"]), one["category"])
         spans[lane] = spans[lane] or [minutes(one["first_exposure"]), minutes(one["last_exposure"])]
-    lanes = [[name, category, told[-2 * MOST_SPANS :]] for (name, category), told in spans.items()]
+    lanes = [[name, category, periods[-2 * MOST_SPANS :]] for (name, category), periods in spans.items()]
     lanes.sort(key=lambda lane: (lane[1] == "listed", max(_END if end is None else end for end in lane[2][1::2]) * -1))
     return lanes[:MOST_DRUGS], len(lanes[MOST_DRUGS:])
-
-
-@cache
-def _aliases() -> Mapping[str, frozenset[str]]:
-    """Ingredient -> the single words it is written as."""
-    told = pl.read_csv(FOLDER / "drug_synonyms.csv", columns=["alias", "ingredient"], infer_schema=False)
-    told = told.filter(~pl.col("alias").str.contains(" ")).group_by("ingredient").agg("alias")
-    return {ingredient: frozenset(aliases) for ingredient, aliases in told.iter_rows()}
-
-
-def _names(ingredient: str) -> frozenset[str]:
-    return _aliases().get(ingredient, frozenset()) | {ingredient.casefold()}
 
 
 def _line(results: list[Row], analyte: str) -> list[Any]:

@@ -9,10 +9,14 @@ import polars as pl
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.causes.evidence import count_patterns, evidence_per_episode, febrile_neutropenia, is_read
+from neutro_screen.rules.causes.evidence import evidence_per_episode
 from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.markers import is_read
+from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
-from neutro_screen.rules.worklist.workup import kinds_of_data, pitfalls, workup_steps
+from neutro_screen.rules.worklist.pitfalls import pitfalls
+from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
 from neutro_screen.validate import no_rows
 
 
@@ -50,23 +54,25 @@ class Causes:
     flags: pl.DataFrame
 
 
-def matched_medications(medications: pl.DataFrame) -> pl.LazyFrame:
-    """Every line of the medication lists with the drugs it names; each distinct line is resolved once."""
+def resolved_drugs(medications: pl.DataFrame) -> pl.DataFrame:
+    """The drugs that each distinct line of the medication lists names, as ``drug_names.resolve_drug_names`` has them.
+
+    This is the one place where names are matched; screening, data quality, the table ``drug_match`` and the report read it.
+    """
     keys = list(KEYS)
     distinct = medications.select(keys).unique().sort(keys)
-    resolved = resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
-    return match_medications(medications.lazy(), resolved)
+    return resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
 
 
 @cache
 def _nothing_resolved() -> pl.DataFrame:
-    """What no line at all names: asked once, not for every part of an extract without medications."""
+    """The shape of the answer without any line; made once, not for every partition of an extract without medications."""
     return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
 
 
-def exposures_of(chart: Chart, policy: Policy) -> pl.DataFrame:
-    """The courses of every listed drug, per patient (DRG-1)."""
-    matched = matched_medications(chart.medications)
+def exposures_of(medications: pl.DataFrame, drugs: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The courses of every listed drug, per patient (DRG-1); ``drugs`` comes from ``resolved_drugs``."""
+    matched = match_medications(medications.lazy(), drugs)
     return exposures_per_patient(matched, load_drug_tables(), policy, load_cause_reference().rules).collect()
 
 
@@ -100,6 +106,7 @@ def kinds_of(labs: pl.DataFrame, chart: Chart) -> frozenset[str]:
 def find_causes(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
+    specimens: pl.LazyFrame,
     labs: pl.DataFrame,
     chart: Chart,
     exposures: pl.DataFrame,
@@ -109,7 +116,8 @@ def find_causes(
 ) -> Causes:
     """Suspects, evidence, work-up and pitfalls of every episode; ``exposures`` comes from ``exposures_of``.
 
-    ``labs`` is ``LabResult``, markers included; only rows of patients with an episode are read.
+    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``. ``labs`` is ``LabResult``,
+    markers included; only rows of patients with an episode are read.
     """
     reference = load_cause_reference()
     rules = reference.rules
@@ -122,13 +130,24 @@ def find_causes(
         data_kinds if data_kinds is not None else kinds_of_data(events, labs.lazy(), diagnoses, medications, reference)
     )
     courses = exposures.lazy()
-    patterns = count_patterns(episodes, labs.lazy(), rules).collect()
+    patterns = count_patterns(episodes, specimens, labs.lazy(), policy, rules).collect()
     evidence = evidence_per_episode(
-        episodes, anc, own, diagnoses, events, patients, courses, reference, patterns.lazy()
+        episodes, anc, own, diagnoses, events, patients, courses, patterns.lazy(), policy, reference
     ).collect(engine="in-memory")
     suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
     steps = workup_steps(
-        episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
+        episodes,
+        anc,
+        events,
+        own,
+        diagnoses,
+        medications,
+        suspects.lazy(),
+        evidence.lazy(),
+        reference,
+        policy,
+        as_of,
+        kinds,
     ).collect(engine="in-memory")
     missed = pitfalls(
         episodes, anc, suspects.lazy(), evidence.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
@@ -162,15 +181,16 @@ def _suspects(
     return found.collect(engine="in-memory")
 
 
-def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+def of_causes(causes: Causes, flags: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """What an episode's priority needs to know of its causes, one row per episode with any of it (section 7).
 
-    has_likely_drug_now, has_high_risk_drug_now (exposure at the index time), is_expected, has_cytopenia, has_blasts,
+    has_likely_drug_now, has_high_risk_drug_now (exposure at the last low count or later: the mere end
+    of a planned course, without a new count, lowers no priority), is_expected, has_cytopenia, has_blasts,
     is_febrile, has_pitfall.
     """
     high_risk = set(load_cause_reference().rules.drug_group.high_risk)
-    suspects = causes.suspects.lazy()
-    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.lit(as_of).dt.date())
+    suspects = causes.suspects.lazy().join(episodes.select("episode_id", "last_low_at"), on="episode_id")
+    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.col("last_low_at").dt.date())
     counts = pl.col("category").is_in(["likely", "possible", "unlikely"])
     of_drugs = suspects.group_by("episode_id").agg(
         has_likely_drug_now=((pl.col("category") == "likely") & is_current).any(),

@@ -1,8 +1,8 @@
 """Rapid decline: a large fall of the ANC within one or two weeks.
 
-Two things are told apart. RPD-1 and RPD-2 are thresholds on the results as they are: ``with_rapid_decline``. RPD-3 and
-RPD-4 judge the patient's true course: does a fall of that size and pace remain when the noise of the results is taken
-off, and do later results bear it out: ``with_decline_verdict``. Only the verdict says that a patient has a decline.
+RPD-1 and RPD-2 are thresholds on the results as they are (``with_rapid_decline``). RPD-3 and RPD-4 judge the patient's
+true course (``with_decline_verdict``): whether a fall of that size and pace remains after subtracting the noise of the
+results, and whether later results confirm it. Only the verdict counts as a decline of the patient.
 """
 
 import math
@@ -13,12 +13,14 @@ import polars as pl
 
 from neutro_screen.reference import Policy
 from neutro_screen.reference.policy import RapidDeclineRule
+from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.intervals import log_variance
-from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
-from neutro_screen.rules.flags import count_text, days_text, evidence_json, result_struct
+from neutro_screen.rules.flags import evidence_json, result_struct
+from neutro_screen.rules.words import count_text, days_text
 
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+_SECONDS_PER_DAY: Final = 86_400
 
 
 def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -28,19 +30,17 @@ def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     it is not older than the policy's carry. Upper bounds (<, <=) are no heights to fall from. A fall that ends in the
     normal range is measured from values without neutrophilia only (RPD-4).
     """
-    is_bound = pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False)
     is_high = pl.col("anc_cells_per_ul") > policy.rpd_4.neutrophilia_above_cells_per_ul
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     below = max(policy.rpd_1.below_cells_per_ul, policy.rpd_2.below_cells_per_ul)
     heights = (
-        anc.select(*_ORDER, "anc_cells_per_ul", "anc_comparator")
+        anc.select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator")
         .with_columns(
-            height=pl.when(~is_bound).then("anc_cells_per_ul"),
-            can_fire=(pl.col("anc_cells_per_ul") < below) & ~may_be_higher,
+            height=pl.when(~is_upper_bound()).then("anc_cells_per_ul"),
+            can_fire=(pl.col("anc_cells_per_ul") < below) & ~is_lower_bound(),
         )
         .with_columns(plain_height=pl.when(~is_high).then("height"))
         .filter(pl.col("can_fire").any().over("patient_id"))
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
     )
     for name, rule in (("rpd_1", policy.rpd_1), ("rpd_2", policy.rpd_2)):
         fell = _falls_to(heights, rule, policy).select(
@@ -99,8 +99,8 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     < 2000; or down to 60 %, at a pace of 30 % in 7 days, and now < 1500; or a fall by a third that halves within 10
     days and now < 3000) and exceeds what the noise of both sides explains by ``noise_ratio``. Columns:
 
-    decline: null = no fall of that kind; ``confirmed``: the next result within the window of RPD-1 is low as well;
-        ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, only beyond what one in a hundred
+    decline: null = no fall of that kind; ``confirmed``: the result before or any later one within the window of RPD-1 is
+        low as well, whatever follows; ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, only beyond what one in a hundred
         unchanged patients shows; ``contradicted``: the next result is back too soon for a marrow to have recovered.
     has_decline: the verdict. Confirmed, unconfirmed, or suspected with no later result.
     decline_rule: RPD-4 for a confirmed halving within 7 days to 2000-3000 on a high-risk drug, else RPD-3.
@@ -138,7 +138,7 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
     fell = anc.filter("has_decline")
     after = (
         pl.when(pl.col("decline") == "confirmed")
-        .then(pl.lit("; confirmed by the next result"))
+        .then(pl.lit("; confirmed by a second result"))
         .when(pl.col("decline") == "suspected")
         .then(pl.lit("; suspected, repeat advised"))
         .otherwise(pl.lit("; not yet confirmed by a second result"))
@@ -169,7 +169,7 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("decline_noise_ratio").round(1),
             after,
         ),
-        evidence=pl.when(pl.col("decline") == "confirmed")
+        evidence=pl.when((pl.col("decline") == "confirmed") & pl.col("decline_next_at").is_not_null())
         .then(evidence_json(level, now, following))
         .otherwise(evidence_json(level, now)),
         fall_pct="decline_fall_pct",
@@ -188,6 +188,7 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     count = pl.col("anc_cells_per_ul")
     # The frame is in order of patient and time: the next row is the next result, if it is the same patient's.
     has_next = pl.col("patient_id") == pl.col("patient_id").shift(-1)
+    has_previous = pl.col("patient_id") == pl.col("patient_id").shift(1)
     following = (
         pl.when(has_next).then(pl.col(column).shift(-1)).alias(f"decline_next_{name}")
         for name, column in (
@@ -199,12 +200,19 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     )
     usable = (
         anc.filter(pl.col("severity").is_not_null())
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
         .select(
-            *_ORDER,
+            *TIME_ORDER,
             "anc_cells_per_ul",
             "anc_comparator",
             *following,
+            previous_at=pl.when(has_previous).then(pl.col("collected_at").shift(1)),
+            previous_anc=pl.when(has_previous).then(count.shift(1)),
+            lowest_after=count.rolling_min_by(
+                -pl.col("collected_at").dt.epoch("s"),
+                window_size=f"{policy.rpd_1.window_d * _SECONDS_PER_DAY}i",
+                closed="left",
+            ).over("patient_id"),
             log_count=count.clip(lower_bound=policy.noise.lowest_cells_per_ul).log(),
             log_variance=log_variance(policy),
             stretch=pl.col("collected_at").dt.epoch("d") // reach,
@@ -215,11 +223,10 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         )
     )
     least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     low = usable.filter(
         (count < max(rule.suspected_below_cells_per_ul, policy.rpd_1.below_cells_per_ul))
         & (count <= pl.col("highest") * least)
-        & ~may_be_higher
+        & ~is_lower_bound()
     ).with_columns(stretch=pl.concat_list("stretch", pl.col("stretch") - 1))
     age = pl.col("collected_at") - pl.col("decline_from_at")
     return (
@@ -248,8 +255,8 @@ def _levels(usable: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 
     steps = range(rule.level_n)
     return (
-        usable.filter(~pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False))
-        .sort(_ORDER)
+        usable.filter(~is_upper_bound())
+        .sort(TIME_ORDER)
         .select(
             "patient_id",
             "stretch",
@@ -327,13 +334,24 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
 
 
 def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``decline``, ``decline_rule`` and ``has_decline``: what the next result says of the fall."""
+    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the results around it."""
     rule = policy.rpd_3
     wait = pl.col("decline_next_at") - pl.col("collected_at")
     following = pl.col("decline_next_cells_per_ul")
-    may_be_lower = pl.col("decline_next_comparator").is_in(["<", "<="]).fill_null(False)
-    is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~may_be_lower
-    agrees = (~is_back & (wait <= timedelta(days=policy.rpd_1.window_d))).fill_null(False)
+    is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~is_upper_bound(
+        "decline_next_comparator"
+    )
+    within = timedelta(days=policy.rpd_1.window_d)
+    low_enough = pl.col("decline_from_cells_per_ul") * rule.agrees_fraction
+    was_low_before = (
+        (pl.col("previous_at") > pl.col("decline_from_at"))
+        & (pl.col("collected_at") - pl.col("previous_at") <= within)
+        & (pl.col("previous_anc") < low_enough)
+    )
+    is_low_after = pl.col("lowest_after") < low_enough
+    agrees = (
+        (~is_back & (wait <= within)).fill_null(False) | is_low_after.fill_null(False) | was_low_before.fill_null(False)
+    )
     too_soon = (
         pl.when(pl.col("is_large") & pl.col("is_clear"))
         .then((wait <= timedelta(days=rule.rebound_d)) & (following >= policy.rpd_4.normal_from_cells_per_ul))

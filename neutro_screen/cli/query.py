@@ -1,0 +1,138 @@
+"""Commands that show what a store holds, or write it out."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from neutro_screen.cli.output import AsJson, Quiet, conclude, progress_on_terminal, warn, write, write_result
+
+Priority = Literal["critical", "high", "medium", "low", "info"]
+
+
+def worklist(
+    *, store: Path, priority: Priority | None = None, new: bool = False, csv: bool = False, json_: AsJson = False
+) -> None:
+    """Show the current worklist, most urgent first.
+
+    Example: neutro-screen worklist --store screen.duckdb --priority high
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    priority
+        Only this priority and more urgent ones.
+    new
+        Only patients that are new since the run before.
+    csv
+        Print CSV.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.cli.console import worklist_text
+    from neutro_screen.store.file import reading
+    from neutro_screen.store.review import current_worklist
+
+    with reading(store) as connection:
+        rows = current_worklist(connection, at_least=priority, only_new=new)
+    if csv:
+        from neutro_screen.report.csv import harmless
+
+        write(harmless(rows).write_csv())
+    else:
+        write(rows.write_json() if json_ else worklist_text(rows))
+
+
+def explain(patient_id: str, *, store: Path, json_: AsJson = False) -> None:
+    """Show one patient: source rows, choices made, ANC, rules fired with their numbers, suspects, evidence.
+
+    Example: neutro-screen explain P-001 --store screen.duckdb
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier as in the extract.
+    store
+        The DuckDB file.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.cli.console import explanation_text
+    from neutro_screen.store.explain import explain_patient
+    from neutro_screen.store.file import reading
+
+    with reading(store) as connection:
+        explanation = explain_patient(connection, patient_id)
+    write(json.dumps(explanation, indent=2, default=str) if json_ else explanation_text(explanation))
+
+
+def report(
+    *,
+    store: Path,
+    reports: Path,
+    run: str | None = None,
+    csv_bom: bool = False,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
+    """Write the reports of a run again.
+
+    Example: neutro-screen report --store screen.duckdb --reports reports
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    reports
+        Folder for report.html, flagged.csv and flags.csv.
+    run
+        Which run; default the latest.
+    csv_bom
+        CSV files for Excel: a byte order mark, and an apostrophe before ids that Excel would turn into numbers.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the path of the page as JSON.
+    """
+    from neutro_screen.pipeline.report import report_again
+
+    with progress_on_terminal(quiet or json_) as show:
+        show("writing the reports")
+        page = report_again(store, reports, run, byte_order_mark=csv_bom, warn=warn)
+    write_result({"report": page}, str(page), quiet, json_)
+
+
+def export(*, store: Path, to: str) -> None:
+    """Write every table and view as Parquet, into a folder or onto object storage, with a manifest written last.
+
+    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    to
+        A folder, or the address of one; the run's own folder is made in it.
+    """
+    from neutro_screen.pipeline.options import clock
+    from neutro_screen.store.export import export as export_tables
+
+    conclude(export_tables(store, to, at=clock(), warn=warn))
+
+
+def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:
+    """Print the pseudonym of a patient, to ask a pseudonymised store for it.
+
+    Example: neutro-screen pseudonym P-001 --pseudonymise key
+
+    Parameters
+    ----------
+    patient_id
+        The patient's identifier as in the extract.
+    pseudonymise
+        The key file of the store's runs.
+    """
+    from neutro_screen.pipeline.pseudonyms import load_pseudonyms
+
+    if pseudonyms := load_pseudonyms(pseudonymise):
+        write(pseudonyms.of("patient", patient_id))

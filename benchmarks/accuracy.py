@@ -1,6 +1,7 @@
 """How well the screen sees the true course: measured on the project's simulator, noise-free truth known (RPD-3).
 
-    python benchmarks/accuracy.py --seeds 201 202 203 --patients 3000
+    python -m benchmarks.accuracy --seeds 201 202 203 --patients 3000
+    python -m benchmarks.accuracy --enriched --seeds 401 402 403 --patients 3000
 
 Seeds 1 to 3 and 101 to 103 were used while the numbers of policy.toml [rpd_3] were chosen; report others.
 """
@@ -30,7 +31,7 @@ from neutro_screen.rules.course.cyclic import cyclic_series
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
 from neutro_screen.rules.course.rapid_decline import with_decline_verdict, with_rapid_decline
 from neutro_screen.validate import split_valid
-from neutro_simulator import Hospital, simulate_hospital, write_native
+from neutro_simulator import Hospital, simulate_enriched_hospital, simulate_hospital, write_native
 
 AS_OF = datetime.fromisoformat("2026-06-15T09:30:00")
 #: A first alert longer before the first severe count belongs to another fall.
@@ -63,15 +64,16 @@ def main(arguments: Iterable[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[201, 202, 203])
     parser.add_argument("--patients", type=int, default=3000)
+    parser.add_argument("--enriched", action="store_true", help="the enriched hospital")
     asked = parser.parse_args(list(arguments))
-    measured = [measure(seed, asked.patients) for seed in asked.seeds]
+    simulate = simulate_enriched_hospital if asked.enriched else simulate_hospital
+    measured = [measure(simulate(asked.patients, seed, as_of=AS_OF), seed) for seed in asked.seeds]
     sys.stdout.write(json.dumps(measured, indent=2) + "\n")
 
 
-def measure(seed: int, patients: int) -> dict[str, object]:
+def measure(hospital: Hospital, seed: int) -> dict[str, object]:
     """All figures of one simulated hospital."""
     policy = load_policy()
-    hospital = simulate_hospital(patients, seed, as_of=AS_OF)
     anc, cytotoxic, high_risk = counted(hospital)
     judged = anc.lazy().pipe(with_rapid_decline, policy).pipe(with_decline_verdict, policy, high_risk.lazy()).collect()
     alerts = {
@@ -84,7 +86,7 @@ def measure(seed: int, patients: int) -> dict[str, object]:
     truth = hospital.truth.with_columns(found=pl.col("patient_id").is_in(cyclic["patient_id"].implode()))
     return {
         "seed": seed,
-        "patients": patients,
+        "patients": hospital.truth.height,
         "specimens": anc.height,
         "rapid_decline": [
             asdict(decline(rule, fired, hospital.truth, anc, seen_falls)) for rule, fired in alerts.items()

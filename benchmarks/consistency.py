@@ -6,7 +6,9 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.store.file import SCREENED, columns_of, first_row, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import SCREENED, columns_of
 from neutro_screen.store.views import LATEST_RUN
 
 #: Tables whose rows do not depend on how often the program ran, and the columns that do.

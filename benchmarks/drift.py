@@ -1,4 +1,4 @@
-"""How often drift is caught, and how often it is cried on a quiet night. `python -m benchmarks.drift [nights]`.
+"""How often drift is found, and how often it is reported on a quiet night. `python -m benchmarks.drift [nights]`.
 
 Nights of a simulated hospital with its ordinary dirt; on one of them a laboratory does something.
 """
@@ -35,7 +35,7 @@ _NEUTROPHILS = pl.col("analyte_name").str.contains("(?i)^neutro")
 
 @dataclass(frozen=True)
 class Fault:
-    """What a laboratory does overnight, and as what it should be named (``what`` of the drift table)."""
+    """A change that a laboratory makes overnight, and the ``what`` of the drift table that should name it."""
 
     does: str
     lab: str
@@ -124,8 +124,8 @@ def nights(count: int, rows: int, seed: int) -> list[pl.DataFrame]:
     return [per_day[day].drop("day") for day in sorted(per_day)[-count:]]
 
 
-def soiled(night: pl.DataFrame, fault: Fault) -> pl.DataFrame:
-    """The night on which the laboratory does it."""
+def with_fault(night: pl.DataFrame, fault: Fault) -> pl.DataFrame:
+    """The night with the change of that laboratory."""
     own = pl.col("lab") == fault.lab
     return pl.concat([night.filter(~own.fill_null(False)), fault.change(night.filter(own))])
 
@@ -154,16 +154,16 @@ def findings(tonight: pl.DataFrame, before: list[pl.DataFrame], run_id: str) -> 
 
 
 def main() -> None:
-    """Print how many quiet nights cry, and how many of the faults are caught and named."""
+    """Print how many quiet nights have a finding, and how many of the faults are found and named."""
     window, quiet = 30, int(sys.argv[1]) if len(sys.argv) > 1 else 60
     raw = nights(window + quiet, 1_000_000, seed=1)
     measured = [measures(night, f"{number:04d}") for number, night in enumerate(raw)]
     rows = [night.height for night in raw]
     print(f"{len(raw)} nights of {min(rows)} to {max(rows)} rows, 4 laboratories")
-    cried = [
+    reported = [
         findings(measured[night], measured[night - window : night], f"{night:04d}") for night in range(window, len(raw))
     ]
-    alarms = pl.concat(cried)
+    alarms = pl.concat(reported)
     print(f"quiet nights: {quiet}; nights with a finding: {alarms['run_id'].n_unique()}; findings: {alarms.height}")
     for words in alarms["words"]:
         print("  ", words)
@@ -172,7 +172,7 @@ def main() -> None:
         caught, more = 0, 0
         for night in tried:
             found = findings(
-                measures(soiled(raw[night], fault), "tonight"), measured[night - window : night], "tonight"
+                measures(with_fault(raw[night], fault), "tonight"), measured[night - window : night], "tonight"
             )
             caught += (
                 found.filter(
@@ -182,7 +182,9 @@ def main() -> None:
             )
             more += found.filter(~pl.col("lab").is_in([fault.lab, f"{fault.lab}-NEW"])).height
         example = found["words"].to_list()[:1]
-        print(f"{fault.lab}: {fault.does}: caught {caught} of {len(tried)}, others accused {more}; e.g. {example}")
+        print(
+            f"{fault.lab}: {fault.does}: found {caught} of {len(tried)}, other laboratories named {more}; e.g. {example}"
+        )
 
 
 if __name__ == "__main__":

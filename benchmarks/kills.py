@@ -24,7 +24,8 @@ from benchmarks.consistency import digest, faults
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import first_row, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 KINDS = ("medications", "patients", "diagnoses", "events")

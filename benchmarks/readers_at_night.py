@@ -23,7 +23,8 @@ from benchmarks.consistency import faults
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import current_worklist, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 FIRST = datetime.fromisoformat("2026-11-22T02:00:00")

@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.report import write_reports
-from neutro_screen.store.file import TABLES, columns_of
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_simulator import simulate_hospital, write_native
 
 AS_OF = datetime(2026, 11, 22, 2)  # noqa: DTZ001  (times of the store are UTC without zone)

@@ -61,17 +61,15 @@ def floor(path: Path) -> dict[str, Any]:
 
 def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
     """Our whole run without reports: read, validate, history, all rules, publish."""
-    from neutro_screen.pipeline import run as pipeline
+    from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
+    from neutro_screen.pipeline.run import run
 
     def act() -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            settings = pipeline.RunOptions(
-                store=Path(folder) / "s.duckdb",
-                as_of=pipeline.moment(AS_OF),
-                labs=(str(path),),
-                memory=pipeline.bytes_of(memory),
+            settings = RunOptions(
+                store=Path(folder) / "s.duckdb", as_of=moment(AS_OF), labs=(str(path),), memory=bytes_of(memory)
             )
-            return timed_steps(lambda progress: pipeline.run(settings, progress))
+            return timed_steps(lambda progress: run(settings, progress))
 
     return measured(act)
 
@@ -85,15 +83,16 @@ def tables(path: Path) -> dict[str, Any]:
     """The tables of a full run as Parquet beside the file, for ``floor``."""
     import duckdb
 
-    from neutro_screen.pipeline import run as pipeline
-    from neutro_screen.store.file import TABLES
+    from neutro_screen.pipeline.options import RunOptions, moment
+    from neutro_screen.pipeline.run import run
+    from neutro_screen.store.schema import TABLES
 
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         store = Path(folder) / "s.duckdb"
-        settings = pipeline.RunOptions(store=store, as_of=pipeline.moment(AS_OF), labs=(str(path),))
-        pipeline.run(settings)
+        settings = RunOptions(store=store, as_of=moment(AS_OF), labs=(str(path),))
+        run(settings)
         with duckdb.connect(str(store), read_only=True) as connection:
             for table in TABLES:
                 connection.execute(f"COPY \"{table}\" TO '{out / table}.parquet' (FORMAT parquet)")
@@ -139,18 +138,20 @@ def rules(path: Path) -> dict[str, Any]:
 
 def accepted(path: Path) -> Any:
     """The accepted rows of a file, text already parsed."""
-    from neutro_screen.pipeline import run as pipeline
+    from neutro_screen.pipeline.handover import Judged
+    from neutro_screen.pipeline.ingest import ingest_step
+    from neutro_screen.pipeline.options import RunOptions, moment
     from neutro_screen.pipeline.partitions import Workspace
+    from neutro_screen.pipeline.plan import survey_step
+    from neutro_screen.pipeline.validate import validate_step
 
     in_one_part = 1 << 50
-    settings = pipeline.RunOptions(
-        store=Path("unused"), as_of=pipeline.moment(AS_OF), labs=(str(path),), memory=in_one_part
-    )
+    settings = RunOptions(store=Path("unused"), as_of=moment(AS_OF), labs=(str(path),), memory=in_one_part)
     work = Workspace()
-    pipeline.ingest_step(settings, work)
-    pipeline.survey_step(settings, work)
-    pipeline.validate_step(settings, work)
-    return work.get("lab_result")
+    ingest_step(settings, work)
+    survey_step(settings, work)
+    validate_step(settings, work)
+    return work.kept(Judged).received["lab_result"]
 
 
 def anc(path: Path) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from textwrap import dedent
 
 import polars as pl
 
+from docs.formats_page import formats_page
 from docs.notebook_page import notebook_page
 from docs.queries import queries_page
 from docs.walkthrough import walkthrough_page
 from neutro_schemas import Flag
 from neutro_schemas.store import ReviewTable, WorklistRow
 from neutro_screen.cli.app import app
-from neutro_screen.ingest import describe
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.policy import policy_entries
 from neutro_screen.report.csv import REVIEW_COLUMNS
-from neutro_screen.store.file import TABLES, columns_of
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_screen.store.views import VIEWS
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ PAGES = {
     "walkthrough.md": "walkthrough_page",
     "notebook.ipynb": "notebook_page",
 }
-__all__ = ["PAGES", "notebook_page", "queries_page", "walkthrough_page"]
+__all__ = ["PAGES", "formats_page", "notebook_page", "queries_page", "walkthrough_page"]
 
 
 def rules_page() -> str:
@@ -170,11 +170,6 @@ is *unknown*, never zero.
         table = "\n".join(f"| `{column}` | {meaning} |" for column, meaning in columns.items())
         parts.append(f"\n## {name}\n\n{lead[name]}\n\n| column | meaning |\n|---|---|\n{table}\n")
     return "".join(parts)
-
-
-def formats_page() -> str:
-    """Per format the fields that are read, and its limits; codes and units that all of them share."""
-    return describe.formats_page()
 
 
 def main() -> None:

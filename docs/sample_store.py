@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from neutro_screen import run
-from neutro_screen.store.file import record_review
+from neutro_screen.store.review import record_review
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"

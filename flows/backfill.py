@@ -12,7 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from neutro_screen.admin.notify import load_notify, telling
-from neutro_screen.orchestration.serve import task_runner, with_run_options
+from neutro_screen.orchestration.flow_options import task_runner, with_run_options
 from neutro_screen.orchestration.tasks import run_parts_at_once
 from neutro_screen.pipeline.backfill import Progress
 from neutro_screen.pipeline.backfill import backfill as run_backfill

@@ -13,7 +13,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from neutro_screen.admin.notify import load_notify, telling
-from neutro_screen.orchestration.serve import with_run_options
+from neutro_screen.orchestration.flow_options import with_run_options
 from neutro_screen.orchestration.tasks import run_step_by_step
 from neutro_screen.pipeline.options import RunOptions
 

@@ -19,6 +19,7 @@ from neutro_screen.pipeline.screen import unusable_results
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.counts.results import judge_rows
+from neutro_screen.rules.dates import DateLimits, date_limits, split_chart_dates
 from neutro_screen.rules.protocol import ScreenResult
 from neutro_screen.rules.protocol import screen as screen_history
 from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
@@ -59,7 +60,8 @@ def screen(
     index_time = moment(as_of) if isinstance(as_of, str) else utc(as_of)
     numbers = policy if isinstance(policy, Policy) else load_policy(Path(policy) if policy is not None else None)
     chart = {
-        kind: _chart(kind, frame) for kind, frame in zip(CHART, (medications, patients, diagnoses, events), strict=True)
+        kind: _chart(kind, frame, date_limits(numbers, index_time))
+        for kind, frame in zip(CHART, (medications, patients, diagnoses, events), strict=True)
     }
     unusable = None
     if set(dtypes(LabResult)) <= set(labs.columns):
@@ -123,11 +125,11 @@ def _lab_rows(labs: pl.DataFrame) -> pl.DataFrame:
     return labs if "value_text" in labs.columns else _from_native(labs, "lab")
 
 
-def _chart(kind: Kind, frame: pl.DataFrame | None) -> pl.DataFrame | None:
+def _chart(kind: Kind, frame: pl.DataFrame | None, limits: DateLimits) -> pl.DataFrame | None:
     if frame is None:
         return None
     shaped = frame if set(dtypes(CHART[kind])) <= set(frame.columns) else _from_native(frame, kind)
-    return split_valid(in_shape(shaped, CHART[kind]), CHART[kind]).accepted
+    return split_valid(split_chart_dates(in_shape(shaped, CHART[kind]), kind, limits).rows, CHART[kind]).accepted
 
 
 def _from_native(frame: pl.DataFrame, kind: Kind) -> pl.DataFrame:

@@ -54,6 +54,12 @@ class PublishError(NeutroScreenError):
     exit_code = 15
 
 
+class ReportError(NeutroScreenError):
+    """The results are published, but their reports could not be written."""
+
+    exit_code = 16
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'? `` for a slip of the pen, else nothing. Only for names of this program and of files.
 

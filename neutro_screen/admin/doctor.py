@@ -13,10 +13,13 @@ from typing import Final, Literal, NamedTuple
 import duckdb
 
 from neutro_screen.errors import NeutroScreenError
+from neutro_screen.orchestration.prefect_server import version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, lock, log_of, next_folder, read_table, reading
+from neutro_screen.store.file import lock, log_of, next_folder, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN
 
 _LEAST_FREE_COPIES: Final = 3
@@ -75,24 +78,14 @@ def _packages() -> Finding:
 
 def _flows() -> Finding:
     try:
-        prefect, fastapi, sqlalchemy = version("prefect"), version("fastapi"), version("sqlalchemy")
+        fault = version_fault()
     except PackageNotFoundError:
         return Finding(
             "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
         )
-    minor = int(fastapi.split(".")[1])
-    if prefect.startswith("3.8.") and minor > 150:
-        return Finding(
-            "flows", "failed", f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
-        )
-    if prefect.startswith("3.8.") and not sqlalchemy.startswith("2.0."):
-        return Finding(
-            "flows",
-            "failed",
-            f"no schedule of prefect {prefect} fires with sqlalchemy {sqlalchemy}",
-            "Install sqlalchemy<2.1.",
-        )
-    return Finding("flows", "ok", f"prefect {prefect}, fastapi {fastapi}")
+    if fault:
+        return Finding("flows", "failed", *fault)
+    return Finding("flows", "ok", f"prefect {version('prefect')}, fastapi {version('fastapi')}")
 
 
 def _reference() -> Finding:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, ReportError
 
 Event = Literal["failed", "critical", "warning", "done"]
 
@@ -132,10 +132,18 @@ def failure(error: Exception) -> Message:
     return Message(
         "failed",
         f"neutro-screen FAILED: {kind}, exit code {code}",
-        f"{meaning}\nThe results of the run before stand. Nobody was screened tonight.\n"
-        "The run's own output says where and what to do.",
+        f"{meaning}\n{_what_stands(error)}\nThe run's own output says where and what to do.",
         code,
     )
+
+
+def _what_stands(error: Exception) -> str:
+    """What the store and the reports hold after a run that ended in an error."""
+    if isinstance(error, ReportError):
+        return (
+            "Tonight's results are in the store; the reports show an earlier night. `neutro-screen report` writes them."
+        )
+    return "The results of the run before stand. Nobody was screened tonight."
 
 
 def send(message: Message, notify: Notify) -> list[str]:

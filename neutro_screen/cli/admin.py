@@ -141,7 +141,7 @@ def notify(settings: Path) -> None:
     Parameters
     ----------
     settings
-        TOML file that says who is told what.
+        TOML file with the ways of notification.
     """
     from neutro_screen.admin.notify import Message, load_notify, send
 

@@ -78,19 +78,19 @@ def quality_text(quality: dict[str, Any]) -> str:
 def worklist_text(rows: pl.DataFrame) -> str:
     """The worklist as a table, one reason a line."""
     if not rows.height:
-        return "no open rows (see `SELECT * FROM cannot_assess` for patients whose count cannot be told)"
+        return "no open rows (see `SELECT * FROM cannot_assess` for patients whose count cannot be assessed)"
     table = _table("priority", "patient", "ANC/µL", "why", "next step")
     for row in rows.iter_rows(named=True):
         due = f"\nby {row['next_step_due']:%d %b %H:%M}" if row["next_step_due"] else ""
         step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else "none on file"
-        told = (
+        cells = (
             f"{PRIORITY_SHAPES[row['priority']]} {row['priority']}",
             f"{shown(row['patient_id'])}\n{row['change']}",
             count_words(row["last_anc_cells_per_ul"], row["last_anc_comparator"]),
             (row["reasons"] or "no reason on file").replace("; ", "\n"),
             step + due,
         )
-        table.add_row(*_cells(told))
+        table.add_row(*_cells(cells))
     counted = rows.group_by(pl.col("priority").cast(pl.String)).len()
     numbers = dict(counted.iter_rows())
     of = ", ".join(f"{numbers[name]} {name}" for name in PRIORITY_SHAPES if name in numbers)
@@ -98,20 +98,20 @@ def worklist_text(rows: pl.DataFrame) -> str:
     return f"{head}\n\n{_printed(table)}"
 
 
-def explanation_text(told: dict[str, Any]) -> str:
+def explanation_text(explanation: dict[str, Any]) -> str:
     """One patient, section by section."""
-    parts = [f"patient {told['patient_id']}"]
-    for merge in told["merged_into"]:
+    parts = [f"patient {explanation['patient_id']}"]
+    for merge in explanation["merged_into"]:
         parts.append(
             f"This record was merged into {merge['survivor_id']}: its results are judged there. "
             f"neutro-screen explain {merge['survivor_id']} shows the person."
         )
-    for name, rows in told.items():
+    for name, rows in explanation.items():
         if name in ("patient_id", "merged_into") or (name == "merged_records" and not rows):
             continue
         title = name.replace("_", " ").upper()
         if not rows:
-            without_list = name == "suspects" and not told["medications"]
+            without_list = name == "suspects" and not explanation["medications"]
             parts.append(f"{title}: {'no medication list in this extract' if without_list else 'none'}")
             continue
         parts.append(f"{title}\n{_section(name, rows)}")
@@ -135,40 +135,40 @@ _LITERATURE: Final = "literature, not this patient's risk: "
 def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
     if name == "status":
         return _standing(rows[0])
-    told = [_readable(name, row) for row in rows]
+    shown_rows = [_readable(name, row) for row in rows]
     noted = [row["finding"].removeprefix(_LITERATURE) for row in rows if _is_literature(row)]
-    columns = _SHOWN.get(name, tuple(told[0]))
+    columns = _SHOWN.get(name, tuple(shown_rows[0]))
     table = _table(*columns)
-    for row, source in zip(told, rows, strict=True):
+    for row, source in zip(shown_rows, rows, strict=True):
         if not _is_literature(source):
             table.add_row(*_cells(row[column] for column in columns))
     literature = ["", "literature, groups of patients and not this patient's risk:", *_wrapped(noted)] if noted else []
     return "\n".join([_printed(table) if table.rows else "none of this patient", *literature])
 
 
-def _is_literature(row: Mapping[str, Any]) -> bool:
+def _is_literature(row: Mapping[str, object]) -> bool:
     return str(row.get("finding", "")).startswith(_LITERATURE)
 
 
 def _readable(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with the columns that are shown: value and unit, file and row, count and comparator in one cell each."""
-    told = {column: _moment(value, only_day=name == "episodes") for column, value in row.items()}
+    readable = {column: _moment(value, only_day=name == "episodes") for column, value in row.items()}
     if "source_file" in row:
-        told["read_from"] = f"{row['source_file']}:{row['source_row']}"
+        readable["read_from"] = f"{row['source_file']}:{row['source_row']}"
     if name == "source_rows":
-        told["as_sent"] = f"{row['value_text'] or ''} {row['unit_text'] or ''}".strip()
+        readable["as_sent"] = f"{row['value_text'] or ''} {row['unit_text'] or ''}".strip()
     if name == "anc":
-        told["ANC/µL"] = count_words(row["anc_cells_per_ul"], row["anc_comparator"])
-        told["anc_method"] = METHODS[row["anc_method"]]
-        told["notes"] = ", ".join(filter(None, ["rapid decline" if row["rapid_decline"] else "", row["notes"]]))
+        readable["ANC/µL"] = count_words(row["anc_cells_per_ul"], row["anc_comparator"])
+        readable["anc_method"] = METHODS[row["anc_method"]]
+        readable["notes"] = ", ".join(filter(None, ["rapid decline" if row["rapid_decline"] else "", row["notes"]]))
     if name == "episodes":
-        told["nadir/µL"] = count_words(row["nadir_cells_per_ul"], row["nadir_comparator"])
+        readable["nadir/µL"] = count_words(row["nadir_cells_per_ul"], row["nadir_comparator"])
     if name == "suspects":
-        told["reason"] = row["reason"].removeprefix(f"{row['ingredient']}: ")
-    return told
+        readable["reason"] = row["reason"].removeprefix(f"{row['ingredient']}: ")
+    return readable
 
 
-def _moment(value: Any, only_day: bool = False) -> Any:
+def _moment(value: object, only_day: bool = False) -> object:
     return (
         f"{value:%Y-%m-%d}"
         if isinstance(value, datetime) and only_day
@@ -185,7 +185,7 @@ def _standing(row: Mapping[str, Any]) -> str:
         if priority
         else "no priority",
         f"ANC {count_words(row['last_anc_cells_per_ul'], row['last_anc_comparator'])} /µL on "
-        f"{_moment(row['last_collected_at'])}, {row['current_severity'] or 'severity cannot be told'}; "
+        f"{_moment(row['last_collected_at'])}, {row['current_severity'] or 'severity unknown'}; "
         f"lowest ever {count_words(row['nadir_cells_per_ul'], row['nadir_comparator'])}, worst {row['worst_severity'] or 'unknown'}",
         f"episode {row['episode_status'] or 'none'}; next step {step or 'none'}"
         + (f" by {_moment(row['next_step_due'])}" if row["next_step_due"] else "")

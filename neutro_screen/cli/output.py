@@ -50,7 +50,13 @@ def write_result(result: Mapping[str, object], text: str, quiet: bool, as_json: 
 
 def warn(text: str) -> None:
     """A warning on standard error."""
-    sys.stderr.write(f"neutro-screen: warning: {text}\n")
+    say(f"warning: {text}")
+
+
+def say(text: str) -> None:
+    """A line on standard error, at once."""
+    sys.stderr.write(f"neutro-screen: {text}\n")
+    sys.stderr.flush()
 
 
 def write(text: str) -> None:

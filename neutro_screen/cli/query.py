@@ -31,7 +31,8 @@ def worklist(
         Print JSON.
     """
     from neutro_screen.cli.console import worklist_text
-    from neutro_screen.store.file import current_worklist, reading
+    from neutro_screen.store.file import reading
+    from neutro_screen.store.review import current_worklist
 
     with reading(store) as connection:
         rows = current_worklist(connection, at_least=priority, only_new=new)
@@ -62,8 +63,8 @@ def explain(patient_id: str, *, store: Path, json_: AsJson = False) -> None:
     from neutro_screen.store.file import reading
 
     with reading(store) as connection:
-        told = explain_patient(connection, patient_id)
-    write(json.dumps(told, indent=2, default=str) if json_ else explanation_text(told))
+        explanation = explain_patient(connection, patient_id)
+    write(json.dumps(explanation, indent=2, default=str) if json_ else explanation_text(explanation))
 
 
 def report(

@@ -42,7 +42,8 @@ def review(
         Print the decision as JSON.
     """
     from neutro_screen.pipeline.options import clock, moment
-    from neutro_screen.store.file import lock, record_review
+    from neutro_screen.store.file import lock
+    from neutro_screen.store.review import record_review
 
     if (status == "snoozed") != (until is not None):
         raise ConfigurationError("--until goes with --status snoozed, and only with it")

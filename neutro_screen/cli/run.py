@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, warn, write, write_result
+from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, say, warn, write, write_result
 from neutro_screen.pipeline.options import IndexTime, Inputs, RunOptions
 
 Asked = Annotated[RunOptions, Parameter(name="*")]
@@ -21,7 +21,7 @@ def run(*, options: Asked, notify: Path | None = None, quiet: Quiet = False, jso
     Parameters
     ----------
     notify
-        TOML file that says who is told of failures, critical patients and warnings: counts only.
+        TOML file with the ways of notification: failures, critical patients and warnings, as counts only.
     quiet
         Show nothing but errors.
     json_
@@ -62,7 +62,7 @@ def backfill(
     by
         One chunk a month, a year (of the date in the path) or a laboratory file.
     notify
-        TOML file that says who is told of the end.
+        TOML file with the ways of notification.
     quiet
         Show nothing but errors.
     json_
@@ -151,12 +151,16 @@ def rebuild(
     with progress_on_terminal(quiet or json_) as show:
         show("rebuilding")
         run_id, notes = rebuild_night(store, as_of, out, reports=reports, policy=policy)
-    told = {"run_id": run_id, "out": out, "notes": list(notes)}
-    write_result(told, "\n".join([f"rebuilt run {run_id} in {out.name}", *notes]), quiet, json_)
+    result = {"run_id": run_id, "out": out, "notes": list(notes)}
+    write_result(result, "\n".join([f"rebuilt run {run_id} in {out.name}", *notes]), quiet, json_)
 
 
 def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC", notify: Path | None = None) -> None:
-    """Serve the nightly flow with Prefect on this machine, until it is stopped. Needs the extra ``flows``.
+    """Run the nightly flow at the times of ``--cron`` with Prefect, until it is stopped. Needs the extra ``flows``.
+
+    Works alone: the Prefect server that keeps the times runs with it, on loopback, under a password, its state in
+    ``.STORE.prefect`` beside the store (or in PREFECT_HOME), and ends with it. Where PREFECT_API_URL names a server, that
+    one is used.
 
     Example: neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb
 
@@ -167,11 +171,11 @@ def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC",
     time_zone
         Zone of the cron times.
     notify
-        TOML file that says who is told of failures, critical patients and warnings.
+        TOML file with the ways of notification.
     """
     from neutro_screen.orchestration.serve import serve_nightly
 
-    serve_nightly(cron, time_zone, options, notify)
+    serve_nightly(cron, time_zone, options, notify, say)
 
 
 def _rate(rows: int, seconds: float) -> str:

@@ -1,56 +1,55 @@
-"""Readers: one per format, found in ``READERS``. Each yields the canonical frames; none knows a clinical rule."""
+"""Readers: one per format, found in ``READERS``. They yield the canonical frames and apply no clinical rule."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
+from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.chart import usable_rows
-from neutro_screen.ingest.files import find_files, sha256_of, unchanged
+from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
-from neutro_screen.ingest.layout import TYPED, Table, native, own_layout
+from neutro_screen.ingest.layout import TYPED, native, own_layout
 from neutro_screen.ingest.profile import Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
     "KINDS",
     "READERS",
+    "Batch",
     "Extract",
     "Kind",
-    "Portion",
     "Profile",
     "Refused",
     "SourceFile",
     "ingest",
     "load_profile",
     "no_rows",
-    "portions",
+    "read_batches",
     "together",
 ]
 
 
-Tables = Iterable[tuple[Kind, Table]]
-
-
 class Reader(NamedTuple):
-    """One format. ``read`` gets a file or a folder and yields the tables it found, by kind."""
+    """One format. ``read`` takes a file or a folder and yields what it holds in batches, by kind."""
 
     description: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path, Kind, Profile], Tables]
+    read: Callable[[Path, Kind, Profile], RawBatches]
     #: what ``recognises`` and ``read`` may be given
     takes: Literal["file", "folder", "both"] = "file"
-    #: the format itself says which column is which; a profile's column names are for other files of the source
+    #: the format itself names its columns; a profile's column names are for other files of the source
     has_own_layout: bool = True
 
 
-def _one_kind(read: Callable[[Path, Kind, Profile], Iterable[Table]]) -> Callable[[Path, Kind, Profile], Tables]:
-    return lambda path, kind, profile: ((kind, piece) for piece in read(path, kind, profile))
+def _one_kind(read: Callable[[Path, Kind, Profile], Iterable[RawBatch]]) -> Callable[[Path, Kind, Profile], RawBatches]:
+    return lambda path, kind, profile: ((kind, batch) for batch in read(path, kind, profile))
 
 
 READERS: dict[str, Reader] = {
@@ -91,10 +90,10 @@ READERS: dict[str, Reader] = {
 }
 
 
-class Portion(NamedTuple):
-    """Some rows of one file, in the canonical shape of their kind, and the lines among them that are no rows.
+class Batch(NamedTuple):
+    """Some rows of one file in the canonical shape of their kind, and the lines among them that are no rows.
 
-    ``file`` describes these rows only; ``together`` adds the portions of a file up.
+    ``file`` describes these rows only; ``together`` adds the batches of a file up.
     """
 
     kind: Kind
@@ -103,10 +102,10 @@ class Portion(NamedTuple):
     file: SourceFile
 
 
-def portions(
+def read_batches(
     paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
-) -> Iterator[Portion]:
-    """Read all inputs of one run, a portion at a time, so that no file has to fit into memory.
+) -> Iterator[Batch]:
+    """Read all inputs of one run, a batch at a time, so that no file has to fit into memory.
 
     A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
 
@@ -120,39 +119,37 @@ def portions(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
     with near_copies(paths) as near, local_copies(near, format_name) as local:
-        yield from _portions(local, profile or Profile(), format_name)
+        yield from _batches(local, profile or Profile(), format_name)
 
 
-def _portions(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Portion]:
+def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Batch]:
     for asked in KINDS:
         for path, name, reader in _sources(paths.get(asked, ()), format_name):
             with unchanged(path):
                 checksums: dict[Path, str] = {}
-                for kind, table in reader.read(path, asked, profile):
-                    if table.path not in checksums:
-                        checksums[table.path] = sha256_of(table.path)
+                for kind, raw in reader.read(path, asked, profile):
+                    if raw.path not in checksums:
+                        checksums[raw.path] = sha256_of(raw.path)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
-                    rows, notes = native(table.rows, kind, layout, table.path.name)
+                    rows, notes = native(raw.rows, kind, layout, raw.path.name)
                     usable = usable_rows(kind, rows, TYPED[kind](rows, profile))
-                    found = table._replace(
-                        refused=[*table.refused, *usable.refused], notes=(*table.notes, *usable.notes)
-                    )
-                    file = _source_file(kind, name, usable.rows, found, notes, checksums[table.path])
-                    yield Portion(kind, usable.rows, found.refused, file)
+                    found = raw._replace(refused=[*raw.refused, *usable.refused], notes=(*raw.notes, *usable.notes))
+                    file = _source_file(kind, name, usable.rows, found, notes, checksums[raw.path])
+                    yield Batch(kind, usable.rows, found.refused, file)
 
 
 def ingest(
     paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
 ) -> Extract:
-    """All ``portions`` in memory."""
+    """All inputs in memory; see ``read_batches``."""
     profile = profile or Profile()
     parts: dict[Kind, list[pl.DataFrame]] = {kind: [no_rows(kind, profile)] for kind in KINDS}
     refused: dict[Kind, list[Refused]] = {kind: [] for kind in KINDS}
     files: list[SourceFile] = []
-    for portion in portions(paths, profile, format_name):
-        parts[portion.kind].append(portion.rows)
-        refused[portion.kind].extend(portion.refused)
-        files.append(portion.file)
+    for batch in read_batches(paths, profile, format_name):
+        parts[batch.kind].append(batch.rows)
+        refused[batch.kind].extend(batch.refused)
+        files.append(batch.file)
     frames = {kind: pl.concat(parts[kind]) for kind in KINDS}
     return Extract(
         labs=frames["lab"],
@@ -166,7 +163,7 @@ def ingest(
 
 
 def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
-    """One entry per file and kind, in the order of reading, from those of their portions."""
+    """One entry per file and kind, in the order of reading, from those of their batches."""
     whole: dict[tuple[str, str, Kind], SourceFile] = {}
     for file in files:
         key = (file.name, file.sha256, file.kind)
@@ -176,54 +173,56 @@ def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
 
 
 def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
-    sources: list[tuple[Path, str, Reader]] = []
-    remaining: list[str] = []
-    for pattern in patterns:
-        folder = Path(pattern)
-        as_folder = next(
-            (
-                (name, reader)
-                for name, reader in READERS.items()
-                if reader.takes != "file"
-                and folder.is_dir()
-                and format_name in (None, name)
-                and (name == format_name or reader.recognises(folder))
-            ),
-            None,
-        )
-        if as_folder:
-            sources.append((folder, *as_folder))
-        else:
-            remaining.append(pattern)
-    for path in find_files(remaining):
-        if format_name is not None:
-            if READERS[format_name].takes == "folder":
-                raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
-            sources.append((path, format_name, READERS[format_name]))
-            continue
-        known = next(((name, r) for name, r in READERS.items() if r.takes != "folder" and r.recognises(path)), None)
-        if known is None:
-            raise UnreadableInputError(
-                "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
-            )
-        sources.append((path, *known))
-    return sources
+    """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
+    found = [path for pattern in patterns for path in found_paths(pattern)]
+    as_folder = {path: named for path in found if path.is_dir() and (named := _folder_reader(path, format_name))}
+    alone = [path for path in found if path not in as_folder]
+    files = [file for path in alone for file in (files_in(path) if path.is_dir() else [path])]
+    folders = [(path, *as_folder[path]) for path in found if path in as_folder]
+    return folders + [(path, *_file_reader(path, format_name)) for path in files]
+
+
+def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:
+    """The format that takes the folder as a whole, or None: then its files are read one by one."""
+    for name, reader in READERS.items():
+        if (
+            reader.takes != "file"
+            and format_name in (None, name)
+            and (name == format_name or reader.recognises(folder))
+        ):
+            return name, reader
+    return None
+
+
+def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
+    if format_name is not None:
+        if READERS[format_name].takes == "folder":
+            raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
+        return format_name, READERS[format_name]
+    for name, reader in READERS.items():
+        if reader.takes != "folder" and reader.recognises(path):
+            return name, reader
+    raise UnreadableInputError(
+        "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
+    )
 
 
 def _source_file(
-    kind: Kind, format_name: str, typed: pl.DataFrame, table: Table, notes: tuple[str, ...], sha256: str
+    kind: Kind, format_name: str, typed: pl.DataFrame, batch: RawBatch, notes: tuple[str, ...], sha256: str
 ) -> SourceFile:
     described = SourceFile(
-        name=table.path.name,
+        name=batch.path.name,
         kind=kind,
         format=format_name,
         sha256=sha256,
-        rows=typed.height + len(table.refused),
-        notes=(*table.notes, *notes),
+        rows=typed.height + len(batch.refused),
+        notes=(*batch.notes, *notes),
     )
     if kind != "lab" or not typed.height:
         return described
-    first, last = typed.select(first=pl.col("collected_at").min(), last=pl.col("collected_at").max()).row(0)
+    # Rows of years that Python has no date for are refused later; they are no first or last time of the file either.
+    told = pl.col("collected_at").filter(pl.col("collected_at").dt.year().is_between(MINYEAR, MAXYEAR))
+    first, last = typed.select(first=told.min(), last=told.max()).row(0)
     return replace(described, first_collected_at=first, last_collected_at=last)
 
 

@@ -1,44 +1,164 @@
-"""Files that are read in pieces, so that memory does not grow with the file."""
+"""Reading in batches: text in blocks of whole records, rows gathered from several blocks. Memory does not grow with the file."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
-from neutro_screen.ingest.frames import KINDS, Kind
-from neutro_screen.ingest.layout import Table
+from neutro_screen.errors import UnreadableInputError
+from neutro_screen.ingest.files import encoding_by_mark, head_of, transcoded, unpacked
+from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.private import private_folder
 
-#: Rows of one piece: enough that what is done once a piece does not count, and some tens of megabytes.
-ROWS_A_PIECE: Final = 100_000
+#: Rows of one batch: enough that the cost of a batch does not count, and some tens of megabytes.
+ROWS_A_BATCH: Final = 100_000
+_LONGEST_REFUSED_TEXT: Final = 2_000
 
 
-def gathered(pieces: Iterable[tuple[Kind, Table]]) -> Iterator[tuple[Kind, Table]]:
-    """Put small pieces of one file and kind together until they have ROWS_A_PIECE; order within a kind is kept."""
+class RawBatch(NamedTuple):
+    """Rows of a file as text, with ``source_row``, under the source's own or the native column names; and refused lines.
+
+    A large file comes as several; a note is given once a file.
+    """
+
+    path: Path
+    rows: pl.DataFrame
+    refused: Sequence[Refused] = ()
+    notes: tuple[str, ...] = ()
+
+
+RawBatches = Iterator[tuple[Kind, RawBatch]]
+
+
+@contextmanager
+def as_utf8(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of it that exists as long as the context: unpacked, and UTF-16 as UTF-8.
+
+    Raises:
+        UnreadableInputError: a damaged archive, or bytes that are not text in the encoding that their mark declares.
+    """
+    with private_folder() as folder:
+        text = unpacked(path, folder)
+        marked = encoding_by_mark(head_of(text))
+        yield text if marked in (None, "utf-8-sig") else transcoded(text, str(marked), folder)
+
+
+def blocks(
+    text: Path, size: int, last_start: Callable[[bytes], int], longest: int, too_long: UnreadableInputError
+) -> Iterator[bytes]:
+    """The bytes of a file in blocks of about ``size`` that end where a record ends.
+
+    ``last_start`` finds where the last record of some bytes starts; 0 where they hold one record, or a part of one.
+
+    Raises:
+        UnreadableInputError: ``too_long``, a record of more than ``longest`` bytes.
+    """
+    held = b""
+    with text.open("rb") as file:
+        while chunk := file.read(size):
+            held += chunk
+            if len(chunk) < size:
+                break
+            if start := last_start(held):
+                yield held[:start]
+                held = held[start:]
+            elif len(held) > longest:
+                raise too_long
+    if held:
+        yield held
+
+
+class GatheredRows:
+    """What the blocks of one file yield: rows by kind in the native layout, refused lines, and counts for its notes."""
+
+    def __init__(self, path: Path, kinds: Sequence[Kind]) -> None:
+        self.path, self.kinds = path, tuple(kinds)
+        self.counts: Counter[str] = Counter()
+        self.has_refused = False
+        self._seen: Counter[Kind] = Counter()
+        self._rows: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in kinds}
+        self._refused: list[Refused] = []
+
+    def add(self, kind: Kind, *frames: pl.DataFrame) -> None:
+        """Keep rows of a kind that is asked for; native columns may be missing."""
+        if kind in self._rows:
+            self._rows[kind] += [detached(rows) for rows in frames]
+            self._seen[kind] += sum(rows.height for rows in frames)
+
+    @property
+    def main_kind(self) -> Kind:
+        """The kind that the file holds most rows of so far; the first where it holds none."""
+        return max(self.kinds, key=lambda kind: self._seen[kind])
+
+    def refuse(self, lines: pl.DataFrame, reason: str) -> None:
+        """Refuse lines (source_row, text)."""
+        self.has_refused |= lines.height > 0
+        for row, text in lines.select("source_row", "text").iter_rows():
+            self._refused.append(Refused(self.path.name, row, reason, refused_text(text)))
+
+    def taken(self, kind: Kind) -> pl.DataFrame:
+        """The rows of a kind in the order of the file, all native columns present; they are then gone from here."""
+        frames, self._rows[kind] = self._rows[kind], []
+        return pl.concat([no_text_rows(kind), *frames], how="diagonal").sort("source_row", maintain_order=True)
+
+    def batches(self, refused_with: Kind) -> RawBatches:
+        """All that was gathered so far, refused lines with the kind ``refused_with``."""
+        refused, self._refused = sorted(self._refused, key=lambda line: line.source_row), []
+        for kind in self._rows:
+            rows = self.taken(kind)
+            if rows.height or (refused and kind == refused_with):
+                yield kind, RawBatch(self.path, rows, refused if kind == refused_with else ())
+
+    def notes(self, kind: Kind) -> tuple[Kind, RawBatch]:
+        """A batch without rows that carries the counts: ``name:count``."""
+        notes = tuple(f"{name}:{count}" for name, count in sorted(self.counts.items()) if count)
+        return kind, RawBatch(self.path, no_text_rows(kind), notes=notes)
+
+
+def gathered(batches: Iterable[tuple[Kind, RawBatch]]) -> RawBatches:
+    """Put small batches of one file and kind together until they have ROWS_A_BATCH rows; order within a kind is kept."""
     path: Path | None = None
-    held: dict[Kind, list[Table]] = {kind: [] for kind in KINDS}
-    for kind, table in pieces:
-        if table.path != path:
+    held: dict[Kind, list[RawBatch]] = {kind: [] for kind in KINDS}
+    for kind, batch in batches:
+        if batch.path != path:
             yield from _rest(held)
-            path = table.path
-        held[kind].append(table)
-        if sum(each.rows.height for each in held[kind]) >= ROWS_A_PIECE:
+            path = batch.path
+        held[kind].append(batch)
+        if sum(each.rows.height for each in held[kind]) >= ROWS_A_BATCH:
             yield kind, _joined(held[kind])
             held[kind] = []
     yield from _rest(held)
 
 
-def _rest(held: dict[Kind, list[Table]]) -> Iterator[tuple[Kind, Table]]:
-    for kind, tables in held.items():
-        if tables:
-            yield kind, _joined(tables)
+def no_text_rows(kind: Kind) -> pl.DataFrame:
+    """No rows in the native layout: text columns and ``source_row``."""
+    return pl.DataFrame(schema={**dict.fromkeys(NATIVE_COLUMNS[kind], pl.String), "source_row": pl.Int64})
+
+
+def detached(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with texts of their own; before that they keep the whole block they were cut from in memory."""
+    return pl.DataFrame(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+
+
+def refused_text(text: str) -> str:
+    """The text of a refused row, cut where it is longer than anyone reads."""
+    return text[:_LONGEST_REFUSED_TEXT]
+
+
+def _rest(held: dict[Kind, list[RawBatch]]) -> RawBatches:
+    for kind, batches in held.items():
+        if batches:
+            yield kind, _joined(batches)
             held[kind] = []
 
 
-def _joined(tables: list[Table]) -> Table:
-    return Table(
-        tables[0].path,
-        pl.concat(table.rows for table in tables),
-        [line for table in tables for line in table.refused],
-        tuple(dict.fromkeys(note for table in tables for note in table.notes)),
+def _joined(batches: list[RawBatch]) -> RawBatch:
+    return RawBatch(
+        batches[0].path,
+        pl.concat(batch.rows for batch in batches),
+        [line for batch in batches for line in batch.refused],
+        tuple(dict.fromkeys(note for batch in batches for note in batch.notes)),
     )

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from neutro_schemas import Event
+from neutro_screen.ingest.batches import refused_text
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
-from neutro_screen.ingest.layout import refused_text
 
 _EVENTS: Final = tuple(Event.to_schema().columns["event"].checks[0].statistics["allowed_values"])
 
@@ -34,7 +34,7 @@ def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRow
     if not REASONS[kind]:
         return ChartRows(typed, (), notes)
     reasons = [pl.when(is_refused).then(pl.lit(reason)) for reason, is_refused in REASONS[kind].items()]
-    told = both.select(
+    judged = both.select(
         "source_file",
         "source_row",
         reason=pl.coalesce(*reasons),
@@ -42,9 +42,9 @@ def usable_rows(kind: Kind, sent: pl.DataFrame, typed: pl.DataFrame) -> ChartRow
     )
     refused = [
         Refused(file, row, reason, refused_text(text))
-        for file, row, reason, text in told.filter(pl.col("reason").is_not_null()).iter_rows()
+        for file, row, reason, text in judged.filter(pl.col("reason").is_not_null()).iter_rows()
     ]
-    return ChartRows(typed.filter(told["reason"].is_null()), refused, notes)
+    return ChartRows(typed.filter(judged["reason"].is_null()), refused, notes)
 
 
 def _is_unreadable(column: str, typed: str | None = None) -> pl.Expr:

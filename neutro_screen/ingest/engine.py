@@ -6,7 +6,7 @@ import duckdb
 
 
 def engine() -> duckdb.DuckDBPyConnection:
-    """A connection of its own, to be closed: its temporary tables and registered frames are nobody else's."""
+    """A connection of its own, to be closed: its temporary tables and registered frames are not shared."""
     return _database().cursor()
 
 

@@ -3,7 +3,7 @@
 import codecs
 import glob
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,29 +19,45 @@ ALWAYS_ALLOWED_BYTES = 1 << 30
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
-def find_files(patterns: Sequence[str]) -> list[Path]:
-    """Files and folders named by paths, globs or folders; a folder stands for the regular files in it, sorted.
+def found_paths(pattern: str) -> list[Path]:
+    """The files and folders that a path or glob stands for, sorted; what exists under exactly this name is no glob.
+
+    From here on a path is a path. It is absolute, so that no library takes its first letters for a home folder (``~``),
+    an option (``-``) or the name of an extension (``sqlite:``).
 
     Raises:
-        UnreadableInputError: a path does not exist, a glob matches nothing, a folder holds no file.
+        UnreadableInputError: the path does not exist, the glob matches nothing.
     """
-    found: list[Path] = []
-    for pattern in patterns:
-        if "://" in pattern:
-            # An address may hold a password: it is not repeated.
-            raise UnreadableInputError("addresses other than postgresql:// are not read", remedy="Name a file.")
-        matches = [Path(pattern)] if Path(pattern).exists() else sorted(Path(match) for match in glob.glob(pattern))
-        if not matches:
-            raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
-        for match in matches:
-            if not match.is_dir():
-                found.append(match)
-                continue
-            inside = sorted(path for path in match.iterdir() if path.is_file() and not path.name.startswith("."))
-            if not inside:
-                raise UnreadableInputError("the folder holds no files", where=str(match))
-            found.extend(inside)
-    return found
+    if "://" in pattern:
+        # An address may hold a password: it is not repeated.
+        raise UnreadableInputError("addresses other than postgresql:// are not read", remedy="Name a file.")
+    matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
+    if not matches:
+        raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
+    return sorted(Path(match).absolute() for match in matches)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The regular files of a folder, sorted, without hidden ones.
+
+    Raises:
+        UnreadableInputError: there is none.
+    """
+    inside = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    if not inside:
+        raise UnreadableInputError("the folder holds no files", where=str(folder))
+    return inside
+
+
+@contextmanager
+def plain_name(path: Path) -> Iterator[str]:
+    """A name of a file that no library can take for a pattern, for as long as it is read.
+
+    DuckDB reads every name as a glob, ``\\`` as a separator and ``key=value`` folders as columns. An open descriptor has a
+    name of digits only; whoever opens it reads from the start of the same file.
+    """
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
 
 
 @contextmanager

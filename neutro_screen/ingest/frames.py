@@ -1,8 +1,10 @@
-"""What every reader yields: the rows of one kind from one file, as text, in the native layout of CONTRACT.md."""
+"""The shapes that readers yield: kinds of rows, the native layout, one file's entry in the run, refused lines."""
 
+import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Final, Literal
 
 import polars as pl
@@ -10,57 +12,12 @@ import polars as pl
 Kind = Literal["lab", "medication", "patient", "diagnosis", "event"]
 KINDS: Final[tuple[Kind, ...]] = ("lab", "medication", "patient", "diagnosis", "event")
 
+_LAYOUT: Final = tomllib.loads((Path(__file__).parent / "native_layout.toml").read_text("utf-8"))
 #: Columns of the native layout; all are text. A reader may leave any of them out, and may add none.
-NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {
-    "lab": (
-        "patient_id",
-        "specimen_id",
-        "collected_at",
-        "resulted_at",
-        "loinc",
-        "analyte_name",
-        "value",
-        "unit",
-        "reference_low",
-        "reference_high",
-        "status",
-        "lab",
-        "code_system",
-        "local_code",
-        "specimen_type",
-        "comment",
-        "result_id",
-    ),
-    "medication": (
-        "patient_id",
-        "drug_name",
-        "atc_code",
-        "start_date",
-        "end_date",
-        "route",
-        "dose",
-        "dose_unit",
-        "rxcui",
-        "status",
-    ),
-    "patient": ("patient_id", "birth_date", "sex", "duffy_null", "ethnicity", "replaced_by"),
-    "diagnosis": ("patient_id", "code", "system", "date"),
-    "event": ("patient_id", "event", "date", "detail"),
-}
-
+NATIVE_COLUMNS: Final[dict[Kind, tuple[str, ...]]] = {kind: tuple(_LAYOUT[kind]["columns"]) for kind in KINDS}
 #: Every group needs at least one of its columns.
 REQUIRED_COLUMNS: Final[dict[Kind, tuple[tuple[str, ...], ...]]] = {
-    "lab": (
-        ("patient_id",),
-        ("value",),
-        ("unit",),
-        ("collected_at", "resulted_at"),
-        ("loinc", "analyte_name", "local_code"),
-    ),
-    "medication": (("patient_id",), ("start_date",), ("drug_name", "atc_code")),
-    "patient": (("patient_id",),),
-    "diagnosis": (("patient_id",), ("code",)),
-    "event": (("patient_id",), ("event",), ("date",)),
+    kind: tuple(tuple(group.split(" or ")) for group in _LAYOUT[kind]["required"]) for kind in KINDS
 }
 
 
@@ -78,7 +35,7 @@ class SourceFile:
     last_collected_at: datetime | None = None
 
     def followed_by(self, more: "SourceFile") -> "SourceFile":
-        """The same file with its next portion."""
+        """The same file with its next batch added."""
         firsts = [time for time in (self.first_collected_at, more.first_collected_at) if time]
         lasts = [time for time in (self.last_collected_at, more.last_collected_at) if time]
         return replace(
@@ -91,7 +48,7 @@ class SourceFile:
 
 
 def _added_up(notes: Iterable[str]) -> tuple[str, ...]:
-    """Notes of several portions: counts of rows (``…_rows:3``) are added, every other note stands once."""
+    """Notes of several batches: counts of rows (``…_rows:3``) are added, every other note stands once."""
     added: dict[str, int | None] = {}
     for note in notes:
         name, _, count = note.partition(":")

@@ -1,53 +1,31 @@
 """From a source's own table to the canonical frames: names, constants, wide columns, times."""
 
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind, Refused
+from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.profile import KindProfile, Profile
 from neutro_screen.ingest.times import parse_dates, parse_times
 
-
-class Table(NamedTuple):
-    """A source's rows as text under its own column names, with ``source_row``; and the lines that are no rows.
-
-    A large file may come as several, each with its own rows and lines; a note is given once a file.
-    """
-
-    path: Path
-    rows: pl.DataFrame
-    refused: Sequence[Refused] = ()
-    notes: tuple[str, ...] = ()
-
-
 #: What a LOINC code looks like; for codes that come without the name of their system.
 LOINC_NUMBER: Final = r"^\d{1,5}-\d$"
-_LONGEST_REFUSED_TEXT: Final = 2_000
 
 
-def no_text_rows(kind: Kind) -> pl.DataFrame:
-    """No rows in the native layout: text columns and ``source_row``."""
-    return pl.DataFrame(schema={**dict.fromkeys(NATIVE_COLUMNS[kind], pl.String), "source_row": pl.Int64})
-
-
-def detached(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with texts of their own; before that they keep the whole block they were cut from in memory."""
-    return pl.DataFrame(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
-
-
-def refused_text(text: str) -> str:
-    """The text of a refused row, cut where it is longer than anyone reads."""
-    return text[:_LONGEST_REFUSED_TEXT]
+def columns_by_table(format_name: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The tables of a format (formats/source_tables.toml): required and optional columns."""
+    tables = tomllib.loads((Path(__file__).parent / "formats" / "source_tables.toml").read_text("utf-8"))[format_name]
+    return {name: (tuple(columns["required"]), tuple(columns["optional"])) for name, columns in tables.items()}
 
 
 def kept_local_code(local: pl.Expr, profile: Profile) -> pl.Expr:
     """A source's own code beside a LOINC code (column ``loinc``): kept only if the profile maps it.
 
-    The rules let a source's own code go before LOINC; a code nobody has mapped says less than LOINC does.
+    A source's own code is preferred to LOINC; one that is not mapped carries less information than LOINC.
     """
     return pl.when(pl.col("loinc").is_null() | local.is_in(list(profile.analytes))).then(local)
 

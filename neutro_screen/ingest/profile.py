@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -37,7 +37,7 @@ class KindProfile(BaseModel):
 
     @field_validator("columns", "constants", "values")
     @classmethod
-    def _names_native_columns(cls, named: dict[str, Any]) -> dict[str, Any]:
+    def _names_native_columns(cls, named: dict[str, object]) -> dict[str, object]:
         known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
         if unknown := sorted(named.keys() - known):
             raise ValueError(f"unknown column names {unknown}; the native ones are {sorted(known)}")

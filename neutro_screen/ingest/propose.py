@@ -91,7 +91,7 @@ def _sample(path: Path) -> tuple[pl.DataFrame, list[str]]:
         return _first_table(sheets_of(path), path.name), []
     if path.suffix == ".parquet":
         with refusing("is not a readable Parquet file", path, pl.exceptions.PolarsError, OSError):
-            frame = pl.scan_parquet(path).head(_SAMPLE).collect()
+            frame = pl.scan_parquet(path.absolute(), glob=False).head(_SAMPLE).collect()
             return frame.select(pl.col(name).cast(pl.String, strict=False) for name in frame.columns), []
     with private_folder() as folder:
         text = unpacked(path, folder)

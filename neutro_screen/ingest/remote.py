@@ -1,7 +1,7 @@
 """Inputs on object storage: ``s3://``, ``gs://``, ``az://``, ``sftp://`` … are copied into a private folder and read there.
 
 Through fsspec, an extra: ``pip install 'neutro-screen[remote]'`` and the storage's own package (s3fs, gcsfs, adlfs). What
-a storage needs to be told (keys, endpoints) comes from its own environment, never from the address.
+a storage needs (keys, endpoints) comes from its own environment, never from the address.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ def near_copies(paths: Mapping[Kind, Sequence[str]]) -> Iterator[Mapping[Kind, S
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is the address of a storage that fsspec knows; a database is not."""
+    """Whether a path is the address of a storage that fsspec supports; a database is not."""
     return _MARK in path and not path.lower().startswith(ADDRESSES)
 
 
@@ -72,14 +72,25 @@ def _copied(address: str, folder: Path) -> list[str]:
         for number, one in enumerate(_matches(storage, place, address)):
             target = folder / f"{number}" / PurePosixPath(one.rstrip("/")).name
             target.parent.mkdir(mode=0o700, parents=True)
-            storage.get(one, str(target), recursive=storage.isdir(one))
+            _get(storage, one, target)
             copies.append(str(target))
     return copies
 
 
+def _get(storage: Any, one: str, target: Path) -> None:
+    """Copy a file, or the files of a folder, each by its own name: ``storage.get`` takes names for patterns."""
+    if not storage.isdir(one):
+        storage.get_file(one, str(target))
+        return
+    target.mkdir(mode=0o700)
+    for inside in storage.ls(one, detail=False):
+        if inside.rstrip("/") != one.rstrip("/"):  # some storages list the folder in itself
+            _get(storage, inside, target / PurePosixPath(inside.rstrip("/")).name)
+
+
 def _matches(storage: Any, place: str, address: str) -> list[str]:
-    found = sorted(storage.glob(place)) if any(sign in place for sign in "*?[") else [place]
-    if not found or not all(storage.exists(one) for one in found):
+    found = [place] if storage.exists(place) else sorted(storage.glob(place))
+    if not found:
         raise UnreadableInputError("no such file", where=_shown(address), remedy="Check the address.")
     return found
 

@@ -16,6 +16,11 @@ LOCAL_FORMATS: Final = (
     "%Y-%m-%d %H:%M",
 )
 DATE_FORMATS: Final = ("%Y-%m-%d",)
+#: A year of five digits is read only with its sign: then it is a date that cannot be, and not a text that is no date.
+_FIVE_DIGITS: Final = r"^(\d{5})-"
+_WITH_SIGN: Final = "+${1}-"
+#: Microseconds, 158,000 years: nearer to the ends of the type a change of time zone panics.
+_FARTHEST: Final = 5 * 10**18
 
 
 #: What was unusual about a time that was read; null for the others.
@@ -35,7 +40,7 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
     """Parse times into UTC.
 
     A time with its own offset keeps it; the others are in ``time_zone``. In the hour that a clock shows twice the
-    earlier one is meant; a time that the clock skipped counts one hour later; both are told in ``oddity``. A date alone
+    earlier one is meant; a time that the clock skipped counts one hour later; ``oddity`` names both. A date alone
     is its midnight in UTC: no zone is applied, so that it stays the day that was written (FORMATS.md D.29).
     Null where the text is null or fits no format.
     """
@@ -64,6 +69,10 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
             break
         zoned = texts.str.replace(r"[Zz]$", "+00:00").str.to_datetime(format_, strict=False, time_unit="us")
         parsed = parsed.zip_with(parsed.is_not_null(), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+    signless = texts.filter(_pending(parsed, texts)).str.contains(_FIVE_DIGITS)
+    if signless.any():
+        signed = parse_times(texts.str.replace(_FIVE_DIGITS, _WITH_SIGN), time_zone, formats)
+        return ParsedTimes(parsed.zip_with(parsed.is_not_null(), signed.utc), oddity)
     return ParsedTimes(parsed, oddity)
 
 
@@ -78,7 +87,9 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
     exact = pl.coalesce(
         *(text.str.to_date(format_, strict=False) for format_ in formats if not _has_clock(format_)),
         *(text.str.to_datetime(format_, strict=False).dt.date() for format_ in formats if _has_clock(format_)),
-        text.str.extract(r"^(\d{4}-\d{2}-\d{2})(?:[T ].*)?$").str.to_date("%Y-%m-%d", strict=False),
+        text.str.extract(r"^([+-]?\d{4,5}-\d{2}-\d{2})(?:[T ].*)?$")
+        .str.replace(_FIVE_DIGITS, _WITH_SIGN)
+        .str.to_date("%Y-%m-%d", strict=False),
         text.str.extract(r"^(\d{8})$").str.to_date("%Y%m%d", strict=False),
     )
     month = text.str.extract(r"^(\d{4}-\d{2})$").add("-01").str.to_date("%Y-%m-%d", strict=False)
@@ -105,6 +116,7 @@ def _where(mask: pl.Series, word: str) -> pl.Series:
 
 def _to_utc(local: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series | None]:
     """Local times in UTC, and which of them the clock skipped or showed twice (None = none of them)."""
+    local = local.set(local.cast(pl.Int64).abs() > _FARTHEST, None)
     if time_zone == "UTC":
         return local, None
 

@@ -1,133 +1,61 @@
-"""What the flows and a scheduler need: settings from plain words, what may be tried again, serving on one machine."""
+"""Serving the nightly flow on one machine."""
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
-from functools import wraps
-from inspect import Parameter, Signature, signature
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.orchestration.flow_options import parameters_of
+from neutro_screen.orchestration.prefect_server import PrivateServer, check_prefect, prepare_environment
+from neutro_screen.pipeline.options import RunOptions
 
-from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
-from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
-
-#: Reading and publishing are tried again after these pauses; a refusal is not.
-BACK_OFF_SECONDS: Final = [10, 60, 300]
 T = TypeVar("T")
 
 
-def serve_nightly(cron: str, time_zone: str, options: RunOptions, notify: Path | None = None) -> None:
+def serve_nightly(
+    cron: str, time_zone: str, options: RunOptions, notify: Path | None, say: Callable[[str], None]
+) -> None:
     """Serve the nightly flow at the times of ``cron`` until the process is stopped; one run at a time.
 
+    Where ``PREFECT_API_URL`` names no server, a private one runs meanwhile, with its state beside the store. ``say`` shows
+    the operator how far it is.
+
     Raises:
-        ConfigurationError: Prefect is not installed, or the times cannot be understood.
+        ConfigurationError: Prefect is not installed, or the times cannot be understood, or its folder is in use.
+        NeutroScreenError: the private server does not start.
     """
-    # Before the import: Prefect reads its settings then. Nothing is reported to anybody.
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "90")
-    try:
-        from prefect import Flow
-        from prefect.schedules import Cron
-    except ImportError:
-        raise ConfigurationError("Prefect is not installed", remedy="pip install 'neutro-screen[flows]'") from None
+    parameters = parameters_of(options) | ({"notify": str(notify.absolute())} if notify else {})
+    home = options.store.absolute().with_name(f".{options.store.name}.prefect")
+    check_prefect()
+    # All of this before the import: Prefect reads its settings then.
+    server = None if prepare_environment() else PrivateServer(home, say)
+    from prefect import Flow
+    from prefect.runner import Runner
+    from prefect.schedules import Cron
+
+    class Nights(Runner):
+        """Ends at SIGTERM as Prefect's own does, which makes a coroutine besides that nobody awaits, with a warning."""
+
+        def handle_sigterm(self, *args: object, **kwargs: object) -> None:
+            sys.exit(0)
+
     try:
         times = Cron(cron, timezone=time_zone)
     except ValueError:
         raise ConfigurationError(f"{cron!r} in {time_zone!r} is no schedule", remedy='Example: "0 2 * * *"') from None
-    parameters = parameters_of(options) | ({"notify": str(notify.absolute())} if notify else {})
-    nightly: Any = Flow.from_source(source=str(flow_folder()), entrypoint="nightly.py:nightly")
-    nightly.serve(name="nightly", schedule=times, parameters=parameters, limit=1)
+    # Ctrl-C is the way to stop it, not an error.
+    with suppress(KeyboardInterrupt), server.running() if server else nullcontext():
+        nightly: Any = Flow.from_source(source=str(flow_folder()), entrypoint="nightly.py:nightly")
+        runner = Nights(name="nightly", limit=1)
+        runner.add_flow(nightly, name="nightly", schedule=times, parameters=parameters)
+        say(f"the night is scheduled at {cron!r} ({time_zone}); stop with Ctrl-C or SIGTERM")
+        asyncio.run(runner.start())
 
 
 def flow_folder() -> Path:
     """Where the flows are: inside an installed package, beside it in a checkout."""
     here = Path(__file__).parents[1]
     return here / "flows" if (here / "flows").is_dir() else here.parent / "flows"
-
-
-def options_of(asked: Mapping[str, Any]) -> RunOptions:
-    """Options from what a scheduler keeps: texts, numbers and lists by the names of ``RunOptions``; None is not given.
-
-    Raises:
-        ConfigurationError: ``as_of`` is no time, or ``memory`` no size.
-    """
-    given = {name: value for name, value in asked.items() if value is not None}
-    for name, parsed in (("as_of", moment), ("memory", bytes_of)):
-        if isinstance(given.get(name), str):
-            given[name] = parsed(given[name])
-    return TypeAdapter(RunOptions).validate_python(given)
-
-
-def parameters_of(options: RunOptions) -> dict[str, Any]:
-    """Options as a scheduler keeps them, with absolute paths; the index time is every night's own."""
-    own = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "as_of"}
-    return {name: str(value.absolute()) if isinstance(value, Path) else value for name, value in own.items()}
-
-
-def with_run_options(flow_function: Callable[..., T]) -> Callable[..., T]:
-    """A function of ``options: RunOptions`` and more as one that takes each option by its name: the flows repeat no list.
-
-    A deployment names them one by one (prefect.yaml); those that are not required may be None, which is not given.
-    """
-    own = [parameter for name, parameter in signature(flow_function).parameters.items() if name != "options"]
-    types, by_name = get_type_hints(RunOptions) | {"memory": int | str}, Parameter.POSITIONAL_OR_KEYWORD
-    each = [
-        Parameter(field.name, by_name, annotation=types[field.name])
-        if field.default is MISSING and field.default_factory is MISSING
-        else Parameter(field.name, by_name, annotation=types[field.name] | None, default=None)
-        for field in fields(RunOptions)
-    ]
-    flat = Signature(
-        [*sorted(each, key=lambda parameter: parameter.default is None), *own],
-        return_annotation=signature(flow_function).return_annotation,
-    )
-
-    @wraps(flow_function)
-    def flow_of_each(*values: Any, **named: Any) -> T:
-        given = flat.bind(*values, **named).arguments
-        more = {parameter.name: given.pop(parameter.name) for parameter in own if parameter.name in given}
-        return flow_function(options_of(given), **more)
-
-    vars(flow_of_each)["__signature__"] = flat
-    flow_of_each.__annotations__ = {name: parameter.annotation for name, parameter in flat.parameters.items()}
-    return flow_of_each
-
-
-def may_pass(task: Any, run: Any, state: Any) -> bool:
-    """Whether a task is worth another try: a share that is away, a file still to come, a full disk. A refusal stays."""
-    return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError)
-
-
-def task_runner(asked: str | None = None) -> Any:
-    """Where a flow's parts are screened: ``NEUTRO_SCREEN_TASK_RUNNER``, or ``asked``.
-
-    Nothing: one after the other in this process, which has all cores to itself. ``dask:N``: N processes on this
-    machine. ``dask:tcp://HOST:PORT``: the workers of a cluster, which see the store and its folder under the same paths.
-
-    Raises:
-        ConfigurationError: it is none of these, or prefect-dask is not installed.
-    """
-    asked = os.environ.get("NEUTRO_SCREEN_TASK_RUNNER", "") if asked is None else asked
-    if not asked:
-        from prefect.task_runners import ThreadPoolTaskRunner
-
-        return ThreadPoolTaskRunner(max_workers=1)
-    engine, _, place = asked.partition(":")
-    if engine != "dask" or not ((place.isdecimal() and int(place)) or "://" in place):
-        raise ConfigurationError(f"{asked!r} is no task runner", remedy='Example: "dask:4" or "dask:tcp://host:8786"')
-    try:
-        import dask
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ImportError:
-        raise ConfigurationError(
-            "prefect-dask is not installed", remedy="pip install 'neutro-screen[cluster]'"
-        ) from None
-    if "://" in place:
-        return DaskTaskRunner(address=place)
-    # A worker is a process of its own, never a fork (polars would deadlock), with one core and one thread of polars.
-    dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
-    dask.config.set({"distributed.nanny.pre-spawn-environ.POLARS_MAX_THREADS": "1"})
-    return DaskTaskRunner(cluster_kwargs={"n_workers": int(place), "threads_per_worker": 1, "dashboard_address": None})

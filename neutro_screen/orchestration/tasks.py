@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from prefect import task
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
-from neutro_screen.errors import PublishError
-from neutro_screen.orchestration.serve import BACK_OFF_SECONDS, may_pass
+from neutro_screen.errors import PublishError, ReportError, UnreadableInputError
+from neutro_screen.pipeline.handover import Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.run import PART_STEPS
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary
@@ -25,6 +27,15 @@ from neutro_screen.pipeline.validate import validate_step
 from neutro_screen.store.file import lock
 
 Counts = dict[str, int]
+#: Reading, publishing and reporting are tried again after these pauses; a refusal is not.
+BACK_OFF_SECONDS: Final = [10, 60, 300]
+
+
+def may_pass(task: object, run: object, state: State[Any]) -> bool:
+    """Whether a task is worth another try: a share that is away, a file still to come, a full disk. A refusal stays."""
+    return isinstance(state.result(raise_on_failure=False), UnreadableInputError | PublishError | ReportError)
+
+
 #: Nothing that a task returns is kept; reading and publishing are tried again.
 _KEPT: Final[dict[str, Any]] = {"persist_result": False}
 _TRIED_AGAIN: Final[dict[str, Any]] = _KEPT | {
@@ -44,11 +55,11 @@ def ingest(settings: RunOptions, work: str) -> Counts:
 def survey(settings: RunOptions, work: str, parts: int | None = None) -> Counts:
     """Look at the store: who has to be screened again, and in how many parts (at least ``parts``)."""
     workspace = Workspace(Path(work))
-    told = survey_step(settings, workspace)
-    if parts is not None and parts > told["parts"]:
-        workspace.divide(parts, 1)
-        told["parts"] = len(workspace.parts)
-    return told
+    counts = survey_step(settings, workspace)
+    if parts is not None and parts > counts["parts"]:
+        workspace.divide(parts, 1, workspace.kept(Plan).survivors)
+        counts["parts"] = len(workspace.parts)
+    return counts
 
 
 @task(**_KEPT)
@@ -75,16 +86,28 @@ def whole_part(settings: RunOptions, work: str, part: int) -> Counts:
 
     Taken twice, by a second worker after the first was lost, it writes the same files again.
     """
-    told: Counts = {"part": part}
+    counts: Counts = {"part": part}
     for step in PART_STEPS:
-        told |= step(settings, Workspace(Path(work)), part)
-    return told
+        counts |= step(settings, Workspace(Path(work)), part)
+    return counts
 
 
 @task(**_TRIED_AGAIN)
 def publish(settings: RunOptions, work: str) -> RunSummary:
-    """Put the results in place and write the reports."""
+    """Put the results in place; taken again, a run that is in place stays as it is."""
     return publish_step(settings, Workspace(Path(work)))
+
+
+@task(**_TRIED_AGAIN)
+def report(settings: RunOptions, work: str) -> Path | None:
+    """Write the reports of the published run; the path of the page."""
+    return report_step(settings, Workspace(Path(work)))
+
+
+def published_and_reported(settings: RunOptions, work: str) -> RunSummary:
+    """The last two steps, each tried again by itself: a report that fails does not publish again."""
+    summary = publish(settings, work)
+    return summary.with_report(report(settings, work)) if settings.reports else summary
 
 
 def run_step_by_step(settings: RunOptions) -> RunSummary:
@@ -95,14 +118,14 @@ def run_step_by_step(settings: RunOptions) -> RunSummary:
         for part in range(survey(settings, work)["parts"]):
             for step in (validate, history, screen):
                 step(settings, work, part)
-        return publish(settings, work)
+        return published_and_reported(settings, work)
 
 
 def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSummary]:
     """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
 
     Raises:
-        PublishError: a part is missing from what the workers told: nothing is published.
+        PublishError: the workers did not return every partition: nothing is published.
     """
 
     def run(settings: RunOptions) -> RunSummary:
@@ -111,9 +134,9 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSum
             ingest(settings, work)
             numbers = list(range(survey(settings, work, parts)["parts"]))
             futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
-            told = [future.result()["part"] for future in futures]
-            if told != numbers:
-                raise PublishError(f"{len(numbers)} parts were given out and {len(set(told))} came back")
-            return publish(settings, work)
+            returned = [future.result()["part"] for future in futures]
+            if returned != numbers:
+                raise PublishError(f"{len(numbers)} parts were given out and {len(set(returned))} came back")
+            return published_and_reported(settings, work)
 
     return run

@@ -5,7 +5,6 @@ All chunks of one start have the same index time, and a later start never an ear
 over everything would have given at the last of them.
 """
 
-import glob
 import hashlib
 import json
 import os
@@ -16,14 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from neutro_screen.errors import ConfigurationError, PublishError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, PublishError
 from neutro_screen.ingest import Kind
+from neutro_screen.ingest.files import found_paths
 from neutro_screen.ingest.remote import found_at, is_remote, state_at
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.private import private_file
-from neutro_screen.store.file import first_row, lock, reading
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import first_row
 
 By = Literal["file", "month", "year"]
 
@@ -181,10 +182,7 @@ def _expanded(patterns: Sequence[str]) -> list[str]:
         if is_remote(pattern):
             found += found_at(pattern)
             continue
-        matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
-        if not matches:
-            raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
-        found += [str(Path(match).absolute()) for match in matches]
+        found += map(str, found_paths(pattern))
     return found
 
 

@@ -1,37 +1,44 @@
 """The quality of a run's data: what is counted and measured, what drifted, and when a run is refused for it."""
 
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas.store import QualityCount
 from neutro_screen.errors import RefusedInputError
+from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.drift import quality_drift
 from neutro_screen.quality.measures import merged, quality_counts, quality_measures
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import insert, read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import insert, read_table
 from neutro_screen.validate import dtypes
 
 
-def publish_quality(connection: DuckDBPyConnection, settings: RunOptions, work: Workspace) -> tuple[str, ...]:
+def publish_quality(
+    connection: DuckDBPyConnection, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str
+) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
-    run_id, counts = work.noted("run_id"), _quality_totals(work)
+    counts = merged(outcome.counts for outcome in outcomes)
     measures = quality_measures(counts, run_id)
     drift = _drift(connection, settings, measures, run_id)
-    insert(connection, "quality_count", quality_rows(work, counts, run_id))
+    insert(
+        connection,
+        "quality_count",
+        quality_rows((row for outcome in outcomes for row in outcome.unmatched_drugs), counts, run_id),
+    )
     insert(connection, "quality_measure", measures)
     insert(connection, "quality_drift", drift)
     return tuple(drift["words"])
 
 
-def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+def quality_rows(unmatched_drugs: Iterable[Mapping[str, Any]], counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
-    names = [row for part in work.parts for row in work.noted("unmatched_drugs", part)]
-    drugs = pl.DataFrame(names, schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
+    drugs = pl.DataFrame(list(unmatched_drugs), schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
     keys = [name for name in drugs.columns if name != "rows"]
     return pl.concat(
         [
@@ -41,23 +48,19 @@ def quality_rows(work: Workspace, counts: pl.DataFrame, run_id: str) -> pl.DataF
     )
 
 
-def _quality_totals(work: Workspace) -> pl.DataFrame:
-    return merged(work.get(name, part) for part in work.parts for name in ("row_count", "specimen_count"))
-
-
 def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
     return quality_drift(measures, before, run_id, policy)
 
 
-def _drift_in_words(settings: RunOptions, work: Workspace) -> list[str]:
+def _drift_in_words(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> list[str]:
     """What drifted in a run that will not be published."""
     if not settings.store.exists():
         return []
-    run_id = work.noted("run_id")
+    counts = merged(outcome.counts for outcome in outcomes)
     with reading(settings.store) as connection:
-        drift = _drift(connection, settings, quality_measures(_quality_totals(work), run_id), run_id)
+        drift = _drift(connection, settings, quality_measures(counts, run_id), run_id)
     return drift["words"].to_list()
 
 
@@ -69,19 +72,20 @@ _LAST_MEASURES: Final = (
 )
 
 
-def check_share(account: Account, settings: RunOptions, work: Workspace) -> None:
-    """Refuse a run of which too much was refused.
+def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> None:
+    """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
 
     Raises:
         RefusedInputError: more than ``max_rejected`` of the screened rows were; a laboratory that changed its units
             overnight can do that to a whole run, so the message names what drifted.
     """
     screened = account.rows_in - account.not_screened
-    if screened and account.rejected / screened > settings.max_rejected:
+    most = max(settings.max_rejected * screened, 1) if settings.max_rejected else 0
+    if screened and account.rejected > most:
         raise RefusedInputError(
             f"{account.rejected} of {screened} screened laboratory rows would be refused "
             f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
-            remedy="".join(f"{words}. " for words in _drift_in_words(settings, work)[:_MOST_NAMED])
+            remedy="".join(f"{words}. " for words in _drift_in_words(settings, outcomes, run_id)[:_MOST_NAMED])
             + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
 

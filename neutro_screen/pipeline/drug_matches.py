@@ -8,7 +8,7 @@ from duckdb import DuckDBPyConnection
 from neutro_schemas.store import DrugMatch
 from neutro_screen.rules.causes.drug_names import KEYS
 from neutro_screen.rules.causes.findings import resolved_drugs
-from neutro_screen.store.file import insert, read_table
+from neutro_screen.store.rows import insert, read_table
 from neutro_screen.validate import in_shape
 
 _WRITTEN: Final = "SELECT DISTINCT drug_name, atc_code, rxcui, route FROM medication"

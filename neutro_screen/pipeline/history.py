@@ -1,43 +1,45 @@
-"""The history step: what is new in a part, and the full history of every patient it touches."""
+"""The history step: what is new in a partition, and the full history of every patient it touches."""
 
 from typing import Final
 
 import polars as pl
 
+from neutro_screen.pipeline.handover import Histories, Judged, Plan
 from neutro_screen.pipeline.merges import new_statements, with_members, with_survivor
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.reconciliation import arrivals
 from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
-from neutro_screen.store.file import read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import read_table
 
 
 def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
-    """Drop what the store already holds and fetch the full history of every patient of a part that is touched.
+    """Drop what the store already holds and fetch the full history of every patient of a partition that is touched.
 
     Touched are the patients with a new row of any kind and those that ``survey_step`` recalled.
     """
-    tonight = {name: distinct(work.get(name, part), name) for name in HISTORY}
+    plan, received = work.kept(Plan), work.kept(Judged, part).received
+    tonight = {name: distinct(received[name], name) for name in HISTORY}
     recalled = work.rows("recalled", part)
-    candidates = with_members(pl.concat([patients_of(tonight.values()), recalled]), work.survivors)
+    candidates = with_members(pl.concat([patients_of(tonight.values()), recalled]), plan.survivors)
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
     if settings.store.exists():
         with reading(settings.store) as connection:
             connection.register("candidate", candidates)
             stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
-            refuted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
-            stored["lab_result"] = pl.concat([stored["lab_result"], refuted])
+            contradicted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
+            stored["lab_result"] = pl.concat([stored["lab_result"], contradicted])
+    new, complete = dict[str, pl.DataFrame](), dict[str, pl.DataFrame]()
     for name, frame in tonight.items():
-        added = of_run(_not_in(frame, stored[name], identity(name)), work)
+        added = of_run(_not_in(frame, stored[name], identity(name)), plan.run_id)
         if name == "patient":  # a merge that was undone may be made again by a row that is known
-            said = new_statements(of_run(frame, work), work.get("statement_before"))
+            said = new_statements(of_run(frame, plan.run_id), plan.statements_before)
             added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
-        work.put(f"new_{name}", added, part)
-        work.put(f"history_{name}", pl.concat([stored[name].select(added.columns), added]), part)
-    changed = [patients_of(work.get(f"new_{name}", part) for name in HISTORY), recalled]
-    touched = with_members(pl.concat(changed), work.survivors)
-    work.put("touched", touched, part)
-    people = with_survivor(touched, work.survivors).n_unique()
-    work.note("patients_touched", people, part)
+        new[name], complete[name] = added, pl.concat([stored[name].select(added.columns), added])
+    touched = with_members(pl.concat([patients_of(new.values()), recalled]), plan.survivors)
+    people = with_survivor(touched, plan.survivors).n_unique()
+    work.keep(Histories(new, complete, touched, arrivals(new.items()), people), part)
     return {"patients_touched": people}
 
 

@@ -1,4 +1,4 @@
-"""The ingest step: all inputs are read into canonical frames, a portion at a time.
+"""The ingest step: all inputs are read into canonical frames, a batch at a time.
 
 Every row that came in is counted; a line that could not be split into columns goes to quarantine. What laboratory rows
 have in common (their origins: names, units, words) is settled here, once for the run.
@@ -14,90 +14,92 @@ import polars as pl
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
+from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.retractions import no_deletions, split_deletions
+from neutro_screen.pipeline.rows import rejected_rows
 from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import KEYS
 from neutro_screen.rules.causes.findings import Chart, kinds_of, resolved_drugs
 from neutro_screen.rules.counts.results import judged_origins
+from neutro_screen.rules.dates import date_limits, split_chart_dates
 from neutro_screen.validate import dtypes, no_rows
 
 
 def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
-    """Read all inputs into the canonical frames, a portion at a time, and settle what the rows have in common."""
+    """Read all inputs into the canonical frames, a batch at a time, and settle what the rows have in common.
+
+    The first step of a run: taken again it begins anew, so that no row of an attempt before stays.
+    """
+    work.begin()
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
-    deletions = [no_deletions()]
+    deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
     drug_lines = [readers.no_rows("medication", profile).select(KEYS)]
+    work.add("impossible_row", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
-    for portion in ahead(_portions(settings, profile)):
-        rows = portion.rows
-        if portion.kind == "lab":
+    for batch in ahead(_batches(settings, profile)):
+        rows = batch.rows
+        if batch.kind == "lab":
             lab_rows += rows.height
             rows, deleted = split_deletions(rows, reference)
             deletions.append(deleted)
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
-            if portion.kind == "medication":
+            rows, impossible = split_chart_dates(rows, batch.kind, limits)
+            work.add("impossible_row", rejected_rows(impossible, batch.kind, rows.columns))
+            if batch.kind == "medication":
                 drug_lines.append(rows.select(KEYS).unique())
-            kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[portion.kind]: rows}))
-        work.add(f"{portion.kind}_row", rows)
-        broken.append(_broken_lines(portion))
-        files.append(portion.file)
+            kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
+        work.add(f"{batch.kind}_row", rows)
+        broken.append(_broken_lines(batch))
+        files.append(batch.file)
     known = judged_origins(sent, texts.counted, reference, policy, profile.decimal_mark)
     kinds |= kinds_of(known.filter("has_value"), Chart.of())
     broken_lines = pl.concat(broken)
     n_broken = broken_lines.filter(pl.col("kind") == "lab").height
-    work.put("origin", known)
-    work.put("broken_line", broken_lines)
-    work.put("deletion", pl.concat(deletions))
-    work.put("drug_match", resolved_drugs(pl.concat(drug_lines)))
-    work.note(
-        "files",
-        [
-            asdict(file)
-            | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
-            for file in readers.together(files)
-        ],
-    )
-    work.note("rows_in", lab_rows + n_broken)
-    work.note("broken_labs", n_broken)
-    work.note("kinds_tonight", sorted(kinds))
-    return {"lab_rows": lab_rows, "files": len(work.noted("files"))}
+    listed = [
+        asdict(file)
+        | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
+        for file in readers.together(files)
+    ]
+    drugs = resolved_drugs(pl.concat(drug_lines))
+    work.keep(Ingested(known, broken_lines, pl.concat(deletions), drugs, listed, lab_rows, n_broken, sorted(kinds)))
+    return {"lab_rows": lab_rows, "files": len(listed)}
 
 
 _CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events"}
 
 
-def _portions(settings: RunOptions, profile: readers.Profile) -> Iterator[readers.Portion]:
-    """The readers' portions, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
+def _batches(settings: RunOptions, profile: readers.Profile) -> Iterator[readers.Batch]:
+    """The readers' batches, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
     pseudonyms = load_pseudonyms(settings.pseudonymise)
-    with unpacking_in(work_folder(settings.store) if settings.store.name else None):
-        for portion in readers.portions(settings.paths, profile, settings.format):
-            yield pseudonyms.applied(portion) if pseudonyms else portion
+    with unpacking_in(work_folder(settings.store)):
+        for batch in readers.read_batches(settings.paths, profile, settings.format):
+            yield pseudonyms.applied(batch) if pseudonyms else batch
 
 
-def _broken_lines(portion: readers.Portion) -> pl.DataFrame:
+def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
     """Lines that could not be split into columns, as ``RejectedRow``."""
     lines = [
         {
-            "kind": portion.kind,
+            "kind": batch.kind,
             "reason": line.reason,
             "row": json.dumps({"line": line.row}),
             "scope": "row",
             "source_file": line.source_file,
             "source_row": line.source_row,
         }
-        for line in portion.refused
+        for line in batch.refused
     ]
     return pl.DataFrame(lines, schema=dtypes(RejectedRow))

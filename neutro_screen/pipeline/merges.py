@@ -1,4 +1,4 @@
-"""Merged patient records: which record speaks for which, whatever the order in which the merges came in.
+"""Merged patient records: from merged records to their survivors, whatever the order in which the merges came in.
 
 A row of the patients table with ``replaced_by`` says that a record was merged into another; with its own id there, that
 it stands by itself (an earlier merge is undone). A row without says nothing. Stored rows keep the id they came with.
@@ -30,7 +30,7 @@ def new_statements(patients: pl.DataFrame, standing: pl.DataFrame) -> pl.DataFra
     """
     return (
         patients.filter(pl.col("replaced_by").is_not_null())
-        .sort("source_file", "source_row")
+        .sort("source_file", "source_row", "replaced_by")
         .unique("patient_id", keep="last", maintain_order=True)
         .join(standing, on=["patient_id", "replaced_by"], how="anti", maintain_order="left")
     )

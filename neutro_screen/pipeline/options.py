@@ -6,7 +6,7 @@ Light to import: the command line shows its help from these classes before polar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Group, Parameter
 
@@ -54,7 +54,7 @@ def utc(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
 
 
-def iso(moment: Any) -> str | None:
+def iso(moment: object) -> str | None:
     """A time as ISO text to the second, the opposite of ``moment``; None for anything else."""
     return moment.isoformat(timespec="seconds") if isinstance(moment, datetime) else None
 
@@ -76,11 +76,11 @@ def bytes_of(size: str) -> int:
     return read
 
 
-def _time_option(type_: Any, tokens: "Sequence[Token]") -> datetime:
+def _time_option(type_: object, tokens: "Sequence[Token]") -> datetime:
     return moment(tokens[0].value)
 
 
-def _size_option(type_: Any, tokens: "Sequence[Token]") -> int:
+def _size_option(type_: object, tokens: "Sequence[Token]") -> int:
     return bytes_of(tokens[0].value)
 
 

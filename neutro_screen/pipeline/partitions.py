@@ -1,49 +1,71 @@
-"""Where the frames of a run wait between two steps: in memory while they are few, else as files in a private folder.
+"""Partitions of a run's rows, and the results of its steps: in memory while they are few, else in a private folder.
 
-Rows of patients are *added* and come back by part: a part holds all rows of some patients, so that every part can be
-judged and screened by itself, in bounded memory. Steps that run as separate tasks hand on the folder's path, never the
-rows.
+A partition holds all rows of some patients, so that it can be judged and screened by itself, in bounded memory. Steps that
+run as separate tasks pass the folder's path, never rows.
 """
 
 import json
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
 from neutro_screen.private import private_file
 
-#: Patients are spread over so many buckets; a part is one or more of them. The number is never stored beyond a run.
+#: Patients are spread over so many buckets; a partition is one or more of them. The number is not stored beyond a run.
 BUCKETS: Final = 64
+NO_SURVIVORS: Final = pl.DataFrame(schema={"patient_id": pl.String, "survivor_id": pl.String})
+
+
+@dataclass(frozen=True)
+class Division:
+    """The number of partitions, and the merged records (patient_id, survivor_id) that belong to that of their survivor."""
+
+    parts: int
+    survivors: pl.DataFrame
+
+
+T = TypeVar("T")
 
 
 class Workspace:
-    """Named frames and notes of one run.
+    """Rows of one run by partition, and the typed results of its steps (``handover``).
 
     Without a folder everything is in memory. With one, rows are in memory until more than ``rows_in_memory`` have been
-    added; from then on they, and the frames that are kept for good, are files.
+    added; from then on they, and the results that are kept to the end of the run, are files. With a folder and no rows in
+    memory everything is in files: the steps are tasks of their own.
     """
 
     def __init__(self, folder: Path | None = None, rows_in_memory: int = 0) -> None:
         self._folder = folder
         self._room = rows_in_memory
         self._is_in_memory = folder is None or rows_in_memory > 0
-        self._frames: dict[tuple[str, int], pl.DataFrame] = {}
         self._added: dict[str, list[pl.DataFrame]] = {}
-        self._notes: dict[str, Any] = {}
+        self._results: dict[tuple[type[object], int], object] = {}
         self._files = 0
+
+    def begin(self) -> None:
+        """Forget everything: an attempt before this one may have left rows that nothing overwrites."""
+        self._added, self._results, self._files = {}, {}, 0
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def parts(self) -> range:
-        """The numbers of the parts that the run is divided into (see ``divide``)."""
-        return range(self.noted("parts"))
+        """The numbers of the partitions that the run is divided into (see ``divide``)."""
+        return range(self.kept(Division).parts)
 
-    def divide(self, rows: int, rows_at_once: int) -> None:
-        """Settle the number of parts, so that none has many more rows than may be at work at once."""
-        self.note("parts", min(BUCKETS, max(1, -(-rows // rows_at_once))))
+    def divide(self, rows: int, rows_at_once: int, survivors: pl.DataFrame | None = None) -> None:
+        """Choose the number of partitions, so that none has many more rows than may be at work at once.
+
+        The records of one person (patient_id, survivor_id) belong to the partition of the survivor.
+        """
+        parts = min(BUCKETS, max(1, -(-rows // rows_at_once)))
+        self.keep(Division(parts, NO_SURVIVORS if survivors is None else survivors))
 
     def add(self, name: str, rows: pl.DataFrame) -> None:
         """Add rows with a ``patient_id``; all frames of a name have the same columns."""
@@ -54,37 +76,31 @@ class Workspace:
             return
         self._write_buckets(name, rows)
 
-    def keep_together(self, survivors: pl.DataFrame) -> None:
-        """The records of one person (patient_id, survivor_id) belong to the part of the survivor, from now on."""
-        self.put("survivor", survivors)
-
-    @property
-    def survivors(self) -> pl.DataFrame:
-        """patient_id, survivor_id of the records that another one stands for (see ``keep_together``)."""
-        return self.get("survivor")
-
     def rows(self, name: str, part: int) -> pl.DataFrame:
-        """All rows added under a name that belong to the patients of a part."""
-        parts = len(self.parts)
-        own = self._rows_by_record(name, part)
-        if parts == 1 or not self._has("survivor"):
+        """All rows added under a name that belong to the patients of a partition."""
+        division = self.kept(Division)
+        own = self._rows_by_record(name, part, division.parts)
+        if division.parts == 1:
             return own
-        moved = self.survivors.select(
-            "patient_id", here=bucket(pl.col("patient_id")) % parts, there=bucket(pl.col("survivor_id")) % parts
-        ).filter(pl.col("here") != pl.col("there"))
+        here, there = (bucket(pl.col(name)) % division.parts for name in ("patient_id", "survivor_id"))
+        moved = division.survivors.select("patient_id", here=here, there=there).filter(
+            pl.col("here") != pl.col("there")
+        )
         staying = own.join(moved.filter(pl.col("here") == part), on="patient_id", how="anti", maintain_order="left")
         coming = moved.filter(pl.col("there") == part)
         guests = [
-            self._rows_by_record(name, other).join(coming, on="patient_id", how="semi", maintain_order="left")
+            self._rows_by_record(name, other, division.parts).join(
+                coming, on="patient_id", how="semi", maintain_order="left"
+            )
             for other in coming["here"].unique().sort()
         ]
         return pl.concat([staying, *guests])
 
-    def _has(self, name: str) -> bool:
-        return (name, 0) in self._frames or (self._folder is not None and self._file(name, 0).exists())
+    def all_rows(self, name: str) -> pl.DataFrame:
+        """All rows added under a name."""
+        return self._rows_by_record(name, 0, 1)
 
-    def _rows_by_record(self, name: str, part: int) -> pl.DataFrame:
-        parts = len(self.parts)
+    def _rows_by_record(self, name: str, part: int, parts: int) -> pl.DataFrame:
         if self._is_in_memory:
             rows = pl.concat(self._added[name])
             return rows if parts == 1 else rows.filter(bucket(pl.col("patient_id")) % parts == part)
@@ -94,42 +110,56 @@ class Workspace:
             for number in range(part, BUCKETS, parts)
             for file in sorted((folder / f"bucket={number:02d}").glob("*.parquet"))
         ]
-        return pl.read_parquet([folder / "none.parquet", *files])
+        return pl.read_parquet([folder / "none.parquet", *files], glob=False, hive_partitioning=False)
 
-    def put(self, name: str, frame: pl.DataFrame, part: int = 0) -> None:
-        """Keep a frame of a part under a name; an earlier one is replaced."""
+    def keep(self, result: object, part: int = 0) -> None:
+        """Keep a typed result (``handover``) of a partition; an earlier one of its type is replaced."""
         if self._is_in_memory or self._room:
-            self._frames[name, part] = frame
+            self._results[type(result), part] = result
         else:
-            self._write(frame, self._file(name, part))
+            self._spill(result, part)
 
-    def get(self, name: str, part: int = 0) -> pl.DataFrame:
-        """The frame kept under a name."""
-        kept = self._frames.get((name, part))
-        return kept if kept is not None else pl.read_parquet(self._file(name, part))
+    def kept(self, kind: type[T], part: int = 0) -> T:
+        """The result of a type that was kept for a partition."""
+        found = self._results.get((kind, part))
+        return found if isinstance(found, kind) else self._spilled(kind, part)
 
-    def settle(self, part: int, outcomes: Collection[str]) -> None:
-        """A part is finished: of its frames only the outcomes are kept, as files if the rows did not fit in memory."""
-        # A list first: the next part may be putting frames meanwhile.
-        for name, number in [key for key in list(self._frames) if key[1] == part and key[0] not in _OF_THE_RUN]:
-            if name not in outcomes:
-                del self._frames[name, number]
-            elif not self._is_in_memory:
-                self._write(self._frames.pop((name, number)), self._file(name, number))
+    def finish(self, part: int, outcome: object, *steps: type[object]) -> None:
+        """A partition is stored: keep its outcome, on disk if the rows did not fit in memory; drop what its steps kept."""
+        for kind in steps:
+            self._results.pop((kind, part), None)
+        if self._is_in_memory:
+            self.keep(outcome, part)
+        else:
+            self._spill(outcome, part)
 
-    def note(self, name: str, value: Any, part: int = 0) -> None:
-        """Keep a value that JSON can hold."""
-        if self._is_in_memory or self._room:
-            self._notes[f"{name}.{part}"] = value
-            return
-        with private_file(self._place / f"{name}.{part:02d}.json", "w") as file:
-            json.dump(value, file)
+    def _spill(self, result: object, part: int) -> None:
+        """A frame is a Parquet file, the other fields are one JSON file, which is written last."""
+        values: dict[str, Any] = {}
+        for name, value in vars(result).items():
+            frames = {"": value} if isinstance(value, pl.DataFrame) else value
+            if isinstance(frames, dict) and frames and all(isinstance(each, pl.DataFrame) for each in frames.values()):
+                for key, frame in frames.items():
+                    self._write(frame, self._file(f"{type(result).__name__}.{name}.{key}", part))
+                values[name] = {_FRAMES: list(frames)}
+            else:
+                values[name] = value
+        with private_file(self._place / f"{type(result).__name__}.{part:02d}.json", "w") as file:
+            json.dump(values, file)
 
-    def noted(self, name: str, part: int = 0) -> Any:
-        """The value kept under a name."""
-        if (key := f"{name}.{part}") in self._notes:
-            return self._notes[key]
-        return json.loads((self._place / f"{name}.{part:02d}.json").read_text("utf-8"))
+    def _spilled(self, kind: type[T], part: int) -> T:
+        kept = json.loads((self._place / f"{kind.__name__}.{part:02d}.json").read_text("utf-8"))
+        values: dict[str, Any] = {}
+        for name, value in kept.items():
+            if isinstance(value, dict) and _FRAMES in value:
+                frames = {
+                    key: pl.read_parquet(self._file(f"{kind.__name__}.{name}.{key}", part), glob=False)
+                    for key in value[_FRAMES]
+                }
+                values[name] = frames.get("", frames)
+            else:
+                values[name] = value
+        return kind(**values)
 
     @property
     def _place(self) -> Path:
@@ -165,18 +195,8 @@ class Workspace:
             frame.write_parquet(file, compression="lz4", statistics=False)
 
 
-#: Frames of the whole run, not of its first part.
-_OF_THE_RUN: Final = (
-    "origin",
-    "broken_line",
-    "deletion",
-    "drug_match",
-    "unknown_deletion",
-    "survivor",
-    "statement_before",
-    "statement",
-    "cyclic_merge",
-)
+#: Says in JSON that a field is a frame, or frames by table, in files of their own.
+_FRAMES: Final = "frames"
 
 
 def bucket(patient_id: pl.Expr) -> pl.Expr:

@@ -15,6 +15,7 @@ from neutro_schemas import Patient
 from neutro_screen import __version__
 from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.drug_matches import with_stored_lines
+from neutro_screen.pipeline.handover import Ingested, Plan
 from neutro_screen.pipeline.merges import (
     NO_STATEMENTS,
     changed_records,
@@ -26,10 +27,12 @@ from neutro_screen.pipeline.merges import (
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
-from neutro_screen.pipeline.retractions import settle_deletions
+from neutro_screen.pipeline.retractions import add_retractions
 from neutro_screen.pipeline.rows import distinct, of_run
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row, migrate, read_table, reading
+from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.store.views import LATEST_RUN, MERGE_STATEMENTS
 from neutro_screen.validate import split_valid
 
@@ -55,23 +58,38 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     Raises:
         StoreError: the store holds a later run, or identifiers under another key.
     """
-    kinds, found = frozenset(work.noted("kinds_tonight")), _Found()
+    ingested, found = work.kept(Ingested), _Found()
+    kinds = frozenset(ingested.kinds)
     if settings.store.exists():
         migrate(settings.store)
         with reading(settings.store) as connection:
             _check_clock(connection, settings)
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
-            settle_deletions(work, connection)
-            work.put("drug_match", with_stored_lines(work.get("drug_match"), connection))
+            unknown = add_retractions(work, ingested.deletions, connection)
+            drugs = with_stored_lines(ingested.drugs, connection)
     else:
-        settle_deletions(work)
-    work.note("run_id", _run_id(settings.as_of, found.run_ids))
-    work.note("data_kinds", sorted(kinds | found.data_kinds))
-    work.note("everybody_because", found.everybody_because)
-    work.divide(work.noted("rows_in") + found.stored_rows, settings.rows_at_once)
-    changed = _settle_merges(work, found.merge_statements)
-    work.add("recalled", pl.concat([found.recalled, changed]).unique())
+        unknown, drugs = add_retractions(work, ingested.deletions), ingested.drugs
+    run_id = _run_id(settings.as_of, found.run_ids)
+    before = found.merge_statements
+    standing = standing_statements(before, _statements_tonight(work, before, run_id))
+    was, holding = crosswalk(before).survivors, crosswalk(standing)
+    plan = Plan(
+        run_id=run_id,
+        rows_in=ingested.rows_in - (ingested.deletions.height - unknown.height) + work.all_rows("retraction").height,
+        data_kinds=sorted(kinds | found.data_kinds),
+        everybody_because=found.everybody_because,
+        statements_before=before,
+        statements=standing,
+        cyclic_merges=holding.cyclic,
+        survivors=holding.survivors,
+        unknown_deletions=unknown,
+        drugs=drugs,
+    )
+    work.keep(plan)
+    work.divide(plan.rows_in + found.stored_rows, settings.rows_at_once, plan.survivors)
+    other_person = with_members(changed_records(was, plan.survivors), was, plan.survivors)
+    work.add("recalled", pl.concat([found.recalled, other_person]).unique())
     return {"patients_recalled": found.recalled.height, "parts": len(work.parts)}
 
 
@@ -185,17 +203,11 @@ def _check_key(connection: DuckDBPyConnection, settings: RunOptions) -> None:
     )
 
 
-def _settle_merges(work: Workspace, before: pl.DataFrame) -> pl.DataFrame:
-    """Settle which record speaks for which; returns the records (patient_id) that are another person than before."""
-    rows = pl.concat(work.rows("patient_row", part).filter(pl.col("replaced_by").is_not_null()) for part in work.parts)
+def _statements_tonight(work: Workspace, before: pl.DataFrame, run_id: str) -> pl.DataFrame:
+    """The merge statements of tonight's patient rows that say something new."""
+    rows = work.all_rows("patient_row").filter(pl.col("replaced_by").is_not_null())
     tonight = distinct(split_valid(rows, Patient).accepted, "patient")
-    standing = standing_statements(before, new_statements(of_run(tonight, work), before))
-    was, settled = crosswalk(before).survivors, crosswalk(standing)
-    work.put("statement_before", before)
-    work.put("statement", standing)
-    work.put("cyclic_merge", settled.cyclic)
-    work.keep_together(settled.survivors)
-    return with_members(changed_records(was, settled.survivors), was, settled.survivors)
+    return new_statements(of_run(tonight, run_id), before)
 
 
 def _run_id(as_of: datetime, taken: Sequence[str]) -> str:

@@ -16,8 +16,8 @@ class _End:
 def ahead(pieces: Iterable[T]) -> Iterator[T]:
     """The same pieces in the same order, each made in another thread while the one before it is in use.
 
-    Two are in memory at a time, never more. An error of the maker is raised where its piece would have come; whoever
-    breaks off waits for the piece in the making, and then the maker's own tidying is done.
+    Two are in memory at a time, never more. An error of the maker is raised where its piece would have come; an early
+    exit waits for the pending piece and then closes the maker.
     """
     made = _made(pieces)
     following: Iterator[T | _End] = chain(made, [_End()])

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.ingest import Portion
+from neutro_screen.ingest import Batch
 from neutro_screen.rules.counts.results import CLUMPING
 
 _LEAST_KEY_BYTES: Final = 32
@@ -38,26 +38,24 @@ class Pseudonyms:
 
     @property
     def fingerprint(self) -> str:
-        """Names the key without telling it: results of two keys must never be in one store."""
+        """Identifies the key without disclosing it: results of two keys must never be in one store."""
         return self.of("store", "fingerprint")
 
     def of(self, kind: str, text: str) -> str:
         """The pseudonym of one identifier; ``kind`` is patient, specimen or file."""
         return hmac.digest(self.key, f"{kind}\0{text}".encode(), "sha256").hex()[:_HEX_DIGITS]
 
-    def applied(self, portion: Portion) -> Portion:
-        """The portion without anything that names a person."""
-        rows = portion.rows.with_columns(
-            self._hidden(portion.rows[column], kind)
-            for column, kind in _HIDDEN.items()
-            if column in portion.rows.columns
+    def applied(self, batch: Batch) -> Batch:
+        """The batch without anything that names a person."""
+        rows = batch.rows.with_columns(
+            self._hidden(batch.rows[column], kind) for column, kind in _HIDDEN.items() if column in batch.rows.columns
         )
         if "comment" in rows.columns:
             rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))
-        return portion._replace(
+        return batch._replace(
             rows=rows,
-            refused=[replace(line, row="", source_file=self.of("file", line.source_file)) for line in portion.refused],
-            file=replace(portion.file, name=self.of("file", portion.file.name)),
+            refused=[replace(line, row="", source_file=self.of("file", line.source_file)) for line in batch.refused],
+            file=replace(batch.file, name=self.of("file", batch.file.name)),
         )
 
     def _hidden(self, identifiers: pl.Series, kind: str) -> pl.Series:
@@ -90,6 +88,6 @@ def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
 
 
 def key_fingerprint(path: Path | None) -> str | None:
-    """What tells the key in a file from others, as the store keeps it; None without pseudonyms."""
+    """The fingerprint of the key in a file, as the store keeps it; None without pseudonyms."""
     pseudonyms = load_pseudonyms(path)
     return pseudonyms.fingerprint if pseudonyms else None

@@ -6,22 +6,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas import Medication
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.drug_matches import publish_drug_matches, with_stored_lines
+from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
 from neutro_screen.pipeline.merges import crosswalk
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.publish import publish_merges, publish_part
+from neutro_screen.pipeline.reconciliation import arrivals, check_held, remember_held
+from neutro_screen.pipeline.retractions import no_deletions
 from neutro_screen.pipeline.rows import HISTORY
 from neutro_screen.pipeline.screen import screen_step
+from neutro_screen.quality.measures import COUNTS
 from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes.findings import resolved_drugs
-from neutro_screen.store.file import attach, columns_of, first_row, insert, publishing, read_table, reading, registered
+from neutro_screen.store.file import attach, publishing, reading
+from neutro_screen.store.rows import first_row, insert, read_table, registered
+from neutro_screen.store.schema import columns_of
 from neutro_screen.store.views import MERGE_STATEMENTS
 from neutro_screen.validate import no_rows
 
@@ -70,15 +77,17 @@ def rebuild(
             insert(connection, "run", runs)
             _copy_received(connection, night)
             raised = read_table(connection, _RAISED_BY_THEN)
-            work = _workspace(connection, settings, night)
+            remember_held(connection)
+            work, plan = _planned(connection, settings, night)
             for part in work.parts:
-                _fetch(connection, work, part)
+                histories = _fetched(connection, work.rows("recalled", part))
+                work.keep(histories, part)
                 screen_step(settings, work, part)
-                own = raised.join(work.get("touched", part), on="patient_id", how="semi")
-                publish_part(connection, work, part, own)
-                work.settle(part, ())
-            publish_merges(connection, work)
-            publish_drug_matches(connection, work.get("drug_match"))
+                own = raised.join(histories.touched, on="patient_id", how="semi")
+                publish_part(connection, histories, work.kept(Screened, part), own, plan.run_id)
+            publish_merges(connection, plan)
+            check_held(connection, arrivals(()))
+            publish_drug_matches(connection, plan.drugs)
     if reports is not None:
         write_reports(out, reports, run_id)
     return run_id, _notes(night)
@@ -133,34 +142,42 @@ _RAISED_BY_THEN: Final = """
 """
 
 
-def _workspace(connection: DuckDBPyConnection, settings: RunOptions, night: dict[str, Any]) -> Workspace:
-    """What the survey step would hand on that night if everybody were screened again."""
+def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[str, Any]) -> tuple[Workspace, Plan]:
+    """What the survey step would plan that night if everybody were screened again; nothing comes in."""
     work = Workspace()
     patients = " UNION ".join(f'SELECT patient_id FROM "{table}" WHERE patient_id IS NOT NULL' for table in HISTORY)
     counted = first_row(connection, "SELECT count(*) FROM lab_result")
     standing = read_table(connection, MERGE_STATEMENTS)
     merges = crosswalk(standing)
+    plan = Plan(
+        run_id=night["run_id"],
+        rows_in=0,
+        data_kinds=night["data_kinds"].split(","),
+        everybody_because=None,
+        statements_before=standing,
+        statements=standing,
+        cyclic_merges=merges.cyclic,
+        survivors=merges.survivors,
+        unknown_deletions=no_deletions(),
+        drugs=with_stored_lines(resolved_drugs(no_rows(Medication)), connection),
+    )
     work.add("recalled", read_table(connection, f"SELECT patient_id FROM ({patients}) ORDER BY patient_id"))
-    work.put("statement", standing)
-    work.put("cyclic_merge", merges.cyclic)
-    work.put("drug_match", with_stored_lines(resolved_drugs(no_rows(Medication)), connection))
-    work.note("run_id", night["run_id"])
-    work.note("data_kinds", night["data_kinds"].split(","))
-    work.divide(counted[0] if counted else 0, settings.rows_at_once)
-    work.keep_together(merges.survivors)
-    return work
+    work.keep(plan)
+    work.divide(counted[0] if counted else 0, settings.rows_at_once, merges.survivors)
+    for part in work.parts:
+        work.keep(Judged({}, pl.DataFrame(schema=COUNTS), [], None, {"accepted": 0, "rejected": 0}), part)
+    return work, plan
 
 
-def _fetch(connection: DuckDBPyConnection, work: Workspace, part: int) -> None:
-    """What the history step would hand on: all rows of the patients of a part, nothing of them new."""
-    patients = work.rows("recalled", part)
-    work.put("touched", patients, part)
+def _fetched(connection: DuckDBPyConnection, patients: pl.DataFrame) -> Histories:
+    """All stored rows of the patients (patient_id), nothing of them new."""
     with registered(connection, "wanted", patients):
-        for table in HISTORY:
-            rows = read_table(connection, f'SELECT * FROM "{table}" SEMI JOIN wanted USING (patient_id)')
-            work.put(f"history_{table}", rows, part)
-            work.put(f"new_{table}", rows.clear(), part)
-    work.note("counted", {"accepted": 0, "rejected": 0}, part)
+        complete = {
+            table: read_table(connection, f'SELECT * FROM "{table}" SEMI JOIN wanted USING (patient_id)')
+            for table in HISTORY
+        }
+    new = {table: rows.clear() for table, rows in complete.items()}
+    return Histories(new, complete, patients, arrivals(new.items()), patients.height)
 
 
 def _notes(night: dict[str, Any]) -> list[str]:

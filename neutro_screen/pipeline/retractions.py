@@ -13,7 +13,7 @@ from neutro_schemas import RETRACTED_STATUSES, LabResult
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.quality.measures import COUNTS
 from neutro_screen.reference import Reference
-from neutro_screen.store.file import read_table, registered
+from neutro_screen.store.rows import read_table, registered
 from neutro_screen.text import match_key
 from neutro_screen.validate import in_shape, no_rows
 
@@ -65,16 +65,18 @@ def retractions_of(connection: DuckDBPyConnection, deletions: pl.DataFrame) -> p
     ).sort(pl.all())
 
 
-def settle_deletions(work: Workspace, connection: DuckDBPyConnection | None = None) -> None:
-    """Turn the deletions of a run into retractions by patient; without a store nothing is found."""
-    deletions, found = work.get("deletion"), no_rows(LabResult)
+def add_retractions(
+    work: Workspace, deletions: pl.DataFrame, connection: DuckDBPyConnection | None = None
+) -> pl.DataFrame:
+    """Add the stored results that the deletions name as retractions to the rows of the run; returns the unknown deletions.
+
+    Without a store all are unknown.
+    """
+    found = no_rows(LabResult)
     if connection is not None and deletions.height:
         found = retractions_of(connection, deletions)
-    unknown = deletions.join(found, on="result_id", how="anti")
     work.add("retraction", found)
-    work.put("unknown_deletion", unknown)
-    known = deletions.height - unknown.height
-    work.note("rows_in", work.noted("rows_in") - known + found.height)
+    return deletions.join(found, on="result_id", how="anti")
 
 
 def deletion_counts(retractions: pl.DataFrame, unknown: pl.DataFrame) -> pl.DataFrame:

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from neutro_schemas import Diagnosis, Event, Medication, Patient
+from neutro_schemas import Diagnosis, Event, Medication, Patient, RejectedRow
 from neutro_screen.ingest import Kind
-from neutro_screen.pipeline.partitions import Workspace
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
+from neutro_screen.validate import in_shape
 
 #: What is known of a patient besides the laboratory: kind -> contract.
 CHART: Final[Mapping[Kind, Any]] = {
@@ -19,7 +19,9 @@ CHART: Final[Mapping[Kind, Any]] = {
 }
 #: The tables of what was received of a patient.
 HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
-#: What makes two laboratory rows the same row: everything but where they were read.
+#: What makes two laboratory rows the same row: everything but where they were read. No two stored results are equal in
+#: it (``history_step``), so that it is the key of a result. The place of reading is none: two files of one name, in two
+#: folders, have a line 2 each.
 IDENTITY: Final = (
     "patient_id",
     "specimen_id",
@@ -33,7 +35,7 @@ IDENTITY: Final = (
     "status",
     "lab",
 )
-#: Where a row was read.
+#: Where a row was read, as far as the name of its file says; never a key.
 PLACE: Final = ("source_file", "source_row", "run_id")
 
 
@@ -51,7 +53,9 @@ def distinct(frame: pl.DataFrame, table: str) -> pl.DataFrame:
     repeated = hashed.is_duplicated()
     if not repeated.any():
         return frame
-    once = frame.filter(repeated).sort("source_file", "source_row").unique(same, keep="first", maintain_order=True)
+    places = ["source_file", "source_row"]
+    rest = [name for name in frame.columns if name not in places]
+    once = frame.filter(repeated).sort(*places, *rest).unique(same, keep="first", maintain_order=True)
     return pl.concat([frame.filter(~repeated), once])
 
 
@@ -61,6 +65,25 @@ def patients_of(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(named).unique().sort("patient_id")
 
 
-def of_run(rows: pl.DataFrame, work: Workspace) -> pl.DataFrame:
+def of_run(rows: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """The rows with this run as the one that brought them (run_id)."""
-    return rows.with_columns(run_id=pl.lit(work.noted("run_id"), pl.String))
+    return rows.with_columns(run_id=pl.lit(run_id, pl.String))
+
+
+def rejected_rows(rows: pl.DataFrame, kind: str, as_read: Iterable[str | pl.Expr]) -> pl.DataFrame:
+    """Refused rows (with ``reason`` and ``column``) as ``RejectedRow``, with the columns ``as_read`` as JSON."""
+    absent: dict[str, pl.DataType] = {
+        "specimen_id": pl.String(),
+        "collected_at": pl.Datetime("us"),
+        "analyte": pl.String(),
+    }
+    content = rows.select(*as_read).drop("source_file", "source_row")
+    return in_shape(
+        rows.with_columns(
+            *(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in rows.columns),
+            kind=pl.lit(kind),
+            scope=pl.lit("row"),
+            row=content.select(pl.struct(pl.all()).struct.json_encode()).to_series(),
+        ),
+        RejectedRow,
+    )

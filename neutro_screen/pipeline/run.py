@@ -4,18 +4,21 @@ Each step is a module of this package.
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from neutro_screen.pipeline.data_quality import quality_rows
+from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
 from neutro_screen.pipeline.options import Inputs, RunOptions
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
-from neutro_screen.pipeline.retractions import settle_deletions
+from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary, counted_rows
 from neutro_screen.pipeline.validate import validate_step
@@ -31,7 +34,8 @@ def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: Non
     """Take the steps over the inputs and publish into the store.
 
     Raises:
-        NeutroScreenError: one of its kinds, with its exit code; the previous results then stand.
+        ReportError: the results are published, their reports are not.
+        NeutroScreenError: any other of its kinds, with its exit code; the previous results then stand.
     """
     with lock(settings.store), working_folder(settings.store) as folder:
         work = Workspace(folder, settings.rows_at_once)
@@ -45,7 +49,10 @@ def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: Non
                 part_step(settings, work, part)
             progress("publish")
 
-        return publish_step(settings, work, prepare)
+        summary = publish_step(settings, work, prepare)
+        if settings.reports is not None:
+            progress("report")
+        return summary.with_report(report_step(settings, work))
 
 
 def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
@@ -54,18 +61,24 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
     Raises:
         NeutroScreenError: the inputs cannot be read or judged.
     """
-    settings = RunOptions(**vars(inputs), store=Path(), as_of=as_of)
     with private_folder() as folder:
+        settings = RunOptions(
+            **{field.name: getattr(inputs, field.name) for field in fields(Inputs)},
+            store=folder / "none.duckdb",
+            as_of=as_of,
+        )
         work = Workspace(folder, settings.rows_at_once)
         ingest_step(settings, work)
-        settle_deletions(work)
-        work.divide(work.noted("rows_in"), settings.rows_at_once)
+        survey_step(settings, work)
+        row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, Any]]()
         for part in work.parts:
             validate_step(settings, work, part)
-            work.settle(part, ("row_count",))
-        quality = quality_rows(work, merged(work.get("row_count", part) for part in work.parts), "check")
+            judged = work.kept(Judged, part)
+            row_counts.append(judged.row_counts)
+            counted.append(judged.counted)
+            drugs += judged.unmatched_drugs
         return {
-            "rows_in": work.noted("rows_in"),
-            "counted": counted_rows(work),
-            "quality": quality.drop("run_id").to_dicts(),
+            "rows_in": work.kept(Plan).rows_in,
+            "counted": counted_rows(work.kept(Ingested).broken_labs, counted),
+            "quality": quality_rows(drugs, merged(row_counts), "check").drop("run_id").to_dicts(),
         }

@@ -1,6 +1,6 @@
-"""The screen step: the rules are applied to the full history of the touched patients of a part.
+"""The screen step: the rules are applied to the full history of the touched patients of a partition.
 
-Results that the rest of their specimen refutes are set aside for quarantine, until the specimen says otherwise.
+Results that the rest of their specimen contradicts are set aside for quarantine, until the specimen says otherwise.
 """
 
 from datetime import datetime
@@ -11,6 +11,7 @@ from polars._typing import JoinStrategy
 
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
+from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
 from neutro_screen.pipeline.merges import with_own_records, with_survivor
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
@@ -19,14 +20,15 @@ from neutro_screen.quality.measures import specimen_counts
 from neutro_screen.quality.timeliness import laboratory_days
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.protocol import screen
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from neutro_screen.validate import no_rows
 
 
 def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
-    """Apply the rules to the full history of the touched patients of a part."""
-    touched, survivors = work.get("touched", part), work.survivors
-    stored = {name: work.get(f"history_{name}", part).join(touched, on="patient_id", how="semi") for name in HISTORY}
+    """Apply the rules to the full history of the touched patients of a partition."""
+    plan, histories, counted = work.kept(Plan), work.kept(Histories, part), work.kept(Judged, part).counted
+    touched, survivors = histories.touched, plan.survivors
+    stored = {name: histories.complete[name].join(touched, on="patient_id", how="semi") for name in HISTORY}
     history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
     result = screen(
         history["lab_result"],
@@ -36,35 +38,39 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
         history["event"],
         as_of=settings.as_of,
         policy=load_policy(settings.policy),
-        # What its specimen refutes is judged anew by the screen itself.
+        # What its specimen contradicts is judged anew by the screen itself.
         unusable=unusable_results(
             _received(history["rejected_row"].filter(pl.col("scope") == "row")),
             _received(history["no_result"]),
             settings.as_of,
         ),
-        data_kinds=frozenset(work.noted("data_kinds")),
-        drugs=work.get("drug_match"),
+        data_kinds=frozenset(plan.data_kinds),
+        drugs=plan.drugs,
     )
-    for table in SCREENED:
-        work.put(table, getattr(result, _RESULT_OF.get(table, table)), part)
-    # Results that their specimen refutes go to quarantine until the specimen says otherwise.
-    new = work.get("new_lab_result", part)
+    # Results that their specimen contradicts go to quarantine until the specimen says otherwise.
+    new = histories.new["lab_result"]
     contradicted = with_own_records(result.contradicted, survivors)
-    kept = _refuted(new, contradicted, "anti")
+    kept = _contradicted(new, contradicted, "anti")
     time_zone = load_profile(settings.profile).time_zone
-    counts = specimen_counts(new, result.anc, _refuted(new, contradicted), time_zone)
-    work.put("specimen_count", counts, part)
-    work.put("new_lab_result", _in_order(kept), part)
-    work.put("refuted", _refuted(stored["lab_result"], contradicted), part)
-    work.put("collected_day", laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of), part)
-    work.note("severities", dict(result.anc.group_by(pl.col("severity").cast(pl.String)).len().iter_rows()), part)
-    counted = work.noted("counted", part)
+    counts = specimen_counts(new, result.anc, _contradicted(new, contradicted), time_zone)
     settled = {
         "accepted": kept.height,
         "rejected": counted["rejected"] + new.height - kept.height,
         "duplicate": counted["accepted"] - new.height,
     }
-    work.note("settled", counted | settled, part)
+    severities = result.anc.drop_nulls("severity").group_by(pl.col("severity").cast(pl.String)).len()
+    work.keep(
+        Screened(
+            tables={table: getattr(result, _RESULT_OF.get(table, table)) for table in SCREENED},
+            new_results=_in_order(kept),
+            contradicted=_contradicted(stored["lab_result"], contradicted),
+            specimen_counts=counts,
+            collected_days=laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of),
+            severities=dict(severities.iter_rows()),
+            settled=counted | settled,
+        ),
+        part,
+    )
     return {"flags": result.flag.height}
 
 
@@ -94,7 +100,7 @@ def _in_order(results: pl.DataFrame) -> pl.DataFrame:
     return results[results.select(pl.arg_sort_by(*IDENTITY[:5], *PLACE)).to_series()]
 
 
-def _refuted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
+def _contradicted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
     if not contradicted.height:
         return results if how == "anti" else results.clear().with_columns(reason=pl.lit(None, pl.String))
     keyed = results.with_columns(is_manual=pl.col("method") == "manual")

@@ -1,10 +1,11 @@
-"""What a run tells of itself: the account of its rows, its counts, and its row in the store."""
+"""The run summary: the account of its rows, its counts, and its row in the store."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,11 +15,12 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import PublishError
+from neutro_screen.pipeline.handover import Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import SCHEMA_VERSION, first_row
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.validate import dtypes
 
 
@@ -35,10 +37,11 @@ class Account:
 
     def check(self) -> None:
         """Raises PublishError if a row is lost or counted twice: then nothing may be published."""
-        told = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
-        if told != self.rows_in:
+        accounted = self.accepted + self.rejected + self.no_result + self.duplicate + self.not_screened
+        if accounted != self.rows_in:
             raise PublishError(
-                f"{self.rows_in} rows came in and {told} are accounted for", remedy="This is an error of the program."
+                f"{self.rows_in} rows came in and {accounted} are accounted for",
+                remedy="This is an error of the program.",
             )
 
 
@@ -61,20 +64,34 @@ class RunSummary:
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
 
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> "RunSummary":
+        """The opposite of ``as_dict``, also after a way through JSON."""
+        listed = {
+            "account": Account(**kept["account"]),
+            "drift": tuple(kept["drift"]),
+            "warnings": tuple(kept["warnings"]),
+        }
+        return cls(**{**kept, **listed})
+
+    def with_report(self, page: Path | None) -> "RunSummary":
+        """The summary after the report step, which gave this page."""
+        return replace(self, report=str(page) if page else None)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
 
 
-def counted_rows(work: Workspace, name: str = "counted") -> dict[str, int]:
-    """Laboratory rows by disposition, all parts together; a line that is no row counts as refused."""
-    total = Counter[str](rejected=work.noted("broken_labs"))
-    for part in work.parts:
-        total.update(work.noted(name, part))
+def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Laboratory rows by disposition, all partitions together; a line that is no row counts as rejected."""
+    total = Counter[str](rejected=broken_labs)
+    for counted in counts:
+        total.update(counted)
     return dict(total)
 
 
-def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.DataFrame) -> dict[str, Any]:
+def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
     """What is counted of a published run.
 
     Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
@@ -82,8 +99,8 @@ def run_counts(connection: DuckDBPyConnection, work: Workspace, worklist: pl.Dat
     """
     open_rows = worklist.filter(pl.col("change") != "resolved")
     severities = Counter[str]()
-    for part in work.parts:
-        severities.update(work.noted("severities", part))
+    for outcome in outcomes:
+        severities.update(outcome.severities)
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
         found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
@@ -104,12 +121,12 @@ def _counted_in(connection: DuckDBPyConnection, query: str) -> int:
 
 
 def run_row(
-    settings: RunOptions, work: Workspace, account: Account, counts: dict[str, Any], touched: int, newest: str | None
+    settings: RunOptions, plan: Plan, account: Account, counts: dict[str, Any], touched: int, newest: str | None
 ) -> pl.DataFrame:
     """The row of the run in the store (``RunTable``)."""
     policy = load_policy(settings.policy)
     row = {
-        "run_id": work.noted("run_id"),
+        "run_id": plan.run_id,
         "started_at": clock(),
         "as_of": settings.as_of,
         "policy_version": policy.version,
@@ -120,7 +137,7 @@ def run_row(
         **{f"rows_{name.removeprefix('rows_')}": value for name, value in asdict(account).items()},
         "schema_version": SCHEMA_VERSION,
         "patients_touched": touched,
-        "data_kinds": ",".join(work.noted("data_kinds")),
+        "data_kinds": ",".join(plan.data_kinds),
         "counts": json.dumps(counts, sort_keys=True),
         "newest_result_at": datetime.fromisoformat(newest) if newest else None,
         "status": "done",

@@ -1,20 +1,21 @@
 """What did not come in tonight: a laboratory or a whole kind of data that has fallen silent."""
 
+from collections.abc import Iterable
 from typing import Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.summary import Account
 from neutro_screen.quality.timeliness import laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import insert, read_table
+from neutro_screen.store.rows import insert, read_table
 
 
 def publish_warnings(
-    connection: DuckDBPyConnection, settings: RunOptions, account: Account, work: Workspace
+    connection: DuckDBPyConnection, settings: RunOptions, account: Account, outcomes: Iterable[Outcome], run_id: str
 ) -> pl.DataFrame:
     """Store and return what did not come in tonight (``RunWarning`` without run_id).
 
@@ -23,7 +24,7 @@ def publish_warnings(
     known = read_table(connection, "SELECT * FROM laboratory_day")
     if not known.height:  # the store is new, or was brought up from a version without the table
         known = read_table(connection, _LABORATORY_DAYS, {"as_of": settings.as_of})
-    collected = pl.concat(work.get("collected_day", part) for part in work.parts)
+    collected = pl.concat(outcome.collected_days for outcome in outcomes)
     days = laboratory_days(collected.select("lab", collected_at="newest_at"), known, settings.as_of)
     connection.execute("DELETE FROM laboratory_day")
     insert(connection, "laboratory_day", days)
@@ -37,7 +38,7 @@ def publish_warnings(
         as_of=settings.as_of,
         rule=load_policy(settings.policy).silence,
     )
-    insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(work.noted("run_id"))))
+    insert(connection, "run_warning", warnings.with_columns(run_id=pl.lit(run_id)))
     return warnings
 
 

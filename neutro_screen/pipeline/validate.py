@@ -1,30 +1,33 @@
-"""The validate step: every row of a part is accepted, refused or set aside, with its reason; none is dropped."""
+"""The validate step: every row of a partition is accepted, refused or set aside, with its reason; none is dropped."""
 
 from typing import Any
 
 import polars as pl
 
-from neutro_schemas import LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
+from neutro_schemas import LabResult, LabRow, NoResult, ScreenedResult
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import load_profile
+from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
-from neutro_screen.pipeline.rows import CHART
+from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
 from neutro_screen.rules.counts.results import judge_part
+from neutro_screen.rules.dates import LAB_TIMES
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
 
 def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
-    """Judge every row of a part; split accepted from refused; nothing is dropped."""
+    """Judge every row of a partition; split accepted from refused; nothing is dropped."""
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
+    ingested, plan = work.kept(Ingested), work.kept(Plan)
     charts = {kind: split_valid(work.rows(f"{kind}_row", part), model) for kind, model in CHART.items()}
     judged = judge_part(
         work.rows("lab_row", part),
-        work.get("origin"),
+        ingested.origins,
         load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
         policy,
         as_of=settings.as_of,
@@ -34,48 +37,38 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     accepted, rejected = split_valid(judged.results, ScreenedResult)
     retractions = work.rows("retraction", part)
     results = pl.concat([in_shape(accepted, LabResult), retractions])
-    work.put("lab_result", conform(results, LabResult, RefusedInputError, "laboratory results"), part)
-    work.put("no_result", in_shape(judged.no_results, NoResult), part)
+    as_read = [pl.coalesce(LAB_TIMES[name], name).alias(name) if name in LAB_TIMES else name for name in dtypes(LabRow)]
     refused = [
-        _rejected(rejected, "lab", list(dtypes(LabRow))),
-        *(_rejected(chart.rejected, kind, list(chart.accepted.columns)) for kind, chart in charts.items()),
-        *([work.get("broken_line")] if part == 0 else []),
+        rejected_rows(rejected, "lab", as_read),
+        *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
+        work.rows("impossible_row", part),
+        *([ingested.broken_lines] if part == 0 else []),
     ]
-    work.put("rejected_row", pl.concat(refused), part)
-    for kind, chart in charts.items():
-        work.put(kind, chart.accepted, part)
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
-    unknown = work.get("unknown_deletion") if part == 0 else no_deletions()
-    work.put("row_count", pl.concat([counts, deletion_counts(retractions, unknown)]), part)
-    work.note("unmatched_drugs", _unmatched_drugs(charts["medication"].accepted, work.get("drug_match")), part)
-    work.note("newest", iso(results["collected_at"].max()), part)
+    unknown = plan.unknown_deletions if part == 0 else no_deletions()
     counted = {
         "accepted": results.height,
         "rejected": rejected.height,
         "no_result": judged.no_results.height,
         "not_screened": judged.not_screened.height + unknown.height,
     }
-    work.note("counted", counted, part)
-    return counted
-
-
-def _rejected(rows: pl.DataFrame, kind: str, as_read: list[str]) -> pl.DataFrame:
-    """Refused rows as ``RejectedRow``, with what was read as JSON."""
-    content = [column for column in as_read if column not in ("source_file", "source_row")]
-    absent: dict[str, pl.DataType] = {
-        "specimen_id": pl.String(),
-        "collected_at": pl.Datetime("us"),
-        "analyte": pl.String(),
+    received = {
+        "lab_result": conform(results, LabResult, RefusedInputError, "laboratory results"),
+        "no_result": in_shape(judged.no_results, NoResult),
+        "rejected_row": pl.concat(refused),
+        **{str(kind): chart.accepted for kind, chart in charts.items()},
     }
-    return in_shape(
-        rows.with_columns(
-            *(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in rows.columns),
-            kind=pl.lit(kind),
-            scope=pl.lit("row"),
-            row=pl.struct(content).struct.json_encode(),
+    work.keep(
+        Judged(
+            received=received,
+            row_counts=pl.concat([counts, deletion_counts(retractions, unknown)]),
+            unmatched_drugs=_unmatched_drugs(charts["medication"].accepted, plan.drugs),
+            newest=iso(results["collected_at"].max()),
+            counted=counted,
         ),
-        RejectedRow,
+        part,
     )
+    return counted
 
 
 def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, Any]]:

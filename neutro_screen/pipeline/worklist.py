@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
 from neutro_screen.rules.worklist.order import open_cases, worklist_rows
-from neutro_screen.store.file import insert, read_table, registered
+from neutro_screen.store.rows import insert, read_table, registered
 
 
 class ShownBefore(NamedTuple):

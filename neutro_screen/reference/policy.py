@@ -8,13 +8,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
 
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DateRule(_Rule):
+    """Which dates there can be (ANC-9, ``rules.dates``)."""
+
+    earliest_year: int = Field(ge=1, le=9999)
+    latest_after_run_d: PositiveInt
 
 
 class SpecimenRule(_Rule):
@@ -56,14 +63,14 @@ class UnitCheckRule(_Rule):
 
 
 class DecimalMarkRule(_Rule):
-    """When a laboratory's other values tell how 1,234 is meant (FORMATS.md D.3)."""
+    """When a laboratory's other values decide how 1,234 is read (FORMATS.md D.3)."""
 
     minimum_n: PositiveInt
     minority_fraction: PositiveFloat
 
 
 class DriftRule(_Rule):
-    """What tonight's extract is compared with (drift_rules.csv)."""
+    """The earlier runs that an extract is compared with (drift_rules.csv)."""
 
     runs: PositiveInt
     told_n: PositiveInt
@@ -125,7 +132,7 @@ class EpisodeRule(_Rule):
 
 
 class NoiseRule(_Rule):
-    """How far two results of an unchanged patient may lie apart (TRD-2)."""
+    """Analytic and within-person variation, from which the reference change value follows (TRD-2)."""
 
     cv_within: PositiveFloat
     cv_analytic: PositiveFloat
@@ -195,7 +202,7 @@ class CytopeniaRule(_Rule):
 
 
 class MixUpRule(_Rule):
-    """Signs that a tube holds someone else's blood (ANC-12)."""
+    """Signs of a mix-up of specimens (ANC-12)."""
 
     within_d: PositiveInt
     mcv_jump_fl: PositiveFloat
@@ -239,6 +246,7 @@ class Policy(_Rule):
     """All numbers of one policy. ``sha256`` names the values, wherever they came from."""
 
     version: str
+    dates: DateRule
     specimen: SpecimenRule
     anc: AncRule
     unit_check: UnitCheckRule
@@ -270,7 +278,8 @@ class Policy(_Rule):
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
-    The file is TOML, or JSON as ``run.policy_values`` has it. An override is a value, or a table with ``value`` as in the built-in file, under the same section and name.
+    The file is TOML, or JSON in the form of ``run.policy_values``. An override is a value, or a table with ``value`` as in
+    the built-in file, under the same section and name.
 
     Raises:
         ReferenceDataError: a built-in entry has no value, unit or source.

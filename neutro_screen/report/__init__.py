@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from neutro_screen.errors import PublishError
+from neutro_screen.errors import ReportError
 from neutro_screen.private import private_file
 from neutro_screen.report.contents import RunContents, run_contents
 from neutro_screen.report.csv import flag_csv, flagged_csv
@@ -22,7 +22,7 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
 
     Raises:
         StoreError: the store cannot be read, or holds no such run.
-        PublishError: the folder cannot be written.
+        ReportError: the folder cannot be written.
     """
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
@@ -40,7 +40,9 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
                 file.write(text.encode("utf-8", "replace"))
             os.replace(aside, folder / name)
     except OSError as error:
-        raise PublishError(
-            f"reports could not be written ({error.strerror})", where=str(folder), remedy="The store is up to date."
+        raise ReportError(
+            f"the results are in the store, but the reports could not be written ({error.strerror})",
+            where=str(folder),
+            remedy="Make the folder writable; `neutro-screen report` writes them.",
         ) from None
     return folder / "report.html"

@@ -10,7 +10,9 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
-from neutro_screen.store.file import LATEST_RUN, RECEIVED, first_row, read_table
+from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.schema import RECEIVED
+from neutro_screen.store.views import LATEST_RUN
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500

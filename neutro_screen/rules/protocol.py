@@ -5,7 +5,7 @@ Pure: frames in, frames out; the index time is an argument; no files, no clock, 
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import pandera.polars as pa
 import polars as pl
@@ -45,7 +45,7 @@ class ScreenResult:
     """The tables of one screening, each as described by its model in ``neutro_schemas``, sorted.
 
     ``contradicted`` (patient_id, specimen_id, analyte, is_manual, reason) names results that the rest of their
-    specimen refutes (ANC-9): they were not used and belong into quarantine.
+    specimen refutes (ANC-9): they were not used and go to quarantine.
     """
 
     anc: pl.DataFrame
@@ -87,29 +87,12 @@ def screen(
     exposures = exposures_of(chart.medications, resolved_drugs(chart.medications) if drugs is None else drugs, policy)
 
     counted = count_neutrophils(labs, reference, policy)
-    people, high_risk, clozapine = chart.patients.lazy(), high_risk_courses(exposures), clozapine_courses(exposures)
-    specimens = _in_steps(
-        counted.anc,
-        (with_grades, people, reference),
-        (with_interval, policy, reference),
-        (with_baseline, policy),
-        (with_significant_fall, policy),
-        (with_mix_up_note, labs, policy),
-        (with_severity_in_context, people, policy),
-        (with_other_lines, labs, policy),
-        (with_rapid_decline, policy),
-        (with_decline_verdict, policy, high_risk),
-        (with_trend, policy),
-        (with_projection, policy),
-        (with_clozapine_ladder, clozapine, people, policy),
-    )
+    specimens = _judged_specimens(counted.anc, labs, chart.patients, exposures, policy)
     anc = _anc_table(specimens)
 
-    numbered = with_episode_numbers(specimens.lazy()).collect(engine="in-memory")
+    numbered = _collected(with_episode_numbers(specimens.lazy()))
     cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
-    episodes = (
-        episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).collect(engine="in-memory")
-    )
+    episodes = _collected(episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic))
     causes = find_causes(
         episodes.lazy(), anc.lazy(), specimens.lazy(), labs, chart, exposures, policy, as_of, data_kinds
     )
@@ -121,7 +104,7 @@ def screen(
         episode_flags(episodes.lazy(), policy, reference),
         causes.flags.lazy(),
     )
-    flags = pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()).collect(engine="in-memory")
+    flags = _collected(pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()))
     declines = verdicts(flags.lazy(), specimens.lazy()).collect()
     ranked = with_priority(episodes, declines, flags, specimens, causes, reference, as_of)
 
@@ -151,19 +134,35 @@ def _first_worklist(episodes: pl.DataFrame, flags: pl.DataFrame, status: pl.Data
     return in_worklist_order(worklist_rows(cases, status.lazy(), nothing, "").collect()).drop("run_id")
 
 
-def _in_steps(specimens: pl.DataFrame, *steps: tuple[Any, ...]) -> pl.DataFrame:
-    """Apply frame functions with their arguments, one after the other.
+def _judged_specimens(
+    counts: pl.DataFrame, labs: pl.DataFrame, patients: pl.DataFrame, exposures: pl.DataFrame, policy: Policy
+) -> pl.DataFrame:
+    """Every count with severity, grades, context, trend and decline: what the rules of sections 2 and 4 add to it.
 
-    Every step joins the frame to itself, so each is collected: twelve of them in one lazy plan are 4,096 scans. The
-    in-memory engine adds the new columns beside the old ones; the streaming engine copies all of them.
+    Each step joins the frame to itself, so each result is collected: twelve joins in one lazy plan are 4,096 scans.
     """
-    for step, *arguments in steps:
-        specimens = step(specimens.lazy(), *arguments).collect(engine="in-memory")
-    return specimens
+    reference, people = load_reference(), patients.lazy()
+    graded = _collected(with_grades(counts.lazy(), people, reference))
+    bounded = _collected(with_interval(graded.lazy(), policy, reference))
+    based = _collected(with_baseline(bounded.lazy(), policy))
+    compared = _collected(with_significant_fall(based.lazy(), policy))
+    noted = _collected(with_mix_up_note(compared.lazy(), labs, policy))
+    in_context = _collected(with_severity_in_context(noted.lazy(), people, policy))
+    with_lines = _collected(with_other_lines(in_context.lazy(), labs, policy))
+    declining = _collected(with_rapid_decline(with_lines.lazy(), policy))
+    judged = _collected(with_decline_verdict(declining.lazy(), policy, high_risk_courses(exposures)))
+    trended = _collected(with_trend(judged.lazy(), policy))
+    projected = _collected(with_projection(trended.lazy(), policy))
+    return _collected(with_clozapine_ladder(projected.lazy(), clozapine_courses(exposures), people, policy))
+
+
+def _collected(plan: pl.LazyFrame) -> pl.DataFrame:
+    """The in-memory engine adds new columns beside the old ones; the streaming engine copies all of them."""
+    return plan.collect(engine="in-memory")
 
 
 def _indeterminate(specimens: pl.DataFrame) -> pl.DataFrame:
-    """Counts whose severity cannot be told (ANC-6, ANC-10), as ``unusable``."""
+    """Counts whose severity is unknown (ANC-6, ANC-10), as ``unusable``."""
     return specimens.filter(pl.col("severity").is_null()).select(
         "patient_id", "specimen_id", reason=pl.lit("indeterminate"), since="collected_at"
     )

@@ -1,14 +1,14 @@
-"""One patient, every stage: what came in, what was chosen, what it meant."""
+"""One patient, every stage: rows received, values chosen, conclusions."""
 
 from typing import Any, Final
 
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.store.file import read_table
+from neutro_screen.store.rows import read_table
 from neutro_screen.store.views import PERSON
 
-#: Section -> what is read, in the order of the way a result takes through the house.
+#: Section -> what is read, in the order in which a result is processed.
 _SECTIONS: Final = {
     "status": "SELECT * FROM patient_status WHERE patient_id = $patient",
     "source_rows": "SELECT patient_id, specimen_id, collected_at, analyte, method, value_text, unit_text, value, comparator, unit, status, "
@@ -44,12 +44,12 @@ def explain_patient(connection: DuckDBPyConnection, patient_id: str) -> dict[str
     Raises:
         ConfigurationError: the store knows nothing of such a patient.
     """
-    told: dict[str, Any] = {"patient_id": patient_id}
+    sections: dict[str, Any] = {"patient_id": patient_id}
     for name, query in _SECTIONS.items():
         rows = read_table(connection, query, {"patient": patient_id})
-        told[name] = rows.to_dicts()
-    if not any(rows for name, rows in told.items() if name != "patient_id"):
+        sections[name] = rows.to_dicts()
+    if not any(rows for name, rows in sections.items() if name != "patient_id"):
         raise ConfigurationError(
             "the store holds no row of such a patient", remedy="Check the identifier; leading zeros count."
         )
-    return told
+    return sections

@@ -1,4 +1,4 @@
-"""The tables of a store as Parquet, in a folder or on object storage, for those who have no use for a DuckDB file.
+"""The tables of a store as Parquet, in a folder or on object storage, for tools that do not read DuckDB.
 
 A run's tables are in a folder named after it; ``manifest.json`` is written last, so a folder without one is not whole.
 """
@@ -15,7 +15,9 @@ from duckdb import DuckDBPyConnection
 from neutro_screen.errors import PublishError
 from neutro_screen.ingest.remote import is_remote, storage_of
 from neutro_screen.private import private_file
-from neutro_screen.store.file import SCHEMA_VERSION, TABLES, first_row, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN, VIEWS
 
 _ROWS_AT_ONCE: Final = 1 << 17
@@ -36,15 +38,15 @@ def export(store: Path, to: str) -> str:
             opened = _opener(place)
             written = {name: _written(connection, name, opened) for name in (*TABLES, *VIEWS)}
             with opened("manifest.json") as file:
-                told = {"run_id": run[0] if run else None, "schema_version": SCHEMA_VERSION, "tables": written}
-                file.write(json.dumps(told, indent=1).encode())
+                manifest = {"run_id": run[0] if run else None, "schema_version": SCHEMA_VERSION, "tables": written}
+                file.write(json.dumps(manifest, indent=1).encode())
         except OSError as error:
             raise PublishError(f"cannot be written ({error.strerror or type(error).__name__})", where=to) from None
     return place
 
 
 def _opener(place: str) -> Callable[[str], IO[bytes]]:
-    """What opens a new file in a place; local ones only their owner can read."""
+    """A function that opens a new file in a place; local files are private to their owner."""
     if is_remote(place):
         storage, folder = storage_of(place)
         return lambda name: storage.open(f"{folder}/{name}", "wb")
@@ -64,7 +66,7 @@ def _written(connection: DuckDBPyConnection, name: str, opened: Callable[[str], 
 
 
 class _Summing:
-    """A file that is only ever appended to, and the SHA-256 of what went into it."""
+    """An append-only file that keeps the SHA-256 of its content."""
 
     closed = False
 

@@ -1,4 +1,4 @@
-"""Removing what need not be kept: what old runs left, and every row of a patient, out of the file's bytes as well."""
+"""Retention: removes what old runs left, and every row of a patient, from the tables and from the file's bytes."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +8,13 @@ from typing import Final
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.store.file import TABLES, audit, backups_of, columns_of, first_row, publishing, reading
+from neutro_screen.store.audit import audit
+from neutro_screen.store.file import backups_of, publishing, reading
+from neutro_screen.store.rows import first_row
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_screen.store.views import LATEST_RUN, PERSON
 
-#: What a run left behind that nothing of a later night rests on.
+#: What a run left behind that no later run needs.
 _OF_A_RUN: Final = ("worklist_row", "quality_count", "run_warning", "withdrawn_flag")
 
 
@@ -25,12 +28,12 @@ class Removed:
 
     def lines(self) -> list[str]:
         """One line per table that has fewer rows, and per backup."""
-        told = [
+        lines = [
             f"{table}: {n} rows before, {self.after[table]} after"
             for table, n in self.before.items()
             if n > self.after[table]
         ]
-        return [*told, *(f"{name}: deleted" for name in self.backups)]
+        return [*lines, *(f"{name}: deleted" for name in self.backups)]
 
 
 def remove(store: Path, *, before: datetime | None, patient_id: str | None, by: str | None, at: datetime) -> Removed:

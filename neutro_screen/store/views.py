@@ -10,7 +10,7 @@ LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC
 MERGE_STATEMENTS: Final = (
     "SELECT patient_id, replaced_by, source_file, source_row, run_id FROM patient JOIN run USING (run_id) "
     "WHERE replaced_by IS NOT NULL QUALIFY row_number() OVER (PARTITION BY patient_id "
-    "ORDER BY as_of DESC, started_at DESC, run_id DESC, source_file DESC, source_row DESC) = 1"
+    "ORDER BY as_of DESC, started_at DESC, run_id DESC, source_file DESC, source_row DESC, replaced_by DESC) = 1"
 )
 #: The records of one person: the one named by $patient and those merged into it.
 PERSON: Final = "(SELECT $patient UNION ALL SELECT patient_id FROM patient_merge WHERE survivor_id = $patient)"

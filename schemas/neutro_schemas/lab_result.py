@@ -75,6 +75,10 @@ class ScreenedResult(pa.DataFrameModel):
     def _time_was_read(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "unreadable")
 
+    @pa.check("time_status", name="impossible_time")
+    def _is_a_time_that_can_be(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "impossible")
+
     @pa.check("time_status", name="future_time")
     def _is_not_in_the_future(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(pl.col(column.key) != "future")
@@ -129,7 +133,7 @@ class LabResult(pa.DataFrameModel):
     value: float = pa.Field(
         nullable=True,
         ge=0,
-        description="Value in unit; null for a retraction without value and for a marker told in words.",
+        description="Value in unit; null for a retraction without value and for a marker reported in words.",
     )
     comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of a censored value.")
     unit: str = pa.Field(
@@ -158,7 +162,7 @@ class RejectedRow(pa.DataFrameModel):
     patient_id: str = pa.Field(nullable=True, description="Patient identifier where the row has one.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen identifier as stored elsewhere.")
     collected_at: Microseconds = pa.Field(nullable=True, description="Collection time where readable, UTC.")
-    analyte: str = pa.Field(nullable=True, description="Analyte, where it could be told.")
+    analyte: str = pa.Field(nullable=True, description="Analyte, where it is known.")
     reason: str = pa.Field(description="Why it was refused: the name of the failed check.")
     column: str = pa.Field(nullable=True, description="The column to look at.")
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")

@@ -23,7 +23,7 @@ class Anc(pa.DataFrameModel):
     anc_method: str = pa.Field(isin=ANC_METHODS, description="Route by which the ANC was obtained (ANC-3, ANC-10).")
     anc_low: float = pa.Field(nullable=True, description="Lower end of the 95 % interval, cells/uL (ANC-8).")
     anc_high: float = pa.Field(nullable=True, description="Upper end of the 95 % interval, cells/uL (ANC-8).")
-    severity: SeverityType = pa.Field(nullable=True, description="Context-free severity (SEV-1); null = cannot tell.")
+    severity: SeverityType = pa.Field(nullable=True, description="Context-free severity (SEV-1); null = unknown.")
     severity_in_context: str = pa.Field(nullable=True, description="Severity with the patient's context (SEV-3).")
     ctcae_v4_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v4.03 grade 0-4; null = not graded.")
     ctcae_v5_grade: pl.Int8 = pa.Field(nullable=True, description="CTCAE v5.0 grade 0-4; null = not graded.")
@@ -208,7 +208,7 @@ class PatientStatus(pa.DataFrameModel):
 
 
 class CannotAssess(pa.DataFrameModel):
-    """One patient and one reason why the count cannot be told (ANC-9b)."""
+    """One patient and one reason why the count cannot be assessed (ANC-9b)."""
 
     patient_id: str = pa.Field(description="Patient identifier, text.")
     reason: str = pa.Field(description="Reason of the refusal, kind of non-result, or what is missing.")

@@ -12,7 +12,8 @@ from neutro_simulator.causes import CAUSES
 from neutro_simulator.dirt import with_faults
 from neutro_simulator.laboratories import LAB_COLUMNS, laboratories, reported
 from neutro_simulator.parameters import all_parameters, draw, number, numbers, texts
-from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid
+from neutro_simulator.retractions import retracted_rows
+from neutro_simulator.scenario import MEDICATION, Drug, Group, Scenario, grid, medications_until
 from neutro_simulator.specimens import specimens
 from neutro_simulator.truth import moment, true_course, truth
 
@@ -77,7 +78,8 @@ def simulate_hospital(
     first = 0
     for cause, size in sizes.items():
         if size:
-            extracts.append(group_extract(Group(cause, size, rng, days), ids[first : first + size], now))
+            group = Group(cause, size, rng, days)
+            extracts.append(group_extract(CAUSES[cause](group), group, ids[first : first + size], now))
             first += size
     return assembled(extracts, rng, now, dirt, mislabelled_batches)
 
@@ -96,9 +98,12 @@ class GroupExtract:
     specimen_truth: pl.DataFrame
 
 
-def group_sizes(patients: int, mix: Mapping[str, float] | None) -> dict[str, int]:
-    """How many patients each cause gets: shares rounded down, what is left to the largest remainders."""
-    weights = dict(mix) if mix is not None else {cause: number("mix", cause) for cause in all_parameters()["mix"]}
+def group_sizes(patients: int, mix: Mapping[str, float] | None, section: str = "mix") -> dict[str, int]:
+    """How many patients each cause gets: shares rounded down, what is left to the largest remainders.
+
+    section: where the shares are read from when no mix is given.
+    """
+    weights = dict(mix) if mix is not None else {cause: number(section, cause) for cause in all_parameters()[section]}
     if unknown := sorted(set(weights) - set(CAUSES)):
         raise ValueError(f"unknown cause {', '.join(unknown)}; known: {', '.join(CAUSES)}")
     total = sum(weights.values())
@@ -117,9 +122,8 @@ def patient_ids(rng: np.random.Generator, patients: int, first: int = 1) -> pl.S
     return pl.Series("patient_id", [f"P-{serial:06d}" for serial in rng.permutation(patients) + first], dtype=pl.String)
 
 
-def group_extract(group: Group, ids: pl.Series, now: datetime) -> GroupExtract:
+def group_extract(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> GroupExtract:
     """The rows of a group of patients in each extract, and its truth."""
-    scenario = CAUSES[group.cause](group)
     taken = collected(scenario, group, ids, now)
     midnight, until_day = index_day(now)
     return GroupExtract(
@@ -181,7 +185,10 @@ def collected(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -
 
 def lab_rows(scenario: Scenario, group: Group, taken: Collected, now: datetime) -> pl.DataFrame:
     """The clean lab rows of a group: blood counts and markers, with the columns row_of and quantity."""
-    return pl.concat([reported(taken.specimens, group.rng), _markers(scenario, taken, now)])
+    rows = [reported(taken.specimens, group.rng), _markers(scenario, taken, now)]
+    if any(scenario.retraction):
+        rows.append(retracted_rows(rows[0], taken.specimens, scenario, group, now))
+    return pl.concat(rows)
 
 
 def assembled(
@@ -259,6 +266,8 @@ def _markers(scenario: Scenario, taken: Collected, now: datetime) -> pl.DataFram
 def _medications(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> pl.DataFrame:
     midnight, until_day = index_day(now)
     rows = pl.concat([scenario.medications, _long_term(group)]).filter(pl.col("start_day") <= until_day)
+    if scenario.seen_until is not None:
+        rows = medications_until(rows, scenario.seen_until)
     start, end = (moment(pl.col(f"{edge}_day"), midnight).dt.to_string(DATE_FORMAT) for edge in ("start", "end"))
     known_end = pl.col("end_day") <= until_day
     return rows.with_columns(ids.gather(rows["patient"]).alias("patient_id")).select(

@@ -1,4 +1,4 @@
-"""The numbers of the simulator: simulation.toml, each with unit and source.
+"""The numbers of the simulator: simulation.toml and enriched.toml, each with unit and source.
 
 A section is a cause or a subject, an entry one number. Where patients differ, the entry names the shape of the
 distribution they are drawn from.
@@ -19,9 +19,12 @@ HOURS_PER_DAY = 24.0
 
 @cache
 def all_parameters() -> dict[str, Any]:
-    """The whole file, section by section; read once."""
-    with (files("neutro_simulator") / "simulation.toml").open("rb") as source:
-        return tomllib.load(source)
+    """Both files, section by section; read once."""
+    sections: dict[str, Any] = {}
+    for name in ("simulation.toml", "enriched.toml"):
+        with (files("neutro_simulator") / name).open("rb") as source:
+            sections |= tomllib.load(source)
+    return sections
 
 
 def entry(section: str, name: str) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def _parts(rows: int, seed: int, dirt: float) -> Iterator[pl.DataFrame]:
         ids = patient_ids(rng, patients, first=part * patients + 1)
         labs, start = [], 0
         for cause, size in group_sizes(patients, None).items():
+            if not size:
+                continue
             group = Group(cause, size, rng, days)
             scenario = CAUSES[group.cause](group)
             labs.append(lab_rows(scenario, group, collected(scenario, group, ids[start : start + size], now), now))

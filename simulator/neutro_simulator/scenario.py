@@ -26,6 +26,14 @@ MEDICATION = {
 }
 MARKER = {"patient": pl.Int64, "day": pl.Float64, "loinc": pl.String, "analyte_name": pl.String, "value": pl.String}
 DIAGNOSIS = {"patient": pl.Int64, "code": pl.String, "day": pl.Float64}
+ACTION = {
+    "patient": pl.Int64,
+    "from_day": pl.Float64,
+    "cause": pl.String,
+    "effect": pl.String,
+    "ingredient": pl.String,
+    "partner": pl.String,
+}
 EVENT = {"patient": pl.Int64, "event": pl.String, "day": pl.Float64, "detail": pl.String}
 
 
@@ -71,6 +79,10 @@ class Scenario:
 
     `visits` are the days a count is planned on (NaN: no visit). `onset_day` is NaN where nothing begins. Medication,
     marker, diagnosis and event frames name the patient by position in the group.
+
+    actions: what explains a fall, from which day (ACTION); empty: the group's cause and ingredient from onset_day on.
+    retraction: `cancelled` or `corrected` where the artefact specimen is taken back; else empty text.
+    seen_until: the last day of the record, where it ends before the index time.
     """
 
     anc: FloatArray
@@ -89,6 +101,9 @@ class Scenario:
     markers: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MARKER))
     diagnoses: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=DIAGNOSIS))
     events: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=EVENT))
+    actions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ACTION))
+    retraction: tuple[str, ...] = ()
+    seen_until: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -191,6 +206,13 @@ def grid() -> FloatArray:
     return np.arange(-number("grid", "history_days"), 1.0 + step, step)
 
 
+def medications_until(rows: pl.DataFrame, end: FloatArray) -> pl.DataFrame:
+    """Medication rows as a record that ends on that day has them: nothing begun later, no end known that is later."""
+    last = pl.Series(end[rows["patient"].to_numpy()], dtype=pl.Float64)
+    known_end = pl.when(pl.col("end_day") <= last).then("end_day")
+    return rows.with_columns(known_end.alias("end_day")).filter(rows["start_day"] <= last)
+
+
 def ingredients(drugs: list[Drug]) -> tuple[str | None, ...]:
     """The ingredient of each patient's drug."""
     return tuple(drug.ingredient for drug in drugs)
@@ -213,6 +235,28 @@ def given(
         schema=MEDICATION,
     ).with_columns(pl.col("end_day").fill_nan(None))
     return rows.filter(pl.col("start_day").is_not_nan() if who is None else pl.Series(who & ~np.isnan(start)))
+
+
+def acting(
+    cause: str,
+    start: FloatArray,
+    drugs: list[Drug] | None = None,
+    effect: str | None = None,
+    partner: list[Drug] | None = None,
+) -> pl.DataFrame:
+    """Action rows, one a patient: from that day on the cause explains a fall; a NaN day never acts."""
+    nobody = [None] * len(start)
+    return pl.DataFrame(
+        {
+            "patient": np.arange(len(start)),
+            "from_day": start,
+            "cause": [cause] * len(start),
+            "effect": [effect] * len(start),
+            "ingredient": nobody if drugs is None else [drug.ingredient for drug in drugs],
+            "partner": nobody if partner is None else [drug.ingredient for drug in partner],
+        },
+        schema=ACTION,
+    ).filter(pl.col("from_day").is_not_nan())
 
 
 def measured(markers: tuple[str, ...], choice: FloatArray, day: FloatArray) -> pl.DataFrame:

@@ -17,6 +17,8 @@ def specimens(scenario: Scenario, group: Group, until_day: float) -> pl.DataFram
     eosinophils, basophils, blasts (cells/µL), haemoglobin (g/dL), platelets (10*9/L), mcv (fL).
     """
     taken = _taken(scenario, group, until_day)
+    if scenario.seen_until is not None:
+        taken = taken.filter(taken["day"] <= pl.Series(scenario.seen_until[taken["patient"].to_numpy()]))
     rng, person = group.rng, taken["patient"].to_numpy()
     day = taken["day"].to_numpy()
     size = len(person)

@@ -8,7 +8,7 @@ import pytest
 
 from neutro_screen.errors import ConfigurationError, PublishError
 from neutro_screen.orchestration import tasks
-from neutro_screen.orchestration.serve import task_runner
+from neutro_screen.orchestration.flow_options import task_runner
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from tests.flows.conftest import PrefectServer

@@ -9,7 +9,7 @@ import pytest
 
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from tests.flows.conftest import PrefectServer
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"

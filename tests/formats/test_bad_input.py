@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import READERS, files, ingest, portions, together
+from neutro_screen.ingest import READERS, files, ingest, read_batches, together
 from neutro_screen.ingest.formats import delimited
 from neutro_screen.ingest.profile import Profile, load_profile
 from tests.formats.hospital_files import write_xlsx
@@ -141,17 +141,17 @@ def test_quotes_left_open_on_every_line_are_refused_line_by_line(tmp_path: Path)
     assert {line.reason for line in extract.refused["lab"]} == {"broken_quotes"}
 
 
-def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_many_batches_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     header, row = TABLE.splitlines()[:2]
     lines = [row.replace(row.split(",")[0], f"Q{number:05d}") for number in range(6_000)]
     lines[4_500] = "too,few"
     path = written(tmp_path, "\n".join([header, *lines, ""]).encode())
     whole = ingest({"lab": [str(path)]})
-    monkeypatch.setattr(delimited, "ROWS_A_PIECE", 2_048)
-    pieces = list(portions({"lab": [str(path)]}))
-    assert [piece.rows.height for piece in pieces] == [2_048, 2_048, 1_903]
-    assert pl.concat(piece.rows for piece in pieces).equals(whole.labs)
-    assert [file.rows for file in together(piece.file for piece in pieces)] == [6_000]
+    monkeypatch.setattr(delimited, "ROWS_A_BATCH", 2_048)
+    batches = list(read_batches({"lab": [str(path)]}))
+    assert [batch.rows.height for batch in batches] == [2_048, 2_048, 1_903]
+    assert pl.concat(batch.rows for batch in batches).equals(whole.labs)
+    assert [file.rows for file in together(batch.file for batch in batches)] == [6_000]
     assert whole.labs["source_row"].to_list() == [*range(2, 4_502), *range(4_503, 6_002)]
 
 
@@ -402,8 +402,8 @@ def test_a_file_without_quotes_and_odd_lines_is_read_the_short_way_with_the_same
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, taken = written(tmp_path, text), []
-    short_way = delimited._plain_pieces
-    monkeypatch.setattr(delimited, "_plain_pieces", lambda layout: taken.append(layout) or short_way(layout))
+    short_way = delimited._plain_batches
+    monkeypatch.setattr(delimited, "_plain_batches", lambda layout: taken.append(layout) or short_way(layout))
     short = labs(path)
     assert len(taken) == ("S" * 200_000 not in text)
     monkeypatch.setattr(delimited, "_is_plain", lambda layout: False)
@@ -417,6 +417,6 @@ def test_a_file_with_anything_odd_is_never_read_the_short_way(
     def fail(layout: object) -> None:
         raise AssertionError("taken for a plain file")
 
-    monkeypatch.setattr(delimited, "_plain_pieces", fail)
+    monkeypatch.setattr(delimited, "_plain_batches", fail)
     with suppress(UnreadableInputError):  # a carriage return inside a line refuses the file
         labs(written(tmp_path, text))

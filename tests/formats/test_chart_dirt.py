@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from neutro_screen.ingest import Extract, Kind, ingest, portions
+from neutro_screen.ingest import Extract, Kind, ingest, read_batches
 from neutro_screen.ingest.frames import SourceFile
 
 
@@ -87,7 +87,7 @@ def test_lines_of_another_length_are_refused_in_every_kind(tmp_path: Path, kind:
     assert told(extract, kind) == [(3, "too_few_fields"), (4, "too_many_fields")]
 
 
-def test_counts_of_portions_add_up() -> None:
+def test_counts_of_read_batches_add_up() -> None:
     parts = [
         SourceFile("f", "medication", "fhir", "x", 1, notes) for notes in (("a_rows:2", "b:1"), ("a_rows:3", "b:1"))
     ]
@@ -97,5 +97,5 @@ def test_counts_of_portions_add_up() -> None:
 def test_every_row_is_in_exactly_one_place(tmp_path: Path) -> None:
     path = tmp_path / "drugs.csv"
     path.write_text("patient_id,drug_name,start_date\n" + "1,x,2026-01-01\n1,x,?\n1\n" * 50, "utf-8")
-    (portion,) = portions({"medication": [str(path)]})
-    assert portion.file.rows == portion.rows.height + len(portion.refused) == 150
+    (batch,) = read_batches({"medication": [str(path)]})
+    assert batch.file.rows == batch.rows.height + len(batch.refused) == 150

@@ -2,9 +2,9 @@
 
 import re
 
+from docs.formats_page import formats_page
 from neutro_screen.ingest import READERS
-from neutro_screen.ingest.describe import formats_page
-from neutro_screen.ingest.formats.fhir import STRUCTURES
+from neutro_screen.ingest.formats.fhir.parsing import STRUCTURES
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.reference import load_reference
 

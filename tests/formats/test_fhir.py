@@ -8,9 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from neutro_screen.errors import UnreadableInputError
-from neutro_screen.ingest import Extract, ingest
-from neutro_screen.ingest import batches as pieces
+from neutro_screen.ingest import Extract, batches, ingest
 from neutro_screen.ingest.formats import fhir
+from neutro_screen.ingest.formats.fhir import parsing
 from neutro_screen.ingest.profile import Profile
 
 UCUM = "http://unitsofmeasure.org"
@@ -355,7 +355,7 @@ def test_empty_file(tmp_path: Path) -> None:
         ingest({"lab": [str(path)]}, format_name="fhir")
 
 
-def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_in_many_batches_is_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Row numbers, refused lines and references hold across blocks and files."""
     export = tmp_path / "export"
     export.mkdir()
@@ -386,10 +386,10 @@ def test_a_file_in_many_pieces_is_read_as_one(tmp_path: Path, monkeypatch: pytes
     ]
     (export / "Referred.ndjson").write_text("\n".join(map(json.dumps, referred)), "utf-8")
     whole = ingest({"lab": [str(export)]})
-    monkeypatch.setattr(fhir, "_BLOCK", 1000)
-    monkeypatch.setattr(pieces, "ROWS_A_PIECE", 3)
+    monkeypatch.setattr(parsing, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(batches, "ROWS_A_BATCH", 3)
     read = fhir.read_fhir(export, "lab", Profile())
-    assert sum(kind == "lab" and table.rows.height > 0 for kind, table in read) > 5
+    assert sum(kind == "lab" and batch.rows.height > 0 for kind, batch in read) > 5
     assert_frame_equal(ingest({"lab": [str(export)]}).labs, whole.labs)
     assert_frame_equal(ingest({"lab": [str(export)]}).medications, whole.medications)
     assert [str(at) for at in whole.labs["collected_at"][:2]] == ["2026-01-01 00:00:00", "2026-01-01 00:01:00"]

@@ -8,7 +8,8 @@ import pytest
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest import Extract, ingest
-from neutro_screen.ingest.formats.hl7v2 import hl7_time, recognises
+from neutro_screen.ingest.formats.hl7v2 import recognises
+from neutro_screen.ingest.formats.hl7v2.fields import hl7_time
 from neutro_screen.ingest.profile import Profile
 
 HEADER = r"MSH|^~\&|LIS|North|||20260110120000+0100||ORU^R01|1|P|2.5.1"

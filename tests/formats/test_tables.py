@@ -358,18 +358,18 @@ def test_a_merge_in_the_native_layout(tmp_path: Path) -> None:
     assert patients.select("patient_id", "replaced_by").rows() == [("0007", "0042"), ("0042", None), ("0043", "0043")]
 
 
-def test_datasets_in_many_pieces_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_datasets_in_many_batches_are_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of = hospital_files.hospital(finals_only=True)
     for name, write in {"xpt": hospital_files.write_xpt, "json": hospital_files.write_dataset_json}.items():
         (tmp_path / name).mkdir()
         paths = write(of, tmp_path / name)["lab"]
         whole = ingest({"lab": paths})
         with monkeypatch.context() as patch:
-            patch.setattr(cdisc, "ROWS_A_PIECE", 7)
+            patch.setattr(cdisc, "ROWS_A_BATCH", 7)
             assert sum(1 for _ in cdisc.read_cdisc(Path(paths[0]), "lab", Profile())) > 20
-            pieces = ingest({"lab": paths})
-        assert_frame_equal(pieces.labs, whole.labs)
-        assert [file.rows for file in pieces.files] == [file.rows for file in whole.files]
+            batches = ingest({"lab": paths})
+        assert_frame_equal(batches.labs, whole.labs)
+        assert [file.rows for file in batches.files] == [file.rows for file in whole.files]
 
 
 def test_a_database_whose_concept_ids_are_decimals(tmp_path: Path) -> None:

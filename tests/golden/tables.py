@@ -17,7 +17,8 @@ import polars as pl
 
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import read_table
 from neutro_simulator import simulate_hospital, write_native
 
 GOLDEN: Final = Path(__file__).with_name("tables.csv")

@@ -7,7 +7,9 @@ import pytest
 
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import current_worklist, read_table, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
+from neutro_screen.store.rows import read_table
 from neutro_simulator import sample_expectations, sample_hospital, sample_readme, write_native
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"

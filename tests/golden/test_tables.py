@@ -5,7 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neutro_screen.store.file import TABLES, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.schema import TABLES
 from neutro_screen.store.views import VIEWS
 from tests.golden.tables import GOLDEN, SOURCES, differences, digest, digests, golden, published, store_of
 

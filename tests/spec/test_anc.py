@@ -313,6 +313,9 @@ def test_anc_9_what_cannot_be_trusted_is_refused_with_its_reason(
         ("1", "-", "missing_time"),
         ("1", "yesterday", "unreadable_time"),
         ("1", "2026-03-03 08:00", "future_time"),
+        ("1", "1879-12-31 08:00", "impossible_time"),
+        ("1", "0000-01-01 08:00", "impossible_time"),
+        ("1", "9999-12-31 08:00", "impossible_time"),
     ],
 )
 def test_anc_9_rows_without_patient_or_time_are_refused(patient: str, collected: str, reason: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 import neutro_screen
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.store.file import current_worklist, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 KINDS = {"medications": "medication", "patients": "patient", "diagnoses": "diagnosis", "events": "event"}

@@ -9,7 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from neutro_screen.store.file import SCHEMA_VERSION, publishing, read_table, reading
+from neutro_screen.store.file import publishing, reading
+from neutro_screen.store.rows import read_table
+from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.store.views import VIEWS
 
 FOLDER: Final = Path(__file__).parent

@@ -15,7 +15,9 @@ from neutro_screen.pipeline.backfill import backfill, begun_as_of, chunks_of, ma
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
-from neutro_screen.store.file import SCREENED, lock, read_table, reading
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.rows import read_table
+from neutro_screen.store.schema import SCREENED
 from tests.store.test_command import SAMPLE, command
 
 NIGHT = datetime(2026, 11, 22, 2)

@@ -9,7 +9,7 @@ import pytest
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import check, run
 from neutro_screen.pipeline.summary import RunSummary
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from tests.formats.test_fhir import observation
 from tests.nights import table
 
@@ -84,7 +84,8 @@ def test_a_deletion_that_finds_nothing_is_counted_and_told(tmp_path: Path, memor
         assert (account.rows_in, account.not_screened) == (len(OTHERS) + 1, 1)
     told = [row for row in table(store, "quality_count") if "deletion_of_unknown_result" in row]
     assert [row[-1] for row in told] == [1, 1]
-    assert check(settings(store, 3, *OTHERS, deletion("Observation/never")))["counted"]["not_screened"] == 1
+    third = settings(store, 3, *OTHERS, deletion("Observation/never"))
+    assert check(third, third.as_of)["counted"]["not_screened"] == 1
 
 
 def test_a_deletion_takes_back_every_component_and_no_other_result(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline.options import moment
-from neutro_screen.store.file import SCREENED, reading
+from neutro_screen.store.file import reading
+from neutro_screen.store.schema import SCREENED
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 NEXT = "2026-11-23T02:00:00"

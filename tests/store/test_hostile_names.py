@@ -8,7 +8,8 @@ import duckdb
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.explain import explain_patient
-from neutro_screen.store.file import current_worklist, reading, record_review
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist, record_review
 
 _HOSTILE = """x'); DROP TABLE run; ATTACH 'y.duckdb'; -- "quoted" """.strip()
 

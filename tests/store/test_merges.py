@@ -10,7 +10,9 @@ from neutro_screen.cli.console import explanation_text
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.store.explain import explain_patient
-from neutro_screen.store.file import SCREENED, reading, record_review
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import record_review
+from neutro_screen.store.schema import SCREENED
 from tests.nights import NIGHT, SAMPLE, night, table
 
 #: Two patients of the sample with low counts, whose records become one.

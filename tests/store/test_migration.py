@@ -8,17 +8,9 @@ import pytest
 
 from neutro_screen.cli.app import app
 from neutro_screen.errors import StoreError
-from neutro_screen.store.file import (
-    SCHEMA_VERSION,
-    SCREENED,
-    STORAGE_VERSION,
-    TABLES,
-    backup_of,
-    columns_of,
-    migrate,
-    publishing,
-    reading,
-)
+from neutro_screen.store.connect import STORAGE_VERSION
+from neutro_screen.store.file import backup_of, migrate, publishing, reading
+from neutro_screen.store.schema import SCHEMA_VERSION, SCREENED, TABLES, columns_of
 from tests.nights import night, table
 
 _SCHEMA_1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")

@@ -9,7 +9,7 @@ import pytest
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import bytes_of
 from neutro_screen.pipeline.partitions import BUCKETS, Workspace
-from neutro_screen.store.file import SCREENED
+from neutro_screen.store.schema import SCREENED
 from tests.nights import night, table
 
 RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event", "quality_count")

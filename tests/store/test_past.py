@@ -7,7 +7,7 @@ import pytest
 from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.pipeline.replay import rebuild
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
 from tests.nights import SAMPLE, night, table
 from tests.store.test_merges import NEW, OLD, patients, split
 

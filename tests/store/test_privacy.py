@@ -16,8 +16,10 @@ from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.replay import rebuild
-from neutro_screen.store.file import SCREENED, TABLES, columns_of, reading, record_review
+from neutro_screen.store.file import reading
 from neutro_screen.store.retention import remove
+from neutro_screen.store.review import record_review
+from neutro_screen.store.schema import SCREENED, TABLES, columns_of
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
 NEXT = "2026-11-23T02:00:00"

@@ -17,7 +17,7 @@ from neutro_screen.pipeline.backfill import backfill
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.export import export
-from neutro_screen.store.file import TABLES
+from neutro_screen.store.schema import TABLES
 from neutro_screen.store.views import VIEWS
 from tests.store.test_backfill import tables
 from tests.store.test_command import SAMPLE, command

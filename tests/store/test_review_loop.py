@@ -9,7 +9,9 @@ import pytest
 
 import neutro_screen
 from neutro_screen.pipeline.options import moment
-from neutro_screen.store.file import current_worklist, read_table, reading, record_review
+from neutro_screen.store.file import reading
+from neutro_screen.store.review import current_worklist, record_review
+from neutro_screen.store.rows import read_table
 
 NIGHTS = tuple(moment(f"2026-11-{day}T02:00") for day in (18, 19, 20))
 #: Counts of the day before each night, in 10*9/L; a dash is a night without a specimen.

@@ -9,7 +9,8 @@ from neutro_screen.admin.doctor import examine
 from neutro_screen.cli import app as cli
 from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.options import moment
-from neutro_screen.store.file import SCHEMA_VERSION, publishing, reading
+from neutro_screen.store.file import publishing, reading
+from neutro_screen.store.schema import SCHEMA_VERSION
 from tests.nights import NIGHT, night
 from tests.store.schema import FOLDER, RELEASED, fingerprint, present_schema, recorded
 
@@ -30,7 +31,7 @@ def test_tables_do_not_change_without_a_new_schema_version() -> None:
             f"the tables are not those recorded for schema version {SCHEMA_VERSION}:",
             *(f"- {line}" for line in sorted(written - present)),
             *(f"+ {line}" for line in sorted(present - written)),
-            "Raise SCHEMA_VERSION (neutro_screen/store/file.py) where this version is released (tests/store/schema.py), see that",
+            "Raise SCHEMA_VERSION (neutro_screen/store/schema.py) where this version is released (tests/store/schema.py), see that",
             "`migrate` brings older stores to the new tables, and record them: python -m tests.store.schema",
         ]
     )

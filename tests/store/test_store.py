@@ -10,10 +10,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from neutro_screen.errors import PublishError, StoreError
+from neutro_screen.errors import PublishError, ReportError, StoreError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.file import SCREENED, TABLES, _is_scattered, lock, publishing, reading
+from neutro_screen.store.file import _is_scattered, lock, publishing, reading
+from neutro_screen.store.schema import SCREENED, TABLES
 from neutro_screen.store.views import VIEWS
 from tests.nights import KINDS, NIGHT, SAMPLE, night, table
 
@@ -245,8 +246,8 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
     def fails(*_: object, **__: object) -> Path:
         raise KeyError("SECRET-MRN")
 
-    monkeypatch.setattr("neutro_screen.pipeline.publish.write_reports", fails)
-    with pytest.raises(PublishError, match="results are in the store") as raised:
+    monkeypatch.setattr("neutro_screen.pipeline.report.write_reports", fails)
+    with pytest.raises(ReportError, match="results are in the store") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)
     assert len(table(tmp_path / "s.duckdb", "run")) == 1

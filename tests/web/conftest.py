@@ -16,7 +16,8 @@ from benchmarks.report import multiply_patients
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.report import write_reports
-from neutro_screen.store.file import TABLES, columns_of, insert
+from neutro_screen.store.rows import insert
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_simulator import sample_hospital, write_native
 
 TONIGHT = datetime(2026, 11, 22, 2, 10)

@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.batches import ROWS_A_PIECE
+from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches, refused_text
 from neutro_screen.ingest.files import head_of, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
-from neutro_screen.ingest.layout import Table, kept_local_code, refused_text
+from neutro_screen.ingest.layout import columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
@@ -24,37 +24,7 @@ _LARGEST_HEADER: Final = 16 << 20
 _XPT_HEADER: Final = b"HEADER RECORD*******LIB"
 _JSON_MARK: Final = b'"datasetJSONVersion"'
 #: Of each domain: the columns that must be there, and those that are read where they are.
-DOMAINS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "LB": (
-        ("USUBJID", "LBTESTCD"),
-        (
-            "LBTEST",
-            "LBORRES",
-            "LBORRESU",
-            "LBORNRLO",
-            "LBORNRHI",
-            "LBSTRESC",
-            "LBSTRESN",
-            "LBSTRESU",
-            "LBSTNRLO",
-            "LBSTNRHI",
-            "LBSTAT",
-            "LBREASND",
-            "LBSPEC",
-            "LBSPCCND",
-            "LBLOINC",
-            "LBREFID",
-            "LBNAM",
-            "LBDTC",
-        ),
-    ),
-    "CM": (
-        ("USUBJID", "CMTRT"),
-        ("CMDECOD", "CMCLASCD", "CMDOSE", "CMDOSTXT", "CMDOSU", "CMROUTE", "CMSTDTC", "CMENDTC", "CMSTAT", "CMOCCUR"),
-    ),
-    "EX": (("USUBJID", "EXTRT"), ("EXDOSE", "EXDOSU", "EXROUTE", "EXSTDTC", "EXENDTC")),
-    "DM": (("USUBJID", "SEX"), ("BRTHDTC", "ETHNIC")),
-}
+DOMAINS: Final = columns_by_table("cdisc")
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -66,8 +36,8 @@ def recognises(path: Path) -> bool:
     return head.startswith(_XPT_HEADER) or _JSON_MARK in head
 
 
-def read_cdisc(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
-    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout and in pieces.
+def read_cdisc(path: Path, kind: Kind, profile: Profile) -> RawBatches:
+    """Read one dataset, or the datasets LB, CM, EX and DM of a folder, in the native layout and in batches.
 
     The original result and unit (LBORRES) go before the standardised one. LBSTAT "NOT DONE" stands for the value.
     With ``lab`` it brings every kind that is there, else only the one asked for.
@@ -99,8 +69,8 @@ def _domain_by_name(file: Path) -> str:
     return file.name.split(".")[0].upper()[:2]
 
 
-def _read(file: Path) -> Iterator[tuple[str, Table]]:
-    """Pieces of a dataset with its domain; a dataset without rows is one piece."""
+def _read(file: Path) -> Iterator[tuple[str, RawBatch]]:
+    """Batches of a dataset with its domain; a dataset without rows is one batch."""
     with private_folder() as folder:
         text = unpacked(file, folder)
         is_transport = head_of(text).startswith(_XPT_HEADER)
@@ -108,7 +78,7 @@ def _read(file: Path) -> Iterator[tuple[str, Table]]:
             yield _in_domain(file, table)
 
 
-def _in_domain(file: Path, table: Table) -> tuple[str, Table]:
+def _in_domain(file: Path, table: RawBatch) -> tuple[str, RawBatch]:
     rows = table.rows.rename({column: column.upper() for column in table.rows.columns if column != "source_row"})
     domain = next(
         (name for name, (required, _) in DOMAINS.items() if set(required) <= set(rows.columns)), _domain_by_name(file)
@@ -127,7 +97,7 @@ def _in_domain(file: Path, table: Table) -> tuple[str, Table]:
     return domain, table._replace(rows=rows.select(*texts, "source_row"))
 
 
-def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
+def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
     try:
         import pyreadstat
     except ImportError:
@@ -138,7 +108,7 @@ def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
     while more:
         try:
             columns, _ = pyreadstat.read_xport(
-                text, output_format="dict", disable_datetime_conversion=True, row_offset=done, row_limit=ROWS_A_PIECE
+                text, output_format="dict", disable_datetime_conversion=True, row_offset=done, row_limit=ROWS_A_BATCH
             )
         except (
             Exception
@@ -148,13 +118,13 @@ def _read_xpt(file: Path, text: Path) -> Iterator[Table]:
             raise TypeError("pyreadstat did not give a dict")
         texts = {str(name): _texts(values) for name, values in columns.items()}
         frame = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
-        more = frame.height == ROWS_A_PIECE
+        more = frame.height == ROWS_A_BATCH
         if frame.height or not done:
             yield _table(file, frame, range(done + 1, done + frame.height + 1))
         done += frame.height
 
 
-def _read_json(file: Path, text: Path) -> Iterator[Table]:
+def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
     """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
     try:
         with text.open(encoding="utf-8-sig") as lines:
@@ -175,15 +145,15 @@ def _read_json(file: Path, text: Path) -> Iterator[Table]:
                 if "rows" in document
                 else ((number, line, _json(line)) for number, line in enumerate(lines, start=2) if line.strip())
             )
-            piece, is_first = list(islice(sent, ROWS_A_PIECE)), True
-            while piece or is_first:
-                yield _json_table(file, names, piece)
-                piece, is_first = list(islice(sent, ROWS_A_PIECE)), False
+            batch, is_first = list(islice(sent, ROWS_A_BATCH)), True
+            while batch or is_first:
+                yield _json_table(file, names, batch)
+                batch, is_first = list(islice(sent, ROWS_A_BATCH)), False
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
 
 
-def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) -> Table:
+def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]]) -> RawBatch:
     """Rows with their numbers and lines; what is no list of the right length becomes refused."""
     fitting = [isinstance(row, list) and len(row) == len(names) for _, _, row in sent]
     rows = [row for (_, _, row), fits in zip(sent, fitting, strict=True) if fits]
@@ -199,26 +169,28 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, Any]]) 
     return _table(file, frame, numbers)._replace(refused=refused)
 
 
-def _json(line: str) -> Any:
+def _json(line: str) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
 
 
-def _texts(values: Sequence[Any]) -> Sequence[str | None]:
+def _texts(values: Sequence[object]) -> Sequence[str | None]:
     """A column as text; one that is text already stays as it is."""
-    return values if set(map(type, values)) <= {str, type(None)} else [_text(value) for value in values]
+    if set(map(type, values)) <= {str, type(None)}:
+        return cast("Sequence[str | None]", values)
+    return [_text(value) for value in values]
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None or isinstance(value, list | dict):
         return None
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
-def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> Table:
-    return Table(file, frame.with_columns(pl.Series("source_row", numbers, dtype=pl.Int64)))
+def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> RawBatch:
+    return RawBatch(file, frame.with_columns(pl.Series("source_row", numbers, dtype=pl.Int64)))
 
 
 def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -249,7 +221,7 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    """CMOCCUR "N" and CMSTAT "NOT DONE" say that it was not taken; CMDECOD goes before the verbatim CMTRT."""
+    """CMOCCUR "N" and CMSTAT "NOT DONE" mean that it was not taken; CMDECOD goes before the verbatim CMTRT."""
     return rows.select(
         "source_row",
         patient_id="USUBJID",

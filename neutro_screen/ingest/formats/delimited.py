@@ -9,7 +9,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,10 +17,11 @@ import polars as pl
 import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import RawBatch, refused_text
 from neutro_screen.ingest.engine import engine
-from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
-from neutro_screen.ingest.layout import Table, named_columns, refused_text
+from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
@@ -28,21 +29,21 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".psv")
 _DELIMITERS = (",", ";", "\t", "|")
 #: A longer line is no row of a laboratory extract.
 LONGEST_LINE = 2_000_000
-ROWS_A_PIECE = 500_000
+ROWS_A_BATCH = 500_000
 _CHUNK = 16 << 20
 #: Looked at together: what fits into the processor's cache. A longer line is left to DuckDB.
 _LOOK = 128 << 10
 
 
-def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[Table]:
+def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
     """Read one file of a kind as text columns under the file's own header names; see ``read_columns``."""
     return read_columns(path, named_columns(kind, profile), profile.encoding, profile.delimiter)
 
 
 def read_columns(
     path: Path, expected: set[str], encoding: str | None = None, delimiter: str | None = None
-) -> Iterator[Table]:
-    """Read one file as text, in pieces; the delimiter is the one that finds most ``expected`` columns in the header.
+) -> Iterator[RawBatch]:
+    """Read one file as text, in batches; the delimiter is the one that finds most ``expected`` columns in the header.
 
     Lines with too few or too many fields, broken quotes or undecodable bytes become ``refused``. The lines that a quote
     left open would swallow are read for themselves.
@@ -59,7 +60,7 @@ def read_columns(
         notes: tuple[str, ...] = ()
         layout = _layout(text, path, expected, delimiter)
         if _is_plain(layout):
-            yield from _plain_pieces(layout)
+            yield from _plain_batches(layout)
             return
         refusals = _refusals(layout)
         if marked is None and any(refusal.reason == "undecodable_text" for refusal in refusals):
@@ -68,8 +69,8 @@ def read_columns(
             layout = _layout(transcoded(text, "cp1252", folder), path, expected, delimiter)
             refusals, notes = _refusals(layout), ("decoded_as_cp1252",)
         has_open_quote = any(refusal.reason == "broken_quotes" for refusal in refusals)
-        for piece in _line_by_line(layout) if has_open_quote else _pieces(layout, refusals):
-            yield piece._replace(notes=notes)
+        for batch in _line_by_line(layout) if has_open_quote else _batches(layout, refusals):
+            yield batch._replace(notes=notes)
 
 
 class _Layout(NamedTuple):
@@ -124,26 +125,32 @@ def _is_plain_text(lines: bytes, width: int, mark: int) -> bool:
     return bool((by_line[:, -1] == ord("\n")).all() and (by_line[:, :-1] == mark).all())
 
 
-def _plain_pieces(layout: _Layout) -> Iterator[Table]:
+def _plain_batches(layout: _Layout) -> Iterator[RawBatch]:
     """The rows of a text that ``_is_plain``: the header is line 1, and every line behind it is a row."""
     columns = dict.fromkeys(layout.header, pl.String)
     n_rows = 0
     with _splitting(layout):
         lines = pl.scan_csv(
-            layout.text, has_header=False, skip_lines=1, schema=columns, separator=layout.delimiter, quote_char=None
+            layout.text,
+            has_header=False,
+            skip_lines=1,
+            schema=columns,
+            separator=layout.delimiter,
+            quote_char=None,
+            glob=False,
         )
-        for rows in lines.collect_batches(chunk_size=ROWS_A_PIECE):
+        for rows in lines.collect_batches(chunk_size=ROWS_A_BATCH):
             numbers = pl.int_range(n_rows + 2, n_rows + 2 + pl.len(), dtype=pl.Int64)
-            yield Table(layout.path, rows.with_columns(source_row=numbers))
+            yield RawBatch(layout.path, rows.with_columns(source_row=numbers))
             n_rows += rows.height
     if n_rows == 0:
-        yield Table(layout.path, _rows_of(layout, []))
+        yield RawBatch(layout.path, _rows_of(layout, []))
 
 
 def _refusals(layout: _Layout) -> list[Refused]:
     """The lines that cannot be split: known before the first row is taken, so that every row gets its own number."""
-    with engine() as connection, _splitting(layout):
-        _scan(connection, layout).aggregate("count(COLUMNS(*))").fetchall()
+    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
+        _scan(connection, name, layout).aggregate("count(COLUMNS(*))").fetchall()
         refused = connection.sql(
             "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
             "FROM reject_errors GROUP BY line ORDER BY line"
@@ -154,33 +161,33 @@ def _refusals(layout: _Layout) -> list[Refused]:
     ]
 
 
-def _pieces(layout: _Layout, refused: Sequence[Refused]) -> Iterator[Table]:
+def _batches(layout: _Layout, refused: Sequence[Refused]) -> Iterator[RawBatch]:
     """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
     taken, n_rows = [line.source_row for line in refused], 0
-    with engine() as connection, _splitting(layout):
-        for rows in _gathered(_scan(connection, layout).to_arrow_reader(ROWS_A_PIECE)):
+    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
+        for rows in _gathered(_scan(connection, name, layout).to_arrow_reader(ROWS_A_BATCH)):
             numbers = _line_numbers(n_rows, rows.height, taken)
-            yield Table(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
+            yield RawBatch(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
             n_rows += rows.height
     if n_rows == 0:
-        yield Table(layout.path, _rows_of(layout, []), refused)
+        yield RawBatch(layout.path, _rows_of(layout, []), refused)
 
 
 def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
-    """DuckDB hands out smaller batches than it is asked for: together they are pieces of about ROWS_A_PIECE rows."""
+    """DuckDB hands out smaller batches than it is asked for: together they are batches of about ROWS_A_BATCH rows."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(batch)
-        if sum(each.num_rows for each in held) >= ROWS_A_PIECE:
+        if sum(each.num_rows for each in held) >= ROWS_A_BATCH:
             yield pl.DataFrame(pa.Table.from_batches(held))
             held = []
     if held:
         yield pl.DataFrame(pa.Table.from_batches(held))
 
 
-def _line_by_line(layout: _Layout) -> Iterator[Table]:
+def _line_by_line(layout: _Layout) -> Iterator[RawBatch]:
     """Every line read for itself, as a slow but sure way: a quote left open would swallow all lines behind it."""
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[str | int, ...]] = []
     refused: list[Refused] = []
     with layout.text.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -192,10 +199,10 @@ def _line_by_line(layout: _Layout) -> Iterator[Table]:
                 refused.append(Refused(layout.path.name, number, reason, refused_text(text)))
             else:
                 rows.append((*fields, number))
-            if len(rows) == ROWS_A_PIECE:
-                yield Table(layout.path, _rows_of(layout, rows), tuple(refused))
+            if len(rows) == ROWS_A_BATCH:
+                yield RawBatch(layout.path, _rows_of(layout, rows), tuple(refused))
                 rows, refused = [], []
-    yield Table(layout.path, _rows_of(layout, rows), tuple(refused))
+    yield RawBatch(layout.path, _rows_of(layout, rows), tuple(refused))
 
 
 def _fields(line: bytes, layout: _Layout) -> tuple[list[str], str | None]:
@@ -211,14 +218,15 @@ def _fields(line: bytes, layout: _Layout) -> tuple[list[str], str | None]:
     return [], "too_few_fields" if len(fields) < len(layout.header) else "too_many_fields"
 
 
-def _rows_of(layout: _Layout, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+def _rows_of(layout: _Layout, rows: list[tuple[str | int, ...]]) -> pl.DataFrame:
     columns = dict.fromkeys(layout.header, pl.String) | {"source_row": pl.Int64}
     return pl.DataFrame(rows, schema=columns, orient="row")
 
 
-def _scan(connection: duckdb.DuckDBPyConnection, layout: _Layout) -> duckdb.DuckDBPyRelation:
+def _scan(connection: duckdb.DuckDBPyConnection, name: str, layout: _Layout) -> duckdb.DuckDBPyRelation:
+    """The rows of the text under a name that is no pattern (``plain_name``)."""
     return connection.read_csv(
-        str(layout.text),
+        name,
         header=True,
         sep=layout.delimiter,
         quotechar='"',

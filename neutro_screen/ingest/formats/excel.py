@@ -6,18 +6,21 @@ Read by python-calamine, an extra: ``pip install 'neutro-screen[excel]'``.
 import re
 import zipfile
 import zlib
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.layout import Table, named_columns
+from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
+#: What python-calamine yields.
+Cell = int | float | str | bool | time | date | datetime | timedelta
 SUFFIXES: Final = (".xlsx", ".xlsm")
 #: The header is looked for in so many lines: hospital sheets start with titles.
 HEADER_WITHIN: Final = 50
@@ -38,7 +41,7 @@ def recognises(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
-def read_excel(path: Path, kind: Kind, profile: Profile) -> Table:
+def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
     """Read the sheet whose header fits best as text columns under the sheet's own header names.
 
     A merged cell's value holds for every cell it covers, so that an identifier merged over several lines is filled
@@ -64,7 +67,7 @@ def read_excel(path: Path, kind: Kind, profile: Profile) -> Table:
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Map names with --profile.",
         )
     notes = (f"other_sheets:{len(sheets) - 1}",) if len(sheets) > 1 else ()
-    return Table(path, _rows(sheets[best], header_at, path.name), notes=notes)
+    return RawBatch(path, _rows(sheets[best], header_at, path.name), notes=notes)
 
 
 def sheets_of(path: Path) -> list[list[list[str | None]]]:
@@ -109,7 +112,7 @@ def _rows(cells: list[list[str | None]], header_at: int, name: str) -> pl.DataFr
     return frame.with_columns(pl.Series("source_row", [number for number, _ in filled], dtype=pl.Int64))
 
 
-def _fill_merged(cells: list[list[Any]], merged: list[Any]) -> None:
+def _fill_merged(cells: list[list[Cell]], merged: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:
     """Raises ValueError if merged cells overlap each other, which no program writes."""
     left_over = sum(len(row) for row in cells)
     for (top, left), (bottom, right) in merged:
@@ -121,7 +124,7 @@ def _fill_merged(cells: list[list[Any]], merged: list[Any]) -> None:
             row[left:last] = [cells[top][left]] * (last - left)
 
 
-def _text(cell: Any) -> str | None:
+def _text(cell: Cell) -> str | None:
     """A cell as text: whole numbers without a point, times in ISO 8601, midnight as a date."""
     if cell is None or cell == "":
         return None

@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.layout import Table
 from neutro_screen.ingest.profile import Profile
 
 _SUFFIXES = (".csv", ".csv.gz")
@@ -26,8 +26,8 @@ def recognises(folder: Path) -> bool:
     return folder.is_dir() and all(_find(folder, name) is not None for name in ("labevents", "d_labitems"))
 
 
-def read_mimic(folder: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
-    """Read the folder in the native layout, in pieces; with ``lab`` it brings every kind that is there, else the one
+def read_mimic(folder: Path, kind: Kind, profile: Profile) -> RawBatches:
+    """Read the folder in the native layout, in batches; with ``lab`` it brings every kind that is there, else the one
     asked for.
 
     Raises:
@@ -37,7 +37,7 @@ def read_mimic(folder: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kin
     prescriptions, patients, diagnoses = (
         _find(folder, name) for name in ("prescriptions", "patients", "diagnoses_icd")
     )
-    tables: list[tuple[Kind, Iterator[Table]]] = []
+    tables: list[tuple[Kind, Iterator[RawBatch]]] = []
     if kind == "lab":
         tables.append(("lab", _labs(folder)))
     if kind in ("lab", "medication") and prescriptions:
@@ -48,17 +48,17 @@ def read_mimic(folder: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kin
         tables.append(("diagnosis", _diagnoses(diagnoses, _find(folder, "admissions"))))
     if not tables:
         raise UnreadableInputError(f"holds no {kind} file of MIMIC", where=folder.name)
-    for found, pieces in tables:
-        for piece in pieces:
-            yield found, piece
+    for found, batches in tables:
+        for batch in batches:
+            yield found, batch
 
 
-def _labs(folder: Path) -> Iterator[Table]:
+def _labs(folder: Path) -> Iterator[RawBatch]:
     items = _whole(_found(folder, "d_labitems"), ("itemid", "label", "fluid"), ("loinc_code",)).drop("source_row")
     named = items.unique("itemid", keep="first", maintain_order=True)
     is_removed = pl.col("value").is_null() | (pl.col("value").str.strip_chars() == _REMOVED)
     edition = None
-    for events in _pieces(
+    for events in _batches(
         _found(folder, "labevents"),
         ("subject_id", "itemid", "charttime", "value", "valueuom"),
         ("specimen_id", "storetime", "valuenum", "ref_range_lower", "ref_range_upper", "comments"),
@@ -86,9 +86,9 @@ def _labs(folder: Path) -> Iterator[Table]:
         )
 
 
-def _prescriptions(path: Path) -> Iterator[Table]:
+def _prescriptions(path: Path) -> Iterator[RawBatch]:
     start, end = pl.coalesce("starttime", "startdate"), pl.coalesce("stoptime", "enddate")
-    for orders in _pieces(
+    for orders in _batches(
         path,
         ("subject_id", "drug", "dose_val_rx", "dose_unit_rx", "route"),
         ("startdate", "enddate", "starttime", "stoptime"),
@@ -105,20 +105,20 @@ def _prescriptions(path: Path) -> Iterator[Table]:
         )
 
 
-def _patients(path: Path) -> Iterator[Table]:
+def _patients(path: Path) -> Iterator[RawBatch]:
     """MIMIC-IV gives an age in a year instead of a date of birth: the year of birth, one year uncertain."""
     year, age = (pl.col(name).cast(pl.Int32, strict=False) for name in ("anchor_year", "anchor_age"))
-    for people in _pieces(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year")):
+    for people in _batches(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year")):
         rows = people.rows.with_columns(born=pl.coalesce("dob", (year - age).cast(pl.String).str.zfill(4)))
         yield _select(people._replace(rows=rows), patient_id="subject_id", birth_date="born", sex="gender")
 
 
-def _diagnoses(path: Path, admissions: Path | None) -> Iterator[Table]:
+def _diagnoses(path: Path, admissions: Path | None) -> Iterator[RawBatch]:
     discharged = pl.DataFrame(schema={"hadm_id": pl.String, "dischtime": pl.String})
     if admissions is not None:
         discharged = _whole(admissions, ("hadm_id", "dischtime")).drop("source_row")
     discharged = discharged.unique("hadm_id", keep="first", maintain_order=True)
-    for coded in _pieces(path, ("subject_id", "hadm_id"), ("icd9_code", "icd_code", "icd_version")):
+    for coded in _batches(path, ("subject_id", "hadm_id"), ("icd9_code", "icd_code", "icd_version")):
         rows = coded.rows.with_columns(
             code=pl.coalesce("icd_code", "icd9_code"),
             system=pl.when(pl.col("icd_version") == "10").then(pl.lit("icd10")).otherwise(pl.lit("icd9")),
@@ -129,11 +129,11 @@ def _diagnoses(path: Path, admissions: Path | None) -> Iterator[Table]:
 
 
 def _whole(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The rows of a small file; see ``_pieces``."""
-    return pl.concat(piece.rows for piece in _pieces(path, required, optional))
+    """The rows of a small file; see ``_batches``."""
+    return pl.concat(batch.rows for batch in _batches(path, required, optional))
 
 
-def _pieces(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[Table]:
+def _batches(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[RawBatch]:
     """Read a file with lower-case column names; optional columns that are not there are null."""
     both = {*required, *optional}
     for table in read_columns(path, both | {name.upper() for name in both}):
@@ -147,7 +147,7 @@ def _pieces(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = (
         )
 
 
-def _select(table: Table, *, constants: dict[str, str] | None = None, **columns: str) -> Table:
+def _select(table: RawBatch, *, constants: dict[str, str] | None = None, **columns: str) -> RawBatch:
     rows = table.rows.select(
         *(pl.col(name).alias(column) for column, name in columns.items()),
         *(pl.lit(value).alias(column) for column, value in (constants or {}).items()),

@@ -5,6 +5,7 @@ result's status nor its specimen: corrections were resolved or lost when it was 
 their time.
 """
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,58 +18,23 @@ import polars as pl
 import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.batches import ROWS_A_PIECE
+from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
 from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.formats.parquet import text_columns
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.layout import LOINC_NUMBER, Table, kept_local_code
+from neutro_screen.ingest.layout import LOINC_NUMBER, columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.private import private_folder
 
 #: Of each table: the columns that must be there, and those that are read where they are.
-TABLES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    "measurement": (
-        ("person_id", "measurement_concept_id", "measurement_date"),
-        (
-            "measurement_datetime",
-            "operator_concept_id",
-            "value_as_number",
-            "unit_concept_id",
-            "range_low",
-            "range_high",
-            "measurement_source_value",
-            "unit_source_value",
-            "value_source_value",
-        ),
-    ),
-    "drug_exposure": (
-        ("person_id", "drug_concept_id", "drug_exposure_start_date"),
-        (
-            "drug_exposure_end_date",
-            "verbatim_end_date",
-            "drug_source_value",
-            "route_source_value",
-            "route_concept_id",
-            "dose_unit_source_value",
-            "quantity",
-        ),
-    ),
-    "person": (
-        ("person_id", "year_of_birth"),
-        ("month_of_birth", "day_of_birth", "gender_concept_id", "gender_source_value", "ethnicity_source_value"),
-    ),
-    "condition_occurrence": (
-        ("person_id", "condition_concept_id"),
-        ("condition_start_date", "condition_source_value", "condition_source_concept_id"),
-    ),
-    "concept": (("concept_id", "concept_name", "vocabulary_id", "concept_code"), ()),
-}
+TABLES: Final = columns_by_table("omop")
 KINDS_OF_TABLES: Final[dict[str, Kind]] = {
     "measurement": "lab",
     "drug_exposure": "medication",
     "person": "patient",
     "condition_occurrence": "diagnosis",
 }
-#: operator_concept_id -> comparator (4172703, equal, says nothing).
+#: operator_concept_id -> comparator (4172703, equal, adds nothing).
 OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
 _DIAGNOSIS_VOCABULARIES: Final = ("ICD10", "ICD10CM", "ICD10GM", "ICD9CM", "SNOMED")
@@ -83,7 +49,7 @@ def recognises(path: Path) -> bool:
     return path.suffix.lower() in _DATABASES
 
 
-def read_omop(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, Table]]:
+def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     """Read the folder or database; with ``lab`` it brings every kind that is there, else the one asked for.
 
     A measurement's unit is that of unit_concept_id, in which value_as_number is, else unit_source_value. Where there is
@@ -99,13 +65,13 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> Iterator[tuple[Kind, 
     for name, its_kind in KINDS_OF_TABLES.items():
         if kind not in ("lab", its_kind):
             continue
-        pieces = source.pieces(name)
-        if pieces is None:
+        batches = source.batches(name)
+        if batches is None:
             if its_kind == kind:
                 raise UnreadableInputError(f"the table {name} is missing", where=path.name)
             continue
         is_there = True
-        for table in pieces:
+        for table in batches:
             rows = _ROWS[name](table.rows, concepts, profile)
             yield its_kind, table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
     if not is_there:
@@ -116,7 +82,7 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def pieces(self, name: str) -> Iterator[Table] | None:
+    def batches(self, name: str) -> Iterator[RawBatch] | None:
         """A table with lower-case text columns; optional ones that are not there are null. None: there is none."""
         path = _find(self.path, name)
         if path is None:
@@ -124,14 +90,14 @@ class _Folder:
         columns = {*TABLES[name][0], *TABLES[name][1]}
         either_case = columns | {column.upper() for column in columns}
         read = text_columns if path.suffix == ".parquet" else read_columns
-        return (piece._replace(rows=_columns_of(name, piece.rows, path.name)) for piece in read(path, either_case))
+        return (batch._replace(rows=_columns_of(name, batch.rows, path.name)) for batch in read(path, either_case))
 
 
 class _Database:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def pieces(self, name: str) -> Iterator[Table] | None:
+    def batches(self, name: str) -> Iterator[RawBatch] | None:
         """As for a folder; the schema is the first that has the table."""
         with self._opened() as database:
             place, columns = _place(database, name)
@@ -140,25 +106,26 @@ class _Database:
     @contextmanager
     def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            with duckdb.connect(
-                str(self.path), read_only=True, config={"autoinstall_known_extensions": False}
-            ) as database:
+            with (
+                _openable(self.path) as path,
+                duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": False}) as database,
+            ):
                 database.execute("SET enable_external_access = false")
                 yield database
         except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
             raise UnreadableInputError("is not a readable DuckDB database", where=self.path.name) from None
 
-    def _read(self, name: str, place: str, columns: list[str]) -> Iterator[Table]:
+    def _read(self, name: str, place: str, columns: list[str]) -> Iterator[RawBatch]:
         listed = ", ".join(f"CAST({_quoted(column)} AS VARCHAR) AS {_quoted(column)}" for column in columns)
         done, where = 0, f"{self.path.name} {name}"
         with self._opened() as database:
             used = self._used_concepts(database) if "concept_id" in columns else ""
-            batches = database.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_PIECE)
+            batches = database.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_BATCH)
             empty = pl.DataFrame(pl.from_arrow(batches.schema.empty_table()))
             for rows in chain((pl.DataFrame(pl.from_arrow(batch)) for batch in batches), [empty]):
                 if rows.height or not done:
                     numbers = pl.int_range(done + 1, done + rows.height + 1, dtype=pl.Int64)
-                    yield Table(self.path, _columns_of(name, rows.with_columns(source_row=numbers), where))
+                    yield RawBatch(self.path, _columns_of(name, rows.with_columns(source_row=numbers), where))
                 done += rows.height
 
     def _used_concepts(self, database: duckdb.DuckDBPyConnection) -> str:
@@ -173,6 +140,20 @@ class _Database:
                 if column.lower().endswith("concept_id")
             ]
         return f"WHERE CAST(concept_id AS VARCHAR) IN ({' UNION '.join(named)})" if named else ""
+
+
+@contextmanager
+def _openable(path: Path) -> Iterator[Path]:
+    """The database; a copy of it and of its log where DuckDB would take ``?`` or ``\\`` in the path for its own marks."""
+    if not {"?", "\\"} & {*str(path)}:
+        yield path
+        return
+    with private_folder() as folder:
+        copy = folder / "omop.duckdb"
+        shutil.copyfile(path, copy)
+        if (log := path.with_name(f"{path.name}.wal")).exists():
+            shutil.copyfile(log, copy.with_name(f"{copy.name}.wal"))
+        yield copy
 
 
 def _place(database: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[str]]:
@@ -207,10 +188,10 @@ def _columns_of(name: str, rows: pl.DataFrame, where: str) -> pl.DataFrame:
 
 
 def _concepts(source: _Folder | _Database) -> pl.DataFrame:
-    pieces = source.pieces("concept")
-    if pieces is None:
+    batches = source.batches("concept")
+    if batches is None:
         return pl.DataFrame(schema=dict.fromkeys(TABLES["concept"][0], pl.String))
-    rows = pl.concat(table.rows for table in pieces)
+    rows = pl.concat(table.rows for table in batches)
     return rows.drop("source_row").unique("concept_id", keep="first", maintain_order=True)
 
 
@@ -243,10 +224,10 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         )
     )
     local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
-    said = pl.col("value_source_value").str.strip_chars()
+    source_value = pl.col("value_source_value").str.strip_chars()
     comparator = pl.coalesce(
         pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String),
-        said.str.extract(r"^(<=|>=|<|>)"),
+        source_value.str.extract(r"^(<=|>=|<|>)"),
         pl.lit(""),
     )
     return rows.select(
@@ -261,7 +242,7 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         local_code=local,
         value=pl.when(pl.col("value_as_number").is_not_null())
         .then(pl.concat_str(comparator, "value_as_number"))
-        .otherwise(said),
+        .otherwise(source_value),
         unit=pl.coalesce(
             "unit_code",
             pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String),

@@ -12,25 +12,26 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.layout import Table, named_columns
+from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
-#: Rows of one piece: a few row groups of most files.
-ROWS_A_PIECE: Final = 500_000
+#: Rows of one batch: a few row groups of most files.
+ROWS_A_BATCH: Final = 500_000
 _UNREADABLE: Final = "is not a readable Parquet file"
 #: What pyarrow raises for damage, and polars for columns that are no text or numbers.
 _ERRORS: Final = (pa.ArrowException, pl.exceptions.PolarsError, OSError, MemoryError, ValueError, OverflowError)
 
 
-def read_parquet(path: Path, kind: Kind, profile: Profile) -> Iterator[Table]:
+def read_parquet(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
     """Read one file as text columns under its own names; see ``text_columns``."""
     return text_columns(path, named_columns(kind, profile))
 
 
-def text_columns(path: Path, wanted: set[str]) -> Iterator[Table]:
-    """Read the wanted columns of one file, those that are there, as text and in pieces; at least one, even if empty.
+def text_columns(path: Path, wanted: set[str]) -> Iterator[RawBatch]:
+    """Read the wanted columns of one file, those that are there, as text and in batches; at least one, even if empty.
 
     Raises:
         UnreadableInputError: not a Parquet file, damaged, or a wanted column holds lists or structures.
@@ -41,24 +42,24 @@ def text_columns(path: Path, wanted: set[str]) -> Iterator[Table]:
         with refusing(_UNREADABLE, path, *_ERRORS):
             schema = file.schema_arrow
             present = [name for name in schema.names if name in wanted]
-            pieces = file.iter_batches(ROWS_A_PIECE, columns=present, use_threads=False)
-            piece = next(pieces, None) if present else None
-            rows = _as_text(schema.empty_table().select(present) if piece is None else piece, 1)
+            batches = file.iter_batches(ROWS_A_BATCH, columns=present, use_threads=False)
+            batch = next(batches, None) if present else None
+            rows = _as_text(schema.empty_table().select(present) if batch is None else batch, 1)
         ignored = len(schema) - len(present)
         notes = (f"ignored_columns:{ignored}",) if ignored else ()
         first = 1
         while True:
-            yield Table(path, rows, notes=notes)
+            yield RawBatch(path, rows, notes=notes)
             first += rows.height
             with refusing(_UNREADABLE, path, *_ERRORS):
-                if piece is None or (piece := next(pieces, None)) is None:
+                if batch is None or (batch := next(batches, None)) is None:
                     return
-                rows = _as_text(piece, first)
+                rows = _as_text(batch, first)
 
 
-def _as_text(piece: pa.RecordBatch | pa.Table, first: int) -> pl.DataFrame:
-    piece.validate(full=True)  # polars takes pyarrow's word that text is UTF-8, and pyarrow did not look
-    rows = pl.DataFrame(pl.from_arrow(piece))
+def _as_text(batch: pa.RecordBatch | pa.Table, first: int) -> pl.DataFrame:
+    batch.validate(full=True)  # polars takes pyarrow's word that text is UTF-8, and pyarrow did not look
+    rows = pl.DataFrame(pl.from_arrow(batch))
     return rows.select(
         *(_text(name, dtype) for name, dtype in rows.schema.items()),
         source_row=pl.int_range(first, first + pl.len(), dtype=pl.Int64),

@@ -119,6 +119,6 @@ def _quoted(identifier: str) -> str:
 
 
 def _why(error: Exception) -> str:
-    """What may be told of an error: its SQLSTATE. Its text can hold the address."""
+    """The SQLSTATE of an error; its text can hold the address."""
     state = getattr(error, "sqlstate", None)
     return f" (SQLSTATE {state})" if state else ""

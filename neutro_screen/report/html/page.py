@@ -142,11 +142,11 @@ def _not_used(counted: pl.DataFrame) -> dict[str, str]:
     """Disposition -> why its rows were not used, the commonest reasons with their numbers."""
     of = counted.group_by("disposition", "reason").agg(pl.col("rows").sum()).drop_nulls("reason")
     of = of.sort("disposition", "rows", "reason", descending=[False, True, False])
-    told = {}
+    by_disposition = {}
     for (disposition,), reasons in of.group_by("disposition", maintain_order=True):
         named = [f"{words.spoken(reason)} {rows:,}" for reason, rows in reasons.select("reason", "rows").head(3).rows()]
-        told[str(disposition)] = ", ".join([*named, "…"] if reasons.height > len(named) else named)
-    return told
+        by_disposition[str(disposition)] = ", ".join([*named, "…"] if reasons.height > len(named) else named)
+    return by_disposition
 
 
 def quality(contents: RunContents) -> dict[str, Any]:
@@ -225,19 +225,19 @@ def policy_rows(sha256: str) -> list[dict[str, Any]] | None:
     """Every number of the built-in policy with unit and source; null where the run used other numbers."""
     if load_policy().sha256 != sha256:
         return None
-    told = tomllib.loads((FOLDER / "policy.toml").read_text("utf-8"))
+    policy = tomllib.loads((FOLDER / "policy.toml").read_text("utf-8"))
     return [
         {"name": f"{section}.{name}", **entry}
-        for section, entries in told.items()
+        for section, entries in policy.items()
         if isinstance(entries, dict)
         for name, entry in entries.items()
     ]
 
 
-def packed(value: Any) -> Markup:
+def packed(value: object) -> Markup:
     """JSON, gzip, base64: a quarter of the size, and no text in it can end the element it stands in."""
-    told = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return Markup(base64.b64encode(gzip.compress(told, compresslevel=6, mtime=0)).decode())  # noqa: S704  (base64)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Markup(base64.b64encode(gzip.compress(text, compresslevel=6, mtime=0)).decode())  # noqa: S704  (base64)
 
 
 def _keep_sources_in_room(panels: list[dict[str, Any]]) -> None:

@@ -205,7 +205,7 @@ def _marks(flags: list[Row]) -> list[list[Any]]:
     for flag in flags:
         if flag["rule_id"] not in _SEEN_IN_THE_BAND:
             at.setdefault(flag["raised_at"], []).append(f"{flag['rule_id']}: {shown(flag['reason'])}")
-    return [[minutes(moment), "\n".join(told)] for moment, told in list(at.items())[-MOST_MARKS:]]
+    return [[minutes(moment), "\n".join(lines)] for moment, lines in list(at.items())[-MOST_MARKS:]]
 
 
 def _fall(flag: Row) -> Row | None:
@@ -223,8 +223,12 @@ def _fall(flag: Row) -> Row | None:
 
 
 def _evidence(flag: Row) -> list[Row]:
-    told = json.loads(flag["evidence"])
-    return [one for one in told if isinstance(one, dict) and one.get("collected_at")] if isinstance(told, list) else []
+    results = json.loads(flag["evidence"])
+    return (
+        [one for one in results if isinstance(one, dict) and one.get("collected_at")]
+        if isinstance(results, list)
+        else []
+    )
 
 
 def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]], int]:
@@ -243,7 +247,7 @@ def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]]
     for one in suspects:
         lane = (shown(one["ingredient"]), one["category"])
         spans[lane] = spans[lane] or [minutes(one["first_exposure"]), minutes(one["last_exposure"])]
-    lanes = [[name, category, told[-2 * MOST_SPANS :]] for (name, category), told in spans.items()]
+    lanes = [[name, category, periods[-2 * MOST_SPANS :]] for (name, category), periods in spans.items()]
     lanes.sort(key=lambda lane: (lane[1] == "listed", max(_END if end is None else end for end in lane[2][1::2]) * -1))
     return lanes[:MOST_DRUGS], len(lanes[MOST_DRUGS:])
 

@@ -38,8 +38,8 @@ def _banner(contents: RunContents) -> dict[str, Any]:
     """The findings for the top of the page; a silent laboratory that a warning names already is not said twice."""
     named = contents.warnings["lab"].drop_nulls().implode()
     said = (pl.col("what") == "silent") & pl.col("lab").is_in(named)
-    told = contents.quality_drift.filter(~said.fill_null(False))["words"].to_list()
-    return {"words": told[:MOST_SENTENCES], "more": max(0, len(told) - MOST_SENTENCES), "n": len(told)}
+    sentences = contents.quality_drift.filter(~said.fill_null(False))["words"].to_list()
+    return {"words": sentences[:MOST_SENTENCES], "more": max(0, len(sentences) - MOST_SENTENCES), "n": len(sentences)}
 
 
 def _with_titles(drift: pl.DataFrame) -> pl.DataFrame:
@@ -63,10 +63,12 @@ def _by_laboratory(measures: pl.DataFrame) -> pl.DataFrame:
     def column(name: str, part: str) -> pl.Expr:
         return pl.col(part).filter(pl.col("measure") == name).sum().alias(name if part == "n" else f"{name}_of")
 
-    told = of_lab.agg(column("rows", "n"), *(column(name, part) for name in _BY_LABORATORY for part in ("n", "of")))
+    per_laboratory = of_lab.agg(
+        column("rows", "n"), *(column(name, part) for name in _BY_LABORATORY for part in ("n", "of"))
+    )
     share = (pl.col("rejected") + pl.col("no_result") + pl.col("unmapped")) / pl.col("rows")
     return (
-        told.join(refused, on="lab", how="left", nulls_equal=True)
+        per_laboratory.join(refused, on="lab", how="left", nulls_equal=True)
         .with_columns(pl.col("rejected", "no_result", "screened").fill_null(0))
         .sort(share, "lab", descending=[True, False], nulls_last=True)
     )

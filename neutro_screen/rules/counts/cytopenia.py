@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy
+from neutro_screen.rules.counts.comparators import is_lower_bound
 from neutro_screen.rules.counts.specimens import SPECIMEN, keep_counting_versions
 
 #: Analyte, its column and its direction of safety: of two equally near results the lower counts.
@@ -36,8 +37,7 @@ def with_other_lines(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     ]
     lines_low = pl.sum_horizontal(low.fill_null(False).cast(pl.Int8) for low in is_low)
     is_unknown = pl.any_horizontal(low.is_null() for low in is_low)
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
-    is_neutropenic = (pl.col("anc_cells_per_ul") < rule.anc_below_cells_per_ul) & ~may_be_higher
+    is_neutropenic = (pl.col("anc_cells_per_ul") < rule.anc_below_cells_per_ul) & ~is_lower_bound()
     return joined.with_columns(
         cytopenia=pl.when(is_neutropenic).then(
             pl.when(lines_low == len(is_low))

@@ -12,6 +12,7 @@ import polars as pl
 from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
 from neutro_screen.recognition import analytes, origins, values
 from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules import dates
 
 #: Words of a comment that say that the count may be wrong.
 CLUMPING: Final = r"(?i)clump|agglutin|citrate"
@@ -101,7 +102,10 @@ def judge_part(
         pl.col("no_result").is_not_null() & (pl.col("status") == "corrected")
     )
     screened = screened.with_columns(is_retraction=is_retraction)
-    is_no_result = ~pl.col("is_retraction") & pl.col("no_result").is_not_null()
+    # A row with a time that cannot be is refused, whatever it says.
+    is_no_result = (
+        ~pl.col("is_retraction") & pl.col("no_result").is_not_null() & (pl.col("time_status") != "impossible")
+    )
     return JudgedRows(
         results=screened.filter(~is_no_result).pipe(_with_retractions),
         no_results=screened.filter(is_no_result).with_columns(kind="no_result"),
@@ -161,7 +165,12 @@ def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
 
 
 def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.DataFrame | None) -> pl.DataFrame:
-    """Settle ``collected_at`` and ``specimen_id`` (ANC-1), add ``time_status`` and the times' notes."""
+    """Settle ``collected_at`` and ``specimen_id`` (ANC-1), add ``time_status`` and the times' notes.
+
+    Times that cannot be are null afterwards (``dates.with_impossible_times``).
+    """
+    rows = dates.with_impossible_times(rows, dates.date_limits(policy, as_of))
+    is_impossible = pl.any_horizontal(pl.col(name).is_not_null() for name in dates.LAB_TIMES.values())
     latest = as_of + timedelta(hours=policy.specimen.future_tolerance_h)
     if patients is not None and patients.height:
         born = patients.group_by("patient_id").agg(pl.col("birth_date").min()).sort("patient_id")
@@ -177,7 +186,9 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     return rows.with_columns(
         collected_at=counted,
         specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
-        time_status=pl.when(counted.is_null() & pl.col("has_unreadable_time"))
+        time_status=pl.when(is_impossible)
+        .then(pl.lit("impossible"))
+        .when(counted.is_null() & pl.col("has_unreadable_time"))
         .then(pl.lit("unreadable"))
         .when(counted.is_null())
         .then(pl.lit("missing"))

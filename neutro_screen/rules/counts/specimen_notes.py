@@ -4,14 +4,11 @@ Aged specimens and clumping comments are noted where the count is made (``anc``)
 """
 
 from datetime import timedelta
-from typing import Final
 
 import polars as pl
 
 from neutro_screen.reference import Policy
-from neutro_screen.rules.counts.specimens import SPECIMEN, keep_counting_versions
-
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, keep_counting_versions
 
 
 def noted(**fired: pl.Expr) -> pl.Expr:
@@ -64,7 +61,7 @@ def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
         & pl.col("anc_comparator").shift(-1).is_null()
     )
     return (
-        anc.sort(_ORDER)
+        anc.sort(TIME_ORDER)
         .join(measured, on=SPECIMEN, how="left", maintain_order="left")
         .with_columns(
             notes=noted(

@@ -7,14 +7,12 @@ import polars as pl
 
 from neutro_schemas import RETRACTED_STATUSES, STATUSES
 from neutro_screen.reference import Policy
+from neutro_screen.rules.counts.comparators import is_upper_bound
 
 SPECIMEN: Final = ("patient_id", "specimen_id")
+#: The order of a patient's specimens in time.
+TIME_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 _RESULT: Final = (*SPECIMEN, "analyte", "is_manual")
-
-
-def is_retracted() -> pl.Expr:
-    """The result was taken back: cancelled, or entered in error."""
-    return pl.col("status").is_in(RETRACTED_STATUSES)
 
 
 def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -22,14 +20,14 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
 
     Needs the columns of ``LabResult``; adds ``is_manual`` and ``conflict`` (two different values with equal claim).
     A cancelled, deleted or wrong result takes back what was resulted before it, and an equal value of the same time; one
-    entered in error without a value takes back whatever has the same time, or any where no time is told.
+    entered in error without a value takes back whatever has the same time, or any where no time is given.
     Of the rest a correction goes before what it corrects, a final before a preliminary, then the latest resulted counts;
     of two with the same claim the lower. A final resulted after the last correction is not what that corrected: both
-    have the same claim. So have results of one day that nothing but the day identifies: they may be of two draws. A
-    specimen number found again on draws further apart than the policy allows is a
-    re-used number: each collection time is then a specimen of its own.
+    have the same claim. So have results that
+    only their day identifies: they may be of two draws. A specimen number on draws further apart than the policy allows
+    is re-used: each collection time is then a specimen of its own.
 
-    Only the few specimens with a repeat, a retraction or a re-used number are looked at row by row.
+    Specimens without a repeat, a retraction or a re-used number take a shorter path.
     """
     results = results.with_columns(is_manual=pl.col("method") == "manual", specimen=pl.struct(SPECIMEN).hash())
     irregular = _irregular(results, policy)
@@ -49,8 +47,13 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
     return pl.concat([regular, sorted_out.select(regular.columns)])
 
 
+def is_retracted() -> pl.Expr:
+    """The row is cancelled or entered in error: it takes an earlier result back."""
+    return pl.col("status").is_in(RETRACTED_STATUSES)
+
+
 def _irregular(results: pl.DataFrame, policy: Policy) -> pl.Series:
-    """Hashes of the specimens that have to be sorted out; a few regular ones that share a hash do no harm."""
+    """Hashes of the irregular specimens; a regular one that shares a hash takes the longer path to the same result."""
     found = results.lazy().select("specimen", "collected_at", result=pl.struct(_RESULT).hash(), is_back=is_retracted())
     repeated = found.filter(pl.col("result").is_duplicated() | pl.col("is_back")).select("specimen")
     reused = (
@@ -100,14 +103,14 @@ def _keep_strongest(results: pl.DataFrame) -> pl.DataFrame:
     is_final, is_corrected = pl.col("status") == "final", pl.col("status") == "corrected"
     corrected_at = pl.col("resulted_at").filter(is_corrected).max().over(_RESULT)
     is_later = (is_final & (pl.col("resulted_at") > corrected_at)).fill_null(False)
-    # Only the day is told and no specimen number: nothing says that the later result is of the same draw.
+    # Only the day is given and no specimen number: the later result may be of another draw.
     is_of_the_day = (
         is_final & pl.col("specimen_id").str.starts_with("@") & pl.col("notes").str.contains("date_only", literal=True)
     ).fill_null(False)
     ranked = results.with_columns(
         strength=pl.when(is_later).then(STATUSES.index("corrected")).otherwise(strength),
         claimed_at=pl.when(is_later).then(corrected_at).when(~is_of_the_day).then("resulted_at"),
-        below=pl.col("comparator").is_in(["<", "<="]).fill_null(False).not_(),
+        below=~is_upper_bound("comparator"),
     ).sort(
         *_RESULT,
         *claim,

@@ -1,7 +1,6 @@
 """The ladder of clozapine monitoring and when the next count is due (SEV-4)."""
 
 from functools import cache
-from typing import Final
 
 import pandera.polars as pa
 import polars as pl
@@ -9,10 +8,8 @@ import polars as pl
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER, Policy
 from neutro_screen.reference.policy import ClozapineRule
-from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.validate import conform, dtypes
-
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -73,13 +70,13 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
     day = pl.col("collected_at").dt.date()
     current = (
         anc.filter(pl.col("severity").is_not_null())
-        .select(*_ORDER, "anc_cells_per_ul", "anc_comparator")
+        .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator")
         .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
         .filter((pl.col("first_exposure") <= day) & (pl.col("last_exposure") >= day).fill_null(True))
     )
     # Overlapping courses are one treatment: the earliest start counts.
     return (
-        current.group_by(_ORDER)
+        current.group_by(TIME_ORDER)
         .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator").first())
         .join(recorded, on="patient_id", how="left")
         .with_columns(
@@ -108,8 +105,8 @@ def _with_history(due: pl.LazyFrame) -> pl.LazyFrame:
     """Keep the row that fits what happened on this treatment; add ``is_first_low``."""
     course = ["patient_id", "first_exposure"]
     is_low = pl.col("step") != "normal"
-    so_far = is_low.cum_max().over(course, order_by=_ORDER[1:])
-    before = is_low.shift(1).over(course, order_by=_ORDER[1:])
+    so_far = is_low.cum_max().over(course, order_by=TIME_ORDER[1:])
+    before = is_low.shift(1).over(course, order_by=TIME_ORDER[1:])
     fits = pl.col("history").is_in(["any"]) | (
         pl.col("history")
         == pl.when(pl.col("was_low")).then(pl.lit("ever_neutropenic")).otherwise(pl.lit("never_neutropenic"))

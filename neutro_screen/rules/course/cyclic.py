@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from neutro_screen.reference import Policy
+from neutro_screen.rules.counts.specimens import TIME_ORDER
 from neutro_screen.rules.course.episodes import days
 
 FloatArray = NDArray[np.float64]
 
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 #: Trial periods per independent frequency of a series: finer than this the power no longer changes.
 _OVERSAMPLING: Final = 10
 #: Far above the rounding of 1 / (1 / period), far below a minute.
@@ -78,8 +78,8 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
     gap = pl.when(pl.col("patient_id") == pl.col("patient_id").shift(1)).then(pl.col("collected_at").diff())
     numbered = (
         anc.filter(pl.col("severity").is_not_null() & ~pl.col("anc_method").str.ends_with("upper_bound"))
-        .sort(_ORDER)
-        .select(*_ORDER, "anc_cells_per_ul", gap=gap)
+        .sort(TIME_ORDER)
+        .select(*TIME_ORDER, "anc_cells_per_ul", gap=gap)
         # Numbered through all patients.
         .with_columns(series=(pl.col("gap") > timedelta(days=rule.largest_gap_d)).fill_null(True).cum_sum())
         .filter(pl.len().over("series") >= rule.minimum_n)
@@ -128,7 +128,7 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
         .select("series")
         .unique()
     )
-    return numbered.join(spans.join(explained, on="series", how="anti"), on="series", how="semi").sort(_ORDER)
+    return numbered.join(spans.join(explained, on="series", how="anti"), on="series", how="semi").sort(TIME_ORDER)
 
 
 def _judge(series: pl.DataFrame, policy: Policy) -> dict[str, object]:

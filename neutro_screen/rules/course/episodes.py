@@ -6,8 +6,8 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy
+from neutro_screen.rules.counts.specimens import TIME_ORDER
 
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 _SECONDS_PER_DAY: Final = 86_400
 
 
@@ -21,7 +21,7 @@ def with_episode_numbers(anc: pl.LazyFrame) -> pl.LazyFrame:
 
     Adds ``is_low``, ``episode`` (UInt32, counts within the patient), the neighbours ``previous_at``,
     ``previous_anc``, ``previous_is_low``, ``next_at`` and ``next_is_low`` (null at the ends). A result whose severity
-    cannot be told neither starts nor ends an episode; a preliminary one may start an episode and never ends it.
+    is unknown neither starts nor ends an episode; a preliminary one may start an episode and never ends it.
     """
     reads = pl.col("notes").fill_null("")
     is_preliminary = reads.str.contains("preliminary", literal=True) & ~reads.str.contains(
@@ -31,7 +31,7 @@ def with_episode_numbers(anc: pl.LazyFrame) -> pl.LazyFrame:
     same_before, same_after = (pl.col("patient_id") == before), (pl.col("patient_id") == after)
     return (
         anc.filter(pl.col("severity").is_not_null() & ~(is_preliminary & (pl.col("severity") == pl.lit("normal"))))
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
         .with_columns(is_low=pl.col("severity") > pl.lit("normal"))
         .with_columns(
             previous_at=pl.when(same_before).then(pl.col("collected_at").shift(1)),
@@ -64,15 +64,15 @@ def episodes_per_patient(numbered: pl.LazyFrame, policy: Policy, as_of: datetime
         .agg(
             started_at=pl.col("collected_at").min(),
             last_low_at=pl.col("collected_at").max(),
-            last_normal_at=pl.col("previous_at").sort_by(_ORDER).first(),
-            last_normal_cells_per_ul=pl.col("previous_anc").sort_by(_ORDER).first(),
-            ended_at=pl.col("next_at").sort_by(_ORDER).last(),
+            last_normal_at=pl.col("previous_at").sort_by(TIME_ORDER).first(),
+            last_normal_cells_per_ul=pl.col("previous_anc").sort_by(TIME_ORDER).first(),
+            ended_at=pl.col("next_at").sort_by(TIME_ORDER).last(),
             nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("by_depth").first(),
             nadir_comparator=pl.col("anc_comparator").sort_by("by_depth").first(),
             nadir_at=pl.col("collected_at").sort_by("by_depth").first(),
             worst_severity=pl.col("severity").max(),
-            current_severity=pl.col("severity").sort_by(_ORDER).last(),
-            previous_severity=pl.col("previous_severity").sort_by(_ORDER).last(),
+            current_severity=pl.col("severity").sort_by(TIME_ORDER).last(),
+            previous_severity=pl.col("previous_severity").sort_by(TIME_ORDER).last(),
             n_results=pl.len().cast(pl.Int64),
             n_severe=severe.sum(),
             severe_span=at_severe.max() - at_severe.min(),

@@ -1,25 +1,23 @@
 """Rapid decline: a large fall of the ANC within one or two weeks.
 
-Two things are told apart. RPD-1 and RPD-2 are thresholds on the results as they are: ``with_rapid_decline``. RPD-3 and
-RPD-4 judge the patient's true course: does a fall of that size and pace remain when the noise of the results is taken
-off, and do later results bear it out: ``with_decline_verdict``. Only the verdict says that a patient has a decline.
+RPD-1 and RPD-2 are thresholds on the results as they are (``with_rapid_decline``). RPD-3 and RPD-4 judge the patient's
+true course (``with_decline_verdict``): whether a fall of that size and pace remains after subtracting the noise of the
+results, and whether later results confirm it. Only the verdict counts as a decline of the patient.
 """
 
 import math
 from datetime import timedelta
-from typing import Final
 
 import polars as pl
 
 from neutro_screen.reference import Policy
 from neutro_screen.reference.policy import RapidDeclineRule
+from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.intervals import log_variance
-from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text, days_text
-
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 
 
 def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -29,19 +27,17 @@ def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     it is not older than the policy's carry. Upper bounds (<, <=) are no heights to fall from. A fall that ends in the
     normal range is measured from values without neutrophilia only (RPD-4).
     """
-    is_bound = pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False)
     is_high = pl.col("anc_cells_per_ul") > policy.rpd_4.neutrophilia_above_cells_per_ul
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     below = max(policy.rpd_1.below_cells_per_ul, policy.rpd_2.below_cells_per_ul)
     heights = (
-        anc.select(*_ORDER, "anc_cells_per_ul", "anc_comparator")
+        anc.select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator")
         .with_columns(
-            height=pl.when(~is_bound).then("anc_cells_per_ul"),
-            can_fire=(pl.col("anc_cells_per_ul") < below) & ~may_be_higher,
+            height=pl.when(~is_upper_bound()).then("anc_cells_per_ul"),
+            can_fire=(pl.col("anc_cells_per_ul") < below) & ~is_lower_bound(),
         )
         .with_columns(plain_height=pl.when(~is_high).then("height"))
         .filter(pl.col("can_fire").any().over("patient_id"))
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
     )
     for name, rule in (("rpd_1", policy.rpd_1), ("rpd_2", policy.rpd_2)):
         fell = _falls_to(heights, rule, policy).select(
@@ -200,9 +196,9 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     )
     usable = (
         anc.filter(pl.col("severity").is_not_null())
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
         .select(
-            *_ORDER,
+            *TIME_ORDER,
             "anc_cells_per_ul",
             "anc_comparator",
             *following,
@@ -216,11 +212,10 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         )
     )
     least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
     low = usable.filter(
         (count < max(rule.suspected_below_cells_per_ul, policy.rpd_1.below_cells_per_ul))
         & (count <= pl.col("highest") * least)
-        & ~may_be_higher
+        & ~is_lower_bound()
     ).with_columns(stretch=pl.concat_list("stretch", pl.col("stretch") - 1))
     age = pl.col("collected_at") - pl.col("decline_from_at")
     return (
@@ -249,8 +244,8 @@ def _levels(usable: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
 
     steps = range(rule.level_n)
     return (
-        usable.filter(~pl.col("anc_comparator").is_in(["<", "<="]).fill_null(False))
-        .sort(_ORDER)
+        usable.filter(~is_upper_bound())
+        .sort(TIME_ORDER)
         .select(
             "patient_id",
             "stretch",
@@ -328,12 +323,13 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
 
 
 def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``decline``, ``decline_rule`` and ``has_decline``: what the next result says of the fall."""
+    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the next result."""
     rule = policy.rpd_3
     wait = pl.col("decline_next_at") - pl.col("collected_at")
     following = pl.col("decline_next_cells_per_ul")
-    may_be_lower = pl.col("decline_next_comparator").is_in(["<", "<="]).fill_null(False)
-    is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~may_be_lower
+    is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~is_upper_bound(
+        "decline_next_comparator"
+    )
     agrees = (~is_back & (wait <= timedelta(days=policy.rpd_1.window_d))).fill_null(False)
     too_soon = (
         pl.when(pl.col("is_large") & pl.col("is_clear"))

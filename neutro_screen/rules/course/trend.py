@@ -7,10 +7,10 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy
+from neutro_screen.rules.counts.comparators import is_lower_bound
 from neutro_screen.rules.counts.intervals import log_variance
-from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 _DAYS_PER_WEEK: Final = 7
 #: Sums of floating-point numbers agree to so many digits in whatever order they are added.
 _SETTLED_DIGITS: Final = 10
@@ -25,7 +25,7 @@ def with_baseline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     A bound (<, <=, >, >=) is no level and does not count. Fewer results than the policy asks for: null baseline.
     """
     rule = policy.trend
-    ordered = anc.sort(_ORDER)
+    ordered = anc.sort(TIME_ORDER)
     earlier = (
         ordered.with_columns(level=pl.when(pl.col("anc_comparator").is_null()).then("anc_cells_per_ul"))
         .rolling(
@@ -63,9 +63,8 @@ def with_significant_fall(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """
     fall, rise = reference_change(policy)
     level = pl.when(pl.col("anc_comparator").is_null()).then("anc_cells_per_ul")
-    previous = level.forward_fill().shift(1).over("patient_id", order_by=_ORDER)
-    may_be_higher = pl.col("anc_comparator").is_in([">", ">="]).fill_null(False)
-    now = pl.when(~may_be_higher).then("anc_cells_per_ul")
+    previous = level.forward_fill().shift(1).over("patient_id", order_by=TIME_ORDER)
+    now = pl.when(~is_lower_bound()).then("anc_cells_per_ul")
     from_previous = pl.when(previous > 0).then(now / previous - 1)
     from_baseline = pl.when(pl.col("baseline_cells_per_ul") > 0).then(now / pl.col("baseline_cells_per_ul") - 1)
     fell, fell_from_baseline = (pl.col(f"change_from_{place}") < fall for place in ("previous", "baseline"))

@@ -6,7 +6,7 @@ from neutro_schemas.store import WorklistRow
 
 
 def open_cases(episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
-    """Episodes and declines that belong on a worklist: what is open, and what nobody has been shown yet.
+    """Episodes and declines that belong on a worklist: the open ones, and those not yet shown by any run.
 
     ``seen`` (episode_id) are episodes that an earlier run already published as resolved. A rapid decline outside any
     episode is open while no later count has followed. Columns: those of ``Episode`` that the worklist shows, and

@@ -1,12 +1,9 @@
-"""One row per patient at the index time, and the patients whose count cannot be told (ANC-9b, EPI-5)."""
-
-from typing import Final
+"""One row per patient at the index time, and the patients whose count is unknown (ANC-9b, EPI-5)."""
 
 import polars as pl
 
 from neutro_schemas import CannotAssess, PatientStatus
-
-_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
+from neutro_screen.rules.counts.specimens import TIME_ORDER
 
 
 def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
@@ -26,14 +23,14 @@ def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def outlook_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
-    """What the latest result of an open episode says of the days to come and of the patient's own usual count.
+    """The outlook from the latest result of an open episode, and how it compares with the patient's usual count.
 
     One row per open episode: is_projected_severe, is_expected_severe_48h (TRD-4), has_significant_fall (TRD-2),
     is_within_personal_range (SEV-3). ``counts`` has those columns of the specimens.
     """
     latest = (
         counts.filter(pl.col("severity").is_not_null())
-        .sort(_ORDER)
+        .sort(TIME_ORDER)
         .unique("patient_id", keep="last", maintain_order=True)
     )
     return (
@@ -69,7 +66,7 @@ def patient_status(
     unknown is never "normal". ``declines`` comes from ``verdicts``. ``top_suspect`` is the first-ranked suspect of the
     latest episode that has one and is at least possible.
     """
-    usable = anc.select(*_ORDER, "severity", "anc_cells_per_ul", "anc_comparator").filter(
+    usable = anc.select(*TIME_ORDER, "severity", "anc_cells_per_ul", "anc_comparator").filter(
         pl.col("severity").is_not_null()
     )
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
@@ -78,9 +75,9 @@ def patient_status(
         .group_by("patient_id")
         .agg(
             worst_severity=pl.col("severity").max(),
-            current_severity=pl.col("severity").sort_by(_ORDER).last(),
-            last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(_ORDER).last(),
-            last_anc_comparator=pl.col("anc_comparator").sort_by(_ORDER).last(),
+            current_severity=pl.col("severity").sort_by(TIME_ORDER).last(),
+            last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(TIME_ORDER).last(),
+            last_anc_comparator=pl.col("anc_comparator").sort_by(TIME_ORDER).last(),
             last_collected_at=pl.col("collected_at").max(),
             nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("depth").first(),
             nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
@@ -138,8 +135,8 @@ def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
     """Patients with an unusable result that no usable count has followed (ANC-9b).
 
     ``unusable``: patient_id, specimen_id, reason, since (times of collection). A count of the same specimen, or one
-    collected later, makes the patient assessable again; a count whose severity cannot be told does not. White cells
-    of 2000 or more without a differential say nothing against an earlier count: nobody asked for neutrophils.
+    collected later, makes the patient assessable again; a count of unknown severity does not. White cells
+    of 2000 or more without a differential do not supersede an earlier count: nobody asked for neutrophils.
     """
     usable = anc.filter(pl.col("severity").is_not_null())
     latest = usable.group_by("patient_id").agg(usable_at=pl.col("collected_at").max())

@@ -1,7 +1,7 @@
 """The work-up of open episodes (WRK-1, WRK-2) and the pitfalls (PIT-1 ... PIT-4).
 
-A kind of data that the extract does not have at all makes a step unknown, never overdue. Which kinds it has is asked of
-the whole extract (``kinds_of_data``) and passed in, so that the answer does not depend on who is screened tonight.
+A kind of data that the extract does not have at all makes a step unknown, never overdue. The kinds are
+those of the whole extract (``kinds_of_data``), so that a state does not depend on who is screened tonight.
 """
 
 from datetime import datetime, timedelta

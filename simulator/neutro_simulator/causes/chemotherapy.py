@@ -9,7 +9,10 @@ from neutro_simulator import visits
 from neutro_simulator.causes.care import FEVER_AFTER_DAYS, rescue
 from neutro_simulator.myelosuppression import CELLS_PER_GIGA, Treatment, neutrophils, regimens
 from neutro_simulator.parameters import HOURS_PER_DAY, FloatArray, number, numbers, text
-from neutro_simulator.scenario import Drug, Group, Scenario, coded, given, outline, temperatures
+from neutro_simulator.scenario import Drug, Group, Scenario, acting, coded, given, ingredients, outline, temperatures
+
+#: Position of the late falls in too_long_deep_late.
+LATE = 2
 
 
 def chemotherapy(group: Group) -> Scenario:
@@ -24,7 +27,7 @@ def chemotherapy(group: Group) -> Scenario:
     nadir_visit = np.empty(size)
     anc = np.empty((size, len(group.days)))
     medications = []
-    ingredient: list[str | None] = [None] * size
+    drugs = [Drug(None, "", "")] * size
     for index, regimen in enumerate(names):
         of_regimen = np.flatnonzero(which == index)
         if not len(of_regimen):
@@ -35,7 +38,7 @@ def chemotherapy(group: Group) -> Scenario:
         nadir_visit[of_regimen] = rng.uniform(low, high, len(of_regimen))
         drug = Drug.parse(text(f"regimen.{regimen}", "drug"))
         for patient in of_regimen:
-            ingredient[patient] = drug.ingredient
+            drugs[patient] = drug
         medications += _doses(drug, np.where(which == index, start, np.nan), cycles, treatment)
     severe = group.below(anc, number("severity", "severe_below"), start)
     fever, helped = group.share("fever_share"), group.share("filgrastim_share")
@@ -44,11 +47,12 @@ def chemotherapy(group: Group) -> Scenario:
     return replace(
         scenario,
         onset_day=group.below(anc, number("severity", "normal_from"), start),
-        ingredient=tuple(ingredient),
+        ingredient=ingredients(drugs),
         lines=group.other_lines(days=cycle_days),
         medications=pl.concat([*medications, *rescue(group, severe, fever, helped)]),
         diagnoses=coded("C50.9", start - 20.0),
         events=temperatures(group, severe + FEVER_AFTER_DAYS, fever),
+        actions=acting(group.cause, start, drugs, "expected"),
     )
 
 
@@ -88,3 +92,46 @@ def _doses(drug: Drug, start: FloatArray, cycles: FloatArray, treatment: Treatme
         first = np.where(cycles > cycle, start + cycle * treatment.cycle_days, np.nan)
         rows.append(given([drug] * len(start), first, first + last_day, "iv", f"cycle {cycle + 1}"))
     return rows
+
+
+def chemotherapy_beyond(group: Group) -> Scenario:
+    """A course that leaves what is expected (RULES.md DRG-5): its last nadir too long or too deep, or a fall too late
+    after its last dose, which the drug does not explain.
+    """
+    usual = replace(group, cause="chemotherapy")
+    scenario = chemotherapy(usual)
+    dose = _last_dose(group, scenario)
+    course = np.searchsorted(np.cumsum(numbers(group.cause, "too_long_deep_late")), group.rng.random(group.size))
+    levels, stays, delays = (
+        np.vstack([group.draw(f"{too}_{what}") for too in ("long", "deep", "late")])
+        for what in ("level", "days", "after_days")
+    )
+    everyone = np.arange(group.size)
+    onset = dose + delays[course, everyone]
+    fall = np.full(group.size, number(group.cause, "fall_days"))
+    stay = stays[course, everyone]
+    begins = np.nan_to_num(onset, nan=np.inf)
+    worse = group.dip(scenario.anc[:, 0], begins, fall, levels[course, everyone], stay, group.draw("recovery_days"))
+    counted = visits.every(onset + fall, onset + fall + stay + 20.0, number(group.cause, "visit_gap_days"))
+    drugs = [Drug(ingredient, "", "") for ingredient in scenario.ingredient]
+    is_late = course == LATE
+    actions = [
+        scenario.actions,
+        acting(group.cause, np.where(is_late, np.nan, dose), drugs, "beyond_expected"),
+        acting("after_chemotherapy", np.where(is_late, onset, np.nan)),
+    ]
+    return replace(
+        scenario,
+        anc=np.minimum(scenario.anc, worse),
+        visits=visits.together(scenario.visits, counted),
+        actions=pl.concat(actions),
+    )
+
+
+def _last_dose(group: Group, scenario: Scenario) -> FloatArray:
+    """The first day of the last cycle that each patient has had long enough for its fall to begin; NaN without one."""
+    given_by_now = (pl.col("start_day") <= -number(group.cause, "fall_days")) & pl.col("dose").str.starts_with("cycle")
+    last = scenario.medications.filter(given_by_now).group_by("patient").agg(pl.col("start_day").max())
+    everyone = pl.DataFrame({"patient": np.arange(group.size)})
+    by_patient = everyone.join(last, on="patient", how="left", maintain_order="left")
+    return np.asarray(by_patient["start_day"].fill_null(np.nan).to_numpy(), dtype=np.float64)

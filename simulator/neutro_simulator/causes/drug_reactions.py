@@ -1,7 +1,7 @@
 """Idiosyncratic drug reactions: a fall some time after the first dose, at the latency of the drug."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -44,6 +44,11 @@ def beta_lactam(group: Group) -> Scenario:
 
 def rituximab(group: Group) -> Scenario:
     """Late-onset neutropenia weeks to months after the last dose of rituximab (Wolach 2010)."""
+    return after_last_dose(group, "C83.3")
+
+
+def after_last_dose(group: Group, indication: str) -> Scenario:
+    """A fall that comes long after the last of several doses; all numbers from the group's own section."""
     onset = group.draw("onset_day")
     last_dose = onset - group.draw("latency_days")
     doses = np.floor(group.draw("doses"))
@@ -62,7 +67,7 @@ def rituximab(group: Group) -> Scenario:
         onset_day=onset,
         ingredient=ingredients(drugs),
         medications=pl.concat(given_doses),
-        diagnoses=coded("C83.3", last_dose - doses * gap),
+        diagnoses=coded(indication, last_dose - doses * gap),
     )
     return with_care(group, scenario)
 
@@ -108,17 +113,49 @@ def _drug_fall(
     onset = group.draw("onset_day")
     start = onset - group.draw("latency_days")
     anc = group.drawn_dip(baseline, onset, fall, nadir)
-    severe = group.below(anc, number("severity", "severe_below"), onset)
-    found = np.where(np.isnan(severe), onset + fall, severe)
-    drugs = group.drugs()
+    reaction = Reaction(start, onset, fall, group.drugs())
+    return reacting(group, anc, reaction, schedule, route, indication)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A drug fall, a value a patient: day of the first dose, day and length of the fall, the drugs.
+
+    beside: other drugs and their first day, stopped on the same day as the drug.
+    """
+
+    start: FloatArray
+    onset: FloatArray
+    fall: FloatArray
+    drugs: list[Drug]
+    beside: tuple[tuple[list[Drug], FloatArray], ...] = ()
+
+
+def reacting(
+    group: Group,
+    anc: FloatArray,
+    reaction: Reaction,
+    schedule: Callable[[FloatArray], FloatArray],
+    route: str,
+    indication: str,
+) -> Scenario:
+    """The scenario of a drug fall: found at a visit or by its symptoms, the drug stopped, the fever treated.
+
+    schedule: planned visits from the day of the first dose. indication: ICD-10 code, recorded on that day.
+    """
+    severe = group.below(anc, number("severity", "severe_below"), reaction.onset)
+    found = np.where(np.isnan(severe), reaction.onset + reaction.fall, severe)
     seen = found + group.delay()
-    scenario = outline(group, anc, visits.together(visits.outpatient(group), schedule(start), visits.at(seen)))
+    planned = visits.together(visits.outpatient(group), schedule(reaction.start), visits.at(seen))
+    scenario = outline(group, anc, planned)
+    stopped = still_given(found + group.draw("stopped_after_days"))
+    taken = ((reaction.drugs, reaction.start), *reaction.beside)
     scenario = replace(
         scenario,
-        onset_day=onset,
-        ingredient=ingredients(drugs),
-        medications=given(drugs, start, still_given(found + group.draw("stopped_after_days")), route),
-        diagnoses=coded(indication, start),
+        onset_day=reaction.onset,
+        ingredient=ingredients(reaction.drugs),
+        medications=pl.concat([given(drugs, start, stopped, route) for drugs, start in taken]),
+        diagnoses=coded(indication, reaction.start),
     )
     return with_care(group, scenario)
 

@@ -59,3 +59,17 @@ def duffy_null(group: Group) -> Scenario:
     scenario = outline(group, group.steady(group.draw("anc")), visits.outpatient(group))
     recorded = group.share("recorded_share")
     return replace(scenario, duffy_null=tuple("true" if known else "" for known in recorded))
+
+
+def withdrawn_count(group: Group) -> Scenario:
+    """A normal count and one falsely low result that the laboratory cancels or corrects (RULES.md EPI-6)."""
+    onset = group.draw("onset_day")
+    planned = visits.together(visits.outpatient(group), visits.at(onset))
+    scenario = outline(group, group.steady(group.draw("anc")), planned)
+    cancelled = group.share("cancelled_share")
+    return replace(
+        scenario,
+        artefact_visit=onset,
+        artefact_fraction=group.draw("seen_fraction"),
+        retraction=tuple("cancelled" if taken_back else "corrected" for taken_back in cancelled),
+    )

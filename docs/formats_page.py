@@ -1,6 +1,6 @@
 """The page docs/formats.md: which formats are read, and of each which fields, codes and limits.
 
-Lists come from the readers and the reference tables themselves; `make docs` writes the page, and a test keeps it current.
+Lists come from the readers and the reference tables themselves.
 """
 
 from inspect import getdoc
@@ -11,9 +11,12 @@ import polars as pl
 
 from neutro_screen.ingest import READERS, chart
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest.formats.fhir.parsing import STRUCTURES
+from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS, WORDS
+from neutro_screen.ingest.formats.hl7v2.fields import FIELDS
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, REQUIRED_COLUMNS
 from neutro_screen.ingest.profile import KindProfile, Profile
-from neutro_screen.reference import load_reference
+from neutro_screen.reference import load_policy, load_reference
 
 _MODULES: Final[dict[str, ModuleType]] = {
     "mimic": mimic,
@@ -25,26 +28,6 @@ _MODULES: Final[dict[str, ModuleType]] = {
     "parquet": parquet,
     "delimited": delimited,
 }
-_HL7_FIELDS: Final = """\
-| column | field |
-|---|---|
-| patient_id | PID-3: the repetition of the profile's `patient_authority` (PID-3.4), else of type MR, else PI, else the first; PID-2 |
-| specimen_id | SPM-2 (filler's, else placer's); else OBR-3, OBR-2, one for the orders of a message with the same OBR-7 |
-| collected_at, resulted_at | OBX-14, SPM-17, OBR-7; OBX-19, OBR-22, MSH-7 |
-| loinc, local_code, analyte_name | OBX-3, either triplet; LOINC by its system (LN) or, without a system, by its shape |
-| value | OBX-5 by OBX-2: NM, ST, TX, FT as text; SN joined; CE, CWE by their text; ED, RP none; `<` or `>` of OBX-8 in front |
-| unit | OBX-6.1, else .2; `10^3/uL` with its circumflex unescaped is put together again |
-| reference_low, reference_high | OBX-7: `a-b`, `a to b`, `<b`, `>=a` |
-| status | OBX-11, else OBR-25 (but not its A, which means something else) |
-| specimen_type, lab, comment | SPM-4, OBR-15; OBX-23, MSH-4, MSH-3; NTE-3 behind the OBX and behind its OBR |
-| medication | RXE (order), RXD (dispense), RXA (administration) with ORC-1, -5, -9, -15, TQ1-7, -8 and RXR-1 |
-| patient, diagnosis | PID-7, -8, -10, -22; DG1-3, -5 |
-| patient: replaced_by | ADT {merges}: the record of MRG-1 (or -4) is replaced by that of its PID |
-
-Results are taken from {results} messages, medication from {pharmacy}; other messages are counted, their people and
-diagnoses read. Character sets (MSH-18): {sets}; text without one that is no UTF-8 is read as Windows-1252 and counted.
-Control material (SPM-11 {roles}) is skipped and counted. Limits: a message of 64 MB, {marks} sets of separators a file.
-Escapes: `\\F\\ \\S\\ \\T\\ \\R\\ \\E\\ \\.br\\ \\.sp\\ \\H\\ \\N\\ \\X0D\\ \\X0A\\ \\XB5\\`; others stay as sent."""
 _LIMITS: Final = {
     "fhir": "One JSON document (a Bundle) may have 256 MB, NDJSON any size: it is read some megabytes at a time. A Bundle "
     "in a Bundle is opened three deep. References are resolved within the file or folder. Resources that a `deleted` Bundle "
@@ -134,7 +117,7 @@ def _codes_and_units() -> list[str]:
     return [
         "The same for every format. A test is known by its own code where the profile maps it, else by LOINC, else by its "
         "name; where code and unit contradict each other (a percent under the code of a count) the unit and the name decide, "
-        "and the row says so. Codes known, by system: "
+        "and the row is noted. Codes known, by system: "
         + ", ".join(f"{system} {count}" for system, count in systems.items())
         + ". LOINC codes of other specimens are on a list of their own and never screened.",
         "",
@@ -152,6 +135,7 @@ def _codes_and_units() -> list[str]:
 
 
 def _chart() -> list[str]:
+    dates = load_policy().dates
     return [
         "Refused, with the row as read: a line with too few or too many fields, a missing patient or start, and",
         "",
@@ -168,6 +152,14 @@ def _chart() -> list[str]:
             for kind in KINDS
             if chart.ODDITIES[kind]
         ),
+        "",
+        f"A date before {dates.earliest_year} or more than {dates.latest_after_run_d} days after the run (`[dates]` of the "
+        "policy) never stops another row. Year 0, 0001-01-01 and 9999-12-31 are the usual ones. The row stands in quarantine "
+        "as read, and",
+        "",
+        "- a laboratory row (`impossible_time`), a start of a medication and an event (`impossible_date`) are refused",
+        "- an end of a medication, a date of birth and a date of a diagnosis (`impossible_date`) count as not known; all else "
+        "that the row says counts, since a drug whose end is not known may still be given",
     ]
 
 
@@ -175,18 +167,10 @@ def _described(name: str) -> list[str]:
     module = _MODULES[name]
     lines = [str(getdoc(module))]
     if name == "hl7v2":
-        filled = _HL7_FIELDS.format(
-            results=", ".join(hl7v2.RESULT_MESSAGES),
-            pharmacy=", ".join(hl7v2.PHARMACY_MESSAGES),
-            merges=", ".join(hl7v2.MERGE_EVENTS),
-            sets=", ".join(hl7v2.CHARACTER_SETS),
-            roles=", ".join(hl7v2.QC_ROLES),
-            marks=hl7v2.MOST_MARKS,
-        )
-        lines += ["", filled]
+        lines += ["", *_hl7_fields()]
     elif name == "fhir":
         lines += ["", "| resource | elements read |", "|---|---|"]
-        lines += [f"| {resource} | {', '.join(elements)} |" for resource, elements in fhir.STRUCTURES.items()]
+        lines += [f"| {resource} | {', '.join(elements)} |" for resource, elements in STRUCTURES.items()]
     elif name in ("omop", "cdisc"):
         tables = omop.TABLES if name == "omop" else cdisc.DOMAINS
         lines += ["", "| table | required | read where there |", "|---|---|---|"]
@@ -197,3 +181,24 @@ def _described(name: str) -> list[str]:
     if name in _LIMITS:
         lines += ["", _LIMITS[name]]
     return lines
+
+
+def _hl7_fields() -> list[str]:
+    def codes(field: str, word: str) -> str:
+        return ", ".join(code for code, its_word in WORDS[field].items() if its_word == word)
+
+    return [
+        "| kind | of each | column | the first of these fields that is there | |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {row['kind']} | {row['segment']} | {row['column']} | {row['places'].replace(' ', ', ')} | {row['note'] or ''} |"
+            for row in FIELDS.iter_rows(named=True)
+        ),
+        "",
+        f"Results are taken from {codes('MSH-9.1', 'results')} messages, medication from {codes('MSH-9.1', 'pharmacy')}, merges "
+        f"from the ADT events {codes('MSH-9.2', 'merge')}; other messages are counted, their people and diagnoses read. "
+        f"Character sets (MSH-18): {', '.join(CHARACTER_SETS)}; text without one that is no UTF-8 is read as Windows-1252 and "
+        f"counted. Control material (SPM-11 {codes('SPM-11.1', 'control')}) is skipped and counted. Limits: a message of 64 MB, "
+        f"{hl7v2.MOST_MARKS} sets of separators a file.",
+        r"Escapes: `\F\ \S\ \T\ \R\ \E\ \.br\ \.sp\ \H\ \N\ \X0D\ \X0A\ \XB5\`; others stay as sent.",
+    ]

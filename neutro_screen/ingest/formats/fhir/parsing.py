@@ -1,0 +1,208 @@
+"""From the text of a file to resources: NDJSON lines, Bundles, arrays and reports, parsed by DuckDB.
+
+DuckDB is fast, and nesting of any depth does it no harm. What is read of each resource type is data: structures.toml.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import duckdb
+import polars as pl
+
+from neutro_screen.errors import UnreadableInputError
+from neutro_screen.ingest.batches import as_utf8, blocks
+from neutro_screen.ingest.files import head_of
+
+Structure = str | list["Structure"] | dict[str, "Structure"]
+
+BLOCK_BYTES: Final = 8 << 20
+_LARGEST_DOCUMENT: Final = 256 << 20
+_DEEPEST_BUNDLE: Final = 3
+_LINES_LOOKED_AT: Final = 50
+_LONGEST_LOOKED_AT: Final = 1 << 20
+#: What an Observation inside a report takes from the report where it has no element of its own.
+_FROM_REPORT: Final = ("subject", "effectiveDateTime", "effectivePeriod", "issued")
+
+
+_LISTED: Final = tomllib.loads((Path(__file__).parent / "structures.toml").read_text("utf-8"))
+COMPONENT_ELEMENTS: Final = tuple(_LISTED["types"]["Component"])
+
+
+def _structures() -> dict[str, dict[str, Structure]]:
+    """Elements by resource type, in the form of DuckDB's json_transform."""
+
+    def expanded(name: str) -> Structure:
+        if name == "text":
+            return "VARCHAR"
+        if name.startswith("["):
+            return [expanded(name[1:-1])]
+        return {element: expanded(of_element) for element, of_element in _LISTED["types"][name].items()}
+
+    return {
+        resource: {element: expanded(name) for element, name in elements.items()}
+        for resource, elements in _LISTED["resources"].items()
+    }
+
+
+STRUCTURES: Final = _structures()
+#: Resources that contain others.
+CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
+#: The resources of a container: line (JSON), position, and the url where the container deletes one.
+_INSIDE: Final = {
+    "Bundle": """
+        SELECT source_row, position, entry -> '$.resource' AS line,
+               CASE WHEN upper(entry ->> '$.request.method') = 'DELETE'
+                    THEN coalesce(entry ->> '$.request.url', '') END AS deleted_url
+        FROM (SELECT source_row, unnest(json_extract(line, '$.entry[*]')) AS entry,
+                     generate_subscripts(json_extract(line, '$.entry[*]'), 1)::BIGINT AS position FROM lines)
+    """,
+    "array": """
+        SELECT source_row, unnest(json_extract(line, '$[*]')) AS line,
+               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, NULL AS deleted_url FROM lines
+    """,
+    "DiagnosticReport": f"""
+        SELECT source_row, position, NULL AS deleted_url, json_merge_patch(report, observation) AS line
+        FROM (SELECT source_row, unnest(json_extract(line, '$.contained[*]')) AS observation,
+                     generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
+                     json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
+        WHERE observation ->> '$.resourceType' = 'Observation'
+    """,
+}
+
+
+class Sink(Protocol):
+    """Takes what is parsed."""
+
+    def add(self, resource_type: str, resources: pl.DataFrame) -> None:
+        """Resources of one type: source_row and the elements of STRUCTURES, or source_row and line for other types."""
+
+    def add_deletions(self, deletions: pl.DataFrame) -> None:
+        """What a Bundle deletes: source_row, deleted_url."""
+
+    def refuse(self, lines: pl.DataFrame, reason: str) -> None:
+        """Lines that are no resource: source_row, text."""
+
+    def leave_out(self, too_deep: pl.DataFrame) -> None:
+        """Resources of a Bundle in a Bundle, deeper than is opened."""
+
+
+def parse_file(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    wanted: Collection[str],
+    sink: Sink,
+    may_hold: Callable[[bytes], bool] = bool,
+) -> Iterator[None]:
+    """Parse a file block by block into ``sink``; yields after every block.
+
+    ``wanted`` are the resource types whose elements are read. Blocks and lines that ``may_hold`` excludes are passed over.
+
+    Raises:
+        UnreadableInputError: empty, a damaged archive, no text, one JSON document of more than 256 MB.
+    """
+    with as_utf8(path) as text:
+        if not head_of(text).strip(b"\xef\xbb\xbf \t\r\n"):
+            raise UnreadableInputError(
+                "the file is empty", where=path.name, remedy="Check the export; nothing was screened."
+            )
+        is_document = _is_document(connection, text, path.name)
+        too_long = UnreadableInputError("a line is longer than 256 MB", where=path.name, remedy="Is this NDJSON?")
+        whole_lines = (
+            [text.read_bytes()]
+            if is_document
+            else blocks(text, BLOCK_BYTES, lambda held: held.rfind(b"\n") + 1, _LARGEST_DOCUMENT, too_long)
+        )
+        first = 1
+        try:
+            for block in whole_lines:
+                if may_hold(block):
+                    lines = _lines([block] if is_document else block.split(b"\n"), first, may_hold)
+                    _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
+                first += block.count(b"\n")
+                yield
+        except duckdb.Error:
+            raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
+
+
+def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -> bool:
+    """Whether the file is one JSON value over several lines: then its first line is not one.
+
+    Where only the first line is damaged, one of the next is a resource by itself, and the whole is no JSON.
+    """
+    with text.open("rb") as file:
+        first = file.readline(_LARGEST_DOCUMENT).strip(b"\xef\xbb\xbf \t\r\n")
+        while not first and (line := file.readline(_LARGEST_DOCUMENT)):
+            first = line.strip()
+        others = [line for _ in range(_LINES_LOOKED_AT) if (line := file.readline(_LONGEST_LOOKED_AT).strip())]
+    if not others or first[:1] not in (b"{", b"[") or _is_json(connection, first):
+        return False
+    is_too_large = text.stat().st_size > _LARGEST_DOCUMENT
+    is_resource = (
+        line.startswith(b"{") and b'"resourceType"' in line and _is_json(connection, line) for line in others
+    )
+    if any(is_resource):
+        return not is_too_large and _is_json(connection, text.read_bytes())
+    if is_too_large:
+        raise UnreadableInputError("one JSON document of more than 256 MB", where=name, remedy="Export NDJSON instead.")
+    return True
+
+
+def _is_json(connection: duckdb.DuckDBPyConnection, content: bytes) -> bool:
+    """By DuckDB, which builds nothing: Python's objects take ten times the memory of their text."""
+    text = content.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0")
+    return connection.execute("SELECT json_valid(CAST(? AS VARCHAR))", [text]).fetchall() == [(True,)]
+
+
+def _lines(lines: Sequence[bytes], first: int, may_hold: Callable[[bytes], bool]) -> pl.DataFrame:
+    """Lines as text with their numbers, without those that hold nothing."""
+    numbered = [(number, line) for number, line in enumerate(lines, start=first) if may_hold(line)]
+    texts = [line.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0") for _, line in numbered]
+    frame = pl.DataFrame(
+        {"line": texts, "source_row": [number for number, _ in numbered]},
+        schema={"line": pl.String, "source_row": pl.Int64},
+    )
+    return frame.filter(pl.col("line") != "")
+
+
+def _parse(
+    connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, wanted: Collection[str], sink: Sink, depth: int
+) -> None:
+    """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way."""
+    connection.register("lines", lines)
+    typed = (
+        connection.sql(
+            "SELECT source_row, line, CASE WHEN json_valid(line) THEN coalesce(json_extract_string(line, '$.resourceType'),"
+            " CASE json_type(line) WHEN 'ARRAY' THEN 'array' END) END AS type, json_valid(line) AS is_json FROM lines"
+        )
+        .pl()
+        .sort("source_row", maintain_order=True)
+    )
+    refused = typed.filter(pl.col("type").is_null()).rename({"line": "text"})
+    sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
+    sink.refuse(refused.filter("is_json"), "not_a_resource")
+    for (resource_type,), of_type in typed.drop_nulls("type").group_by("type", maintain_order=True):
+        name = str(resource_type)
+        connection.register("lines", of_type)
+        if name in wanted:
+            parsed = connection.sql(
+                f"SELECT source_row, json_transform(line, '{json.dumps(STRUCTURES[name])}') AS resource FROM lines"
+            ).pl()
+            sink.add(name, parsed.sort("source_row", maintain_order=True).unnest("resource"))
+        elif name not in CONTAINERS:
+            sink.add(name, of_type)
+        else:
+            inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
+            if name != "DiagnosticReport" and lines.height == 1:
+                inside = inside.with_columns(source_row="position")
+            sink.add(name, of_type)
+            sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
+            inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
+            if not inside.height:
+                continue
+            if depth:
+                _parse(connection, inside, wanted, sink, depth - 1)
+            else:
+                sink.leave_out(inside)

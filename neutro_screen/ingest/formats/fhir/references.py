@@ -1,0 +1,112 @@
+"""Resources that others refer to: drugs, specimens and deletions, collected from all files before any row is read."""
+
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from neutro_screen.ingest.batches import detached
+from neutro_screen.ingest.formats.fhir.elements import code, words
+
+#: Types that only others refer to.
+REFERENCED_TYPES: Final = ("Medication", "Specimen")
+_RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
+
+
+def may_hold_references(line: bytes) -> bool:
+    """Whether a line, or a block of lines, can hold a referenced or deleted resource: a quick look that spares parsing."""
+    return b'"Medication"' in line or b'"Specimen"' in line or b'"DELETE"' in line or b'"delete"' in line
+
+
+class References(NamedTuple):
+    """Referenced resources by id, of each id the first."""
+
+    #: key, name, atc, rxnorm
+    medications: pl.DataFrame
+    #: key, type, taken
+    specimens: pl.DataFrame
+    #: Resources that the export lists as deleted: type, id, file (its number), source_row.
+    deleted: pl.DataFrame
+    #: Ids of the deleted Observations that the export itself holds, as they are met.
+    met_observations: set[str]
+
+    def is_deleted(self, resource_type: str) -> pl.Expr:
+        """Whether a resource, by its column ``id``, is deleted."""
+        return pl.col("id").is_in(self.deleted.filter(type=resource_type)["id"].implode()).fill_null(False)
+
+    def with_specimens(self, labs: pl.DataFrame) -> pl.DataFrame:
+        """Laboratory rows with type and time of the specimen that they name, where they have none themselves."""
+        named = labs.join(
+            self.specimens.rename({"key": "specimen_id"}), on="specimen_id", how="left", maintain_order="left"
+        )
+        return named.with_columns(
+            specimen_type=pl.coalesce("specimen_type", "type"), collected_at=pl.coalesce("collected_at", "taken")
+        ).drop("type", "taken")
+
+    def with_medications(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Medication rows with name and codes of the Medication that ``key`` names."""
+        named = rows.join(self.medications, on="key", how="left", maintain_order="left")
+        return named.with_columns(
+            # The reference's own display is often only "prescribed medication".
+            drug_name=pl.coalesce("name", "drug_name"),
+            atc_code=pl.coalesce("atc_code", "atc"),
+            rxcui=pl.coalesce("rxcui", "rxnorm"),
+        ).drop("key", "name", "atc", "rxnorm")
+
+
+class ReferenceSink:
+    """Collects the references of all files in the first pass."""
+
+    def __init__(self) -> None:
+        self.file = 0
+        self._medications = [_no_rows("key", "name", "atc", "rxnorm")]
+        self._specimens = [_no_rows("key", "type", "taken")]
+        self._deleted = [
+            pl.DataFrame(schema={"source_row": pl.Int64, "type": pl.String, "id": pl.String, "file": pl.Int64})
+        ]
+
+    def add(self, resource_type: str, resources: pl.DataFrame) -> None:
+        """Keep the facts of a Medication or Specimen; other types are read in the second pass."""
+        if resource_type == "Medication":
+            self._medications.append(detached(medication_names(resources)))
+        elif resource_type == "Specimen":
+            self._specimens.append(detached(_specimen_facts(resources)))
+
+    def add_deletions(self, deletions: pl.DataFrame) -> None:
+        """Keep type and id of what is deleted in the current ``file``."""
+        url = pl.col("deleted_url").str.extract_groups(_RESOURCE_URL).struct
+        named = deletions.select("source_row", type=url.field("1"), id=url.field("2"), file=pl.lit(self.file, pl.Int64))
+        self._deleted.append(detached(named.drop_nulls()))
+
+    def refuse(self, lines: pl.DataFrame, reason: str) -> None:
+        """Left to the second pass."""
+
+    def leave_out(self, too_deep: pl.DataFrame) -> None:
+        """Left to the second pass."""
+
+    def references(self) -> References:
+        """All that was collected."""
+        return References(
+            _first_of_each(self._medications), _first_of_each(self._specimens), pl.concat(self._deleted), set()
+        )
+
+
+def medication_names(medications: pl.DataFrame) -> pl.DataFrame:
+    """Of Medication resources: key, name, atc, rxnorm."""
+    concept = pl.col("code")
+    return medications.select(key="id", name=words(concept), atc=code(concept, "atc"), rxnorm=code(concept, "rxnorm"))
+
+
+def _specimen_facts(specimens: pl.DataFrame) -> pl.DataFrame:
+    collection = pl.col("collection").struct
+    start = collection.field("collectedPeriod").struct.field("start")
+    return specimens.select(
+        key="id", type=words(pl.col("type")), taken=pl.coalesce(collection.field("collectedDateTime"), start)
+    )
+
+
+def _first_of_each(facts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(facts).drop_nulls("key").unique("key", keep="first", maintain_order=True)
+
+
+def _no_rows(*columns: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))

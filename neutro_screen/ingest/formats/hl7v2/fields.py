@@ -1,0 +1,160 @@
+"""Fields of HL7 messages by their place (OBX-14.1), and the table of which place feeds which column (fields.csv)."""
+
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from neutro_screen.ingest.formats.hl7v2.codes import word
+
+#: kind, segment, column, places (in the order in which they are looked at), read_as, note.
+FIELDS: Final = pl.read_csv(Path(__file__).parent / "fields.csv", infer_schema=False)
+#: A segment that other segments belong to or stand behind -> the column that holds its number in each of them.
+_ANCHORS: Final = {"MSH": "msh", "PID": "pid", "OBR": "obr", "SPM": "obr", "ORC": "orc", "TQ1": "orc", "RXR": "orc"}
+#: YYYY[MM[DD[HH[MM[SS[.S]]]]]][+-ZZZZ] -> ISO 8601 step by step; what fits no step stays as it is.
+_TIME_STEPS: Final = (
+    (r"^([0-9]{10})([+-][0-9]{4})?$", "${1}0000${2}"),
+    (r"^([0-9]{12})([+-][0-9]{4})?$", "${1}00${2}"),
+    (
+        r"^([0-9]{4})([0-9][0-9])([0-9][0-9])([0-9][0-9])([0-9][0-9])([0-9][0-9])((?:\.[0-9]+)?)([+-][0-9]{4})?$",
+        "${1}-${2}-${3}T${4}:${5}:${6}${7}${8}",
+    ),
+    (r"^(.*T.*[+-][0-9][0-9])([0-9][0-9])$", "${1}:${2}"),
+    (r"^([0-9]{4})([0-9][0-9])([0-9][0-9])(?:[+-][0-9]{4})?$", "${1}-${2}-${3}"),
+    (r"^([0-9]{4})([0-9][0-9])$", "${1}-${2}"),
+)
+_BLANKS: Final[dict[str, str | None]] = {"": None, '""': None}
+
+
+class Marks(NamedTuple):
+    """The separators of a message (MSH-1, MSH-2)."""
+
+    field: str
+    component: str
+    repetition: str
+    escape: str
+    subcomponent: str
+
+
+class Messages:
+    """The segments of messages that share their marks, with access to fields by place."""
+
+    def __init__(self, segments: pl.DataFrame, marks: Marks) -> None:
+        self.marks = marks
+        self.segments = segments.with_columns(
+            fields=pl.when(pl.col("type") == "MSH")
+            .then(pl.concat_str(pl.lit("MSH" + marks.field), pl.col("text").str.slice(3)))
+            .otherwise("text")
+            .str.split(marks.field)
+        )
+        message_type = self.component(self.field(9), 1).str.to_uppercase()
+        headers = (
+            self.of("MSH")
+            .select(
+                "msh",
+                carries=pl.when(message_type.is_not_null()).then(word(message_type, "MSH-9.1").fill_null("other")),
+                event=word(self.component(self.field(9), 2), "MSH-9.2"),
+            )
+            .collect()
+        )
+        self.n_other_messages = headers.filter(carries="other").height
+        self.segments = self.segments.join(headers, on="msh", how="left", maintain_order="left")
+
+    def of(self, *types: str) -> pl.LazyFrame:
+        """The segments of these types."""
+        return self.segments.lazy().filter(pl.col("type").is_in(types))
+
+    def rows(self, segment: str, **own: pl.Expr) -> pl.LazyFrame:
+        """One row per segment of a type.
+
+        Its columns are named by their places: the places of fields.csv in the segment itself and in those that it belongs
+        to or that stand with it (of several the first); ``own`` are further expressions over the segment's fields.
+        """
+        # The fields of a segment are a list; joins, which would copy it row by row, come after it has been read.
+        rows = self.of(segment).select(
+            "source_row", "pid", "msh", "orc", "obr", "carries", "event", *self._places(segment, segment), **own
+        )
+        for other, anchor in _ANCHORS.items():
+            places = self._places(segment, other)
+            if other != segment and places:
+                beside = self.of(other).select(anchor, *places).drop_nulls(anchor)
+                if other.lower() != anchor:
+                    beside = beside.unique(anchor, keep="first", maintain_order=True)
+                rows = rows.join(beside, on=anchor, how="left", maintain_order="left")
+        return rows
+
+    def identifiers(self, segment: str) -> pl.Expr:
+        """The field that lists the identifiers of a PID or MRG, with all repetitions."""
+        (places,) = FIELDS.filter(segment=segment, column="patient_id")["places"]
+        return pl.coalesce(*(self.field(int(place.partition("-")[2])) for place in places.split()))
+
+    def _places(self, of_rows: str, segment: str) -> list[pl.Expr]:
+        return [self._read(place, read_as).alias(place) for place, read_as in _read_from(of_rows, segment)]
+
+    def _read(self, place: str, read_as: str) -> pl.Expr:
+        number, _, component = place.partition("-")[2].partition(".")
+        field = self.field(int(number))
+        text = self.component(field, int(component)) if component else field
+        return hl7_time(text) if read_as == "time" else word(text, place) if read_as == "code" else text
+
+    def field(self, number: int) -> pl.Expr:
+        """A field as sent, blank and the HL7 null ("") as null."""
+        return pl.col("fields").list.get(number, null_on_oob=True).str.strip_chars().replace(_BLANKS)
+
+    def first(self, field: pl.Expr) -> pl.Expr:
+        """The first repetition."""
+        return field.str.split(self.marks.repetition).list.get(0)
+
+    def component(self, field: pl.Expr, number: int) -> pl.Expr:
+        """A component of the first repetition, of it the first subcomponent, unescaped, blank as null."""
+        component = self.first(field).str.split(self.marks.component).list.get(number - 1, null_on_oob=True)
+        return self.text(component.str.split(self.marks.subcomponent).list.get(0))
+
+    def lines(self, field: pl.Expr) -> pl.Expr:
+        """All repetitions as lines of one text."""
+        return self.text(field.str.replace_all(self.marks.repetition, "\n", literal=True))
+
+    def text(self, text: pl.Expr) -> pl.Expr:
+        """Unescaped text, blank as null."""
+        meant = {
+            "F": self.marks.field,
+            "S": self.marks.component,
+            "T": self.marks.subcomponent,
+            "R": self.marks.repetition,
+            "E": self.marks.escape,
+            **dict.fromkeys((".br", ".sp", "X0D", "X0A"), "\n"),
+            **dict.fromkeys(("H", "N"), ""),
+            "XB5": "\u00b5",
+        }
+        escaped = {f"{self.marks.escape}{name}{self.marks.escape}": letter for name, letter in meant.items()}
+        return text.str.replace_many(escaped).str.strip_chars().replace(_BLANKS)
+
+
+def columns(segment: str, *read_as: str) -> dict[str, pl.Expr]:
+    """Column -> the first of its places that is there, for the columns of fields.csv that are read in these ways."""
+    listed = FIELDS.filter(pl.col("segment") == segment, pl.col("read_as").is_in(read_as or ("text", "time", "code")))
+    return {column: pl.coalesce(places.split()) for column, places in listed.select("column", "places").iter_rows()}
+
+
+@cache
+def _read_from(of_rows: str, segment: str) -> tuple[tuple[str, str], ...]:
+    """The places in ``segment`` that rows of another (or the same) segment are read from, and how each is read."""
+    listed = FIELDS.filter(
+        pl.col("segment") == of_rows, pl.col("read_as").is_in(["text", "time", "code", "order", "status"])
+    )
+    return tuple(
+        dict.fromkeys(
+            (place, read_as)
+            for places, read_as in listed.select("places", "read_as").iter_rows()
+            for place in places.split()
+            if place.startswith(f"{segment}-")
+        )
+    )
+
+
+def hl7_time(text: pl.Expr) -> pl.Expr:
+    """An HL7 time in ISO 8601; any other text stays as it is."""
+    for pattern, iso in _TIME_STEPS:
+        text = text.str.replace(pattern, iso)
+    return text

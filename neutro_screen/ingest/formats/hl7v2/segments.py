@@ -1,0 +1,140 @@
+"""From the bytes of a file to segments: whole messages, their character sets, their place in the file, batch trailers."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.batches import blocks
+from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS
+
+ENVELOPE: Final = ("FHS", "BHS", "BTS", "FTS")
+_BLOCK_BYTES: Final = 16 << 20
+_LONGEST_MESSAGE: Final = 64 << 20
+_MESSAGE_START: Final = re.compile(rb"(?:\A|[\r\n\x0b\x1c])(?=MSH[^\sA-Za-z0-9])")
+
+
+def message_blocks(text: Path, name: str) -> Iterator[bytes]:
+    """The bytes of as many whole messages as fit into a block.
+
+    Raises:
+        UnreadableInputError: a message is longer than 64 MB.
+    """
+    too_long = UnreadableInputError("a message is longer than 64 MB", where=name, remedy="Is this an HL7 file?")
+    return blocks(text, _BLOCK_BYTES, _last_message, _LONGEST_MESSAGE, too_long)
+
+
+def _last_message(held: bytes) -> int:
+    return max((match.end() for match in _MESSAGE_START.finditer(held)), default=0)
+
+
+def decoded_segments(block: bytes) -> tuple[list[str], int]:
+    """The segments of a block as text, and how many messages had to be decoded by guess (as Windows-1252)."""
+    try:
+        return _split(block.decode("utf-8-sig")), 0
+    except UnicodeDecodeError:
+        pass
+    starts = [0, *(match.end() for match in _MESSAGE_START.finditer(block)), len(block)]
+    segments, guessed = [], 0
+    for start, end in itertools.pairwise(starts):
+        message = block[start:end]
+        for encoding in (_declared_encoding(message), "utf-8"):
+            try:
+                decoded = message.decode(encoding)
+                break
+            except UnicodeDecodeError:
+                continue
+        else:
+            guessed += 1
+            decoded = message.decode("cp1252", errors="replace")
+        segments += _split(decoded)
+    return segments, guessed
+
+
+def _declared_encoding(message: bytes) -> str:
+    """Python's name of the encoding that MSH-18 declares; ASCII where there is none or it is unknown."""
+    header = re.split(rb"[\r\n]", message, maxsplit=1)[0]
+    fields = header.split(header[3:4]) if header[3:4] else []
+    declared = b"".join(fields[17:18]).split(b"~")[0].decode("ascii", "replace").strip().upper()
+    return CHARACTER_SETS.get(declared, "ascii")
+
+
+def _split(text: str) -> list[str]:
+    """Split at line ends that a segment follows; any other line end belongs to the text of the field before it."""
+    separators = set(re.findall(r"(?:\A|[\r\n\x0b])(?:MSH|FHS|BHS)([^\sA-Za-z0-9])", text)) or {"|"}
+    marks = re.escape("".join(sorted(separators)))
+    split = re.split(rf"[\r\n\x0b\x1c](?=[A-Z][A-Z0-9]{{2}}[{marks}]|(?:BTS|FTS|BHS)(?:[\r\n\x1c]|\Z))", text)
+    return [stripped for segment in split if (stripped := segment.strip("\r\n\x0b\x1c\x1a\0 \ufeff"))]
+
+
+def placed(texts: list[str], first_row: int) -> pl.DataFrame:
+    """Segments with their number, type, marks, and the latest MSH, PID, ORC and OBR before them in their message.
+
+    Columns: source_row, text, type, start, msh (null outside a message), marks (MSH-1 and MSH-2), pid, orc, obr.
+    """
+    row, segment = pl.col("source_row"), pl.col("type")
+    segments = pl.DataFrame({"text": texts}, schema={"text": pl.String}).select(
+        pl.int_range(first_row, first_row + len(texts), dtype=pl.Int64).alias("source_row"),
+        "text",
+        type=pl.col("text").str.slice(0, 3),
+    )
+    starts = segment.is_in(["MSH", *ENVELOPE])
+    segments = segments.with_columns(
+        start=pl.when(starts).then(row).forward_fill(),
+        msh=pl.when(starts).then(pl.when(segment == "MSH").then(row).otherwise(0)).forward_fill(),
+        marks=pl.when(segment == "MSH").then(pl.col("text").str.slice(3, 5)),
+        **{name.lower(): pl.when(segment == name).then(row).forward_fill() for name in ("PID", "ORC", "OBR")},
+    )
+    return segments.with_columns(
+        pl.when(pl.col("msh") > 0).then("msh").alias("msh"),
+        pl.col("marks").forward_fill(),
+        *(pl.when(pl.col(name) > pl.col("start")).then(name).alias(name) for name in ("pid", "orc", "obr")),
+    )
+
+
+class Trailers:
+    """Counts messages and batches against BTS-1 and FTS-1."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.messages, self.batches = name, 0, 0
+        self.in_batch: int | None = None
+        self.in_file = False
+
+    def count(self, segments: pl.DataFrame) -> None:
+        """Count the messages of these segments and compare where a trailer is met.
+
+        Raises:
+            RefusedInputError: the counts do not fit.
+        """
+        listed = segments.filter(pl.col("type").is_in(["MSH", *ENVELOPE])).select("type", "text")
+        for segment, text in listed.iter_rows():
+            announced = re.match(r"...[^\sA-Za-z0-9](\d{1,9})", text)
+            if segment == "MSH":
+                self.messages += 1
+                self.in_batch = None if self.in_batch is None else self.in_batch + 1
+            elif segment == "FHS":
+                self.in_file, self.batches = True, 0
+            elif segment == "BHS":
+                self.in_batch, self.batches = 0, self.batches + 1
+            elif segment == "BTS":
+                self._compare("BTS-1", announced, self.in_batch, "messages")
+                self.in_batch = None
+            else:
+                self._compare("FTS-1", announced, self.batches, "batches")
+                self.in_file = False
+
+    def check_end(self) -> None:
+        """Raises RefusedInputError if a batch or the file has no trailer."""
+        if self.in_batch is not None or self.in_file:
+            raise self._cut_off(f"the {'batch' if self.in_batch is not None else 'file'} has a header and no trailer")
+
+    def _compare(self, field: str, announced: re.Match[str] | None, counted: int | None, of_what: str) -> None:
+        if announced and counted is not None and counted != int(announced.group(1)):
+            raise self._cut_off(f"{field} announces {int(announced.group(1))} {of_what}, {counted} are there")
+
+    def _cut_off(self, what: str) -> RefusedInputError:
+        return RefusedInputError(what, where=self.name, remedy="The file was cut off or mixed up; send it again.")

@@ -1,0 +1,141 @@
+"""What one step of a run hands to the next: typed results, kept and spilled by ``partitions.Workspace``.
+
+A field is a frame, frames by table, or a value that JSON can hold.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Of the whole run: what the rows have in common, and what could not be split into rows."""
+
+    #: the origins of the laboratory rows with what they mean
+    origins: pl.DataFrame
+    #: lines that could not be split into columns (``RejectedRow``)
+    broken_lines: pl.DataFrame
+    #: results that a source withdraws by their id alone (``retractions.no_deletions``)
+    deletions: pl.DataFrame
+    #: which drugs tonight's medication lines name (``rules.causes.findings.resolved_drugs``)
+    drugs: pl.DataFrame
+    #: one entry a file, as the store keeps it
+    files: list[dict[str, Any]]
+    lab_rows: int
+    broken_labs: int
+    #: kinds of data that came (``rules.causes.findings.kinds_of``)
+    kinds: list[str]
+
+    @property
+    def rows_in(self) -> int:
+        """Laboratory rows and lines; a deletion counts as one."""
+        return self.lab_rows + self.broken_labs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of the whole run: what the store says before anything is judged."""
+
+    run_id: str
+    #: laboratory rows to account for, a retraction counted for each result that it finds
+    rows_in: int
+    data_kinds: list[str]
+    #: why every patient is screened again; None = only those with something new
+    everybody_because: str | None
+    #: merge statements of earlier runs, and those that hold tonight
+    statements_before: pl.DataFrame
+    statements: pl.DataFrame
+    #: merges that lead around a circle
+    cyclic_merges: pl.DataFrame
+    #: patient_id, survivor_id of the records that were merged into another one
+    survivors: pl.DataFrame
+    #: deletions that find no stored result
+    unknown_deletions: pl.DataFrame
+    #: which drugs the medication lines of tonight and of the store name
+    drugs: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of one partition: every row accepted, rejected or set aside."""
+
+    #: by table of ``rows.HISTORY``
+    received: dict[str, pl.DataFrame]
+    #: counts by file, laboratory, analyte and disposition (``quality.measures.COUNTS``)
+    row_counts: pl.DataFrame
+    unmatched_drugs: list[dict[str, Any]]
+    newest: str | None
+    #: laboratory rows by disposition
+    counted: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Of one partition: what is new, and all rows of every patient it touches, by table of ``rows.HISTORY``."""
+
+    new: dict[str, pl.DataFrame]
+    complete: dict[str, pl.DataFrame]
+    #: patient_id
+    touched: pl.DataFrame
+    #: new rows by table and patient (``reconciliation.HELD``)
+    arrived: pl.DataFrame
+    patients_touched: int
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Of one partition: what the rules conclude."""
+
+    #: by table of ``store.SCREENED``
+    tables: dict[str, pl.DataFrame]
+    #: new results that the rest of their specimen does not contradict, sorted
+    new_results: pl.DataFrame
+    #: results, old and new, that their specimen contradicts, with ``reason``
+    contradicted: pl.DataFrame
+    specimen_counts: pl.DataFrame
+    #: lab, day, newest_at
+    collected_days: pl.DataFrame
+    #: results of the touched patients by severity
+    severities: dict[str, int]
+    #: laboratory rows by final disposition
+    settled: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Of the whole run: its summary (``summary.RunSummary.as_dict``); kept as soon as the run is in the store."""
+
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one partition: what is asked for after it is stored."""
+
+    touched: pl.DataFrame
+    arrived: pl.DataFrame
+    #: row and specimen counts
+    counts: pl.DataFrame
+    collected_days: pl.DataFrame
+    unmatched_drugs: list[dict[str, Any]]
+    newest: str | None
+    patients_touched: int
+    severities: dict[str, int]
+    settled: dict[str, int]
+
+    @classmethod
+    def of(cls, judged: Judged, histories: Histories, screened: Screened) -> "Outcome":
+        """What remains of a partition's results."""
+        return cls(
+            touched=histories.touched,
+            arrived=histories.arrived,
+            counts=pl.concat([judged.row_counts, screened.specimen_counts]),
+            collected_days=screened.collected_days,
+            unmatched_drugs=judged.unmatched_drugs,
+            newest=judged.newest,
+            patients_touched=histories.patients_touched,
+            severities=screened.severities,
+            settled=screened.settled,
+        )

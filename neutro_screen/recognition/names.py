@@ -1,0 +1,230 @@
+"""What a test's name says, word by word: cell, property, method, specimen (REC-1).
+
+A name is never looked up whole. It is read certainly where it names one cell, at most one property, nothing that
+excludes it, and no word is left over. A left-over word makes it probable; so does a typing error, which is proposed
+from the nearest word of the table and never decides.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+from rapidfuzz.distance import OSA
+from rapidfuzz.process import extractOne
+
+from neutro_screen.recognition.units import read_unit
+from neutro_screen.recognition.words import Word, load_cells, load_words, unaccented
+
+Certainty = Literal["certain", "probable", "unknown", "other_test"]
+
+
+@dataclass(frozen=True, slots=True)
+class NameReading:
+    """What a name says.
+
+    ``cell``: concept of recognition_cells.csv, null where none or several are named; ``cells`` holds them all. ``property``: count, percent,
+    ratio (of one class), quantity (a number of something, percentage not ruled out), fraction, or null. ``specimen``: blood, other or null.
+    ``excluded``: the concept that makes it another test. ``unit``: a unit written into the name. ``unread``: words
+    that the table does not know. ``guess``: nearest known word of a mistyped one.
+    """
+
+    certainty: Certainty
+    cell: str | None = None
+    cells: frozenset[str] = frozenset()
+    property: str | None = None
+    method: str = "any"
+    specimen: str | None = None
+    excluded: str | None = None
+    unit: str | None = None
+    unread: tuple[str, ...] = ()
+    guess: str | None = None
+
+
+_NO_NAME: Final = NameReading("unknown")
+_BRACKETED: Final = re.compile(r"[(\[{（［【]([^()\[\]{}（）［］【】]*)[)\]}）］】]")
+_TRAILING: Final = re.compile(r"[\s_:,;]+(?=\S*[/^*_])")
+_RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
+#: T.L.C., W.B.C.: three initials or more are one word.
+_INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
+#: The system of NPU names: Leukocytter;B
+_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
+#: Neutrophils and their bands are the neutrophils, as segmented and bands are.
+_ADDED_UP: Final = frozenset({"neut", "seg", "band"})
+#: Classes that Chinese and Korean laboratories call a ratio in English.
+_CLASSES_OF_RATIOS: Final = frozenset({"neut", "lymph", "mono", "eos", "baso"})
+_SHORTEST_GUESSED: Final = 5
+_SIMILARITY_OF_A_GUESS: Final = 0.8
+
+
+@lru_cache(maxsize=1 << 16)
+def read_name(name: str) -> NameReading:
+    """Read one test name; blank is unknown."""
+    text, unit = _without_unit(_RANGE.sub(" ", name))
+    words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
+    words = _without_denominator(words)
+    by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
+    cells = frozenset(word.concept for word in by_kind["cell"])
+    guess = None if cells else _nearest(unread)
+    if not cells and guess is None:
+        return _nothing_named(words, unread, unit)
+    concepts = cells or frozenset({str(guess)})
+    cell = _cell(concepts, words)
+    excluded = _excluded(words, cell)
+    prop, is_contradictory = _property(words)
+    is_differential = cell == "wbc" and any(word.concept == "diff" for word in words)
+    is_certain = not (unread or guess or is_contradictory or is_differential) and cell is not None
+    return NameReading(
+        certainty="other_test" if excluded else "certain" if is_certain else "probable",
+        cell=cell,
+        cells=concepts if cell is None else frozenset({cell}),
+        property=prop,
+        method=_method(by_kind["method"]),
+        specimen=_specimen(words),
+        excluded=excluded,
+        unit=unit,
+        unread=unread,
+        guess=guess,
+    )
+
+
+def _joined(initials: re.Match[str]) -> str:
+    return initials[0].replace(".", "") + " "
+
+
+def _cell(concepts: frozenset[str], words: tuple[Word, ...]) -> str | None:
+    """The one cell that is named: the most specific, or of cells added up what they are together."""
+    if len(concepts) > 1 and any(word.concept == "joiner" for word in words):
+        return "neut" if "band" in concepts and concepts <= _ADDED_UP else None
+    cell = load_cells().most_specific(concepts)
+    is_above_another = cell not in concepts and any(word.text == "/" for word in words)
+    return None if is_above_another else cell
+
+
+def _nothing_named(words: tuple[Word, ...], unread: tuple[str, ...], unit: str | None) -> NameReading:
+    excluded = _excluded(words, None)
+    if excluded is None:
+        return NameReading("unknown", unit=unit, unread=unread, specimen=_specimen(words))
+    return NameReading("other_test", unit=unit, unread=unread, specimen=_specimen(words), excluded=excluded)
+
+
+def _without_unit(name: str) -> tuple[str, str | None]:
+    """The name without a unit that is written into it, in brackets or at its end, and that unit."""
+    for match in _BRACKETED.finditer(name):
+        if _is_unit(match[1]):
+            return name[: match.start()] + " " + name[match.end() :], match[1]
+    for match in _TRAILING.finditer(name):
+        for spelled in _spellings(name[match.end() :]):
+            if match.start() > 0 and "/" in spelled and _is_unit(spelled):
+                return name[: match.start()], spelled
+    return name, None
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """A unit as it stands, and as a column name writes it: G_L, 10_9_l, 1000cells.ul."""
+    return text, text.replace("_", "/", 1), text.replace("_", "^", 1).replace("_", "/", 1), text.replace(".", "/", 1)
+
+
+def _is_unit(text: str) -> bool:
+    """A unit of counts or of mass with a volume; a bare word or number in brackets is a word of the name."""
+    options = read_unit(text).options
+    return bool(options) and ("/" in text or "³" in text or "3" in text) and not text.strip().isdigit()
+
+
+def _without_denominator(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """Leukocytes after a stroke are what a class is a share of: "Neutrophils/Leukocytes" is a percentage."""
+    kept: list[Word] = []
+    for word in words:
+        is_share = kept and kept[-1].text == "/" and word.concept == "wbc" and _names_a_class(kept)
+        if is_share:
+            kept[-1] = _SHARE
+        else:
+            kept.append(word)
+    return tuple(kept)
+
+
+_SHARE: Final = Word("/ leukocytes", "percent", None, "property", "any")
+
+
+def _names_a_class(words: list[Word]) -> bool:
+    return any(word.kind == "cell" and word.concept != "wbc" for word in words)
+
+
+def _property(words: tuple[Word, ...]) -> tuple[str | None, bool]:
+    """The property that the words state, and whether they state two. A word such as "count" yields to any other."""
+    stated = {word.concept for word in words if word.kind == "property"}
+    stated |= {word.property for word in words if word.property}
+    stated |= {"ratio" for word in words if word.concept == "ratio" and not stated & {"percent", "count"}}
+    strong = stated - {"quantity", "scale"}
+    if len(strong) > 1:
+        return None, True
+    if strong:
+        return next(iter(strong)), False
+    return ("quantity" if stated else None), False
+
+
+def _method(methods: list[Word]) -> str:
+    named = {word.concept for word in methods} & {"manual", "auto"}
+    return next(iter(named)) if len(named) == 1 else "any"
+
+
+def _specimen(words: tuple[Word, ...]) -> str | None:
+    named = {word.concept for word in words if word.kind == "specimen"}
+    return "other" if "other" in named else next(iter(named), None)
+
+
+def _excluded(words: tuple[Word, ...], cell: str | None) -> str | None:
+    """Why the words name another test than a count in blood: null = they do not."""
+    is_share = any(word.concept == "percent" for word in words if word.kind == "property")
+    for word in words:
+        is_share_of_one = word.concept == "ratio" and cell is not None and (is_share or _is_ratio_of_one(words))
+        if word.kind == "exclusion" and not is_share_of_one:
+            return word.concept
+    if _specimen(words) == "other":
+        return "specimen"
+    if cell == "hyperseg":
+        return "morphology"
+    if _is_quotient(words):
+        return "ratio"
+    return "panel" if any(word.kind == "panel" for word in words) else None
+
+
+def _is_ratio_of_one(words: tuple[Word, ...]) -> bool:
+    """ "Neutrophil ratio" of one class: a share of the white cells if its unit is a percentage, else another test."""
+    return {word.concept for word in words if word.kind == "cell"} <= _CLASSES_OF_RATIOS
+
+
+def _is_quotient(words: tuple[Word, ...]) -> bool:
+    """One cell over another that neither holds nor is held by it."""
+    for above, stroke, below in zip(words, words[1:], words[2:], strict=False):
+        if stroke.text == "/" and above.kind == below.kind == "cell":
+            pair = frozenset({above.concept, below.concept})
+            if len(pair) == 2 and not pair <= _ADDED_UP and load_cells().most_specific(pair) not in pair:
+                return True
+    return False
+
+
+def _nearest(unread: tuple[str, ...]) -> str | None:
+    """The cell whose word is nearest to a word that was not read, or stands inside it; null where none is."""
+    for token in unread:
+        within = load_words().cell_within(unaccented(token))
+        if within:
+            return within.concept
+        if len(token) < _SHORTEST_GUESSED:
+            continue
+        found = extractOne(
+            unaccented(token), _cell_words(), scorer=OSA.normalized_similarity, score_cutoff=_SIMILARITY_OF_A_GUESS
+        )
+        if found:
+            return _concept_of(found[0])
+    return None
+
+
+@lru_cache(maxsize=1)
+def _cell_words() -> tuple[str, ...]:
+    return tuple(sorted({text for text, _ in load_words().texts("cell") if len(text) >= _SHORTEST_GUESSED}))
+
+
+@lru_cache(maxsize=1 << 12)
+def _concept_of(text: str) -> str:
+    return next(word.concept for key, word in load_words().texts("cell") if key == text)

@@ -1,0 +1,253 @@
+"""Text of laboratories as tokens, and the word table that gives each token its meaning (RECOGNITION.md, REC-1).
+
+The tables are data: ``reference/recognition_words.csv`` (a word or phrase, its language and its concept) and
+``reference/recognition_cells.csv`` (how the concepts of cells relate). A token is a run of letters, a run of digits,
+or one of the signs that mean something in a test name. Case, spacing and separators never change the tokens.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import groupby
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.reference import FOLDER
+
+KINDS: Final = ("cell", "property", "method", "specimen", "panel", "exclusion", "filler", "ending")
+#: Where a word may stand: anywhere, on its own only, as the first token, as the first or last, or at the end of a
+#: compound.
+USES: Final = ("any", "word", "first", "edge", "end")
+#: Signs that are words of a test name; every other sign separates.
+SIGNS: Final = "#%+/?&"
+
+_SAME_LETTER: Final = str.maketrans(
+    {"ø": "o", "đ": "d", "ł": "l", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "µ": "u", "μ": "u", "＃": "#", "٪": "%"}
+)
+_APOSTROPHES: Final = re.compile(r"(?<=\w)['’`´ʼ](?=\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One row of the word table."""
+
+    text: str
+    concept: str
+    property: str | None
+    kind: str
+    use: str
+
+
+def folded(text: str) -> str:
+    """NFKC, case folded, apostrophes inside words taken out, Greek micro as u; accents are kept."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i").replace("\u200c", " ")
+    return unicodedata.normalize("NFKC", _APOSTROPHES.sub("", text))
+
+
+def unaccented(text: str) -> str:
+    """Folded text without the accents of Latin, Greek and Cyrillic letters; other scripts keep their marks."""
+    plain = "".join(_without_accent(letter) for letter in unicodedata.normalize("NFC", text.translate(_SAME_LETTER)))
+    return plain.replace("ς", "σ")
+
+
+@cache
+def _without_accent(letter: str) -> str:
+    parts = unicodedata.normalize("NFD", letter)
+    base, has_marks = parts[0], len(parts) > 1
+    return base if has_marks and _script(base) in {"LATIN", "GREEK", "CYRILLIC"} else letter
+
+
+@lru_cache(maxsize=1 << 16)
+def tokens(text: str) -> tuple[str, ...]:
+    """The tokens of a text: runs of letters of one script, numbers, and the signs of ``SIGNS``."""
+    found: list[str] = []
+    for kind, run in groupby(folded(text), key=_sort):
+        part = "".join(run)
+        if kind == "sign":
+            found += list(part)
+        elif kind:
+            found.append(part)
+    return tuple(found)
+
+
+def _sort(letter: str) -> str:
+    """What a character belongs to: a script of letters (with their marks), digits, a sign, or "" for a separator."""
+    category = unicodedata.category(letter)
+    if category[0] == "L" or category in ("Mn", "Mc"):
+        return "asian" if _script(letter) in _ASIAN else "letters"
+    if category == "Nd":
+        return "digit"
+    return "sign" if letter in SIGNS else ""
+
+
+@cache
+def _script(letter: str) -> str:
+    return unicodedata.name(letter, "?").partition(" ")[0]
+
+
+_ASIAN: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "THAI"})
+
+
+class Words:
+    """The word table, ready to read token after token."""
+
+    def __init__(self, rows: Iterable[Word]) -> None:
+        self._by_key: dict[tuple[str, ...], Word] = {}
+        self._parts: dict[str, Word] = {}
+        for row in rows:
+            key = tokens(row.text)
+            if not key:
+                raise ReferenceDataError(f"{row.text!r} holds no word", where="recognition_words.csv")
+            for form in (key, tuple(map(unaccented, key))):
+                self._by_key.setdefault(form, row)
+                if len(form) == 1 and row.use in ("any", "end") and _may_join(form[0], row):
+                    self._parts.setdefault(form[0], row)
+        self._longest = max(map(len, self._by_key))
+        self.read = lru_cache(maxsize=1 << 16)(self._read)
+
+    def _read(self, text: str) -> tuple[tuple[Word, ...], tuple[str, ...]]:
+        """The words of a text, longest phrase first, and the tokens that no row and no compound of rows reads."""
+        words: list[Word] = []
+        unread: list[str] = []
+        rest = tokens(text)
+        is_first = True
+        while rest:
+            length, found = self._longest_phrase(rest, is_first)
+            if not found:
+                unread.append(rest[0])
+            words += found
+            rest, is_first = rest[length:], False
+        return tuple(words), tuple(unread)
+
+    def _longest_phrase(self, rest: tuple[str, ...], is_first: bool) -> tuple[int, tuple[Word, ...]]:
+        for length in range(min(self._longest, len(rest)), 0, -1):
+            for key in (rest[:length], tuple(map(unaccented, rest[:length]))):
+                word = self._by_key.get(key)
+                if word and _may_stand(word.use, is_first, is_last=length == len(rest)):
+                    return length, (word,)
+        return 1, self.compound(rest[0]) or self.compound(unaccented(rest[0]))
+
+    def compound(self, token: str) -> tuple[Word, ...]:
+        """A joined word as its parts, the fewest that use it up completely; none where no such parts exist."""
+        best: list[tuple[Word, ...] | None] = [(), *[None] * len(token)]
+        for end in range(1, len(token) + 1):
+            for start in range(end):
+                before, part = best[start], self._parts.get(token[start:end])
+                if before is None or part is None or not _fits(before, part, is_last=end == len(token)):
+                    continue
+                shortest = best[end]
+                if shortest is None or len(before) + 1 < len(shortest):
+                    best[end] = (*before, part)
+        found = best[len(token)] or ()
+        return found if len(found) > 1 else ()
+
+    def cell_within(self, token: str) -> Word | None:
+        """The longest word for a cell that stands inside a longer word; short ones only in scripts without spaces."""
+        for length in range(len(token) - 1, 1, -1):
+            for start in range(len(token) - length + 1):
+                word = self._parts.get(token[start : start + length])
+                shortest = _SHORTEST_IN_CHARACTERS if _sort(token[0]) == "asian" else _SHORTEST_WITHIN
+                if word is not None and word.kind == "cell" and length >= shortest:
+                    return word
+        return None
+
+    def texts(self, kind: str) -> Iterator[tuple[str, Word]]:
+        """Single words of a kind without accents, to compare a mistyped word with."""
+        for key, word in self._by_key.items():
+            if len(key) == 1 and word.kind == kind:
+                yield key[0], word
+
+
+def _may_stand(use: str, is_first: bool, is_last: bool) -> bool:
+    return use in ("any", "word") or (is_first and use in ("first", "edge")) or (is_last and use == "edge")
+
+
+def _fits(before: tuple[Word, ...], part: Word, is_last: bool) -> bool:
+    if part.use != "end":
+        return True
+    return is_last and bool(before) and before[-1].kind == "cell"
+
+
+def _may_join(token: str, row: Word) -> bool:
+    """Short words join only in scripts that write without spaces; of Latin ones only those of three letters or more."""
+    if row.use == "end" or _sort(token[0]) == "asian":
+        return True
+    return len(token) >= _SHORTEST_PART and row.kind != "filler"
+
+
+_SHORTEST_PART: Final = 3
+_SHORTEST_WITHIN: Final = 5
+_SHORTEST_IN_CHARACTERS: Final = 2
+
+
+@dataclass(frozen=True)
+class Cells:
+    """How the concepts of cells relate (``recognition_cells.csv``); ``modifiers`` narrow a cell and name none alone."""
+
+    within: Mapping[str, str]
+    combined: Mapping[frozenset[str], str]
+    agreeing: frozenset[frozenset[str]]
+    modifiers: frozenset[str]
+
+    def includes(self, wide: str, narrow: str) -> bool:
+        """Whether the narrow concept is a part of the wide one (a segmented cell is a neutrophil, a leukocyte)."""
+        parent: str | None = narrow
+        while parent is not None and parent != wide:
+            parent = self.within.get(parent)
+        return parent == wide
+
+    def most_specific(self, found: frozenset[str]) -> str | None:
+        """The one cell that a set of concepts names; null where they name none or several."""
+        while len(found) > 1:
+            narrowed = self._narrowed(found)
+            if narrowed == found:
+                return None
+            found = narrowed
+        return next(iter(found), None)
+
+    def _narrowed(self, found: frozenset[str]) -> frozenset[str]:
+        for parts, whole in self.combined.items():
+            if parts <= found:
+                return found - parts | {whole}
+        wide = {one for one in found for other in found if one != other and self.includes(one, other)}
+        return found - wide
+
+    def agree(self, one: str, other: str) -> bool:
+        """Whether a code of one cell under a name of the other is no contradiction."""
+        return one == other or frozenset({one, other}) in self.agreeing
+
+
+@cache
+def load_words() -> Words:
+    """Read and check the word table.
+
+    Raises:
+        ReferenceDataError: a kind or use that does not exist.
+    """
+    table = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False)
+    for column, allowed in (("kind", KINDS), ("use", USES)):
+        if unknown := sorted(set(table[column]) - set(allowed)):
+            raise ReferenceDataError(f"unknown {column}: {unknown}", where="recognition_words.csv")
+    return Words(
+        Word(row["word"], row["concept"], row["property"], row["kind"], row["use"])
+        for row in table.iter_rows(named=True)
+    )
+
+
+@cache
+def load_cells() -> Cells:
+    """Read the relations of the cell concepts."""
+    table = pl.read_csv(FOLDER / "recognition_cells.csv", infer_schema=False)
+    rows = {
+        relation: list(table.filter(relation=relation).iter_rows(named=True)) for relation in set(table["relation"])
+    }
+    return Cells(
+        within={row["concept"]: row["other"] for row in rows["within"]},
+        combined={frozenset({row["concept"], row["other"]}): row["gives"] for row in rows["combined"]},
+        agreeing=frozenset(frozenset({row["concept"], row["other"]}) for row in rows["agrees"]),
+        modifiers=frozenset(row["concept"] for row in rows["combined"]) - {row["concept"] for row in rows["within"]},
+    )

@@ -1,0 +1,139 @@
+"""What a test's name means, word by word (REC-1): the cell, whether a count or a percentage, and what it is not."""
+
+import pytest
+
+from neutro_screen.recognition.evidence import Origin, Tables
+from neutro_screen.recognition.names import read_name
+from neutro_screen.recognition.readings import weigh
+from neutro_screen.reference import load_reference
+
+TABLES = Tables(load_reference())
+
+
+def analyte(name: str, unit: str | None) -> str | None:
+    reading = weigh(Origin(analyte_name=name, unit_text=unit), TABLES)
+    return reading.analyte if reading.certainty == "certain" else reading.certainty
+
+
+READ = """
+name                                      | unit         | analyte
+NEUTROPHILS                               | %            | neut_pct
+NEUTROPHILS                               | K/uL         | neut_abs
+Segmented neutrophils                     | %            | seg_pct
+Neutrophils, Segmented, Absolute          | 10*9/L       | seg_abs
+Band neutrophils                          | %            | band_pct
+Stabkernige Granulozyten                  | %            | band_pct
+Segs + Bands absolute                     | K/uL         | neut_abs
+Neutrophils + Bands                       | %            | neut_pct
+Stab- und Segmentkernige                  | %            | neut_pct
+Immature granulocytes                     | %            | ig_pct
+Immature neutrophils                      | %            | neut_imm_pct
+Mature neutrophils                        | %            | seg_pct
+Granulocytes                              | 10*9/L       | gran_abs
+Neutrophile Granulozyten                  | G/l          | neut_abs
+PMN                                       | %            | neut_pct
+ABSOLUTE POLYS                            | K/uL         | neut_abs
+Polynucléaires éosinophiles               | %            | eos_pct
+Neutrophils/Leukocytes                    | %            | neut_pct
+Neutrophils/100 leukocytes in Blood       | %            | neut_pct
+Atypical lymphocytes                      | %            | varlymph_pct
+Hgb                                       | g/dL         | hgb
+nRBC                                      | /100 WBC     | nrbc_per100wbc
+WBC corrected for NRBC                    | K/uL         | wbc_nrbc_corrected
+T.L.C.                                    | /cumm        | wbc
+WBC (4-11,000)                            | /cumm        | wbc
+WBC_G_L                                   | G/L          | wbc
+NEUT ABS (QUEST)                          | K/uL         | neut_abs
+B-Neutrofila granulocyter                 | 10*9/L       | neut_abs
+Neutrofilocytter;B                        | 10*9/L       | neut_abs
+Gesamtleukozyten                          | /nl          | wbc
+Neutrophilenzahl                          | G/l          | neut_abs
+中性粒细胞绝对值                          | 10^9/L       | neut_abs
+好中球数                                  | /μL          | neut_abs
+호중구(%)                                 | %            | neut_pct
+Нейтрофилы, абс.                          | тыс/мкл      | neut_abs
+Neutrophil ratio                          | %            | neut_pct
+LBDNENO                                   | 1000 cells/uL| neut_abs
+"""
+
+
+def table(text: str) -> list[tuple[str, ...]]:
+    rows = [tuple(cell.strip() for cell in line.split("|")) for line in text.strip().splitlines()]
+    return rows[1:]
+
+
+@pytest.mark.parametrize(("name", "unit", "meant"), table(READ))
+def test_a_name_is_read_word_by_word(name: str, unit: str, meant: str) -> None:
+    assert analyte(name, unit) == meant
+
+
+OTHER = """
+name                                  | why
+Neutrophil/Lymphocyte Ratio           | ratio
+NLR                                   | ratio
+Antineutrophil antibodies             | antibody
+ANCA                                  | antibody
+Leukocyte esterase                    | enzyme
+Neutrophil oxidative burst            | function
+Hypersegmented neutrophils            | morphology
+NEUT-X                                | morphology
+WBC Left Shift?                       | morphology
+Blast crisis                          | morphology
+WBC casts                             | morphology
+Neutrophils, CSF                      | specimen
+Leukozyten i.U.                       | specimen
+Leuko U                               | specimen
+Leuco's ascites                       | specimen
+Segmenten (beenmerg)                  | specimen
+Oligoclonal bands                     | function
+M-Band                                | function
+CD64 neutrophils                      | antigen
+Hemoglobin A1c                        | hbfraction
+Neutropenia grade                     | morphology
+"""
+
+
+@pytest.mark.parametrize(("name", "why"), table(OTHER))
+@pytest.mark.parametrize("unit", [None, "10*9/L", "%", "/uL"])
+def test_an_exclusion_makes_it_another_test_whatever_its_unit(name: str, why: str, unit: str | None) -> None:
+    reading = weigh(Origin(analyte_name=name, unit_text=unit), TABLES)
+    assert (reading.certainty, reading.may_feed_anc) == ("other_test", False)
+    assert reading.reason == f"excluded: {why}"
+
+
+PROBABLE = """
+name                        | reason
+Neutrophils Zwickau         | unread_word
+Neutrophiils                | mistyped
+Segs/Bands                  | several_cells
+Neutrophils % absolute      | several_properties
+WBC with diff               | several_properties
+"""
+
+
+@pytest.mark.parametrize(("name", "reason"), table(PROBABLE))
+def test_a_word_left_over_or_mistyped_is_proposed_and_never_used(name: str, reason: str) -> None:
+    reading = weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES)
+    assert (reading.certainty, reading.reason, reading.may_feed_anc) == ("probable", reason, True)
+
+
+def test_no_known_word_with_the_unit_of_a_cell_count_may_be_a_count_of_ours() -> None:
+    counted = weigh(Origin(analyte_name="Zxqwv", unit_text="10*9/L"), TABLES)
+    massed = weigh(Origin(analyte_name="Zxqwv", unit_text="g/L"), TABLES)
+    urine = weigh(Origin(analyte_name="Zxqwv", unit_text="10*9/L", specimen_type="Urine"), TABLES)
+    assert [reading.may_feed_anc for reading in (counted, massed, urine)] == [True, False, False]
+    assert {reading.certainty for reading in (counted, massed, urine)} == {"unknown"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        row["code"]
+        for row in load_reference().lab_codes.iter_rows(named=True)
+        if row["system"] == "local_name" and row["source"] != "profile" and "marker" not in (row["dimension"] or "")
+    ],
+)
+def test_every_name_of_the_code_table_is_read_as_its_cell(name: str) -> None:
+    row = next(row for row in load_reference().lab_codes.iter_rows(named=True) if row["code"] == name)
+    reading = read_name(name)
+    assert (reading.certainty, reading.cell) == ("certain", row["cell"])

@@ -10,7 +10,7 @@ from typing import Final
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Flag, PatientStatus, WorkupStep
+from neutro_schemas import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Fall, Flag, PatientStatus, WorkupStep
 from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, load_policy, load_reference
 from neutro_screen.rules.causes.findings import (
@@ -51,6 +51,7 @@ class ScreenResult:
     anc: pl.DataFrame
     episode: pl.DataFrame
     flag: pl.DataFrame
+    fall: pl.DataFrame
     drug_suspect: pl.DataFrame
     evidence: pl.DataFrame
     workup_step: pl.DataFrame
@@ -94,7 +95,16 @@ def screen(
     cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
     episodes = _collected(episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic))
     causes = find_causes(
-        episodes.lazy(), anc.lazy(), specimens.lazy(), labs, chart, exposures, policy, as_of, data_kinds
+        episodes.lazy(),
+        anc.lazy(),
+        specimens.lazy(),
+        numbered.lazy(),
+        labs,
+        chart,
+        exposures,
+        policy,
+        as_of,
+        data_kinds,
     )
 
     raised = (
@@ -117,7 +127,8 @@ def screen(
         anc=anc,
         episode=_table(ranked, Episode, "patient_id", "started_at"),
         flag=_table(flags, Flag, "patient_id", "raised_at", "rule_id", "specimen_id", "episode_id", "reason"),
-        drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "rank", "ingredient"),
+        fall=_table(causes.falls, Fall, "patient_id", "seen_at"),
+        drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "fall_id", "rank", "ingredient"),
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),
         workup_step=_table(causes.steps, WorkupStep, "episode_id", "step"),
         patient_status=_table(status, PatientStatus, "patient_id"),

@@ -26,7 +26,7 @@ from neutro_schemas.store import (
 )
 from neutro_screen.store.views import VIEWS
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
@@ -46,6 +46,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "episode": contract.Episode,
     "flag": contract.Flag,
     "withdrawn_flag": WithdrawnFlag,
+    "fall": contract.Fall,
     "drug_suspect": contract.DrugSuspect,
     "evidence": contract.Evidence,
     "workup_step": contract.WorkupStep,
@@ -81,6 +82,7 @@ SCREENED: Final = (
     "anc",
     "episode",
     "flag",
+    "fall",
     "drug_suspect",
     "evidence",
     "workup_step",

@@ -2,7 +2,17 @@
 
 from neutro_schemas.chart import Diagnosis, Event, Medication, Patient
 from neutro_schemas.lab_result import DAMAGED_NUMBER, LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
-from neutro_schemas.result import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Flag, PatientStatus, WorkupStep
+from neutro_schemas.result import (
+    Anc,
+    CannotAssess,
+    DrugSuspect,
+    Episode,
+    Evidence,
+    Fall,
+    Flag,
+    PatientStatus,
+    WorkupStep,
+)
 from neutro_schemas.vocabulary import (
     ANC_METHODS,
     COMPARATORS,
@@ -29,6 +39,7 @@ __all__ = [
     "Episode",
     "Event",
     "Evidence",
+    "Fall",
     "Flag",
     "LabResult",
     "LabRow",

@@ -11,6 +11,7 @@ from neutro_screen.reference import Policy, load_cause_reference, load_drug_tabl
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
 from neutro_screen.rules.causes.evidence import evidence_per_episode
 from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.falls import falls_per_episode
 from neutro_screen.rules.causes.fever import febrile_neutropenia
 from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
@@ -47,6 +48,7 @@ class Causes:
 
     exposures: pl.DataFrame
     patterns: pl.DataFrame
+    falls: pl.DataFrame
     suspects: pl.DataFrame
     evidence: pl.DataFrame
     steps: pl.DataFrame
@@ -106,6 +108,7 @@ def find_causes(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     specimens: pl.LazyFrame,
+    numbered: pl.LazyFrame,
     labs: pl.DataFrame,
     chart: Chart,
     exposures: pl.DataFrame,
@@ -115,7 +118,8 @@ def find_causes(
 ) -> Causes:
     """Suspects, evidence, work-up and pitfalls of every episode; ``exposures`` comes from ``exposures_of``.
 
-    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``. ``labs`` is ``LabResult``,
+    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``, ``numbered`` comes from
+    ``episodes.with_episode_numbers``. ``labs`` is ``LabResult``,
     markers included; only rows of patients with an episode are read.
     """
     reference = load_cause_reference()
@@ -133,7 +137,8 @@ def find_causes(
     evidence = evidence_per_episode(
         episodes, anc, own, diagnoses, events, patients, courses, patterns.lazy(), policy, reference
     ).collect(engine="in-memory")
-    suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
+    falls = falls_per_episode(numbered, episodes, policy, rules.fall).collect(engine="in-memory")
+    suspects = _suspects(falls, episodes, anc, exposures, evidence, patterns, policy, as_of)
     steps = workup_steps(
         episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
     ).collect(engine="in-memory")
@@ -144,6 +149,7 @@ def find_causes(
     return Causes(
         exposures=exposures,
         patterns=patterns,
+        falls=falls,
         suspects=suspects,
         evidence=evidence,
         steps=steps,
@@ -152,6 +158,7 @@ def find_causes(
 
 
 def _suspects(
+    falls: pl.DataFrame,
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     exposures: pl.DataFrame,
@@ -164,9 +171,21 @@ def _suspects(
     if exposures.is_empty():
         return no_rows(DrugSuspect)
     exposed, rules = exposures.lazy().select("patient_id").unique(), load_cause_reference().rules
-    episodes, anc = (frame.join(exposed, on="patient_id", how="semi") for frame in (episodes, anc))
-    found = drug_suspects(episodes, anc, exposures.lazy(), evidence.lazy(), patterns.lazy(), policy, rules, as_of)
-    return found.collect(engine="in-memory")
+    of_falls, episodes, anc = (
+        frame.join(exposed, on="patient_id", how="semi") for frame in (falls.lazy(), episodes, anc)
+    )
+    return drug_suspects(
+        of_falls,
+        episodes,
+        anc,
+        exposures.lazy(),
+        load_drug_tables().interactions,
+        evidence.lazy(),
+        patterns.lazy(),
+        policy,
+        rules,
+        as_of,
+    ).collect(engine="in-memory")
 
 
 def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:

@@ -93,6 +93,7 @@ class CategoryRule(_Rule):
     """From points to words (DRG-4)."""
 
     likely_from: int
+    likely_untested_from: int
     possible_from: int
     weak_from: int
     baseline_within_d: PositiveInt

@@ -92,7 +92,11 @@ def _of_patient(tables: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
     listed = tables["worklist"][0]["priority"] if tables["worklist"] else None
     suspect = status.get("top_suspect")
     episode = status.get("episode_id")
-    ranked = [row for row in tables["drug_suspect"] if row["ingredient"] == suspect and row["rank"] == 1]
+    ranked = [
+        row
+        for row in tables["drug_suspect"]
+        if row["rank"] == 1 and row["ingredient"] == (suspect or row["ingredient"])
+    ]
     ranked.sort(key=lambda row: (row["episode_id"] != episode, not row["leads_to_nadir"]))
     steps = [row for row in tables["workup_step"] if row["step"] == "bone_marrow" and row["episode_id"] == episode]
     pitfalls = {row["rule_id"] for row in tables["flag"] if row["rule_id"].startswith("PIT-")}

@@ -9,10 +9,11 @@ import polars as pl
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.causes.evidence import evidence_per_episode
+from neutro_screen.rules.causes.evidence import evidence_per_episode, with_suspects
 from neutro_screen.rules.causes.exposures import exposures_per_patient
 from neutro_screen.rules.causes.falls import falls_per_episode
 from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
@@ -139,11 +140,12 @@ def find_causes(
     ).collect(engine="in-memory")
     falls = falls_per_episode(numbered, episodes, policy, rules.fall).collect(engine="in-memory")
     suspects = _suspects(falls, episodes, anc, exposures, evidence, patterns, policy, as_of)
+    shown = with_suspects(evidence.lazy(), episodes, suspects.lazy(), reference).collect(engine="in-memory")
     steps = workup_steps(
         episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
     ).collect(engine="in-memory")
     missed = pitfalls(
-        episodes, anc, suspects.lazy(), evidence.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
+        episodes, anc, suspects.lazy(), shown.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
     )
     febrile = febrile_neutropenia(anc, own, events, rules)
     return Causes(
@@ -151,7 +153,7 @@ def find_causes(
         patterns=patterns,
         falls=falls,
         suspects=suspects,
-        evidence=evidence,
+        evidence=shown,
         steps=steps,
         flags=pl.concat([missed, febrile], how="diagonal").collect(engine="in-memory"),
     )
@@ -191,7 +193,7 @@ def _suspects(
 def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """What an episode's priority needs to know of its causes, one row per episode with any of it (section 7).
 
-    has_likely_drug_now, has_high_risk_drug_now (exposure at the index time), is_expected, has_cytopenia, has_blasts,
+    has_likely_drug_now, has_high_risk_drug_now (exposure at the index time), is_expected, is_beyond_expected, has_cytopenia, has_blasts,
     is_febrile, has_pitfall.
     """
     high_risk = set(load_cause_reference().rules.drug_group.high_risk)
@@ -201,12 +203,14 @@ def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFr
     of_drugs = suspects.group_by("episode_id").agg(
         has_likely_drug_now=((pl.col("category") == "likely") & is_current).any(),
         has_high_risk_drug_now=(counts & pl.col("ingredient").is_in(high_risk) & is_current).any(),
-        is_expected=(pl.col("category") == "expected").any() & ~(pl.col("category") == "likely").any(),
+        is_beyond_expected=(pl.col("category") == "beyond_expected").any(),
     )
+    expected = expected_episodes(suspects).with_columns(is_expected=pl.lit(True))
     of_counts = causes.patterns.lazy().select("episode_id", "has_blasts", has_cytopenia=pl.col("n_low_lines") > 0)
     of_flags = flags.group_by("episode_id").agg(
         is_febrile=(pl.col("rule_id") == "FEV-1").any(), has_pitfall=pl.col("rule_id").str.starts_with("PIT-").any()
     )
-    return of_counts.join(of_drugs, on="episode_id", how="full", coalesce=True).join(
-        of_flags.filter(pl.col("episode_id").is_not_null()), on="episode_id", how="full", coalesce=True
-    )
+    joined = of_counts
+    for part in (of_drugs, expected, of_flags.filter(pl.col("episode_id").is_not_null())):
+        joined = joined.join(part, on="episode_id", how="full", coalesce=True)
+    return joined

@@ -127,7 +127,9 @@ def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     """Add ``category`` (DRG-4, DRG-5) and ``has_no_count_before``: likely though no count before shows the fall."""
     limit = rules.category
     is_named = ~pl.col("is_class") & pl.col("is_start_certain")
-    is_likely = (pl.col("score") >= limit.likely_from) & fits_window() & is_named
+    is_untested = pl.col("dechallenge").is_null() & (pl.col("onset") != "late")
+    likely_from = pl.when(is_untested).then(limit.likely_untested_from).otherwise(limit.likely_from)
+    is_likely = (pl.col("score") >= likely_from) & fits_window() & is_named
     # A first exposure cannot act before its shortest onset; after an earlier reaction it may within hours.
     is_too_early = (pl.col("days_to_low") < pl.col("onset_from_d")) & ~pl.col("has_recurred") & ~pl.col("is_reopened")
     is_possible = (pl.col("score") >= limit.possible_from) | (

@@ -13,6 +13,7 @@ from neutro_schemas import Flag, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
+from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.causes.markers import marker_results
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.validate import no_rows
@@ -68,7 +69,7 @@ def workup_steps(
     expected effect of a cytotoxic drug and not persistent. ``kinds`` comes from ``kinds_of_data``.
     """
     open_ones = episodes.filter(pl.col("ended_at").is_null())
-    expected = suspects.filter(pl.col("category") == "expected").select("episode_id", is_expected=pl.lit(True)).unique()
+    expected = expected_episodes(suspects).with_columns(is_expected=pl.lit(True))
     cases = open_ones.join(expected, on="episode_id", how="left").with_columns(pl.col("is_expected").fill_null(False))
     steps = [_repeat(cases, anc, policy, as_of)]
     for step in reference.workup.filter(pl.col("step") != "repeat_cbc").iter_rows(named=True):

@@ -95,7 +95,6 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault("no differential any more", "B", "wbc_without_differential", lambda rows: rows.filter(~_NEUTROPHILS)),
     Fault("a fifth of the rows", "A", "volume", lambda rows: rows.filter(pl.int_range(pl.len()) % 5 == 0)),
-    Fault("sends nothing", "C", "silent", lambda rows: rows.clear()),
     Fault("sends under another name", "B", "new_laboratory", _set(_ANY, lab=pl.lit("B-NEW"))),
     Fault("collection times five hours later", "A", "hour_of_day", _set(_ANY, collected_at=_moved(5))),
     Fault(

@@ -91,6 +91,13 @@ def formats_page() -> str:
         f"Entries: {', '.join(f'`{name}`' for name in Profile.model_fields)}; of each kind "
         f"{', '.join(f'`{name}`' for name in KindProfile.model_fields)} (`wide` for lab only: column, analyte, unit).",
         "Examples: tests/formats/profiles.",
+        "",
+        "Control totals (`[control]`), where the sender gives them: `checksum` is the ending of a file beside each file with its "
+        'SHA-256, as `sha256sum` writes it (`checksum = ".sha256"`: `labs.csv.sha256`); `manifest` the name of a CSV in the same '
+        "folder with the columns `file`, `rows` and `sha256` (rows of delimited text, Excel and Parquet; without the header); "
+        "`trailer` a regular expression of the last line of delimited text whose first group is the number of rows "
+        "(`trailer = '^TRAILER;(\\d+)$'`), which is then no row; `required = true` refuses a file of which nothing is said. The "
+        "bytes are checked before the first row is used, the number of rows before anything is published.",
     ]
     lines += ["", "## Codes and units", "", *_codes_and_units()]
     lines += ["", "## Medication, patients, diagnoses, events", "", *_chart()]

@@ -2,7 +2,7 @@
 # # The store in a notebook
 #
 # Made by `make docs` from `docs/notebook.py`, with the results of the synthetic sample hospital; the tests run it.
-# Needed: `pip install neutro-screen` and a store (`make demo` makes one). No other library: `duckdb` and `polars` come with it.
+# Needed: the installed program and a store (`make demo` makes one). No other library: `duckdb` and `polars` come with it.
 
 # %%
 import duckdb

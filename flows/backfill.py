@@ -5,13 +5,12 @@ again. Nothing but paths and counts reaches Prefect. ``NEUTRO_SCREEN_TASK_RUNNER
 (docs/scale.md): nothing for this machine, ``dask:4`` for four processes on it, ``dask:tcp://HOST:8786`` for a cluster.
 """
 
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from neutro_screen.admin.notify import load_notify, telling
+from neutro_screen.admin.notify import notifying
 from neutro_screen.orchestration.flow_options import task_runner, with_run_options
 from neutro_screen.orchestration.tasks import run_parts_at_once
 from neutro_screen.pipeline.backfill import Progress
@@ -22,10 +21,7 @@ from neutro_screen.pipeline.options import RunOptions
 @flow(name="neutro-screen-backfill", persist_result=False, log_prints=False, task_runner=task_runner())
 @with_run_options
 def backfill(
-    options: RunOptions,
-    by: Literal["file", "month", "year"] = "month",
-    parts: int | None = None,
-    notify: Path | None = None,
+    options: RunOptions, by: Literal["file", "month", "year"] = "month", parts: int | None = None
 ) -> dict[str, Any]:
     """Screen years of extracts in chunks; returns the summary: chunks, rows and the last run's counts.
 
@@ -37,10 +33,11 @@ def backfill(
     def show(at: Progress) -> None:
         logger.info("chunk %s of %s: %s", at.number, at.of, at.chunk)
         update_progress_artifact(share, progress=100 * (at.number - 1) / at.of)
+        night.began()
 
-    with telling(load_notify(notify), logger.warning) as told:
-        summary = run_backfill(options, by, show, run_chunk=run_parts_at_once(parts))
+    with notifying(options, logger.warning) as night:
+        summary = run_backfill(options, by, show, run_chunk=run_parts_at_once(parts, night.published))
         if summary.last:
-            told(summary.last.as_dict())
+            night.ended(summary.last)
     update_progress_artifact(share, progress=100.0)
     return summary.as_dict()

@@ -6,13 +6,12 @@ remedy only. Environment (see docs/operations.md): a private PREFECT_HOME, DO_NO
 PREFECT_SERVER_ANALYTICS_ENABLED=false.
 """
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
-from neutro_screen.admin.notify import load_notify, telling
+from neutro_screen.admin.notify import notifying
 from neutro_screen.orchestration.flow_options import with_run_options
 from neutro_screen.orchestration.tasks import run_step_by_step
 from neutro_screen.pipeline.options import RunOptions
@@ -20,14 +19,15 @@ from neutro_screen.pipeline.options import RunOptions
 
 @flow(name="neutro-screen-nightly", persist_result=False, log_prints=False)
 @with_run_options
-def nightly(options: RunOptions, notify: Path | None = None) -> dict[str, Any]:
+def nightly(options: RunOptions) -> dict[str, Any]:
     """Screen one night's extracts; the same steps, and the same tables, as ``neutro-screen run``.
 
     Returns the run's summary: counts and the report's path.
     """
-    with telling(load_notify(notify), get_run_logger().warning) as told:
-        summary = run_step_by_step(options).as_dict()
-        told(summary)
+    with notifying(options, get_run_logger().warning) as night:
+        ended = run_step_by_step(options, night.published)
+        night.ended(ended)
+    summary = ended.as_dict()
     create_markdown_artifact(artifact_markdown(summary), key="neutro-screen-nightly", description="counts only")
     return summary
 

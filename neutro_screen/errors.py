@@ -55,9 +55,33 @@ class PublishError(NeutroScreenError):
 
 
 class ReportError(NeutroScreenError):
-    """The results are published, but their reports could not be written."""
+    """The results are published, but not reported: their reports could not be written."""
 
     exit_code = 16
+
+
+class OutputError(NeutroScreenError):
+    """The command's result could not be written to standard output."""
+
+    exit_code = 17
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to end by a signal; ``exit_code`` is 128 plus its number, as shells have it."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(f"signal {signal_number}")
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of a library in Rust (polars): no ``Exception``, and not a request to stop."""
+    return type(error).__module__ == "pyo3_runtime"
+
+
+def extra(name: str) -> str:
+    """The remedy where an optional library is missing. The program is installed from its wheel or repository, from no index."""
+    return f"Install the extra {name}: pip install 'FILE.whl[{name}]', or '.[{name}]' in the repository."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

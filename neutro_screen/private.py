@@ -1,9 +1,10 @@
-"""Files and folders that only their owner can read, and the clearing away of those that a killed process left."""
+"""Files and folders that only their owner (and a group named by the operator) can read, and how they are replaced."""
 
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,6 +14,94 @@ from typing import IO, Any, Final
 def private_file(path: Path, mode: str = "wb") -> IO[Any]:
     """A new file that only its owner can read, whatever the umask."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), mode)
+
+
+#: What a file may grant: reading and writing to its owner, and to a group if the operator says so. Nothing to others.
+_OWNER: Final = stat.S_IRUSR | stat.S_IWUSR
+_GROUP: Final = stat.S_IRGRP | stat.S_IWGRP
+
+
+def take_rights_of(copy: Path, file: Path) -> None:
+    """Give the copy that takes a file's place the owner, group and mode of the file.
+
+    The mode is 0600 where the file grants anything to others. A new file is the user's; under ``sudo`` it gets the owner
+    of its folder.
+
+    Raises:
+        OSError: this user may not give the copy to that owner or group.
+    """
+    if file.exists():
+        owned_like(copy, file)
+    elif os.geteuid() == 0:
+        owned_like(copy, file.parent)
+    os.chmod(copy, _granted_mode(file))
+
+
+def _granted_mode(file: Path) -> int:
+    if not file.exists():
+        return _OWNER
+    mode = stat.S_IMODE(file.stat().st_mode)
+    return _OWNER if mode & stat.S_IRWXO else _OWNER | (mode & _GROUP)
+
+
+def owned_like(path: Path, model: Path) -> None:
+    """Give a file or folder to the owner and group of another one, so that a command under ``sudo`` takes nothing away.
+
+    Raises:
+        OSError: this user may not give it away.
+    """
+    wanted, present = model.stat(), path.stat()
+    if wanted.st_uid != present.st_uid:
+        os.chown(path, wanted.st_uid, wanted.st_gid)
+    elif wanted.st_gid != present.st_gid and (os.geteuid() == 0 or stat.S_IMODE(wanted.st_mode) & _GROUP):
+        os.chown(path, -1, wanted.st_gid)
+
+
+def replace_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all of them are complete on disk before the first takes its predecessor's place.
+
+    If one cannot be put in place, the earlier ones get their predecessors back.
+
+    Raises:
+        OSError: a file cannot be written or put in place; all files are as they were.
+    """
+    aside = {path: path.with_name(f".{path.name}.next") for path in contents}
+    before = {path: path.with_name(f".{path.name}.before") for path in contents}
+    replaced: list[Path] = []
+    try:
+        for path, content in contents.items():
+            aside[path].unlink(missing_ok=True)
+            with private_file(aside[path]) as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            take_rights_of(aside[path], path)
+        for path in contents:
+            before[path].unlink(missing_ok=True)
+            if path.exists():
+                _second_name(path, before[path])
+        for path in contents:
+            os.replace(aside[path], path)
+            replaced.append(path)
+    except BaseException:
+        for path in replaced:
+            if before[path].exists():
+                os.replace(before[path], path)
+            else:
+                path.unlink()
+        raise
+    finally:
+        for path in (*aside.values(), *before.values()):
+            path.unlink(missing_ok=True)
+
+
+def _second_name(path: Path, name: Path) -> None:
+    """A hard link, or a private copy where the file system has none or the file is another user's."""
+    try:
+        os.link(path, name)
+    except OSError:
+        with private_file(name) as copy:
+            copy.write(path.read_bytes())
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Final, Literal, NamedTuple
 
 import duckdb
 
-from neutro_screen.errors import NeutroScreenError
-from neutro_screen.orchestration.prefect_server import version_fault
+from neutro_screen.errors import NeutroScreenError, extra
+from neutro_screen.orchestration.prefect_server import WORKING_VERSIONS, version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
@@ -80,12 +80,11 @@ def _flows() -> Finding:
     try:
         fault = version_fault()
     except PackageNotFoundError:
-        return Finding(
-            "flows", "ok", "Prefect is not installed; `run` does not need it", "pip install 'neutro-screen[flows]'"
-        )
+        return Finding("flows", "ok", "Prefect is not installed; `run` does not need it", extra("flows"))
     if fault:
         return Finding("flows", "failed", *fault)
-    return Finding("flows", "ok", f"prefect {version('prefect')}, fastapi {version('fastapi')}")
+    found = ", ".join(f"{name} {version(name)}" for name in ("prefect", "fastapi", "sqlalchemy"))
+    return Finding("flows", "ok", f"{found} (works: {WORKING_VERSIONS})")
 
 
 def _reference() -> Finding:
@@ -125,13 +124,17 @@ def _permissions(store: Path) -> Finding:
             "Give both to the user that runs the nights (chown).",
         )
     mode, folder = stat.S_IMODE(store.stat().st_mode), stat.S_IMODE(store.parent.stat().st_mode)
-    if mode & 0o077:
-        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod 600 {store}")
-    if folder & 0o077:
+    if mode & 0o007:
+        return Finding("store permissions", "warning", f"others may open the file ({mode:04o})", f"chmod o= {store}")
+    if folder & 0o027:
         return Finding(
-            "store permissions", "warning", f"others may list its folder ({folder:04o})", f"chmod 700 {store.parent}"
+            "store permissions",
+            "warning",
+            f"others may list its folder, or a group write into it ({folder:04o})",
+            f"chmod g-w,o= {store.parent}",
         )
-    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}")
+    group = f"; its group {store.stat().st_gid} may read it" if mode & 0o040 else ""
+    return Finding("store permissions", "ok", f"{mode:04o} in {folder:04o}{group}")
 
 
 def _left_overs(store: Path) -> Finding:
@@ -202,7 +205,9 @@ def _latest_run(store: Path, now: datetime) -> Finding:
             "latest run",
             "warning",
             "; ".join(warning_text(row) for row in warnings),
-            "Silence is not health: look at the laboratory's export.",
+            "Look at your policy."
+            if all(row["kind"] == "policy" for row in warnings)
+            else "Silence is not health: look at the laboratory's export.",
         )
     if not accepted or newest is None:
         return Finding(

@@ -1,7 +1,7 @@
-"""Telling somebody how a night ended: through a command, through the services of Apprise, and by a file that an outside
+"""Notifications of how a night ended: through a command, through the services of Apprise, and by a file that an outside
 monitor watches.
 
-A message may leave the house. It holds counts, kinds and exit codes; it never quotes an error's text, which may name a
+A message may leave the hospital. It holds counts, kinds and exit codes; it never quotes an error's text, which may name a
 file, and a file may be named after a patient. A message that cannot be sent is a warning and never fails a run.
 """
 
@@ -14,34 +14,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, ReportError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra
+from neutro_screen.pipeline.new_store import check_new_store
+from neutro_screen.pipeline.options import RunOptions, clock
+from neutro_screen.pipeline.summary import RunSummary, stored_summary
+from neutro_screen.store.journal import note_delivery
 
 Event = Literal["failed", "critical", "warning", "done"]
 
 
 class Notify(BaseModel):
-    """Who is told what. The default tells nobody."""
+    """Who is notified of what. The default notifies nobody."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: what is told; ``done`` is every other night
+    #: what is notified; ``done`` is every other night
     events: tuple[Event, ...] = ("failed", "critical", "warning")
     #: a program and its arguments, run without a shell; the message is its standard input
     command: tuple[str, ...] = ()
     #: Apprise addresses, for example ``mailto://…``; they hold passwords
     urls: tuple[SecretStr, ...] = ()
-    #: touched by every run that published and had data
+    #: touched by every run that published and had new data, or on a night on which none is usual
     dead_man: Path | None = None
     timeout_seconds: PositiveFloat = 30
 
 
 @dataclass(frozen=True)
 class Message:
-    """What somebody is told."""
+    """One notification: its event, title and text."""
 
     event: str
     title: str
@@ -50,7 +54,7 @@ class Message:
 
 
 def load_notify(path: Path | None) -> Notify:
-    """Read who is told what; ``None`` tells nobody.
+    """Read who is notified of what; ``None`` notifies nobody.
 
     Raises:
         ConfigurationError: the file cannot be read, an entry is unknown, or Apprise is needed and not installed.
@@ -70,30 +74,86 @@ def load_notify(path: Path | None) -> Notify:
             remedy="docs/operations.md lists the entries.",
         ) from None
     if notify.urls and find_spec("apprise") is None:
-        raise ConfigurationError(
-            "urls need Apprise, which is not installed", where=path.name, remedy="pip install 'neutro-screen[notify]'"
-        )
+        raise ConfigurationError("urls need Apprise, which is not installed", where=path.name, remedy=extra("notify"))
     return notify
 
 
-@contextmanager
-def telling(notify: Notify, warn: Callable[[str], None]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Tell how the run inside ends: call what is yielded with its summary (``RunSummary.as_dict()``).
+class Night:
+    """What is known of a run at work: nothing, its summary when it is published, and that it ended."""
 
-    An error of the run is told and goes on. ``warn`` gets a line for everything that could not be told.
-    """
+    def __init__(self, notify: Notify, options: RunOptions, warn: Callable[[str], None]) -> None:
+        self._notify, self._options, self._warn = notify, options, warn
+        self._published: dict[str, Any] | None = None
 
-    def published(summary: Mapping[str, Any]) -> None:
-        message = end_of_run(summary, notify.events)
-        for problem in [*(send(message, notify) if message else []), *_sign_of_life(summary, notify)]:
-            warn(problem)
+    def began(self) -> None:
+        """A run begins: of the one before it (an earlier chunk of a backfill) nothing is left to notify."""
+        self._published = None
 
+    def published(self, summary: RunSummary) -> None:
+        """The run is in the store; its reports are not written yet."""
+        self._published = summary.as_dict()
+
+    def ended(self, summary: RunSummary) -> None:
+        """The run is published and reported: send its notification, and touch the dead-man file."""
+        self._published = summary.as_dict()
+        message = end_of_run(self._published, self._notify.events)
+        problems = send(message, self._notify) if message else []
+        if not problems:
+            problems = self._on_record(summary.run_id)
+        for problem in [*problems, *_sign_of_life(self._published, self._notify)]:
+            self._warn(problem)
+
+    def failed(self, error: BaseException) -> None:
+        """The run ended in an error or a signal: send what it is, and what stands."""
+        if "failed" in self._notify.events:
+            message: Message | None = failure(error, self._published)
+        else:
+            message = end_of_run(self._published, self._notify.events) if self._published else None
+        for problem in send(message, self._notify) if message else []:
+            self._warn(problem)
+
+    def _on_record(self, run_id: str) -> list[str]:
+        return [] if self._options.notify is None else _on_record(self._options.store, run_id)
+
+
+def _on_record(store: Path, run_id: str) -> list[str]:
+    """Note that the notification of a run was sent; what could not be noted, in words."""
     try:
-        yield published
-    except Exception as error:
-        if "failed" in notify.events:
-            for problem in send(failure(error), notify):
-                warn(problem)
+        note_delivery(store, run_id, "notification", at=clock())
+    except StoreError as error:
+        return [f"the notification is sent, but this is not on record ({error.what})"]
+    return []
+
+
+def notify_again(settings: Path, store: Path, run_id: str | None = None) -> list[str]:
+    """Send the notification of a published run (default: the latest) without a run; what could not be sent, in words.
+
+    Raises:
+        ConfigurationError: the notification file cannot be used, or the store holds no such run.
+        StoreError: the store cannot be read.
+    """
+    notify, summary = load_notify(settings), stored_summary(store, run_id)
+    message = end_of_run(summary.as_dict(), tuple({*notify.events, "done"}))
+    return (send(message, notify) if message else []) or _on_record(store, summary.run_id)
+
+
+@contextmanager
+def notifying(options: RunOptions, warn: Callable[[str], None]) -> Iterator[Night]:
+    """Notify how the run inside ends, whatever ends it. Call ``published`` and ``ended`` of what is yielded.
+
+    ``warn`` gets a line for everything that could not be sent.
+
+    Raises:
+        ConfigurationError: the notification file cannot be used.
+        StoreError: the store is missing although a dead-man file shows that there were runs before.
+    """
+    notify = load_notify(options.notify)
+    night = Night(notify, options, warn)
+    try:
+        check_new_store(options, [notify.dead_man])
+        yield night
+    except BaseException as error:
+        night.failed(error)
         raise
 
 
@@ -101,49 +161,65 @@ def end_of_run(summary: Mapping[str, Any], events: tuple[Event, ...] = ("critica
     """The message of a run that published, or None where none of ``events`` happened."""
     warnings = _warnings(summary)
     critical = summary["priorities"]["critical"]
-    told: dict[Event, str] = {}
+    happened: dict[Event, str] = {}
     if critical and "critical" in events:
-        told["critical"] = f"critical patients tonight: {critical}"
+        happened["critical"] = f"critical patients tonight: {critical}"
     if warnings and "warning" in events:
-        told["warning"] = "warnings: " + _counted(warnings)
-    if not told and "done" in events:
-        told["done"] = "done"
-    if not told:
+        happened["warning"] = "warnings: " + _counted(warnings)
+    if not happened and "done" in events:
+        happened["done"] = "done"
+    if not happened:
         return None
+    lines = [*_counts_of(summary), f"report: {summary['report'] or 'none written'}"]
+    return Message(next(iter(happened)), "neutro-screen: " + "; ".join(happened.values()), "\n".join(lines))
+
+
+def _counts_of(summary: Mapping[str, Any]) -> list[str]:
     account = summary["account"]
-    lines = [
+    return [
         f"run {summary['run_id']}",
         f"rows in {account['rows_in']}, accepted {account['accepted']}, rejected {account['rejected']}",
         "worklist: " + _counted(summary["priorities"]),
         "since the run before: " + _counted(summary["changes"]),
         f"cannot assess: {summary['cannot_assess']} patients",
-        f"warnings: {_counted(warnings) or 'none'}",
-        f"report: {summary['report'] or 'none asked for'}",
+        f"warnings: {_counted(_warnings(summary)) or 'none'}",
     ]
-    return Message(next(iter(told)), "neutro-screen: " + "; ".join(told.values()), "\n".join(lines))
 
 
-def failure(error: Exception) -> Message:
-    """The message of a run that failed: the kind of error and the exit code, never the error's own text."""
-    if isinstance(error, NeutroScreenError):
-        kind, code, meaning = type(error).__name__, error.exit_code, (type(error).__doc__ or "").splitlines()[0]
-    else:
-        kind, code, meaning = type(error).__name__, 1, "An error that the program does not expect."
+def failure(error: BaseException, published: Mapping[str, Any] | None = None) -> Message:
+    """The message of a run that ended in an error or a signal: its kind and the exit code, never the error's own text.
+
+    ``published`` is the summary of the run (``RunSummary.as_dict()``) if its results are in the store: then the critical
+    patients are in the title, because no report shows them yet.
+    """
+    kind, code, meaning = _kind_of(error)
+    critical = published["priorities"]["critical"] if published else 0
+    title = f"neutro-screen FAILED: {kind}, exit code {code}" + (
+        f"; critical patients tonight: {critical}" if critical else ""
+    )
     return Message(
-        "failed",
-        f"neutro-screen FAILED: {kind}, exit code {code}",
-        f"{meaning}\n{_what_stands(error)}\nThe run's own output says where and what to do.",
-        code,
+        "failed", title, f"{meaning}\n{_what_stands(published)}\nThe run's own output says where and what to do.", code
     )
 
 
-def _what_stands(error: Exception) -> str:
+def _kind_of(error: BaseException) -> tuple[str, int, str]:
+    if isinstance(error, NeutroScreenError):
+        return type(error).__name__, error.exit_code, (type(error).__doc__ or "").splitlines()[0]
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped", getattr(error, "exit_code", 130), "The run was stopped by a signal or by its operator."
+    return type(error).__name__, 1, "An error that the program does not expect."
+
+
+def _what_stands(published: Mapping[str, Any] | None) -> str:
     """What the store and the reports hold after a run that ended in an error."""
-    if isinstance(error, ReportError):
-        return (
-            "Tonight's results are in the store; the reports show an earlier night. `neutro-screen report` writes them."
-        )
-    return "The results of the run before stand. Nobody was screened tonight."
+    if published is None:
+        return "The results of the run before stand; this run published nothing."
+    lines = [
+        "The results of this run are published; the reports may show an earlier night.",
+        "`neutro-screen report` writes the reports, `neutro-screen notify FILE --store STORE` sends the notification.",
+        *_counts_of(published),
+    ]
+    return "\n".join(lines)
 
 
 def send(message: Message, notify: Notify) -> list[str]:
@@ -157,12 +233,12 @@ def send(message: Message, notify: Notify) -> list[str]:
 
 
 def _run_command(message: Message, notify: Notify) -> str | None:
-    told = {"EVENT": message.event, "TITLE": message.title, "EXIT_CODE": str(message.exit_code)}
+    variables = {"EVENT": message.event, "TITLE": message.title, "EXIT_CODE": str(message.exit_code)}
     try:
         done = subprocess.run(  # noqa: S603 - the operator's own command, no shell, nothing of an input in it
             notify.command,
             input=f"{message.title}\n\n{message.body}\n",
-            env=os.environ | {f"NEUTRO_SCREEN_{name}": value for name, value in told.items()},
+            env=os.environ | {f"NEUTRO_SCREEN_{name}": value for name, value in variables.items()},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -194,8 +270,8 @@ def _unsent_by_apprise(message: Message, notify: Notify) -> int:
 
 
 def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
-    """Touch the dead-man file, save after a night without data: silence is not health."""
-    if notify.dead_man is None or "no data" in _warnings(summary):
+    """Touch the dead-man file, save after a night that brought nothing new of what was due: a stuck export is no life."""
+    if notify.dead_man is None or _NO_LIFE & _warnings(summary).keys():
         return []
     try:
         notify.dead_man.touch(mode=0o644)
@@ -204,8 +280,14 @@ def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
     return []
 
 
+#: Warnings of a night that brought nothing new though something was due.
+_NO_LIFE: Final = frozenset({"no data", "nothing new"})
+
+
 def _warnings(summary: Mapping[str, Any]) -> Counter[str]:
-    return Counter(str(warning["kind"]).replace("_", " ") for warning in summary["warnings"])
+    """Warnings and findings of drift by kind."""
+    kinds = Counter(str(warning["kind"]).replace("_", " ") for warning in summary["warnings"])
+    return kinds + Counter(drift=len(summary.get("drift", ())))
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -7,15 +7,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, warn, write, write_result
+from neutro_screen.cli.output import AsJson, Quiet, conclude, progress_on_terminal, warn, write, write_result
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import IndexTime
 
 
 def init(
-    folder: Path,
+    folder: Path | None = None,
     *,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    deploy: Path | None = None,
     quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
@@ -29,14 +30,19 @@ def init(
         Where to write profile.toml, policy.toml and notify.toml.
     from_
         A sample file: the profile is proposed from it, with what could not be mapped.
+    deploy
+        Folder for the files of a deployment: prefect.yaml, the flows, systemd units, a cron line, a container file.
     quiet
         Show nothing but errors.
     json_
         Print the paths as JSON.
     """
-    from neutro_screen.admin.starter import write_starter
+    from neutro_screen.admin.starter import write_deployment, write_starter
 
-    written = write_starter(folder, from_)
+    if folder is None and (deploy is None or from_ is not None):
+        raise ConfigurationError("name the folder for the settings, or --deploy FOLDER")
+    written = write_starter(folder, from_) if folder else []
+    written += write_deployment(deploy) if deploy else []
     write_result({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
 
 
@@ -128,30 +134,39 @@ def retention(
 
     with lock(store):
         removed = remove(store, before=before, patient_id=patient, by=by, at=clock())
-    write("\n".join(removed.lines() or ["nothing to remove"]))
+    conclude("\n".join(removed.lines() or ["nothing to remove"]))
     if reports is not None:
-        write(str(write_reports(store, reports, None)))
+        conclude(str(write_reports(store, reports, None)))
 
 
-def notify(settings: Path) -> None:
-    """Send a test message by every way that a notification file names.
+def notify(settings: Path, *, store: Path | None = None, run: str | None = None) -> None:
+    """Send a test message by every way that a notification file names, or the notification of a run again.
 
-    Example: neutro-screen notify notify.toml
+    Example: neutro-screen notify notify.toml --store screen.duckdb
 
     Parameters
     ----------
     settings
         TOML file with the ways of notification.
+    store
+        The DuckDB file whose run is notified; none: a test message.
+    run
+        Which run of the store; default the latest.
     """
-    from neutro_screen.admin.notify import Message, load_notify, send
+    from neutro_screen.admin.notify import Message, load_notify, notify_again, send
 
-    test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
-    problems = send(test, load_notify(settings))
+    if store is not None:
+        problems = notify_again(settings, store, run)
+    elif run is not None:
+        raise ConfigurationError("--run goes with --store, and only with it")
+    else:
+        test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
+        problems = send(test, load_notify(settings))
     for problem in problems:
         warn(problem)
     if problems:
         sys.exit(1)
-    write("sent")
+    conclude("sent")
 
 
 def simulate(

@@ -1,18 +1,20 @@
 """The command line. Thin: every command calls one function of the library and shows what it returns."""
 
-import os
 import sys
 
 from cyclopts import App, Parameter
 
 from neutro_screen.cli import admin, query, review, run
-from neutro_screen.errors import NeutroScreenError
+from neutro_screen.cli.output import say
+from neutro_screen.cli.process import abandon_standard_output, prepare_process
+from neutro_screen.errors import NeutroScreenError, OutputError
 
 app = App(
     name="neutro-screen",
     help="Nightly screening of blood-count extracts for neutropenia. A screening aid: it diagnoses nothing.",
     version_flags=["--version"],
     default_parameter=Parameter(negative=(), consume_multiple=True),
+    suppress_keyboard_interrupt=False,  # ``main`` says what became of the run
 )
 app.register_install_completion_command(add_to_startup=False)
 for command in (
@@ -39,28 +41,33 @@ for command in (
 
 def main() -> None:
     """Entry point: errors become one message on stderr and the exit code of their kind."""
-    os.umask(0o077)
+    prepare_process()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:
         app([word for word in arguments if word != "--debug"])
-    except NeutroScreenError as error:
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if isinstance(error, OutputError):
+            abandon_standard_output()
         if debug:
             raise
-        sys.stderr.write(f"neutro-screen: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("neutro-screen: stopped; nothing was published\n")
-        sys.exit(130)
-    except Exception as error:
-        if debug:
-            raise
-        # The text of an unexpected error may quote a patient's value; its type does not.
-        sys.stderr.write(
-            f"neutro-screen: unexpected {type(error).__name__}; nothing was published. "
-            "Repeat with --debug where patient data may be shown, and report it.\n"
-        )
-        sys.exit(1)
+        text, exit_code = message_of(error)
+        say(text)
+        sys.exit(exit_code)
+
+
+def message_of(error: BaseException) -> tuple[str, int]:
+    """What a user reads about an error, and the exit code. The notes of an error say what became of the run."""
+    if isinstance(error, NeutroScreenError):
+        return str(error), error.exit_code
+    outcome = " ".join(getattr(error, "__notes__", ())) or "the results of the run before stand"
+    if isinstance(error, KeyboardInterrupt):
+        return f"stopped; {outcome}", getattr(error, "exit_code", 130)
+    # The text of an unexpected error may quote a patient's value; its type does not.
+    remedy = "Repeat with --debug where patient data may be shown, and report it."
+    return f"unexpected {type(error).__name__}; {outcome}. {remedy}", 1
 
 
 if __name__ == "__main__":

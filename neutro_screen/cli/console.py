@@ -46,13 +46,25 @@ def summary_text(summary: "RunSummary") -> str:
         "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
         f"cannot assess: {summary.cannot_assess} patients",
     ]
-    lines += [warning_text(warning) for warning in summary.warnings]
-    lines += [f"DRIFT: {words}" for words in summary.drift]
+    lines += [_chart_account(kind, account) for kind, account in summary.others.items()]
+    lines += warning_lines(summary)
+    if summary.known_files:
+        lines.append(f"known files not read again {summary.known_files} ({summary.known_rows} rows)")
     if summary.everybody_because:
         lines.append(f"everybody was screened again: {summary.everybody_because}")
     if summary.report:
         lines.append(f"report {summary.report}")
     return "\n".join(lines)
+
+
+def warning_lines(summary: "RunSummary") -> list[str]:
+    """What did not come in and what drifted, a line each: shown whatever else is not."""
+    return [*(warning_text(warning) for warning in summary.warnings), *(f"DRIFT: {words}" for words in summary.drift)]
+
+
+def _chart_account(kind: str, account: Mapping[str, Any]) -> str:
+    refused = "".join(f" + {reason} {n}" for reason, n in account["refused"].items())
+    return f"{kind} rows in {account['rows_in']} = accepted {account['accepted']}{refused}"
 
 
 def backfill_text(summary: "BackfillSummary") -> str:
@@ -71,8 +83,25 @@ def quality_text(quality: dict[str, Any]) -> str:
         table.add_row(*_cells(row[name] for name in ("source_file", "analyte", "disposition", "reason", "rows")))
     return (
         f"rows in {quality['rows_in']} = accepted {total['accepted']} (repeats included) + rejected {total['rejected']} "
-        f"+ no result {total['no_result']} + not screened {total['not_screened']}\n" + _printed(table)
+        f"+ no result {total['no_result']} + not screened {total['not_screened']}\n"
+        + "".join(_chart_account(kind, account) + "\n" for kind, account in quality["others"].items())
+        + _printed(table)
+        + "".join(f"\n{warning_text(warning | {'since': None})}" for warning in quality["warnings"])
+        + _recognition_text(quality["recognition"])
     )
+
+
+def _recognition_text(tests: Sequence[Mapping[str, Any]]) -> str:
+    """What every test was read as, and the lines that would settle what was not understood."""
+    table = _table("lab", "test", "unit", "read as", "certainty", "by", "rows", "patients")
+    for row in tests:
+        name = " ".join(filter(None, (row["code"], row["name"])))
+        read = " ".join(filter(None, (row["analyte"], row["reason"])))
+        told = (row["lab"], name, row["unit"], read, row["certainty"], row["decided_by"], row["rows"], row["patients"])
+        table.add_row(*_cells(told))
+    lines = list(dict.fromkeys(row["profile_line"] for row in tests if row["profile_line"]))
+    settled = "\nLines for the top of the profile that would settle the rest, if they are right:\n" if lines else ""
+    return "\n" + _printed(table) + settled + "\n".join(shown(line) for line in lines)
 
 
 def worklist_text(rows: pl.DataFrame) -> str:

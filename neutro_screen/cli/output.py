@@ -3,11 +3,13 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from neutro_screen.cli.process import abandon_standard_output
+from neutro_screen.errors import OutputError
 from neutro_screen.pipeline.options import Control
 
 AsJson = Annotated[bool, Parameter(name="--json"), Control]
@@ -19,7 +21,7 @@ _MOST_STEPS: Final = 8
 @contextmanager
 def progress_on_terminal(silent: bool) -> Iterator[Callable[[str], None]]:
     """Shows the step at work and its time on a terminal; each finished step stays with the time it took."""
-    if silent or not sys.stderr.isatty():
+    if silent or sys.stderr is None or not sys.stderr.isatty():
         yield lambda step: None
         return
     from rich.console import Console
@@ -41,11 +43,11 @@ def progress_on_terminal(silent: bool) -> Iterator[Callable[[str], None]]:
 
 
 def write_result(result: Mapping[str, object], text: str, quiet: bool, as_json: bool) -> None:
-    """A command's result as JSON, as text, or not at all."""
+    """What a command has done, as JSON, as text, or not at all (see ``conclude``)."""
     if as_json:
-        write(json.dumps(result, indent=2, default=str))
+        conclude(json.dumps(result, indent=2, default=str))
     elif not quiet:
-        write(text)
+        conclude(text)
 
 
 def warn(text: str) -> None:
@@ -54,11 +56,31 @@ def warn(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line on standard error, at once."""
-    sys.stderr.write(f"neutro-screen: {text}\n")
-    sys.stderr.flush()
+    """A line on standard error, at once. Where that is closed or full, nobody can be shown anything: it is left out."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"neutro-screen: {text}\n")
+        sys.stderr.flush()
 
 
 def write(text: str) -> None:
-    """Lines on standard output."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    """Lines on standard output, for which the command was called.
+
+    Raises:
+        OutputError: standard output is closed or full.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    try:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written ({error.strerror})") from None
+
+
+def conclude(text: str) -> None:
+    """The last lines of a command that has done its work: if they cannot be shown, that is a warning, no failure."""
+    try:
+        write(text)
+    except OutputError as error:
+        abandon_standard_output()
+        warn(f"the command is done; {error.what}")

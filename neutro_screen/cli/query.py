@@ -1,11 +1,10 @@
 """Commands that show what a store holds, or write it out."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Literal
 
-from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, write, write_result
+from neutro_screen.cli.output import AsJson, Quiet, conclude, progress_on_terminal, warn, write, write_result
 
 Priority = Literal["critical", "high", "medium", "low", "info"]
 
@@ -39,7 +38,7 @@ def worklist(
     if csv:
         from neutro_screen.report.csv import harmless
 
-        sys.stdout.write(harmless(rows).write_csv())
+        write(harmless(rows).write_csv())
     else:
         write(rows.write_json() if json_ else worklist_text(rows))
 
@@ -95,11 +94,11 @@ def report(
     json_
         Print the path of the page as JSON.
     """
-    from neutro_screen.report import write_reports
+    from neutro_screen.pipeline.report import report_again
 
     with progress_on_terminal(quiet or json_) as show:
         show("writing the reports")
-        page = write_reports(store, reports, run, byte_order_mark=csv_bom)
+        page = report_again(store, reports, run, byte_order_mark=csv_bom, warn=warn)
     write_result({"report": page}, str(page), quiet, json_)
 
 
@@ -115,9 +114,10 @@ def export(*, store: Path, to: str) -> None:
     to
         A folder, or the address of one; the run's own folder is made in it.
     """
+    from neutro_screen.pipeline.options import clock
     from neutro_screen.store.export import export as export_tables
 
-    write(export_tables(store, to))
+    conclude(export_tables(store, to, at=clock(), warn=warn))
 
 
 def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:

@@ -7,48 +7,45 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, say, warn, write, write_result
+from neutro_screen.cli.output import AsJson, Quiet, conclude, progress_on_terminal, say, warn, write, write_result
 from neutro_screen.pipeline.options import IndexTime, Inputs, RunOptions
 
 Asked = Annotated[RunOptions, Parameter(name="*")]
 
 
-def run(*, options: Asked, notify: Path | None = None, quiet: Quiet = False, json_: AsJson = False) -> None:
+def run(*, options: Asked, quiet: Quiet = False, json_: AsJson = False) -> None:
     """Screen one night's extracts: read, validate, screen, publish, report.
 
     Example: neutro-screen run --labs night/*.csv --medications meds.csv --store screen.duckdb --reports reports
 
     Parameters
     ----------
-    notify
-        TOML file with the ways of notification: failures, critical patients and warnings, as counts only.
     quiet
-        Show nothing but errors.
+        Show nothing but errors and warnings.
     json_
         Print the summary as JSON.
     """
-    from neutro_screen.admin.notify import load_notify, telling
+    from neutro_screen.admin.notify import notifying
     from neutro_screen.pipeline.run import run as run_pipeline
 
     began = perf_counter()
-    with telling(load_notify(notify), warn) as told, progress_on_terminal(quiet or json_) as show:
-        summary = run_pipeline(options, show)
-        told(summary.as_dict())
+    with notifying(options, warn) as night, progress_on_terminal(quiet or json_) as show:
+        summary = run_pipeline(options, show, night.published)
+        night.ended(summary)
     if json_:
-        write(json.dumps(summary.as_dict(), indent=2))
-    elif not quiet:
-        from neutro_screen.cli.console import summary_text
+        conclude(json.dumps(summary.as_dict(), indent=2))
+        return
+    from neutro_screen.cli.console import summary_text, warning_lines
 
-        write(summary_text(summary) + f"\n{_rate(summary.account.rows_in, perf_counter() - began)}")
+    if quiet:
+        for line in warning_lines(summary):
+            warn(line)
+    else:
+        conclude(summary_text(summary) + f"\n{_rate(summary.account.rows_in, perf_counter() - began)}")
 
 
 def backfill(
-    *,
-    options: Asked,
-    by: Literal["file", "month", "year"] = "month",
-    notify: Path | None = None,
-    quiet: Quiet = False,
-    json_: AsJson = False,
+    *, options: Asked, by: Literal["file", "month", "year"] = "month", quiet: Quiet = False, json_: AsJson = False
 ) -> None:
     """Screen years of extracts in chunks; one that was stopped goes on after its last finished chunk.
 
@@ -61,25 +58,30 @@ def backfill(
     ----------
     by
         One chunk a month, a year (of the date in the path) or a laboratory file.
-    notify
-        TOML file with the ways of notification.
     quiet
         Show nothing but errors.
     json_
         Print the summary as JSON.
     """
-    from neutro_screen.admin.notify import load_notify, telling
+    from neutro_screen.admin.notify import notifying
     from neutro_screen.cli.console import backfill_text
+    from neutro_screen.pipeline.backfill import Progress
     from neutro_screen.pipeline.backfill import backfill as run_backfill
+    from neutro_screen.pipeline.run import run as run_pipeline
 
-    with telling(load_notify(notify), warn) as told, progress_on_terminal(quiet or json_) as show:
-        summary = run_backfill(options, by, lambda at: show(f"chunk {at.number} of {at.of}: {at.chunk}"))
+    with notifying(options, warn) as night, progress_on_terminal(quiet or json_) as show:
+
+        def show_chunk(at: Progress) -> None:
+            show(f"chunk {at.number} of {at.of}: {at.chunk}")
+            night.began()
+
+        summary = run_backfill(options, by, show_chunk, lambda chunk: run_pipeline(chunk, published=night.published))
         if summary.last:
-            told(summary.last.as_dict())
+            night.ended(summary.last)
     if json_:
-        write(json.dumps(summary.as_dict(), indent=2))
+        conclude(json.dumps(summary.as_dict(), indent=2))
     elif not quiet:
-        write(backfill_text(summary))
+        conclude(backfill_text(summary))
 
 
 def check(
@@ -155,7 +157,7 @@ def rebuild(
     write_result(result, "\n".join([f"rebuilt run {run_id} in {out.name}", *notes]), quiet, json_)
 
 
-def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC", notify: Path | None = None) -> None:
+def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC") -> None:
     """Run the nightly flow at the times of ``--cron`` with Prefect, until it is stopped. Needs the extra ``flows``.
 
     Works alone: the Prefect server that keeps the times runs with it, on loopback, under a password, its state in
@@ -170,12 +172,10 @@ def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC",
         When: minute, hour, day, month, weekday.
     time_zone
         Zone of the cron times.
-    notify
-        TOML file with the ways of notification.
     """
     from neutro_screen.orchestration.serve import serve_nightly
 
-    serve_nightly(cron, time_zone, options, notify, say)
+    serve_nightly(cron, time_zone, options, say)
 
 
 def _rate(rows: int, seconds: float) -> str:

@@ -4,27 +4,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
 from neutro_screen.ingest.batches import RawBatch, RawBatches
+from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
+from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
 from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
-from neutro_screen.ingest.layout import TYPED, native, own_layout
-from neutro_screen.ingest.profile import Profile, load_profile
+from neutro_screen.ingest.identifiers import identifier_notes
+from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
+from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
 from neutro_screen.ingest.remote import near_copies
 
 __all__ = [
     "KINDS",
+    "KNOWN",
     "READERS",
     "Batch",
     "Extract",
     "Kind",
+    "KnownFiles",
     "Profile",
     "Refused",
     "SourceFile",
@@ -102,40 +107,72 @@ class Batch(NamedTuple):
     file: SourceFile
 
 
+#: Files that earlier runs have read, by SHA-256 and format, and how many rows they had.
+KnownFiles = Mapping[tuple[str, str], int]
+
+
 def read_batches(
-    paths: Mapping[Kind, Sequence[str]], profile: Profile | None = None, format_name: str | None = None
+    paths: Mapping[Kind, Sequence[str]],
+    profile: Profile | None = None,
+    format_name: str | None = None,
+    known: KnownFiles | None = None,
 ) -> Iterator[Batch]:
     """Read all inputs of one run, a batch at a time, so that no file has to fit into memory.
 
-    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names.
+    A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names. Of a
+    ``known`` laboratory file that a glob or a folder finds only the bytes are read: it comes as one batch without rows.
 
     Raises:
         ConfigurationError: the named format does not exist.
-        UnreadableInputError: a path is missing, unreadable, empty, of no known format, or changed while it was read.
-        RefusedInputError: a file lacks required columns.
+        UnreadableInputError: a path is missing, unreadable, empty, of no known format, changed while it was read, or is not
+            what its sender has.
+        RefusedInputError: a file lacks required columns, or rows that its sender counted.
     """
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
     with near_copies(paths) as near, local_copies(near, format_name) as local:
-        yield from _batches(local, profile or Profile(), format_name)
+        yield from _batches(local, profile or Profile(), format_name, known or {})
 
 
-def _batches(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> Iterator[Batch]:
+def _batches(
+    paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None, known: KnownFiles
+) -> Iterator[Batch]:
     for asked in KINDS:
-        for path, name, reader in _sources(paths.get(asked, ()), format_name):
+        for path, name, reader, is_archived in _sources(paths.get(asked, ()), format_name, profile):
+            if known and is_archived and asked == "lab" and (key := (sha256_of(path), name)) in known:
+                file = SourceFile(path.name, asked, name, key[0], rows=0, notes=(KNOWN,), known_rows=known[key])
+                yield Batch(asked, no_rows(asked, profile), (), file)
+                continue
             with unchanged(path):
                 checksums: dict[Path, str] = {}
+                looked_at: set[Path] = set()
+                rows_read = 0
                 for kind, raw in reader.read(path, asked, profile):
                     if raw.path not in checksums:
                         checksums[raw.path] = sha256_of(raw.path)
+                        check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
+                    rows_read += raw.rows.height + len(raw.refused)
                     layout = own_layout(profile, kind) if reader.has_own_layout else profile
                     rows, notes = native(raw.rows, kind, layout, raw.path.name)
-                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile))
-                    found = raw._replace(refused=[*raw.refused, *usable.refused], notes=(*raw.notes, *usable.notes))
-                    file = _source_file(kind, name, usable.rows, found, notes, checksums[raw.path])
-                    yield Batch(kind, usable.rows, found.refused, file)
+                    own: KindProfile = getattr(layout, kind)
+                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile), own.constants)
+                    lines = [line.named(source_columns(kind, own)) for line in raw.refused]
+                    broken = refused_lines(lines, raw.path.name, usable.rows["patient_id"], profile)
+                    refused = (*broken, *usable.refused)
+                    suspect = identifier_notes(usable.rows) if kind == "lab" and raw.path not in looked_at else ()
+                    looked_at |= {raw.path} if kind == "lab" else set()
+                    file = _source_file(kind, name, usable.rows, raw.path, len(refused), checksums[raw.path])
+                    yield Batch(
+                        kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
+                    )
+                if not reader.has_own_layout:
+                    check_rows(path, rows_read, stated_totals(path, profile.control))
+
+
+#: The note of a file that was not read again.
+KNOWN: Final = "known"
 
 
 def ingest(
@@ -172,14 +209,28 @@ def together(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
     return tuple(whole.values())
 
 
-def _sources(patterns: Sequence[str], format_name: str | None) -> list[tuple[Path, str, Reader]]:
+class _Source(NamedTuple):
+    """A file or folder and its format; ``is_archived``: found by a glob or in a folder, not named itself."""
+
+    path: Path
+    name: str
+    reader: Reader
+    is_archived: bool
+
+
+def _sources(patterns: Sequence[str], format_name: str | None, profile: Profile) -> list[_Source]:
     """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
-    found = [path for pattern in patterns for path in found_paths(pattern)]
-    as_folder = {path: named for path in found if path.is_dir() and (named := _folder_reader(path, format_name))}
-    alone = [path for path in found if path not in as_folder]
-    files = [file for path in alone for file in (files_in(path) if path.is_dir() else [path])]
-    folders = [(path, *as_folder[path]) for path in found if path in as_folder]
-    return folders + [(path, *_file_reader(path, format_name)) for path in files]
+    found = [(path, not Path(pattern).is_file()) for pattern in patterns for path in found_paths(pattern)]
+    as_folder = {path: named for path, _ in found if path.is_dir() and (named := _folder_reader(path, format_name))}
+    folders = [_Source(path, *as_folder[path], is_archived=False) for path, _ in found if path in as_folder]
+    files = [
+        (file, is_archived)
+        for path, is_archived in found
+        if path not in as_folder
+        for file in (files_in(path) if path.is_dir() else [path])
+        if not is_control_file(file, profile.control)
+    ]
+    return folders + [_Source(path, *_file_reader(path, format_name), is_archived) for path, is_archived in files]
 
 
 def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:
@@ -208,16 +259,9 @@ def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
 
 
 def _source_file(
-    kind: Kind, format_name: str, typed: pl.DataFrame, batch: RawBatch, notes: tuple[str, ...], sha256: str
+    kind: Kind, format_name: str, typed: pl.DataFrame, path: Path, n_refused: int, sha256: str
 ) -> SourceFile:
-    described = SourceFile(
-        name=batch.path.name,
-        kind=kind,
-        format=format_name,
-        sha256=sha256,
-        rows=typed.height + len(batch.refused),
-        notes=(*batch.notes, *notes),
-    )
+    described = SourceFile(name=path.name, kind=kind, format=format_name, sha256=sha256, rows=typed.height + n_refused)
     if kind != "lab" or not typed.height:
         return described
     # Rows of years that Python has no date for are refused later; they are no first or last time of the file either.

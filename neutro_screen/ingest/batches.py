@@ -9,13 +9,15 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from neutro_screen.errors import UnreadableInputError
+from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import encoding_by_mark, head_of, transcoded, unpacked
-from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind
 from neutro_screen.private import private_folder
 
 #: Rows of one batch: enough that the cost of a batch does not count, and some tens of megabytes.
 ROWS_A_BATCH: Final = 100_000
-_LONGEST_REFUSED_TEXT: Final = 2_000
+#: Native columns that a refused line may still name.
+_READABLE: Final = ("patient_id", "specimen_id", "collected_at")
 
 
 class RawBatch(NamedTuple):
@@ -26,7 +28,7 @@ class RawBatch(NamedTuple):
 
     path: Path
     rows: pl.DataFrame
-    refused: Sequence[Refused] = ()
+    refused: Sequence[BrokenLine] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +82,7 @@ class GatheredRows:
         self.has_refused = False
         self._seen: Counter[Kind] = Counter()
         self._rows: dict[Kind, list[pl.DataFrame]] = {kind: [] for kind in kinds}
-        self._refused: list[Refused] = []
+        self._refused: list[BrokenLine] = []
 
     def add(self, kind: Kind, *frames: pl.DataFrame) -> None:
         """Keep rows of a kind that is asked for; native columns may be missing."""
@@ -94,10 +96,11 @@ class GatheredRows:
         return max(self.kinds, key=lambda kind: self._seen[kind])
 
     def refuse(self, lines: pl.DataFrame, reason: str) -> None:
-        """Refuse lines (source_row, text)."""
+        """Refuse lines: source_row, text, and native columns that could be read of them."""
         self.has_refused |= lines.height > 0
-        for row, text in lines.select("source_row", "text").iter_rows():
-            self._refused.append(Refused(self.path.name, row, reason, refused_text(text)))
+        for line in lines.iter_rows(named=True):
+            fields = {name: line[name] for name in _READABLE if line.get(name)}
+            self._refused.append(BrokenLine(line["source_row"], reason, line["text"], fields))
 
     def taken(self, kind: Kind) -> pl.DataFrame:
         """The rows of a kind in the order of the file, all native columns present; they are then gone from here."""
@@ -141,11 +144,6 @@ def no_text_rows(kind: Kind) -> pl.DataFrame:
 def detached(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with texts of their own; before that they keep the whole block they were cut from in memory."""
     return pl.DataFrame(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
-
-
-def refused_text(text: str) -> str:
-    """The text of a refused row, cut where it is longer than anyone reads."""
-    return text[:_LONGEST_REFUSED_TEXT]
 
 
 def _rest(held: dict[Kind, list[RawBatch]]) -> RawBatches:

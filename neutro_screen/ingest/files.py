@@ -16,6 +16,9 @@ _CHUNK = 1 << 20
 #: A file that grows beyond both limits when unpacked is a decompression bomb, not a laboratory extract.
 _LARGEST_EXPANSION = 200
 ALWAYS_ALLOWED_BYTES = 1 << 30
+#: Of a text in the encoding that is meant, at most so many of its letters are damaged; of a short text none.
+_MOST_REPLACED: Final = 0.001
+_LEAST_LETTERS: Final = 100
 _COMPRESSIONS: Final = {".gz": "gzip", ".zst": "zstd"}
 
 
@@ -164,18 +167,27 @@ def head_of(path: Path, size: int = 4096) -> bytes:
 
 
 def transcoded(path: Path, encoding: str, folder: Path) -> Path:
-    """A UTF-8 copy of a text file in ``folder``.
+    """A UTF-8 copy of a text file in ``folder``; a few bytes that are no text in that encoding are replaced.
 
     Raises:
         UnreadableInputError: the bytes are not text in that encoding.
     """
     copy = folder / f"{len(list(folder.iterdir()))}-{path.stem}"
+    n_letters = n_replaced = 0
     try:
-        with path.open(encoding=encoding, newline="") as source, copy.open("w", encoding="utf-8", newline="") as target:
+        with (
+            path.open(encoding=encoding, errors="replace", newline="") as source,
+            copy.open("w", encoding="utf-8", newline="") as target,
+        ):
             while chunk := source.read(_CHUNK):
                 target.write(chunk)
+                n_letters += len(chunk)
+                n_replaced += chunk.count("\ufffd")
+        is_text = n_replaced <= max(_MOST_REPLACED * n_letters, 1 if n_letters > _LEAST_LETTERS else 0)
     except (UnicodeError, LookupError):
+        is_text = False
+    if not is_text:
         raise UnreadableInputError(
             f"is not text in {encoding}", where=path.name, remedy="Name the file's encoding in the profile."
-        ) from None
+        )
     return copy

@@ -31,6 +31,8 @@ class SourceFile:
     sha256: str
     rows: int
     notes: tuple[str, ...] = ()
+    #: rows that an earlier run has read of a file that is known and was not read again; None = it was read
+    known_rows: int | None = None
     first_collected_at: datetime | None = None
     last_collected_at: datetime | None = None
 
@@ -61,12 +63,15 @@ def _added_up(notes: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Refused:
-    """A row that could not even be split into columns: its number, the reason and its text."""
+    """A refused row: its number, the reason and its text; patient, specimen and time where it names them."""
 
     source_file: str
     source_row: int
     reason: str
     row: str
+    patient_id: str | None = None
+    specimen_id: str | None = None
+    collected_at: datetime | None = None
 
 
 @dataclass(frozen=True)

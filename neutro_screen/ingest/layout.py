@@ -1,17 +1,25 @@
 """From a source's own table to the canonical frames: names, constants, wide columns, times."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError
+from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
-from neutro_screen.ingest.profile import KindProfile, Profile
+from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
 
+#: In front of the names of measured columns, which may be those of native ones.
+_WIDE: Final = "measured "
+#: A number with its unit behind it: 0.4 K/uL, 45 %, 0.4 x10^9/L.
+_WITH_UNIT: Final = r"^(\s*[<>=\x{2264}\x{2265}]{0,2}\s*\d[\d.,]*)\s*((?:[xX\x{D7}*]?\s*10\s*[\^*]\s*\d+\s*|[^\d\s/<>=]+\s*)/\s*\S.*|%)\s*$"
+_RANGE: Final = r"^\s*(\d[\d.,]*)\s*(?:-|\x{2013}|to|bis|a|\x{E0})\s*(\d[\d.,]*)"
+_LOWER_LIMIT: Final = r"^\s*(?:>=?|\x{2265})\s*(\d[\d.,]*)"
+_UPPER_LIMIT: Final = r"^\s*(?:<=?|\x{2264})\s*(\d[\d.,]*)"
 #: What a LOINC code looks like; for codes that come without the name of their system.
 LOINC_NUMBER: Final = r"^\d{1,5}-\d$"
 
@@ -36,11 +44,17 @@ def with_off_scale(value: pl.Expr, flag: pl.Expr) -> pl.Expr:
     return pl.when(is_bare & flag.is_in(["<", ">"])).then(pl.concat_str(flag, value)).otherwise(value)
 
 
+def source_columns(kind: Kind, layout: KindProfile) -> dict[str, tuple[str, ...]]:
+    """Native column -> the source's own columns that it is read from."""
+    named = {column: layout.columns.get(column, column) for column in NATIVE_COLUMNS[kind]}
+    return {column: (own,) if isinstance(own, str) else own for column, own in named.items()}
+
+
 def named_columns(kind: Kind, profile: Profile) -> set[str]:
     """The column names that a file of this kind is expected to have some of."""
     layout: KindProfile = getattr(profile, kind)
-    renamed = {layout.columns.get(column, column) for column in NATIVE_COLUMNS[kind]}
-    return renamed | {wide.column for wide in layout.wide}
+    owns = {own for names in source_columns(kind, layout).values() for own in names}
+    return owns | set(layout.fallbacks.values()) | {wide.column for wide in layout.wide}
 
 
 def own_layout(profile: Profile, kind: Kind) -> Profile:
@@ -51,40 +65,20 @@ def own_layout(profile: Profile, kind: Kind) -> Profile:
 def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Bring a source's table into the native layout: text columns, blank = null, all native columns present.
 
-    Returns the frame and notes (``ignored_columns:3``).
+    A blank cell of a wide file is a test that was not asked for, and no row. Returns the frame and notes
+    (``ignored_columns:3``).
 
     Raises:
         RefusedInputError: a required column is missing.
     """
     layout: KindProfile = getattr(profile, kind)
-    own = {column: layout.columns.get(column, column) for column in NATIVE_COLUMNS[kind]}
-    present = {column: name for column, name in own.items() if name in rows.columns}
-    wide = [column for column in layout.wide if column.column in rows.columns]
-    available = present.keys() | layout.constants.keys()
+    wide = [each for each in layout.wide if each.column in rows.columns]
+    texts, notes = _named_texts(rows, kind, profile, source_file, wide)
     if wide:
-        available |= {"value", "unit", "analyte_name"}
-    for group in REQUIRED_COLUMNS[kind]:
-        if not available & set(group):
-            expected = " or ".join(own[column] for column in group)
-            its_own = [name for name in rows.columns if name != "source_row"]
-            raise RefusedInputError(
-                f"required {kind} column missing: {expected}",
-                where=source_file,
-                remedy=f"The file has: {', '.join(its_own[:20])}. Map names with --profile.",
-            )
-    used = set(present.values()) | {column.column for column in wide} | {"source_row"}
-    ignored = len(set(rows.columns) - used)
-    texts = [pl.col(name).cast(pl.String).alias(column) for column, name in present.items()]
-    constants = [pl.lit(value).alias(column) for column, value in layout.constants.items() if column not in present]
-    if wide:
-        rows = rows.unpivot(
-            on=[column.column for column in wide],
-            index=[*present.values(), "source_row"],
-            variable_name="analyte_name",
-            value_name="value",
-        ).with_columns(unit=pl.col("analyte_name").replace_strict({column.column: column.unit for column in wide}))
-        texts += [pl.col(column).cast(pl.String) for column in ("analyte_name", "value", "unit")]
-    frame = rows.select(*texts, *constants, "source_row")
+        frame, n_untested = _unpivoted(rows, texts, wide)
+        notes += (f"untested_rows:{n_untested}",) if n_untested else ()
+    else:
+        frame = rows.select("source_row", **texts)
     frame = frame.with_columns(
         *(pl.lit(None, pl.String).alias(column) for column in NATIVE_COLUMNS[kind] if column not in frame.columns)
     )
@@ -92,10 +86,90 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     frame = frame.with_columns(blanks.replace("", None)).with_columns(
         pl.col(column).str.strip_chars().replace(words) for column, words in layout.values.items() if column in frame
     )
-    return (
-        frame.select(*NATIVE_COLUMNS[kind], source_file=pl.lit(source_file), source_row="source_row"),
-        (f"ignored_columns:{ignored}",) if ignored else (),
+    return frame.select(*NATIVE_COLUMNS[kind], source_file=pl.lit(source_file), source_row="source_row"), notes
+
+
+def _named_texts(
+    rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str, wide: list[WideColumn]
+) -> tuple[dict[str, pl.Expr], tuple[str, ...]]:
+    """Native column -> its text in the source's table, constants included; and what is ignored, as a note."""
+    layout: KindProfile = getattr(profile, kind)
+    owns = source_columns(kind, layout)
+    present = {column: [name for name in names if name in rows.columns] for column, names in owns.items()}
+    texts = {column: _joined(names) for column, names in present.items() if names}
+    fallbacks = {column: name for column, name in layout.fallbacks.items() if name in rows.columns}
+    for column, name in fallbacks.items():
+        second = _joined([name])
+        if column == "value":
+            second = pl.when(~second.is_in(profile.sentinels)).then(second)
+            texts["fields_disagree"] = disagreement(numbers_differ(texts.get("value", pl.lit(None, pl.String)), second))
+        texts[column] = pl.coalesce(_unless_blank(texts[column]), second) if column in texts else second
+    constants = {column: pl.lit(value) for column, value in layout.constants.items() if column not in texts}
+    measured = {"value", "unit", "analyte_name"} if wide else set()
+    _check_required(rows, kind, {*texts, *constants, *measured}, owns, source_file)
+    used = {name for names in present.values() for name in names} | {*fallbacks.values(), "source_row"}
+    ignored = set(rows.columns) - used - {each.column for each in wide}
+    notes = (f"ignored_columns:{len(ignored)}",) if ignored else ()
+    return {column: text for column, text in (texts | constants).items() if column not in measured}, notes
+
+
+def _joined(names: Sequence[str]) -> pl.Expr:
+    if len(names) == 1:
+        return pl.col(names[0]).cast(pl.String)
+    texts = [pl.col(name).cast(pl.String).str.strip_chars() for name in names]
+    return pl.concat_str(texts, separator=" ", ignore_nulls=True).str.strip_chars()
+
+
+def _unless_blank(text: pl.Expr) -> pl.Expr:
+    """Null where nothing stands, or only underscores in the place of text that was removed."""
+    return pl.when(~text.str.contains(r"^[\s_]*$")).then(text)
+
+
+def _check_required(
+    rows: pl.DataFrame, kind: Kind, available: set[str], owns: Mapping[str, Sequence[str]], source_file: str
+) -> None:
+    for group in REQUIRED_COLUMNS[kind]:
+        if not available & set(group):
+            expected = " or ".join(name for column in group for name in owns[column])
+            # A first line that shares only one name with a header may be a row, and its values are not repeated.
+            its_own = [name for name in rows.columns if name != "source_row"] if len(available) > 1 else []
+            raise RefusedInputError(
+                f"required {kind} column missing: {expected}",
+                where=source_file,
+                remedy=f"{'The file has: ' if its_own else ''}{', '.join(its_own[:20])}{'. ' if its_own else ''}"
+                "Map names with --profile.",
+            )
+
+
+def _unpivoted(rows: pl.DataFrame, texts: dict[str, pl.Expr], wide: list[WideColumn]) -> tuple[pl.DataFrame, int]:
+    """One row per cell that is filled, and the number of rows with a time and no filled cell.
+
+    A row with neither stays as one without test and value: a title or footer, which is refused.
+    """
+    units = {_measured(each): each.unit for each in wide}
+    cells = rows.select(
+        "source_row", **texts, **{_measured(each): _joined([each.column]) for each in wide}
+    ).with_columns(_unless_blank(pl.col(measured)).alias(measured) for measured in units)
+    times = [pl.col(name).is_not_null() for name in ("collected_at", "resulted_at") if name in cells.columns]
+    cells = cells.with_columns(
+        is_untested=pl.all_horizontal(pl.col(list(units)).is_null()), is_timed=pl.any_horizontal(times)
     )
+    n_untested = cells.filter("is_untested", "is_timed").height
+    is_first = pl.col("measured") == next(iter(units))
+    long = (
+        cells.filter(~(pl.col("is_untested") & pl.col("is_timed")))
+        .unpivot(list(units), index=["source_row", "is_untested", *texts], variable_name="measured", value_name="value")
+        .filter(pl.col("value").is_not_null() | (pl.col("is_untested") & is_first))
+        .with_columns(
+            analyte_name=pl.when(~pl.col("is_untested")).then(pl.col("measured").str.strip_prefix(_WIDE)),
+            unit=pl.when(~pl.col("is_untested")).then(pl.col("measured").replace_strict(units)),
+        )
+    )
+    return long.drop("measured", "is_untested"), n_untested
+
+
+def _measured(column: WideColumn) -> str:
+    return f"{_WIDE}{column.column}"
 
 
 def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -113,15 +187,22 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         *(pl.lit(None, pl.String),),
     )
     value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
+    unit = pl.coalesce("unit", pl.col("value").str.extract(_WITH_UNIT, 2))
+    in_range = pl.col("reference_range")
+    low = pl.coalesce("reference_low", in_range.str.extract(_RANGE, 1), in_range.str.extract(_LOWER_LIMIT))
+    high = pl.coalesce("reference_high", in_range.str.extract(_RANGE, 2), in_range.str.extract(_UPPER_LIMIT))
     return frame.with_columns(
         collected_at=collected.utc,
         resulted_at=resulted.utc,
         time_oddity=collected.oddity,
         has_unreadable_time=unreadable,
-        value_text=value,
+        value_text=pl.when(pl.col("unit").is_null())
+        .then(pl.coalesce(value.str.extract(_WITH_UNIT, 1), value))
+        .otherwise(value),
+        unit=unit,
     ).select(
-        pl.col("patient_id").str.strip_chars().replace("", None),
-        pl.col("specimen_id").str.strip_chars().replace("", None),
+        _identifier("patient_id"),
+        _identifier("specimen_id"),
         "collected_at",
         "resulted_at",
         "has_unreadable_time",
@@ -136,14 +217,32 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "value_text",
         pl.coalesce("unit", stated).alias("unit_text") if profile.units else pl.col("unit").alias("unit_text"),
         (pl.col("unit").is_null() & stated.is_not_null() if profile.units else pl.lit(False)).alias("is_unit_stated"),
-        pl.col("reference_low").alias("reference_low_text"),
-        pl.col("reference_high").alias("reference_high_text"),
+        _with_point(low).alias("reference_low_text"),
+        _with_point(high).alias("reference_high_text"),
         pl.col("status").alias("status_text"),
         "comment",
         pl.col("result_id").str.strip_chars(),
+        pl.col("fields_disagree").is_not_null(),
         pl.coalesce("lab", pl.lit(None if profile.name == "native" else profile.name, pl.String)).alias("lab"),
         "source_file",
         "source_row",
+    )
+
+
+def _identifier(column: str) -> pl.Expr:
+    """An identifier as text, blank as null; 12345.0 is 12345 that went through a column of floating-point numbers."""
+    return pl.col(column).str.strip_chars().str.replace(r"^(\d+)\.0+$", "${1}").replace("", None)
+
+
+def _with_point(limit: pl.Expr) -> pl.Expr:
+    """A reference limit with a decimal point and no thousands marks."""
+    plain = limit.str.strip_chars()
+    return (
+        pl.when(plain.str.contains(r"^\d+,\d{1,2}$"))
+        .then(plain.str.replace(",", ".", literal=True))
+        .when(plain.str.contains(r"^\d{1,3}(?:,\d{3})+$"))
+        .then(plain.str.replace_all(",", "", literal=True))
+        .otherwise(limit)
     )
 
 
@@ -152,7 +251,7 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     start = parse_dates(frame["start_date"], profile.datetime_formats)
     end = parse_dates(frame["end_date"], profile.datetime_formats)
     return frame.with_columns(
-        pl.col("patient_id").str.strip_chars(),
+        _identifier("patient_id"),
         pl.col("atc_code").str.strip_chars().str.to_uppercase(),
         start_date=start["earliest"],
         start_date_latest=start["latest"],
@@ -178,7 +277,7 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     """Native patient text rows, typed."""
     words = {"true": True, "1": True, "yes": True, "y": True, "false": False, "0": False, "no": False, "n": False}
     return frame.select(
-        pl.col("patient_id").str.strip_chars(),
+        _identifier("patient_id"),
         parse_dates(frame["birth_date"], profile.datetime_formats)["earliest"].alias("birth_date"),
         "sex",
         pl.col("duffy_null")
@@ -186,7 +285,8 @@ def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .str.to_lowercase()
         .replace_strict(words, default=None, return_dtype=pl.Boolean),
         "ethnicity",
-        pl.col("replaced_by").str.strip_chars().replace("", None),
+        _identifier("replaced_by"),
+        parse_dates(frame["death_date"], profile.datetime_formats)["earliest"].alias("death_date"),
         "source_file",
         "source_row",
     )
@@ -196,7 +296,7 @@ def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     """Native diagnosis text rows, typed; codes without dots, systems by their usual names."""
     system = pl.col("system").str.to_lowercase().str.replace_all(r"[^a-z0-9]", "")
     return frame.select(
-        pl.col("patient_id").str.strip_chars(),
+        _identifier("patient_id"),
         pl.col("code").str.strip_chars().str.replace_all(r"[.\s]", "").str.to_uppercase(),
         pl.when(system.str.contains("icd10"))
         .then(pl.lit("icd10"))
@@ -217,7 +317,7 @@ def diagnosis_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 def event_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     """Native event text rows, typed."""
     return frame.select(
-        pl.col("patient_id").str.strip_chars(),
+        _identifier("patient_id"),
         pl.col("event").str.strip_chars().str.to_lowercase().str.replace_all(r"[\s-]+", "_"),
         parse_times(frame["date"], profile.time_zone, profile.datetime_formats).utc.alias("occurred_at"),
         "detail",

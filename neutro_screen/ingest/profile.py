@@ -1,5 +1,6 @@
 """A source profile: how one laboratory writes its extracts, in TOML."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -26,8 +27,10 @@ class KindProfile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: native column -> the file's own column
-    columns: dict[str, str] = Field(default_factory=dict)
+    #: native column -> the file's own column, or several that are joined by a blank (date and time apart)
+    columns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    #: native column -> the file's column that counts where the first one is blank (text, and a number beside it)
+    fallbacks: dict[str, str] = Field(default_factory=dict)
     #: native column -> a value that holds for the whole file
     constants: dict[str, str] = Field(default_factory=dict)
     #: native column -> the source's word -> the word of the native layout; other words stay as they are
@@ -35,13 +38,39 @@ class KindProfile(BaseModel):
     #: only for lab: the measured columns of a wide file
     wide: tuple[WideColumn, ...] = ()
 
-    @field_validator("columns", "constants", "values")
+    @field_validator("columns", "fallbacks", "constants", "values")
     @classmethod
     def _names_native_columns(cls, named: dict[str, object]) -> dict[str, object]:
         known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
         if unknown := sorted(named.keys() - known):
             raise ValueError(f"unknown column names {unknown}; the native ones are {sorted(known)}")
         return named
+
+
+class ControlTotals(BaseModel):
+    """What the sender says of its files, and where. Checked before anything of a file is used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: ending of the file beside each file that holds its SHA-256, for example ``.sha256``
+    checksum: str | None = Field(default=None, min_length=2)
+    #: name of a CSV in the same folder with the columns file, rows and sha256
+    manifest: str | None = Field(default=None, min_length=1)
+    #: regular expression of the last line of delimited text; its first group is the number of rows
+    trailer: str | None = None
+    #: refuse a file of which nothing is said
+    required: bool = False
+
+    @field_validator("trailer")
+    @classmethod
+    def _has_a_group(cls, trailer: str | None) -> str | None:
+        try:
+            groups = re.compile(trailer or "(.)").groups
+        except re.error:
+            groups = 0
+        if not groups:
+            raise ValueError("is no regular expression with a group for the number of rows")
+        return trailer
 
 
 class Profile(BaseModel):
@@ -55,8 +84,11 @@ class Profile(BaseModel):
     time_zone: str = "UTC"
     datetime_formats: tuple[str, ...] = ()
     decimal_mark: Literal[".", ","] | None = None
+    #: HL7 v2: the field that identifies the patient; the default is PID-3, or PID-2 where that is blank
+    patient_identifier: Literal["PID-2", "PID-3", "PID-4", "OBR-3"] | None = None
     #: HL7 v2: the assigning authority (PID-3.4) of the identifier that counts
     patient_authority: str | None = None
+    control: ControlTotals = ControlTotals()
     lab: KindProfile = KindProfile()
     medication: KindProfile = KindProfile()
     patient: KindProfile = KindProfile()

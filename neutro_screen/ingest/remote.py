@@ -1,6 +1,6 @@
 """Inputs on object storage: ``s3://``, ``gs://``, ``az://``, ``sftp://`` … are copied into a private folder and read there.
 
-Through fsspec, an extra: ``pip install 'neutro-screen[remote]'`` and the storage's own package (s3fs, gcsfs, adlfs). What
+Through fsspec, the extra ``remote`` and the storage's own package (s3fs, gcsfs, adlfs). What
 a storage needs (keys, endpoints) comes from its own environment, never from the address.
 """
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, UnreadableInputError, extra
 from neutro_screen.ingest.formats.postgres import ADDRESSES
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.private import private_folder
@@ -116,7 +116,7 @@ def storage_of(address: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise ConfigurationError("remote files need fsspec", remedy="pip install 'neutro-screen[remote]'") from None
+        raise ConfigurationError("remote files need fsspec", remedy=extra("remote")) from None
     try:
         storage, place = url_to_fs(address)
     except (ImportError, ValueError):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter
 
-from neutro_screen.errors import ConfigurationError
+from neutro_screen.errors import ConfigurationError, extra
 from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
 
 T = TypeVar("T")
@@ -85,9 +85,7 @@ def task_runner(asked: str | None = None) -> Any:
         import dask
         from prefect_dask.task_runners import DaskTaskRunner
     except ImportError:
-        raise ConfigurationError(
-            "prefect-dask is not installed", remedy="pip install 'neutro-screen[cluster]'"
-        ) from None
+        raise ConfigurationError("prefect-dask is not installed", remedy=extra("cluster")) from None
     if "://" in place:
         return DaskTaskRunner(address=place)
     # A worker is a process of its own, never a fork (polars would deadlock), with one core and one thread of polars.

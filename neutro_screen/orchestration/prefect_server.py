@@ -22,7 +22,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, extra
 from neutro_screen.private import private_file
 
 _HOST: Final = "127.0.0.1"
@@ -39,6 +39,11 @@ _QUIET: Final = {
 }
 
 
+#: The versions that the extra ``flows`` pins (pyproject.toml; a test compares them).
+WORKING_PREFECT: Final = "3.8.8"
+WORKING_VERSIONS: Final = f"prefect=={WORKING_PREFECT}, fastapi<0.151, sqlalchemy<2.1"
+
+
 def version_fault() -> tuple[str, str] | None:
     """What about the installed versions keeps Prefect from working, and the remedy; None = nothing.
 
@@ -46,8 +51,8 @@ def version_fault() -> tuple[str, str] | None:
         PackageNotFoundError: Prefect is not installed.
     """
     prefect, fastapi, sqlalchemy = version("prefect"), version("fastapi"), version("sqlalchemy")
-    if not prefect.startswith("3.8."):
-        return None
+    if prefect != WORKING_PREFECT:
+        return f"prefect {prefect} has not been tried", f"Install what works: {WORKING_VERSIONS}."
     if int(fastapi.split(".")[1]) > 150:
         return f"prefect {prefect} cannot start with fastapi {fastapi}", "Install fastapi<0.151."
     if not sqlalchemy.startswith("2.0."):
@@ -64,7 +69,7 @@ def check_prefect() -> None:
     try:
         fault = version_fault()
     except PackageNotFoundError:
-        raise ConfigurationError("Prefect is not installed", remedy="pip install 'neutro-screen[flows]'") from None
+        raise ConfigurationError("Prefect is not installed", remedy=extra("flows")) from None
     if fault:
         raise ConfigurationError(fault[0], remedy=fault[1])
 

@@ -15,9 +15,7 @@ from neutro_screen.pipeline.options import RunOptions
 T = TypeVar("T")
 
 
-def serve_nightly(
-    cron: str, time_zone: str, options: RunOptions, notify: Path | None, say: Callable[[str], None]
-) -> None:
+def serve_nightly(cron: str, time_zone: str, options: RunOptions, say: Callable[[str], None]) -> None:
     """Serve the nightly flow at the times of ``cron`` until the process is stopped; one run at a time.
 
     Where ``PREFECT_API_URL`` names no server, a private one runs meanwhile, with its state beside the store. ``say`` shows
@@ -27,12 +25,13 @@ def serve_nightly(
         ConfigurationError: Prefect is not installed, or the times cannot be understood, or its folder is in use.
         NeutroScreenError: the private server does not start.
     """
-    parameters = parameters_of(options) | ({"notify": str(notify.absolute())} if notify else {})
+    parameters = parameters_of(options)
     home = options.store.absolute().with_name(f".{options.store.name}.prefect")
     check_prefect()
     # All of this before the import: Prefect reads its settings then.
     server = None if prepare_environment() else PrivateServer(home, say)
     from prefect import Flow
+    from prefect.client.schemas.schedules import CronSchedule
     from prefect.runner import Runner
     from prefect.schedules import Cron
 
@@ -43,6 +42,7 @@ def serve_nightly(
             sys.exit(0)
 
     try:
+        CronSchedule(cron=cron, timezone=time_zone)  # as the server will take it: it checks the zone too
         times = Cron(cron, timezone=time_zone)
     except ValueError:
         raise ConfigurationError(f"{cron!r} in {time_zone!r} is no schedule", remedy='Example: "0 2 * * *"') from None

@@ -15,7 +15,9 @@ from neutro_screen.errors import PublishError, ReportError, UnreadableInputError
 from neutro_screen.pipeline.handover import Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.outcome import Published, known_outcome
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
@@ -104,24 +106,29 @@ def report(settings: RunOptions, work: str) -> Path | None:
     return report_step(settings, Workspace(Path(work)))
 
 
-def published_and_reported(settings: RunOptions, work: str) -> RunSummary:
+def published_and_reported(settings: RunOptions, work: str, published: Published) -> RunSummary:
     """The last two steps, each tried again by itself: a report that fails does not publish again."""
     summary = publish(settings, work)
+    published(summary)
     return summary.with_report(report(settings, work)) if settings.reports else summary
 
 
-def run_step_by_step(settings: RunOptions) -> RunSummary:
+def run_step_by_step(settings: RunOptions, published: Published) -> RunSummary:
     """A run as tasks one after the other, every step of every part to be seen."""
+    check_new_store(settings)
     with lock(settings.store), working_folder(settings.store) as folder:
         work = str(folder)
-        ingest(settings, work)
-        for part in range(survey(settings, work)["parts"]):
-            for step in (validate, history, screen):
-                step(settings, work, part)
-        return published_and_reported(settings, work)
+        with known_outcome(settings, Workspace(folder), published):
+            ingest(settings, work)
+            for part in range(survey(settings, work)["parts"]):
+                for step in (validate, history, screen):
+                    step(settings, work, part)
+            return published_and_reported(settings, work, published)
 
 
-def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSummary]:
+def run_parts_at_once(
+    parts: int | None = None, published: Published = lambda summary: None
+) -> Callable[[RunOptions], RunSummary]:
     """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
 
     Raises:
@@ -131,12 +138,13 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSum
     def run(settings: RunOptions) -> RunSummary:
         with lock(settings.store), working_folder(settings.store) as folder:
             work = str(folder)
-            ingest(settings, work)
-            numbers = list(range(survey(settings, work, parts)["parts"]))
-            futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
-            returned = [future.result()["part"] for future in futures]
-            if returned != numbers:
-                raise PublishError(f"{len(numbers)} parts were given out and {len(set(returned))} came back")
-            return published_and_reported(settings, work)
+            with known_outcome(settings, Workspace(folder), published):
+                ingest(settings, work)
+                numbers = list(range(survey(settings, work, parts)["parts"]))
+                futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
+                finished = [future.result()["part"] for future in futures]
+                if finished != numbers:
+                    raise PublishError(f"{len(numbers)} parts were given out and {len(set(finished))} came back")
+                return published_and_reported(settings, work, published)
 
     return run

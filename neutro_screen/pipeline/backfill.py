@@ -172,6 +172,7 @@ def _settings_of(chunk: Chunk, settings: RunOptions, is_last: bool) -> RunOption
         diagnoses=chunk.paths.get("diagnosis", ()),
         events=chunk.paths.get("event", ()),
         reports=settings.reports if is_last else None,
+        notify=settings.notify if is_last else None,
     )
 
 

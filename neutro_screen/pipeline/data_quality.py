@@ -6,6 +6,7 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_schemas import WITHHELD
 from neutro_schemas.store import QualityCount
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.pipeline.handover import Outcome
@@ -24,7 +25,7 @@ def publish_quality(
 ) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
     counts = merged(outcome.counts for outcome in outcomes)
-    measures = quality_measures(counts, run_id)
+    measures = tonights_measures(outcomes, run_id)
     drift = _drift(connection, settings, measures, run_id)
     insert(
         connection,
@@ -48,19 +49,24 @@ def quality_rows(unmatched_drugs: Iterable[Mapping[str, Any]], counts: pl.DataFr
     )
 
 
+def tonights_measures(outcomes: Sequence[Outcome], run_id: str) -> pl.DataFrame:
+    """The measures of the run's data (``QualityMeasure``)."""
+    return quality_measures(merged(outcome.counts for outcome in outcomes), run_id)
+
+
 def _drift(connection: DuckDBPyConnection, settings: RunOptions, measures: pl.DataFrame, run_id: str) -> pl.DataFrame:
     policy = load_policy(settings.policy)
     before = read_table(connection, _LAST_MEASURES, {"as_of": settings.as_of, "runs": policy.drift.runs})
-    return quality_drift(measures, before, run_id, policy)
+    known = read_table(connection, _KNOWN_LABORATORIES, {"as_of": settings.as_of})
+    return quality_drift(measures, before, run_id, policy, known)
 
 
 def _drift_in_words(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> list[str]:
     """What drifted in a run that will not be published."""
     if not settings.store.exists():
         return []
-    counts = merged(outcome.counts for outcome in outcomes)
     with reading(settings.store) as connection:
-        drift = _drift(connection, settings, quality_measures(counts, run_id), run_id)
+        drift = _drift(connection, settings, tonights_measures(outcomes, run_id), run_id)
     return drift["words"].to_list()
 
 
@@ -72,22 +78,38 @@ _LAST_MEASURES: Final = (
 )
 
 
+#: A laboratory that comes once a month is in none of the last runs, and known.
+_KNOWN_LABORATORIES: Final = (
+    "SELECT DISTINCT lab FROM quality_measure JOIN run USING (run_id) WHERE measure = 'rows' AND analyte IS NULL "
+    "AND source_file IS NULL AND as_of < $as_of"
+)
+
+
 def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> None:
     """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
+
+    Rows of tests that were not understood do not count: they are reported by themselves (``recognition``), and a test that
+    is new must not stop those that are known.
 
     Raises:
         RefusedInputError: more than ``max_rejected`` of the screened rows were; a laboratory that changed its units
             overnight can do that to a whole run, so the message names what drifted.
     """
-    screened = account.rows_in - account.not_screened
+    aside = _kept_aside(outcomes)
+    screened, rejected = account.rows_in - account.not_screened - aside, account.rejected - aside
     most = max(settings.max_rejected * screened, 1) if settings.max_rejected else 0
-    if screened and account.rejected > most:
+    if screened and rejected > most:
         raise RefusedInputError(
-            f"{account.rejected} of {screened} screened laboratory rows would be refused "
-            f"({account.rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
+            f"{rejected} of {screened} screened laboratory rows would be refused "
+            f"({rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",
             remedy="".join(f"{words}. " for words in _drift_in_words(settings, outcomes, run_id)[:_MOST_NAMED])
             + "`neutro-screen check` lists the reasons. Nothing was published.",
         )
+
+
+def _kept_aside(outcomes: Sequence[Outcome]) -> int:
+    counts = merged(outcome.counts for outcome in outcomes)
+    return int(counts.filter(pl.col("measure") == "rejected", pl.col("detail").is_in(WITHHELD))["n"].sum())
 
 
 #: Findings in the message of a refused run.

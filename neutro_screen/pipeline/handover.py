@@ -15,11 +15,9 @@ class Ingested:
 
     #: the origins of the laboratory rows with what they mean
     origins: pl.DataFrame
-    #: lines that could not be split into columns (``RejectedRow``)
-    broken_lines: pl.DataFrame
     #: results that a source withdraws by their id alone (``retractions.no_deletions``)
     deletions: pl.DataFrame
-    #: which drugs tonight's medication lines name (``rules.causes.findings.resolved_drugs``)
+    #: what the lines of tonight's medication lists name (``rules.causes.findings.resolved_drugs``)
     drugs: pl.DataFrame
     #: one entry a file, as the store keeps it
     files: list[dict[str, Any]]
@@ -53,7 +51,7 @@ class Plan:
     survivors: pl.DataFrame
     #: deletions that find no stored result
     unknown_deletions: pl.DataFrame
-    #: which drugs the medication lines of tonight and of the store name
+    #: what the lines of all medication lists name, those of the store as well
     drugs: pl.DataFrame
 
 
@@ -65,6 +63,10 @@ class Judged:
     received: dict[str, pl.DataFrame]
     #: counts by file, laboratory, analyte and disposition (``quality.measures.COUNTS``)
     row_counts: pl.DataFrame
+    #: test_no, rows, patients
+    tests: pl.DataFrame
+    #: rows of the other kinds: kind, reason (null = accepted), rows
+    chart_counts: pl.DataFrame
     unmatched_drugs: list[dict[str, Any]]
     newest: str | None
     #: laboratory rows by disposition
@@ -104,7 +106,7 @@ class Screened:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRun:
     """Of the whole run: its summary (``summary.RunSummary.as_dict``); kept as soon as the run is in the store."""
 
     summary: dict[str, Any]
@@ -119,6 +121,8 @@ class Outcome:
     #: row and specimen counts
     counts: pl.DataFrame
     collected_days: pl.DataFrame
+    tests: pl.DataFrame
+    chart_counts: pl.DataFrame
     unmatched_drugs: list[dict[str, Any]]
     newest: str | None
     patients_touched: int
@@ -133,6 +137,8 @@ class Outcome:
             arrived=histories.arrived,
             counts=pl.concat([judged.row_counts, screened.specimen_counts]),
             collected_days=screened.collected_days,
+            tests=judged.tests,
+            chart_counts=judged.chart_counts,
             unmatched_drugs=judged.unmatched_drugs,
             newest=judged.newest,
             patients_touched=histories.patients_touched,

@@ -24,15 +24,18 @@ def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[s
     recalled = work.rows("recalled", part)
     candidates = with_members(pl.concat([patients_of(tonight.values()), recalled]), plan.survivors)
     stored = {name: frame.clear().with_columns(run_id=pl.lit(None, pl.String)) for name, frame in tonight.items()}
+    nameless = {name: frame for name, frame in stored.items() if tonight[name]["patient_id"].null_count()}
     if settings.store.exists():
         with reading(settings.store) as connection:
             connection.register("candidate", candidates)
             stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
             contradicted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
             stored["lab_result"] = pl.concat([stored["lab_result"], contradicted])
+            nameless = {name: read_table(connection, _NAMELESS_QUERY.format(table=name)) for name in nameless}
     new, complete = dict[str, pl.DataFrame](), dict[str, pl.DataFrame]()
     for name, frame in tonight.items():
-        added = of_run(_not_in(frame, stored[name], identity(name)), plan.run_id)
+        known = pl.concat([stored[name], nameless[name]]) if name in nameless else stored[name]
+        added = of_run(_not_in(frame, known, identity(name)), plan.run_id)
         if name == "patient":  # a merge that was undone may be made again by a row that is known
             said = new_statements(of_run(frame, plan.run_id), plan.statements_before)
             added = pl.concat([added, said.join(added, on=added.columns, how="anti", nulls_equal=True)])
@@ -43,6 +46,8 @@ def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[s
     return {"patients_touched": people}
 
 
+#: Refused rows and lines without a patient: nobody's history, and known all the same when they come again.
+_NAMELESS_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IS NULL'
 _HISTORY_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM candidate)'
 
 

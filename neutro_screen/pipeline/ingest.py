@@ -15,6 +15,7 @@ from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
 from neutro_screen.ingest import SourceFile, load_profile
 from neutro_screen.pipeline.handover import Ingested
+from neutro_screen.pipeline.known_files import known_files
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
@@ -38,17 +39,21 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """
     work.begin()
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
-    reference = load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses)
+    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
-    files, broken, lab_rows = list[SourceFile](), [no_rows(RejectedRow)], 0
+    files, lab_rows, n_broken = list[SourceFile](), 0, 0
     deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
     drug_lines = [readers.no_rows("medication", profile).select(KEYS)]
     work.add("impossible_row", no_rows(RejectedRow))
+    work.add("broken_line", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
         work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
     for batch in ahead(_batches(settings, profile)):
         rows = batch.rows
+        if batch.file.known_rows is not None:
+            files.append(batch.file)
+            continue
         if batch.kind == "lab":
             lab_rows += rows.height
             rows, deleted = split_deletions(rows, reference)
@@ -62,19 +67,28 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
                 drug_lines.append(rows.select(KEYS).unique())
             kinds |= kinds_of(no_rows(LabResult), Chart.of(**{_CHART_PART[batch.kind]: rows}))
         work.add(f"{batch.kind}_row", rows)
-        broken.append(_broken_lines(batch))
+        broken = _broken_lines(batch)
+        work.add("broken_line", broken)
+        n_broken += broken.filter(pl.col("kind") == "lab").height
         files.append(batch.file)
     known = judged_origins(sent, texts.counted, reference, policy, profile.decimal_mark)
     kinds |= kinds_of(known.filter("has_value"), Chart.of())
-    broken_lines = pl.concat(broken)
-    n_broken = broken_lines.filter(pl.col("kind") == "lab").height
     listed = [
         asdict(file)
         | {"first_collected_at": iso(file.first_collected_at), "last_collected_at": iso(file.last_collected_at)}
         for file in readers.together(files)
     ]
-    drugs = resolved_drugs(pl.concat(drug_lines))
-    work.keep(Ingested(known, broken_lines, pl.concat(deletions), drugs, listed, lab_rows, n_broken, sorted(kinds)))
+    work.keep(
+        Ingested(
+            origins=known,
+            deletions=pl.concat(deletions),
+            drugs=resolved_drugs(pl.concat(drug_lines)),
+            files=listed,
+            lab_rows=lab_rows,
+            broken_labs=n_broken,
+            kinds=sorted(kinds),
+        )
+    )
     return {"lab_rows": lab_rows, "files": len(listed)}
 
 
@@ -85,12 +99,12 @@ def _batches(settings: RunOptions, profile: readers.Profile) -> Iterator[readers
     """The readers' batches, under pseudonyms where asked for; what is unpacked waits in the run's private folder."""
     pseudonyms = load_pseudonyms(settings.pseudonymise)
     with unpacking_in(work_folder(settings.store)):
-        for batch in readers.read_batches(settings.paths, profile, settings.format):
+        for batch in readers.read_batches(settings.paths, profile, settings.format, known_files(settings)):
             yield pseudonyms.applied(batch) if pseudonyms else batch
 
 
 def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
-    """Lines that could not be split into columns, as ``RejectedRow``."""
+    """Lines that could not be split into columns, as ``RejectedRow``, with their patients where they name them."""
     lines = [
         {
             "kind": batch.kind,
@@ -99,6 +113,9 @@ def _broken_lines(batch: readers.Batch) -> pl.DataFrame:
             "scope": "row",
             "source_file": line.source_file,
             "source_row": line.source_row,
+            "patient_id": line.patient_id,
+            "specimen_id": line.specimen_id or (line.collected_at and line.collected_at.strftime("@%Y-%m-%dT%H:%M:%S")),
+            "collected_at": line.collected_at,
         }
         for line in batch.refused
     ]

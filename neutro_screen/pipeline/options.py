@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Group, Parameter
 
 from neutro_screen.errors import ConfigurationError
+from neutro_screen.store.place import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,14 +129,20 @@ class RunOptions(Inputs):
     "The DuckDB file; made when it is not there."
     reports: Path | None = None
     "Folder for report.html, flagged.csv and flags.csv."
+    notify: Path | None = None
+    "TOML file that says who is notified of failures, critical patients and warnings: counts only."
     policy: Annotated[Path | None, Control] = None
     "TOML file with clinical numbers that differ from the built-in policy."
     as_of: IndexTime = field(default_factory=now)
     "Index time, ISO 8601, UTC where no offset is given; default now. The only clock of the rules."
     max_rejected: Annotated[float, Control] = 0.2
     "Publish nothing when more than this share of the screened rows is refused."
+    strict: Annotated[bool, Control] = False
+    "Publish nothing (exit 12) when a test that may feed the ANC was not recognised."
     rescreen_all: Annotated[bool, Control] = False
-    "Screen every patient of the store again, not only those with new rows."
+    "Screen every patient of the store again, not only those with new rows, and read known files of an archive again."
+    new_store: Annotated[bool, Control] = False
+    "Make the store although reports or a dead-man file of earlier runs exist; without it a missing store is an error."
     pseudonymise: Annotated[Path | None, Control] = None
     "File (0600) with a key of 32 bytes or more: identifiers are replaced by keyed pseudonyms before anything is kept."
     csv_bom: Annotated[bool, Control] = False
@@ -145,6 +152,7 @@ class RunOptions(Inputs):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_of", utc(self.as_of))
+        object.__setattr__(self, "store", real_path(self.store))
 
     @property
     def rows_at_once(self) -> int:

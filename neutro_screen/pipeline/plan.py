@@ -59,6 +59,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         StoreError: the store holds a later run, or identifiers under another key.
     """
     ingested, found = work.kept(Ingested), _Found()
+    drugs = ingested.drugs
     kinds = frozenset(ingested.kinds)
     if settings.store.exists():
         migrate(settings.store)
@@ -67,9 +68,9 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)
             unknown = add_retractions(work, ingested.deletions, connection)
-            drugs = with_stored_lines(ingested.drugs, connection)
+            drugs = with_stored_lines(drugs, connection)
     else:
-        unknown, drugs = add_retractions(work, ingested.deletions), ingested.drugs
+        unknown = add_retractions(work, ingested.deletions)
     run_id = _run_id(settings.as_of, found.run_ids)
     before = found.merge_statements
     standing = standing_statements(before, _statements_tonight(work, before, run_id))
@@ -153,10 +154,10 @@ def _unsettled(connection: DuckDBPyConnection, settings: RunOptions) -> pl.DataF
 
 
 #: Patients with an episode, over or not, and something in their chart since: a count, a drug given or planned, an event;
-#: and those with a likely suspect that is still given, whose days PIT-1 counts. An episode that is over may still earn a
+#: and those with a likely suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count may be overdue. An episode that is over may still earn a
 #: flag by the passing of time alone (PIT-4: no viral test within 28 days).
 _UNSETTLED: Final = """
-    WITH person AS (SELECT DISTINCT patient_id FROM episode),
+    WITH person AS (SELECT patient_id FROM episode UNION SELECT patient_id FROM clozapine_course),
     record AS (
         SELECT patient_id AS record_id, patient_id FROM person
         UNION ALL
@@ -168,6 +169,8 @@ _UNSETTLED: Final = """
         SELECT r.patient_id, greatest(start_date_latest, end_date) FROM medication m JOIN record r ON record_id = m.patient_id
         UNION ALL
         SELECT patient_id, DATE '9999-12-31' FROM drug_suspect WHERE category = 'likely' AND last_exposure IS NULL
+        UNION ALL
+        SELECT patient_id, DATE '9999-12-31' FROM clozapine_course
         UNION ALL
         SELECT r.patient_id, occurred_at FROM event e JOIN record r ON record_id = e.patient_id
         UNION ALL

@@ -54,9 +54,21 @@ class Pseudonyms:
             rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))
         return batch._replace(
             rows=rows,
-            refused=[replace(line, row="", source_file=self.of("file", line.source_file)) for line in batch.refused],
+            refused=[
+                replace(
+                    line,
+                    row="",
+                    source_file=self.of("file", line.source_file),
+                    patient_id=self._of("patient", line.patient_id),
+                    specimen_id=self._of("specimen", line.specimen_id),
+                )
+                for line in batch.refused
+            ],
             file=replace(batch.file, name=self.of("file", batch.file.name)),
         )
+
+    def _of(self, kind: str, text: str | None) -> str | None:
+        return None if text is None else self.of(kind, text)
 
     def _hidden(self, identifiers: pl.Series, kind: str) -> pl.Series:
         distinct = identifiers.drop_nulls().unique(maintain_order=True)

@@ -10,17 +10,30 @@ from typing import Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
+from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
-from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, Published, Screened
+from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
+from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
+from neutro_screen.pipeline.recognised import check_recognised, publish_recognition, recognised, refused_files
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
-from neutro_screen.pipeline.summary import Account, RunSummary, counted_rows, file_rows, run_counts, run_row
+from neutro_screen.pipeline.summary import (
+    Account,
+    RunSummary,
+    chart_accounts,
+    counted_rows,
+    deliveries,
+    file_rows,
+    run_counts,
+    run_row,
+)
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
+from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
 from neutro_screen.store.rows import delete_patients, delete_rows, insert, read_table, registered
@@ -42,7 +55,7 @@ def publish_step(
     """
     ingested, plan = work.kept(Ingested), work.kept(Plan)
     if holds_run(settings.store, plan.run_id):
-        return RunSummary.of(work.kept(Published).summary)
+        return RunSummary.of(work.kept(PublishedRun).summary)
     with publishing(settings.store, settings.memory // 2) as connection:
         remember_held(connection)
         worklist = _publish_patients(connection, settings, work, prepare)
@@ -51,14 +64,21 @@ def publish_step(
         settled = counted_rows(ingested.broken_labs, (outcome.settled for outcome in outcomes))
         account = Account(rows_in=plan.rows_in, **settled)
         account.check()
+        table = recognised(settings, ingested, [outcome.tests for outcome in outcomes])
+        check_recognised(table, settings)
         check_share(account, settings, outcomes, plan.run_id)
         touched = sum(outcome.patients_touched for outcome in outcomes)
         newest = max(filter(None, (outcome.newest for outcome in outcomes)), default=None)
         counts = run_counts(connection, outcomes, worklist)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
-        warnings = publish_warnings(connection, settings, account, outcomes, plan.run_id)
+        silence = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
+        others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
+        found = publish_recognition(connection, table, refused_files(others), plan.run_id)
+        warnings = pl.concat([found, silence])
+        counts |= {"reading": reading_fingerprint(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
+        insert(connection, "run_delivery", deliveries(settings, plan.run_id))
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
         drift = publish_quality(connection, settings, outcomes, plan.run_id)
@@ -74,11 +94,24 @@ def publish_step(
             report=None,
             everybody_because=plan.everybody_because,
             drift=drift,
+            known_files=sum(file["known_rows"] is not None for file in ingested.files),
+            known_rows=sum(file["known_rows"] or 0 for file in ingested.files),
+            others=others,
             warnings=tuple(row | {"since": iso(row["since"])} for row in warnings.to_dicts()),
         )
         # Kept before the end of the transaction: a run in the store always has its summary.
-        work.keep(Published(summary.as_dict()))
+        work.keep(PublishedRun(summary.as_dict()))
     return summary
+
+
+def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | None:
+    """The summary of this run if the store holds it; None where it is not published, or the store cannot be read."""
+    try:
+        summary = work.kept(PublishedRun).summary
+        is_published = holds_run(settings.store, work.kept(Plan).run_id)
+    except (LookupError, OSError, ValueError, StoreError):  # the run did not come that far
+        return None
+    return RunSummary.of(summary) if is_published else None
 
 
 def _publish_patients(
@@ -98,7 +131,8 @@ def _publish_patients(
     publish_merges(connection, plan)
     publish_drug_matches(connection, plan.drugs)
     shown = shown_before(previous, pl.concat(seen), plan.survivors)
-    return publish_worklist(connection, pl.concat(screened), shown, settings.as_of, plan.run_id)
+    policy = load_policy(settings.policy)
+    return publish_worklist(connection, pl.concat(screened), shown, policy, settings.as_of, plan.run_id)
 
 
 def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:

@@ -11,11 +11,11 @@ from duckdb import DuckDBPyConnection
 
 from neutro_schemas import Medication
 from neutro_screen import __version__
-from neutro_screen.errors import ConfigurationError
+from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.drug_matches import publish_drug_matches, with_stored_lines
 from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
 from neutro_screen.pipeline.merges import crosswalk
-from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.publish import publish_merges, publish_part
 from neutro_screen.pipeline.reconciliation import arrivals, check_held, remember_held
@@ -27,6 +27,7 @@ from neutro_screen.reference import load_policy
 from neutro_screen.report import write_reports
 from neutro_screen.rules.causes.findings import resolved_drugs
 from neutro_screen.store.file import attach, publishing, reading
+from neutro_screen.store.journal import note_action
 from neutro_screen.store.rows import first_row, insert, read_table, registered
 from neutro_screen.store.schema import columns_of
 from neutro_screen.store.views import MERGE_STATEMENTS
@@ -45,6 +46,7 @@ _KEPT: Final = (
     "quality_measure",
     "quality_drift",
     "run_warning",
+    "run_delivery",
 )
 
 
@@ -88,9 +90,14 @@ def rebuild(
             publish_merges(connection, plan)
             check_held(connection, arrivals(()))
             publish_drug_matches(connection, plan.drugs)
+    notes = _notes(night)
+    try:
+        note_action(store, "rebuild", {"runs": runs.height}, at=clock())
+    except StoreError as error:
+        notes.append(f"the rebuild is not in the audit trail: {error}")
     if reports is not None:
         write_reports(out, reports, run_id)
-    return run_id, _notes(night)
+    return run_id, notes
 
 
 _RUNS_UNTIL: Final = "SELECT * FROM run WHERE as_of <= $as_of ORDER BY as_of, started_at, run_id"
@@ -165,8 +172,20 @@ def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[s
     work.keep(plan)
     work.divide(counted[0] if counted else 0, settings.rows_at_once, merges.survivors)
     for part in work.parts:
-        work.keep(Judged({}, pl.DataFrame(schema=COUNTS), [], None, {"accepted": 0, "rejected": 0}), part)
+        work.keep(_nothing_judged(), part)
     return work, plan
+
+
+def _nothing_judged() -> Judged:
+    return Judged(
+        received={},
+        row_counts=pl.DataFrame(schema=COUNTS),
+        tests=pl.DataFrame(),
+        chart_counts=pl.DataFrame(),
+        unmatched_drugs=[],
+        newest=None,
+        counted={"accepted": 0, "rejected": 0},
+    )
 
 
 def _fetched(connection: DuckDBPyConnection, patients: pl.DataFrame) -> Histories:

@@ -14,13 +14,16 @@ from neutro_screen.pipeline.data_quality import quality_rows
 from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.history import history_step
 from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import Inputs, RunOptions
+from neutro_screen.pipeline.outcome import Published, known_outcome
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
+from neutro_screen.pipeline.recognised import recognised, recognition_warnings, refused_files
 from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.screen import screen_step
-from neutro_screen.pipeline.summary import RunSummary, counted_rows
+from neutro_screen.pipeline.summary import RunSummary, chart_accounts, counted_rows
 from neutro_screen.pipeline.validate import validate_step
 from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
@@ -30,29 +33,40 @@ from neutro_screen.store.file import lock
 PART_STEPS: Final = (validate_step, history_step, screen_step)
 
 
-def run(settings: RunOptions, progress: Callable[[str], None] = lambda step: None) -> RunSummary:
-    """Take the steps over the inputs and publish into the store.
+def run(
+    settings: RunOptions,
+    progress: Callable[[str], None] = lambda step: None,
+    published: Published = lambda summary: None,
+) -> RunSummary:
+    """Take the steps over the inputs and publish into the store; ``published`` gets the summary before the reports.
 
     Raises:
         ReportError: the results are published, their reports are not.
         NeutroScreenError: any other of its kinds, with its exit code; the previous results then stand.
     """
+    check_new_store(settings)
     with lock(settings.store), working_folder(settings.store) as folder:
         work = Workspace(folder, settings.rows_at_once)
-        for step in (ingest_step, survey_step):
-            progress(step.__name__.removesuffix("_step"))
-            step(settings, work)
+        with known_outcome(settings, work, published):
+            return _steps(settings, work, progress, published)
 
-        def prepare(part: int) -> None:
-            for part_step in PART_STEPS:
-                progress(part_step.__name__.removesuffix("_step"))
-                part_step(settings, work, part)
-            progress("publish")
 
-        summary = publish_step(settings, work, prepare)
-        if settings.reports is not None:
-            progress("report")
-        return summary.with_report(report_step(settings, work))
+def _steps(settings: RunOptions, work: Workspace, progress: Callable[[str], None], published: Published) -> RunSummary:
+    for step in (ingest_step, survey_step):
+        progress(step.__name__.removesuffix("_step"))
+        step(settings, work)
+
+    def prepare(part: int) -> None:
+        for part_step in PART_STEPS:
+            progress(part_step.__name__.removesuffix("_step"))
+            part_step(settings, work, part)
+        progress("publish")
+
+    summary = publish_step(settings, work, prepare)
+    published(summary)
+    if settings.reports is not None:
+        progress("report")
+    return summary.with_report(report_step(settings, work))
 
 
 def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
@@ -71,13 +85,22 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
         ingest_step(settings, work)
         survey_step(settings, work)
         row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, Any]]()
+        tests, charts = list[pl.DataFrame](), list[pl.DataFrame]()
         for part in work.parts:
             validate_step(settings, work, part)
             judged = work.kept(Judged, part)
             row_counts.append(judged.row_counts)
             counted.append(judged.counted)
+            tests.append(judged.tests)
+            charts.append(judged.chart_counts)
             drugs += judged.unmatched_drugs
+        table = recognised(settings, work.kept(Ingested), tests)
+        others = chart_accounts(work.kept(Ingested), charts)
+        warned = pl.concat([refused_files(others), recognition_warnings(table)])
         return {
+            "others": others,
+            "recognition": table.to_dicts(),
+            "warnings": warned.select("kind", "lab", "detail").to_dicts(),
             "rows_in": work.kept(Plan).rows_in,
             "counted": counted_rows(work.kept(Ingested).broken_labs, counted),
             "quality": quality_rows(drugs, merged(row_counts), "check").drop("run_id").to_dicts(),

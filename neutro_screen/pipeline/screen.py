@@ -9,8 +9,10 @@ from typing import Final
 import polars as pl
 from polars._typing import JoinStrategy
 
+from neutro_schemas import NOT_UNDERSTOOD
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
+from neutro_screen.ingest.broken_lines import BROKEN_LINE_REASONS
 from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
 from neutro_screen.pipeline.merges import with_own_records, with_survivor
 from neutro_screen.pipeline.options import RunOptions
@@ -40,9 +42,15 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
         policy=load_policy(settings.policy),
         # What its specimen contradicts is judged anew by the screen itself.
         unusable=unusable_results(
-            _received(history["rejected_row"].filter(pl.col("scope") == "row")),
+            _received(history["rejected_row"].filter(pl.col("scope") == "row", pl.col("kind") == "lab")),
             _received(history["no_result"]),
             settings.as_of,
+        ),
+        others=pl.concat(
+            [
+                history["rejected_row"].filter(pl.col("kind") == "lab").select("patient_id"),
+                history["no_result"].select("patient_id"),
+            ]
         ),
         data_kinds=frozenset(plan.data_kinds),
         drugs=plan.drugs,
@@ -78,14 +86,22 @@ _RESULT_OF: Final = {"patient_summary": "patient_status", "unassessable": "canno
 
 
 def unusable_results(rejected: pl.DataFrame, no_results: pl.DataFrame, as_of: datetime) -> pl.DataFrame:
-    """Refused and missing results of analytes that feed the ANC (ANC-9b): patient_id, specimen_id, reason, since."""
+    """Refused and missing results of what feeds the ANC, or may (ANC-9b): patient_id, specimen_id, reason, since.
+
+    A test that was not understood may be a count, whatever it is called; so may what a broken line held.
+    """
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
-    is_feeding = pl.col("analyte").is_in(feeding.implode()) & pl.col("patient_id").is_not_null()
+    is_broken = pl.col("reason").is_in(BROKEN_LINE_REASONS)
+    rejected = rejected.with_columns(reason=pl.when(is_broken).then(pl.lit("broken_line")).otherwise("reason"))
+    may_feed = pl.col("analyte").is_in(feeding.implode())
     return pl.concat(
-        frame.filter(is_feeding).select(
+        frame.filter(is_meant & pl.col("patient_id").is_not_null()).select(
             "patient_id", "specimen_id", reason=reason, since=pl.coalesce("collected_at", pl.lit(as_of))
         )
-        for frame, reason in ((rejected, "reason"), (no_results, "kind"))
+        for frame, reason, is_meant in (
+            (rejected, "reason", may_feed | pl.col("reason").is_in((*NOT_UNDERSTOOD, "broken_line"))),
+            (no_results, "kind", may_feed),
+        )
     )
 
 

@@ -3,24 +3,27 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_schemas import PRIORITIES, SEVERITIES
-from neutro_schemas.store import RunTable, SourceFileTable
+from neutro_schemas.store import CHANGES, RunDelivery, RunTable, SourceFileTable
 from neutro_screen import __version__
-from neutro_screen.errors import PublishError
-from neutro_screen.pipeline.handover import Outcome, Plan
-from neutro_screen.pipeline.options import RunOptions, clock
+from neutro_screen.errors import ConfigurationError, PublishError
+from neutro_screen.ingest import KINDS
+from neutro_screen.pipeline.handover import Ingested, Outcome, Plan
+from neutro_screen.pipeline.options import RunOptions, clock, iso
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
-from neutro_screen.store.rows import first_row
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import SCHEMA_VERSION
+from neutro_screen.store.views import LATEST_RUN
 from neutro_screen.validate import dtypes
 
 
@@ -59,10 +62,15 @@ class RunSummary:
     newest_result_at: str | None
     report: str | None
     everybody_because: str | None = None
+    #: Rows of the other kinds of file that came: rows_in = accepted + the refused, by reason.
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
     warnings: tuple[Mapping[str, str | None], ...] = ()
+    #: Files that an earlier run has read and this one did not, and their rows then; ``source_file`` names them.
+    known_files: int = 0
+    known_rows: int = 0
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "RunSummary":
@@ -83,6 +91,44 @@ class RunSummary:
         return asdict(self)
 
 
+def stored_summary(store: Path, run_id: str | None = None) -> RunSummary:
+    """The summary of a published run (default: the latest) as the store holds it; where its reports are, it does not say.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ConfigurationError: it holds no such run.
+    """
+    with reading(store) as connection:
+        rows = read_table(
+            connection, f"SELECT * FROM run WHERE run_id = coalesce($run_id, ({LATEST_RUN}))", {"run_id": run_id}
+        ).to_dicts()
+        if not rows:
+            raise ConfigurationError("the store holds no such run", remedy="`SELECT run_id FROM run` lists them.")
+        row = rows[0]
+        of_run = {"run_id": row["run_id"]}
+        drift = read_table(connection, "SELECT words FROM quality_drift WHERE run_id = $run_id ORDER BY ALL", of_run)
+        warnings = read_table(
+            connection, "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run_id ORDER BY ALL", of_run
+        )
+    counts = json.loads(row["counts"])
+    return RunSummary(
+        run_id=row["run_id"],
+        account=Account(row["rows_in"], **{name: row[f"rows_{name}"] for name in _DISPOSITIONS}),
+        patients_touched=row["patients_touched"],
+        flags=counts["flags"],
+        priorities=counts["priorities"],
+        changes=counts["changes"],
+        cannot_assess=counts["cannot_assess"],
+        newest_result_at=iso(row["newest_result_at"]),
+        report=None,
+        drift=tuple(drift["words"]),
+        warnings=tuple(warning | {"since": iso(warning["since"])} for warning in warnings.to_dicts()),
+    )
+
+
+_DISPOSITIONS: Final = ("accepted", "rejected", "no_result", "duplicate", "not_screened")
+
+
 def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Laboratory rows by disposition, all partitions together; a line that is no row counts as rejected."""
     total = Counter[str](rejected=broken_labs)
@@ -91,13 +137,26 @@ def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[
     return dict(total)
 
 
+def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[str, dict[str, Any]]:
+    """Of medications, patients, diagnoses and events that came: rows_in, accepted, and the refused by reason."""
+    total = pl.concat(counts).group_by("kind", "reason").agg(pl.col("rows").sum()).sort("kind", "reason")
+    accounts = {}
+    for kind in KINDS[1:]:
+        if not any(file["kind"] == kind for file in ingested.files):
+            continue
+        of_kind = dict(total.filter(kind=kind).select("reason", "rows").iter_rows())
+        accepted = of_kind.pop(None, 0)
+        accounts[str(kind)] = {"rows_in": accepted + sum(of_kind.values()), "accepted": accepted, "refused": of_kind}
+    return accounts
+
+
 def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
     """What is counted of a published run.
 
     Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
     the store and those of them who cannot be assessed.
     """
-    open_rows = worklist.filter(pl.col("change") != "resolved")
+    open_rows = worklist.filter(pl.col("row_group").is_in(["open", "lost_to_follow_up"]))
     severities = Counter[str]()
     for outcome in outcomes:
         severities.update(outcome.severities)
@@ -109,7 +168,7 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
     return {
         "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
-        "changes": by(worklist, "change", ("new", "escalated", "unchanged", "improved", "resolved")),
+        "changes": by(worklist, "change", CHANGES),
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }
@@ -143,6 +202,15 @@ def run_row(
         "status": "done",
     }
     return pl.DataFrame([row], schema=dtypes(RunTable))
+
+
+def deliveries(settings: RunOptions, run_id: str) -> pl.DataFrame:
+    """How the run is to reach its readers (``RunDelivery``), none of it done yet."""
+    asked = [kind for kind, to in (("report", settings.reports), ("notification", settings.notify)) if to is not None]
+    return pl.DataFrame(
+        {"run_id": [run_id] * len(asked), "kind": asked, "delivered_at": [None] * len(asked)},
+        schema=dtypes(RunDelivery),
+    )
 
 
 def file_rows(files: list[dict[str, Any]], run_id: str) -> pl.DataFrame:

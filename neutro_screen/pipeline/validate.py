@@ -1,12 +1,13 @@
 """The validate step: every row of a partition is accepted, refused or set aside, with its reason; none is dropped."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from neutro_schemas import LabResult, LabRow, NoResult, ScreenedResult
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.ingest import load_profile
+from neutro_screen.ingest import Kind, load_profile
 from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
@@ -15,7 +16,7 @@ from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
-from neutro_screen.rules.counts.results import judge_part
+from neutro_screen.rules.counts.results import JudgedRows, judge_part
 from neutro_screen.rules.dates import LAB_TIMES
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
@@ -28,7 +29,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     judged = judge_part(
         work.rows("lab_row", part),
         ingested.origins,
-        load_reference().extended_by(analytes=profile.named_analytes, statuses=profile.statuses),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
         policy,
         as_of=settings.as_of,
         patients=charts["patient"].accepted,
@@ -42,7 +43,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         rejected_rows(rejected, "lab", as_read),
         *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
         work.rows("impossible_row", part),
-        *([ingested.broken_lines] if part == 0 else []),
+        work.rows("broken_line", part),
     ]
     counts = row_counts(accepted, rejected, judged.no_results, judged.not_screened, profile.time_zone)
     unknown = plan.unknown_deletions if part == 0 else no_deletions()
@@ -62,6 +63,8 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         Judged(
             received=received,
             row_counts=pl.concat([counts, deletion_counts(retractions, unknown)]),
+            tests=_counted_tests(judged),
+            chart_counts=_counted_charts({kind: chart.accepted for kind, chart in charts.items()}, pl.concat(refused)),
             unmatched_drugs=_unmatched_drugs(charts["medication"].accepted, plan.drugs),
             newest=iso(results["collected_at"].max()),
             counted=counted,
@@ -69,6 +72,27 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         part,
     )
     return counted
+
+
+def _counted_tests(judged: JudgedRows) -> pl.DataFrame:
+    """Rows and patients of every test of every laboratory (test_no, rows, patients), whatever became of them."""
+    parts = [
+        frame.select("test_no", "patient_id") for frame in (judged.results, judged.no_results, judged.not_screened)
+    ]
+    counted = pl.concat(parts).group_by("test_no", "patient_id").agg(rows=pl.len())
+    return (
+        counted.group_by("test_no")
+        .agg(rows=pl.col("rows").sum().cast(pl.Int64), patients=pl.col("patient_id").count().cast(pl.Int64))
+        .sort("test_no")
+    )
+
+
+def _counted_charts(accepted: Mapping[Kind, pl.DataFrame], refused: pl.DataFrame) -> pl.DataFrame:
+    """Rows of medications, patients, diagnoses and events: kind, reason of the refusal (null = accepted), rows."""
+    rows = [{"kind": kind, "reason": None, "rows": frame.height} for kind, frame in accepted.items()]
+    taken = pl.DataFrame(rows, schema={"kind": pl.String, "reason": pl.String, "rows": pl.Int64})
+    other = refused.filter(pl.col("kind") != "lab").group_by("kind", "reason").agg(rows=pl.len().cast(pl.Int64))
+    return pl.concat([taken, other.sort("kind", "reason")])
 
 
 def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, Any]]:

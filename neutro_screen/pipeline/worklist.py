@@ -8,8 +8,10 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
-from neutro_screen.rules.worklist.order import open_cases, worklist_rows
+from neutro_screen.reference import Policy, load_reference
+from neutro_screen.rules.worklist.order import STANDING, open_cases, worklist_rows
 from neutro_screen.store.rows import insert, read_table, registered
+from neutro_screen.store.views import UNDELIVERED_RUNS
 
 
 class ShownBefore(NamedTuple):
@@ -39,7 +41,12 @@ def shown_before(previous: pl.DataFrame, seen: pl.DataFrame, survivors: pl.DataF
 
 
 def publish_worklist(
-    connection: DuckDBPyConnection, screened: pl.DataFrame, shown: ShownBefore, as_of: datetime, run_id: str
+    connection: DuckDBPyConnection,
+    screened: pl.DataFrame,
+    shown: ShownBefore,
+    policy: Policy,
+    as_of: datetime,
+    run_id: str,
 ) -> pl.DataFrame:
     """Store and return the worklist of this run (``WorklistRow``).
 
@@ -47,12 +54,15 @@ def publish_worklist(
     """
     with registered(connection, "screened", screened):
         episodes = read_table(connection, _CASES, {"as_of": as_of})
-    declines = read_table(connection, _STANDING_DECLINES)
-    wanted = patients_of([episodes, declines, shown.previous])
+    standing = read_table(connection, _STANDING)
+    wanted = patients_of([episodes, standing, shown.previous])
     with registered(connection, "wanted", wanted):
         status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
-    cases = open_cases(episodes.lazy(), declines.lazy(), status, shown.seen.lazy())
-    worklist = worklist_rows(cases, status, shown.previous.lazy(), run_id).collect()
+    with registered(connection, "before", shown.previous.select("patient_id")):
+        courses = read_table(connection, _COURSES).lazy()
+    reference = load_reference().worded_by(policy)
+    cases = open_cases(episodes.lazy(), standing.lazy(), status, shown.seen.lazy(), reference)
+    worklist = worklist_rows(cases, status, shown.previous.lazy(), courses, reference, policy, as_of, run_id).collect()
     insert(connection, "worklist_row", worklist)
     return worklist
 
@@ -75,28 +85,33 @@ def _under_survivor(episodes: pl.DataFrame, survivors: pl.DataFrame) -> pl.DataF
     return away.select(episode_id=pl.concat_str("survivor_id", start))
 
 
-#: The worklist of the latest run of an earlier night: a run repeated for the same night changes nothing.
-_PREVIOUS_WORKLIST: Final = (
-    "SELECT * FROM worklist_row WHERE run_id = "
-    "(SELECT run_id FROM run WHERE as_of < $as_of ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
+#: The latest run of an earlier night that reached its readers: a run repeated for the same night changes nothing, and
+#: after a run that reached nobody what was new is new still.
+_LAST_SHOWN: Final = (
+    f"(SELECT run_id FROM run WHERE as_of < $as_of AND run_id NOT IN ({UNDELIVERED_RUNS}) "
+    "ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Episodes that another run for the same night has shown.
-_SHOWN_TONIGHT: Final = (
-    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE as_of = $as_of AND change <> 'resolved')"
+_PREVIOUS_WORKLIST: Final = f"SELECT * FROM worklist_row WHERE run_id = {_LAST_SHOWN}"
+#: Episodes that runs after that one have listed: those for the same night, and those that reached nobody.
+_NOT_SHOWN_BEFORE: Final = (
+    "(SELECT episode_id FROM worklist_row JOIN run USING (run_id) WHERE change <> 'resolved' "
+    f"AND as_of > coalesce((SELECT as_of FROM run WHERE run_id = {_LAST_SHOWN}), TIMESTAMP '-infinity'))"
 )
-#: Episodes of the patients now screened that were published as resolved, save those first shown by another run for the
-#: same night.
+#: Episodes of the patients now screened that were published as resolved, save those first listed by such a run.
 _SEEN_EPISODES: Final = (
     "SELECT episode_id FROM episode SEMI JOIN screened USING (patient_id) "
-    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_SHOWN_TONIGHT}, false)"
+    f"WHERE ended_at IS NOT NULL AND NOT coalesce(episode_id IN {_NOT_SHOWN_BEFORE}, false)"
 )
 #: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
 _CASES: Final = (
     "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
-    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_SHOWN_TONIGHT}, false))"
+    f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_NOT_SHOWN_BEFORE}, false))"
 )
-#: Falling counts outside of an episode that the last result of their patient still shows.
-_STANDING_DECLINES: Final = (
-    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id AND s.last_collected_at = f.raised_at "
-    "WHERE f.rule_id LIKE 'RPD-%' AND f.episode_id IS NULL"
+#: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
+_STANDING: Final = (
+    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
+    "AND (s.last_collected_at = f.raised_at OR f.rule_id = 'SEV-4') "
+    f"WHERE regexp_matches(f.rule_id, '^({'|'.join(STANDING)})') AND f.episode_id IS NULL"
 )
+#: All episodes of the patients who were on the worklist before.
+_COURSES: Final = "SELECT patient_id, started_at, ended_at FROM episode SEMI JOIN before USING (patient_id)"

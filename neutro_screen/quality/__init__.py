@@ -1,1 +1,1 @@
-"""What laboratories sent, against what they used to send."""
+"""What laboratories sent, compared with what they used to send: measures, drift and timeliness."""

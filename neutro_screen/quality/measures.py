@@ -49,7 +49,7 @@ def row_counts(
 
     ``accepted`` and ``rejected`` (with ``reason``) are the judged results split by their contract, ``no_results`` (with
     ``kind``) and ``not_screened`` (with ``not_screened``) the other frames of ``JudgedRows``. ``time_zone`` is the
-    source's: midnight is told by its clock.
+    source's: midnight is that of its clock.
     """
     value = pl.when(pl.col("value").is_finite()).then("value")
     # By the number of the origin first: one number for four texts.
@@ -84,7 +84,7 @@ def specimen_counts(
     ``refuted`` are those of the results that the rest of their specimen refutes (with ``reason``): counted as accepted
     when they were judged one by one, they are moved to the refused ones.
 
-    White cell counts with and without a differential; reported counts that could be compared with the computed one and
+    New results by analyte; white cell counts with and without a differential; reported counts that could be compared with the computed one and
     how many are discordant (ANC-5; ``anc`` is of all specimens of these patients); hours of collection by the clock of
     ``time_zone``.
     """
@@ -116,6 +116,7 @@ def specimen_counts(
     moved = refuted.group_by(*_SOURCE, "reason").agg(n=pl.len())
     return pl.concat(
         [
+            _counted(results.group_by("lab", "analyte").agg(n=pl.len()), "new"),
             _counted(moved.with_columns(n=-pl.col("n").cast(pl.Int64)), "accepted"),
             _counted(moved, "rejected", detail="reason"),
             _counted(specimens.group_by("lab", "hour").agg(n=pl.len()), "hour_of_day", detail="hour"),
@@ -169,24 +170,25 @@ def _measures(counts: pl.DataFrame) -> pl.DataFrame:
     rows = counts.filter(is_row).group_by(with_analyte).agg(of=pl.col("n").sum())
     lab_rows = counts.filter(is_row | (pl.col("measure") == "not_screened")).group_by(source).agg(of=pl.col("n").sum())
     screened = rows.group_by(source).agg(pl.col("of").sum())
+    is_unmapped = (pl.col("measure") == "not_screened") & (pl.col("detail") == "unmapped")
 
-    def total(name: str, of: pl.DataFrame, on: list[str], *names: str) -> pl.DataFrame:
+    def total(measure: str, of: pl.DataFrame, on: list[str], counted: pl.Expr | None = None) -> pl.DataFrame:
         """One row for every source of ``of``, none included: a share of zero is a finding too."""
-        found = counts.filter(pl.col("measure") == name, *([pl.col("detail").is_in(names)] if names else []))
+        found = counts.filter(pl.col("measure") == measure if counted is None else counted)
         n = found.group_by(on).agg(n=pl.col("n").sum())
         joined = of.join(n, on=on, how="left", nulls_equal=True).with_columns(pl.col("n").fill_null(0))
-        return _measured(joined, "unmapped" if names else name)
+        return _measured(joined, measure)
 
-    def detailed(name: str, of: pl.DataFrame, on: list[str]) -> pl.DataFrame:
-        found = counts.filter(pl.col("measure") == name).group_by(*on, "detail").agg(n=pl.col("n").sum())
-        return _measured(found.join(of, on=on, nulls_equal=True), name)
+    def detailed(measure: str, of: pl.DataFrame, on: list[str]) -> pl.DataFrame:
+        found = counts.filter(pl.col("measure") == measure).group_by(*on, "detail").agg(n=pl.col("n").sum())
+        return _measured(found.join(of, on=on, nulls_equal=True), measure)
 
     parts = [
         _measured(lab_rows.with_columns(n="of"), "rows"),
         _measured(rows.with_columns(n="of"), "rows"),
         *(total(name, rows, with_analyte) for name in ("accepted", "rejected", "no_result")),
         *(detailed(name, rows, with_analyte) for name in ("rejected", "no_result", "unit", "code_contradicts_unit")),
-        total("not_screened", lab_rows, source, "unmapped"),
+        total("unmapped", lab_rows, source, is_unmapped),
         _medians(counts),
         *(total(name, screened, source) for name in TIME_ODDITIES),
     ]
@@ -194,6 +196,8 @@ def _measures(counts: pl.DataFrame) -> pl.DataFrame:
     for name, base in (("wbc_without_differential", "wbc_specimen"), ("anc_discordant", "anc_compared")):
         of = by_specimen.filter(pl.col("measure") == base).group_by(source).agg(of=pl.col("n").sum())
         parts.append(total(name, of, source))
+    whole, whole_screened = (frame.filter(pl.col("source_file").is_null()) for frame in (rows, screened))
+    parts += [total("new", whole, with_analyte), total("new", whole_screened, source)]
     hours = by_specimen.filter(pl.col("measure") == "hour_of_day")
     parts.append(detailed("hour_of_day", hours.group_by(source).agg(of=pl.col("n").sum()), source))
     return pl.concat(parts)
@@ -230,7 +234,7 @@ def _counted(
 
 
 def _not_screened(rows: pl.DataFrame) -> pl.DataFrame:
-    """By the source's own code and name, in place of the analyte that could not be told."""
+    """By the source's own code and name, in place of the analyte that they do not name."""
     own = pl.concat_str(pl.coalesce("local_code", "loinc"), "analyte_name", separator=" ", ignore_nulls=True)
     keys = ["source_file", "lab", "local_code", "loinc", "analyte_name", "not_screened"]
     few = rows.group_by(keys).agg(n=pl.len())
@@ -259,8 +263,8 @@ def _time_oddities(rows: pl.DataFrame, time_zone: str) -> pl.DataFrame:
         time_shown_twice_by_clock=(odd == "time_shown_twice_by_clock").sum(),
     )
     counted = of_origins.group_by(source).agg(pl.exclude("origin_no").sum())
-    told = counted.unpivot(index=source, variable_name="of", value_name="n")
-    return _counted(told.select(*source, "of", "n"), pl.col("of"))
+    oddities = counted.unpivot(index=source, variable_name="of", value_name="n")
+    return _counted(oddities.select(*source, "of", "n"), pl.col("of"))
 
 
 def _on_the_hour() -> pl.Expr:

@@ -69,7 +69,7 @@ class Tables:
 
     def profile(self, origin: Origin) -> Coded | None:
         """What the user's profile says of the origin's own code or name."""
-        for text in (origin.local_code, origin.analyte_name):
+        for text in (origin.local_code, origin.analyte_name, origin.loinc):
             found = self._codes.get(("local_name", _key(text))) if text else None
             if found and found.is_profile:
                 return found

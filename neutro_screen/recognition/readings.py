@@ -82,6 +82,8 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     name, unit = read_name(name_of(origin)), read_unit(origin.unit_text)
     specimen = read_specimen(origin.specimen_type).specimen
     profile = tables.profile(origin)
+    if profile is not None and profile.excluded is not None:
+        return Reading("other_test", decided_by="profile", reason="excluded: profile")
     if profile is not None:
         identity = Reading("certain", cell=profile.cell, method=profile.method, decided_by="profile")
         return _with_specimen(_with_analyte(identity, origin, profile, name, unit, tables), name, specimen, tables)
@@ -232,7 +234,7 @@ def _settled_property(
     if len(possible) == 1:
         return next(iter(possible)), None, None
     if by_code is not None:
-        if by_unit is not None and by_unit != by_code and by_name != by_code:
+        if by_unit not in (None, by_code) and by_name != by_code and _is_plain(unit, str(by_unit)):
             return by_unit, "unit", "code_contradicts_unit"
         return by_code, "code", None
     if by_name in possible:
@@ -242,6 +244,12 @@ def _settled_property(
     if by_name == "quantity":
         return "count", "name", None
     return _property_of_values(cell, origin, tables), "values", None
+
+
+def _is_plain(unit: UnitReading, prop: str) -> bool:
+    """Whether the unit says a property in so many words; a bare 1 is a fraction to a percentage and nothing to a count."""
+    option = unit.of(prop)
+    return option is not None and option.decision == "accept"
 
 
 def _only(options: frozenset[str]) -> str | None:
@@ -277,8 +285,7 @@ def _with_unit(
     """The factor to the canonical unit: from the unit, else from a unit that the name itself states."""
     source = "unit"
     if not (origin.unit_text or "").strip():
-        stated = name.unit or ("%" if reading.property == name.property == "percent" else None)
-        unit, source = read_unit(stated), "name"
+        unit, source = read_unit(name.unit), "name"
         if not unit.options:
             return replace(reading, unit_status="missing")
     option = unit.of(str(reading.property))

@@ -1,5 +1,6 @@
 """The text of a value becomes comparator and number, or says that there is none (ANC-6, ANC-9, ANC-11)."""
 
+import re
 from typing import Final
 
 import polars as pl
@@ -7,33 +8,27 @@ import polars as pl
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.text import match_key
 
-_COMPARATOR_WORDS: Final = {
-    "<": "<",
-    "<=": "<=",
-    "=<": "<=",
-    "\u2264": "<=",
-    ">": ">",
-    ">=": ">=",
-    "=>": ">=",
-    "\u2265": ">=",
-    "=": None,
-    "less than": "<",
-    "below": "<",
-    "under": "<",
-    "greater than": ">",
-    "more than": ">",
-    "above": ">",
-    "over": ">",
-}
-#: Abnormal flags that some analysers print behind the number; or nothing.
-_FLAG_TAIL: Final = r"^[\s,*!+]*(?:\((?:hh?|ll?)\)|high|low|hi|lo|hh|ll|[hlanc])?[\s,*!+]*$"
-_PARTS: Final = (
-    r"^(?P<comparator><=|>=|=<|=>|<|>|\x{2264}|\x{2265}|=|less than|greater than|more than|below|above|under|over)?"
+#: Signs that stand behind a comparator or number as text of a web page: &lt;0.1.
+_ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&", "&nbsp;": " "}
+#: Abnormal flags that some analysers print before or behind the number; or nothing.
+_FLAG: Final = r"hh?|ll?|high|low|hi|lo|[anc]|crit|critical|panic|abnormal"
+_FLAG_BEFORE: Final = (
+    rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low)\s))+"
+)
+_FLAG_TAIL: Final = (
+    rf"^[\s,*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
+    r"[\s,*!+\x{2190}-\x{21FF}\x{25B2}\x{25BC}]*$"
+)
+_NUMBER: Final = (
     r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
 )
+#: A text without any letter or digit (----, ++++, ***) is no result.
+_NOTHING_BUT_SIGNS: Final = r"^[^\p{L}\p{N}]+$"
 #: What decides how a text is read, beside the text itself.
 KEYS: Final = ("value_text", "unit_key", "is_small_unit", "decimal_mark")
-_GROUPED_BY_COMMA: Final = r"^[+-]?\d{1,3}(?:,\d{3})+(?:\.\d*)?$"
+#: Thousands (1,234,567) or lakhs (12,34,567).
+_GROUPED_BY_COMMA: Final = r"^[+-]?(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d*)?$"
+_LAKHS: Final = r"^[+-]?\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d*)?$"
 _GROUPED_BY_POINT: Final = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d*)?$"
 
 
@@ -103,9 +98,10 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
     thousands mark where cells per uL are counted, and otherwise what ``decimal_mark`` (from ``decimal_marks``, null =
     cannot be told) says (FORMATS.md D.3). What stands behind the number may be a flag or the row's own unit.
     """
-    texts = distinct.with_columns(key=match_key(pl.col("value_text")))
-    parts = pl.col("key").str.extract_groups(_PARTS)
-    texts = texts.with_columns(parts.alias("parts")).unnest("parts")
+    comparators = dict(reference.comparator_words.select("word", "comparator").iter_rows())
+    texts = distinct.with_columns(key=match_key(pl.col("value_text")).str.replace_many(_ENTITIES))
+    bare = pl.col("key").str.replace(_FLAG_BEFORE, "")
+    texts = texts.with_columns(parts=bare.str.extract_groups(_parts(list(comparators)))).unnest("parts")
     digits = pl.col("number").str.replace_all(r"[ ']", "")
     decimal_comma = _stated(digits, stated_mark) if stated_mark else _decimal_comma(digits)
     plain = (
@@ -135,7 +131,7 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
         *KEYS,
         number=pl.when(pl.col("no_result").is_null()).then("parsed"),
         comparator=pl.when(pl.col("parsed").is_not_null()).then(
-            pl.col("comparator").replace_strict(_COMPARATOR_WORDS, default=None, return_dtype=pl.String)
+            pl.col("comparator").replace_strict(comparators, default=None, return_dtype=pl.String)
         ),
         value_status=pl.when(pl.col("parsed").is_not_null())
         .then(pl.lit("ok"))
@@ -144,6 +140,12 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
         .otherwise(pl.lit("unparseable")),
         no_result=pl.when(pl.col("parsed").is_null() & ~pl.col("is_ambiguous").fill_null(False)).then("no_result"),
     )
+
+
+def _parts(comparators: list[str]) -> str:
+    """A comparator, where there is one, a number, and what stands behind it."""
+    longest_first = sorted(comparators, key=lambda word: (-len(word), word))
+    return rf"^(?P<comparator>{'|'.join(map(re.escape, longest_first))})?{_NUMBER}"
 
 
 def _is_same_unit(texts: pl.DataFrame, reference: Reference) -> pl.Series:
@@ -177,13 +179,13 @@ def _decimal_comma(digits: pl.Expr) -> pl.Expr:
     return (
         pl.when(~has_comma)
         .then(pl.lit(False))
-        .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.\d*$"))
+        .when(has_point & digits.str.contains(_GROUPED_BY_COMMA))
         .then(pl.lit(False))
         .when(has_point & digits.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,\d*$"))
         .then(pl.lit(True))
         .when(has_point)
         .then(None)
-        .when(digits.str.contains(r"^[+-]?\d{1,3}(,\d{3}){2,}$"))
+        .when(digits.str.contains(_LAKHS) | digits.str.contains(r"^[+-]?\d{1,3}(,\d{3}){2,}$"))
         .then(pl.lit(False))
         .when(digits.str.contains(r"^[+-]?0,\d+$") | digits.str.contains(r"^[+-]?\d+,(\d{1,2}|\d{4,})$"))
         .then(pl.lit(True))
@@ -202,5 +204,6 @@ def _no_result(texts: pl.DataFrame, reference: Reference) -> pl.Series:
     kind = pl.coalesce(
         pl.col("key").replace_strict(whole, default=None, return_dtype=pl.String),
         found.replace_strict(whole, default=None, return_dtype=pl.String),
+        pl.when(pl.col("key").str.contains(_NOTHING_BUT_SIGNS)).then(pl.lit("null_word")),
     )
     return texts.select(pl.when(pl.col("key").is_null()).then(pl.lit("blank")).otherwise(kind)).to_series()

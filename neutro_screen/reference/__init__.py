@@ -4,7 +4,7 @@ Clinical numbers, code lists, units and drugs are rows of the files beside this 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,8 @@ from neutro_screen.validate import conform, dtypes
 __all__ = ["FOLDER", "Policy", "Reference", "load_cause_reference", "load_drug_tables", "load_policy", "load_reference"]
 
 FOLDER = Path(__file__).parent
+#: What a profile calls a test that is no business of the screen.
+NO_ANALYTE = "none"
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Reference:
     lab_codes: pl.DataFrame
     unit_factors: pl.DataFrame
     no_result_words: pl.DataFrame
+    comparator_words: pl.DataFrame
     status_words: pl.DataFrame
-    other_specimens: pl.DataFrame
     anc_bands: pl.DataFrame
     grade_bands: pl.DataFrame
     reasons: pl.DataFrame
     drift_rules: pl.DataFrame
+    #: a source's own spelling of a unit -> a spelling that is read
+    unit_spellings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def below_cells_per_ul(self) -> dict[str, float]:
@@ -60,15 +64,23 @@ class Reference:
             raise ReferenceDataError(f"words name an unknown number: {error}", where="reasons.csv") from None
         return replace(self, reasons=self.reasons.with_columns(words=pl.Series(words, dtype=pl.String)))
 
-    def extended_by(self, analytes: Mapping[str, str], statuses: Mapping[str, str]) -> "Reference":
-        """This reference with a source's own test names (-> analyte) and status words (-> status) on top.
+    def extended_by(
+        self, analytes: Mapping[str, str], statuses: Mapping[str, str], units: Mapping[str, str] | None = None
+    ) -> "Reference":
+        """This reference with a source's own test names (-> analyte), status words (-> status) and units on top.
 
         Raises:
             ConfigurationError: an analyte or status does not exist.
         """
         known = {row["analyte"]: (row["cell"], row["dimension"]) for row in self.analytes.iter_rows(named=True)}
+        known[NO_ANALYTE] = (None, None)
         if unknown := sorted(set(analytes.values()) - known.keys()):
-            raise ConfigurationError(f"unknown analytes {unknown}", where="profile [analytes]")
+            raise ConfigurationError(
+                f"unknown analytes {unknown}",
+                where="profile [analytes]",
+                remedy=f"Known: {', '.join(sorted(self.analytes.filter('feeds_anc')['analyte']))} and others; "
+                f'"{NO_ANALYTE}" for a test that is no business of the screen.',
+            )
         meanings = set(self.status_words["status"])
         if unknown := sorted(set(statuses.values()) - meanings):
             raise ConfigurationError(f"unknown statuses {unknown}", where="profile [statuses]")
@@ -80,7 +92,7 @@ class Reference:
                     "cell": known[analyte][0],
                     "dimension": known[analyte][1],
                     "method": "any",
-                    "excluded": None,
+                    "excluded": "profile" if analyte == NO_ANALYTE else None,
                     "source": "profile",
                 }
                 for name, analyte in analytes.items()
@@ -96,6 +108,7 @@ class Reference:
         ).with_columns(match_key=match_key(pl.col("match_key")))
         return replace(
             self,
+            unit_spellings=units or {},
             lab_codes=pl.concat([codes, self.lab_codes.join(codes, on=["system", "code"], how="anti")]),
             status_words=pl.concat(
                 [words, self.status_words.join(words, on="match_key", how="anti", nulls_equal=True)]
@@ -117,8 +130,8 @@ def load_reference() -> Reference:
         lab_codes=pl.concat([_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
         unit_factors=_table("unit_factors.csv", contract.UnitFactor),
         no_result_words=_table("no_result_words.csv", contract.NoResultWord),
+        comparator_words=_table("comparator_words.csv", contract.ComparatorWord),
         status_words=_table("status_words.csv", contract.StatusWord),
-        other_specimens=_table("other_specimens.csv", contract.OtherSpecimen),
         anc_bands=_table("anc_bands.csv", contract.AncBand).sort("lower"),
         grade_bands=_table("grade_bands.csv", contract.GradeBand),
         reasons=_table("reasons.csv", contract.Reason),

@@ -6,15 +6,27 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
+from neutro_screen.reference.policy_checks import (
+    ENTRY_KEYS,
+    Entry,
+    PolicyEntryError,
+    check_values,
+    kept_from_firing,
+    own_value,
+)
+
+#: A chance: more than none, less than certain.
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Strict: "20" is no number and true is none either.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DateRule(_Rule):
@@ -45,6 +57,7 @@ class AncRule(_Rule):
     manual_cells_counted: PositiveInt
     nrbc_above_per_100_wbc: PositiveFloat
     confidence: PositiveFloat
+    never_zero: Annotated[tuple[str, ...], Field(strict=False)]
     significant_digits: PositiveInt
 
 
@@ -57,6 +70,10 @@ class UnitCheckRule(_Rule):
     range_ratio: PositiveFloat
     alone_below_g_per_l: PositiveFloat
     product_ratio: PositiveFloat
+    cells_fraction_below: PositiveFloat
+    # A list of the file is no tuple to pydantic's strict mode.
+    fraction_analytes: Annotated[tuple[str, ...], Field(strict=False)]
+    fraction_minimum_n: PositiveInt
     history_ratio: PositiveFloat
     history_within_d: PositiveInt
     history_floor_cells_per_ul: PositiveFloat
@@ -199,6 +216,8 @@ class CytopeniaRule(_Rule):
     platelets_below_1e9_per_l: PositiveFloat
     anc_below_cells_per_ul: PositiveFloat
     within_d: PositiveInt
+    severe_haemoglobin_below_g_per_dl: PositiveFloat
+    severe_platelets_below_1e9_per_l: PositiveFloat
 
 
 class MixUpRule(_Rule):
@@ -212,7 +231,7 @@ class MixUpRule(_Rule):
 
 
 class WorklistRule(_Rule):
-    """Priority and due dates (RULES.md section 7, WRK-2)."""
+    """Priority, groups and due dates (RULES.md section 7, EPI-6, WRK-2 ... WRK-4)."""
 
     new_d: PositiveInt
     settled_d: PositiveInt
@@ -220,10 +239,15 @@ class WorklistRule(_Rule):
     repeat_moderate_h: PositiveInt
     repeat_mild_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
+    lost_d: PositiveInt
+    # A list of the file is no tuple to pydantic's strict mode.
+    chronic_rules: Annotated[tuple[str, ...], Field(strict=False)]
+    next_step_soon_h: PositiveInt
+    pancytopenia_marrow_d: PositiveInt
 
 
 class SilenceRule(_Rule):
-    """When a feed, a laboratory or a kind of data counts as silent (silence.py)."""
+    """When a feed, a laboratory, an analyte or a kind of data counts as silent or shrunken (quality/timeliness.py)."""
 
     newest_result_h: PositiveFloat
     laboratory_h: dict[str, PositiveFloat]
@@ -233,6 +257,18 @@ class SilenceRule(_Rule):
     minimum_gaps_n: PositiveInt
     shortest_d: PositiveFloat
     stopped_d: PositiveFloat
+    history_d: PositiveInt
+    minimum_nights_n: PositiveInt
+    outages_n: PositiveInt
+    laboratory_chance: Share
+    analyte_chance: Share
+    share_z: PositiveFloat
+    calendar_arrivals_n: PositiveInt
+    calendar_slack_d: PositiveInt
+    shrunken_factor: PositiveFloat
+    shrunken_z: PositiveFloat
+    usual_scatter: PositiveFloat
+    usual_scatter_n: PositiveInt
 
 
 class DrugRule(_Rule):
@@ -278,43 +314,81 @@ class Policy(_Rule):
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
-    The file is TOML, or JSON in the form of ``run.policy_values``. An override is a value, or a table with ``value`` as in
-    the built-in file, under the same section and name.
+    The file is TOML, or JSON as ``run.policy_values`` has it. An override is a value, or a table with ``value`` as in the
+    built-in file, under the same section and name. A unit that it gives is converted into the built-in one.
 
     Raises:
         ReferenceDataError: a built-in entry has no value, unit or source.
-        ConfigurationError: the user's file cannot be read, names an unknown entry or gives an impossible value.
+        ConfigurationError: the user's file cannot be read, names an unknown entry or unit, or gives an impossible value
+            or an impossible order of values.
     """
-    builtin = tomllib.loads(Path(__file__).with_name("policy.toml").read_text("utf-8"))
+    builtin = _builtin()
     for section, name, entry in _entries(builtin):
-        if not (isinstance(entry, dict) and {"value", "unit", "source"} <= entry.keys()):
+        if not (isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS):
             raise ReferenceDataError("entry without value, unit and source", where=f"policy.toml [{section}] {name}")
-    chosen = _values(builtin)
-    if overrides is not None:
-        try:
-            text = overrides.read_text("utf-8")
-            own = _values(json.loads(text) if overrides.suffix == ".json" else tomllib.loads(text))
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"policy cannot be read: {error}", where=overrides.name) from None
-        for section, value in own.items():
-            chosen[section] = {**chosen.get(section, {}), **value} if isinstance(value, dict) else value
+    where = overrides.name if overrides else "policy.toml"
+    known = _known_entries()
+    chosen: dict[str, Any] = {"version": builtin["version"]}
+    for section, name, entry in _entries(builtin):
+        chosen.setdefault(section, {})[name] = entry["value"]
     try:
-        return Policy.model_validate(chosen)
+        if overrides is not None:
+            own = _read(overrides)
+            chosen |= {name: value for name, value in own.items() if not isinstance(value, dict)}
+            for section, name, given in _entries(own):
+                chosen[section][name] = own_value(f"{section}.{name}", given, known)
+        policy = Policy.model_validate(chosen)
+        check_values(_numbers(policy), known)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        raise ConfigurationError(
-            f"policy entry {'.'.join(str(part) for part in first['loc'])}: {first['msg']}",
-            where=overrides.name if overrides else "policy.toml",
-            remedy="Compare with the names in the built-in policy.toml.",
-        ) from None
+        first = error.errors(include_input=False, include_url=False)[0]
+        entry = ".".join(str(part) for part in first["loc"])
+        raise _refusal(f"policy entry {entry}: {first['msg']}", where) from None
+    except PolicyEntryError as fault:
+        raise _refusal(f"policy entry {fault}", where) from None
+    return policy
+
+
+def policy_faults(policy: Policy) -> list[str]:
+    """Rules that the numbers of a policy keep from firing, in words; none under the built-in policy."""
+    return kept_from_firing(_numbers(policy), _known_entries())
 
 
 def policy_entries() -> list[tuple[str, str, Any, str, str]]:
     """Every number of the built-in policy: section, name, value, unit, source."""
-    builtin = tomllib.loads(Path(__file__).with_name("policy.toml").read_text("utf-8"))
     return [
-        (section, name, entry["value"], entry["unit"], entry["source"]) for section, name, entry in _entries(builtin)
+        (section, name, entry["value"], entry["unit"], entry["source"]) for section, name, entry in _entries(_builtin())
     ]
+
+
+def _refusal(what: str, where: str) -> ConfigurationError:
+    return ConfigurationError(what, where=where, remedy="Compare with the built-in policy.toml. Nothing was screened.")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        read = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigurationError(f"policy cannot be read ({error.strerror})", where=path.name) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"policy cannot be read: {error}", where=path.name) from None
+    if not isinstance(read, dict):
+        raise ConfigurationError("policy holds no entries by name", where=path.name)
+    return read
+
+
+@cache
+def _builtin() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("policy.toml").read_text("utf-8"))
+
+
+def _known_entries() -> dict[str, Entry]:
+    return {f"{section}.{name}": Entry(value, unit) for section, name, value, unit, _ in policy_entries()}
+
+
+def _numbers(policy: Policy) -> dict[str, Any]:
+    """Every value of a policy by ``section.name``."""
+    return {f"{section}.{name}": value for section, name, value in _entries(policy.model_dump())}
 
 
 def _entries(policy: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
@@ -324,10 +398,3 @@ def _entries(policy: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
         if isinstance(entries, dict)
         for name, entry in entries.items()
     ]
-
-
-def _values(policy: Mapping[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {section: entry for section, entry in policy.items() if not isinstance(entry, dict)}
-    for section, name, entry in _entries(policy):
-        values.setdefault(section, {})[name] = entry["value"] if isinstance(entry, dict) and "value" in entry else entry
-    return values

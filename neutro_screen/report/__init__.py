@@ -1,14 +1,14 @@
 """Reports of one run: CSV for spreadsheets and one HTML page. They show what the store holds and decide nothing."""
 
-import os
 from pathlib import Path
 
 from neutro_screen.errors import ReportError
-from neutro_screen.private import private_file
+from neutro_screen.private import replace_together
 from neutro_screen.report.contents import RunContents, run_contents
 from neutro_screen.report.csv import flag_csv, flagged_csv
 from neutro_screen.report.html.page import page
 from neutro_screen.store.file import reading
+from neutro_screen.store.place import real_path
 
 __all__ = ["RunContents", "run_contents", "write_reports"]
 
@@ -18,31 +18,35 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
 
     The CSV is UTF-8; ``byte_order_mark`` makes it for Excel: a mark in front, without which Excel takes it for the local
     encoding, and an apostrophe before identifiers that Excel would turn into numbers or dates.
-    Every file replaces its predecessor at once and is readable by its owner only.
+    The three appear together or not at all, each readable by its owner only; a symbolic link in the folder stays, and the
+    file that it names is replaced.
 
     Raises:
         StoreError: the store cannot be read, or holds no such run.
-        ReportError: the folder cannot be written.
+        ReportError: the reports cannot be made, or the folder cannot be written; the reports of the run before stand.
     """
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
-    texts = {
-        "flagged.csv": flagged_csv(contents, for_excel=byte_order_mark),
-        "flags.csv": flag_csv(contents, for_excel=byte_order_mark),
-        "report.html": page(contents),
-    }
+        try:
+            texts = {
+                "flagged.csv": flagged_csv(contents, for_excel=byte_order_mark),
+                "flags.csv": flag_csv(contents, for_excel=byte_order_mark),
+                "report.html": page(contents),
+            }
+        except Exception as error:  # its text may quote a patient's value
+            raise ReportError(
+                f"the results are in the store, but their reports could not be made (unexpected {type(error).__name__})",
+                where=str(folder),
+                remedy="Repeat `neutro-screen report` with --debug where patient data may be shown, and report it.",
+            ) from error
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
-        for name, text in texts.items():
-            aside = folder / f".{name}.next"
-            with private_file(aside) as file:
-                file.write(text.encode("utf-8", "replace"))
-            os.replace(aside, folder / name)
+        replace_together({real_path(folder / name): text.encode("utf-8", "replace") for name, text in texts.items()})
     except OSError as error:
         raise ReportError(
             f"the results are in the store, but the reports could not be written ({error.strerror})",
             where=str(folder),
-            remedy="Make the folder writable; `neutro-screen report` writes them.",
+            remedy="Make room, or the folder writable; `neutro-screen report` writes them.",
         ) from None
     return folder / "report.html"

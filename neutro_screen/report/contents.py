@@ -12,7 +12,7 @@ from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import RECEIVED
-from neutro_screen.store.views import LATEST_RUN
+from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -31,8 +31,8 @@ _WORKLIST: Final = """
          ON r.patient_id = w.patient_id
          AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
          AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
-    WHERE w.run_id = $run AND w.change {which} 'resolved'
-    ORDER BY w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id
+    WHERE w.run_id = $run AND {which} {rows}
+    ORDER BY {order}
 """
 
 
@@ -101,7 +101,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         )
     run = this.to_dicts()[0]
     position = runs["run_id"].to_list().index(chosen)
-    worklist = read_table(connection, _WORKLIST.format(which="<>"), {"run": chosen})
+    worklist = read_table(connection, _WORKLIST.format(which="", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen})
     panels = worklist.sort("is_set_aside", maintain_order=True).head(MOST_PANELS).select("patient_id")
     connection.register("listed", worklist.select("patient_id"))
     connection.register("shown", panels)
@@ -133,7 +133,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             for table in ("lab_result", "medication", "patient", "diagnosis", "event")
         },
         worklist=worklist,
-        resolved=read_table(connection, _WORKLIST.format(which="="), {"run": chosen}),
+        resolved=read_table(connection, _WORKLIST.format(which="NOT", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen}),
         flag=of("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
         panels=panels,
         anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),
@@ -159,7 +159,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         ),
         patient=of("shown", "patient", "patient_id, birth_date NULLS LAST, source_file, source_row"),
         temperature=_temperatures(connection),
-        cannot_assess=read_table(connection, "SELECT * FROM cannot_assess ORDER BY since DESC, patient_id, reason"),
+        cannot_assess=read_table(connection, "SELECT * FROM cannot_assess ORDER BY risk_rank"),
         data_quality=read_table(
             connection,
             "SELECT disposition, reason, source_file, lab, analyte, rows FROM data_quality WHERE run_id = $run "

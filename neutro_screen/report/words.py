@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+from neutro_screen.rules.worklist.next_step import load_next_steps
+
 #: Shape and word of a priority; never colour alone.
 PRIORITY_SHAPES: Final[Mapping[str, str]] = {"critical": "◆", "high": "▲", "medium": "●", "low": "○", "info": "□"}
 METHODS: Final[Mapping[str, str]] = {
@@ -34,13 +36,7 @@ TIME_ODDITIES: Final[Mapping[str, str]] = {
     "time_shown_twice_by_clock": "in an hour that the clock showed twice",
 }
 #: The steps of the work-up as something to do.
-NEXT_STEPS: Final[Mapping[str, str]] = {
-    "repeat_cbc": "repeat blood count",
-    "smear": "blood smear",
-    "medication_review": "medication review",
-    "travel_history": "travel history",
-    "bone_marrow": "bone marrow",
-}
+NEXT_STEPS: Final[Mapping[str, str]] = dict(load_next_steps().select("code", "label").iter_rows())
 CYTOPENIAS: Final[Mapping[str, str]] = {
     "isolated": "Other cell lines not low",
     "bicytopenia": "Bicytopenia",
@@ -136,9 +132,15 @@ def hours(number: float | None) -> str:
     return duration(timedelta(hours=number)) if number < 1 or number >= 48 else f"{number:.1f} h"
 
 
+#: Kinds of warning whose sentence names the laboratory or file itself.
+_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file")
+
+
 def warning_text(warning: Mapping[str, str | None]) -> str:
     """One line of a run's warnings: ``LATE FEED: newest result 60 h old; expected within 48 h``."""
     name = (warning["kind"] or "").replace("_", " ").upper()
+    if warning["kind"] in _NAMED_IN_DETAIL:
+        return f"{name} {warning['detail']}"
     where = f" {warning['lab']}" if warning["lab"] else ""
     since = f" (last {warning['since']} UTC)" if warning["since"] else ""
     return f"{name}{where}: {warning['detail']}{since}"

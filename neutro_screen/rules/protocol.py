@@ -3,16 +3,27 @@
 Pure: frames in, frames out; the index time is an argument; no files, no clock, no logging.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas import Anc, CannotAssess, DrugSuspect, Episode, Evidence, Fall, Flag, PatientStatus, WorkupStep
+from neutro_schemas import (
+    Anc,
+    CannotAssess,
+    ClozapineCourse,
+    DrugSuspect,
+    Episode,
+    Evidence,
+    Fall,
+    Flag,
+    PatientStatus,
+    WorkupStep,
+)
 from neutro_schemas.store import WorklistRow
-from neutro_screen.reference import Policy, load_policy, load_reference
+from neutro_screen.reference import Policy, Reference, load_cause_reference, load_policy, load_reference
 from neutro_screen.rules.causes.findings import (
     Chart,
     clozapine_courses,
@@ -23,17 +34,18 @@ from neutro_screen.rules.causes.findings import (
     resolved_drugs,
 )
 from neutro_screen.rules.counts.anc import count_neutrophils
-from neutro_screen.rules.counts.context import with_severity_in_context
+from neutro_screen.rules.counts.context import newborn_flags, with_laboratory_duffy, with_severity_in_context
 from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.intervals import with_interval
 from neutro_screen.rules.counts.severity import with_grades
 from neutro_screen.rules.counts.specimen_notes import with_mix_up_note
-from neutro_screen.rules.course.clozapine import with_clozapine_ladder
+from neutro_screen.rules.course.clozapine import clozapine_courses_now, clozapine_flags, with_clozapine_ladder
 from neutro_screen.rules.course.cyclic import cyclic_series, with_cyclic
-from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
+from neutro_screen.rules.course.episodes import episodes_per_patient, recorded_deaths, with_deaths, with_episode_numbers
 from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
 from neutro_screen.rules.course.trend import with_baseline, with_projection, with_significant_fall, with_trend
 from neutro_screen.rules.flags import episode_flags, rapid_decline_flags, severity_flags, with_episode
+from neutro_screen.rules.worklist.next_step import next_step_per_patient
 from neutro_screen.rules.worklist.order import in_worklist_order, open_cases, worklist_rows
 from neutro_screen.rules.worklist.priority import with_priority
 from neutro_screen.rules.worklist.status import cannot_assess, known_patients, patient_status, verdicts
@@ -58,6 +70,7 @@ class ScreenResult:
     patient_status: pl.DataFrame
     worklist: pl.DataFrame
     cannot_assess: pl.DataFrame
+    clozapine_course: pl.DataFrame
     contradicted: pl.DataFrame
 
 
@@ -71,20 +84,22 @@ def screen(
     as_of: datetime,
     policy: Policy | None = None,
     unusable: pl.DataFrame | None = None,
+    others: pl.DataFrame | None = None,
     data_kinds: frozenset[str] | None = None,
     drugs: pl.DataFrame | None = None,
 ) -> ScreenResult:
     """Screen the full history of some patients.
 
     ``labs`` has the columns of ``LabResult``; the others those of their models in ``neutro_schemas.chart``.
-    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients.
+    ``unusable`` (patient_id, specimen_id, reason, since) are refused and missing results of these patients; ``others``
+    (patient_id) are patients of whom nothing else came: they have a status too, an unknown one.
     ``data_kinds`` (``rules.causes.kinds_of``) says what the whole extract has, where these patients are a part of it:
     a kind of data that is nowhere is unknown, not missing. ``drugs`` (``rules.causes.resolved_drugs``) says what the lines
     of the medication lists name, where that is known already. ``as_of`` is UTC.
     """
     policy = policy or load_policy()
     reference = load_reference().worded_by(policy)
-    chart = Chart.of(medications, patients, diagnoses, events)
+    chart = _with_laboratory_duffy(Chart.of(medications, patients, diagnoses, events), labs)
     exposures = exposures_of(chart.medications, resolved_drugs(chart.medications) if drugs is None else drugs, policy)
 
     counted = count_neutrophils(labs, reference, policy)
@@ -93,7 +108,15 @@ def screen(
 
     numbered = _collected(with_episode_numbers(specimens.lazy()))
     cyclic = cyclic_series(specimens, policy, cytotoxic_courses(exposures))
-    episodes = _collected(episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic))
+    deaths = _collected(recorded_deaths(chart.patients.lazy(), anc.lazy(), as_of))
+    episodes = _collected(
+        episodes_per_patient(numbered.lazy(), policy, as_of).pipe(with_cyclic, cyclic).pipe(with_deaths, deaths.lazy())
+    )
+    clozapine = _collected(
+        clozapine_courses_now(specimens.lazy(), clozapine_courses(exposures), policy, as_of).join(
+            deaths.lazy(), on="patient_id", how="anti"
+        )
+    )
     causes = find_causes(
         episodes.lazy(),
         anc.lazy(),
@@ -112,16 +135,21 @@ def screen(
         rapid_decline_flags(specimens.lazy(), policy),
         decline_flags(specimens.lazy()),
         episode_flags(episodes.lazy(), policy, reference),
+        newborn_flags(specimens.lazy()),
+        clozapine_flags(clozapine.lazy(), as_of),
         causes.flags.lazy(),
     )
     flags = _collected(pl.concat(raised, how="diagonal").pipe(with_episode, episodes.lazy()))
     declines = verdicts(flags.lazy(), specimens.lazy()).collect()
-    ranked = with_priority(episodes, declines, flags, specimens, causes, reference, as_of)
+    ranked = with_priority(episodes, declines, flags, specimens, causes, reference, policy)
+    high_risk = load_cause_reference().rules.drug_group.high_risk
+    next_steps = next_step_per_patient(causes.steps, ranked, causes.suspects, high_risk, clozapine, policy, as_of)
 
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
-    unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy()).collect()
-    everybody = known_patients(labs, *missing)
-    status = patient_status(specimens, ranked, declines, causes.suspects, causes.steps, everybody, unassessable)
+    given = exposures.lazy().filter(pl.col("ingredient").is_in(high_risk))
+    unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy(), given, as_of).collect()
+    everybody = known_patients(labs, clozapine, *missing, *([others] if others is not None else []))
+    status = patient_status(specimens, ranked, declines, causes.suspects, next_steps, deaths, everybody, unassessable)
 
     return ScreenResult(
         anc=anc,
@@ -132,17 +160,30 @@ def screen(
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),
         workup_step=_table(causes.steps, WorkupStep, "episode_id", "step"),
         patient_status=_table(status, PatientStatus, "patient_id"),
-        worklist=_first_worklist(ranked, flags, status),
+        worklist=_first_worklist(ranked, flags, status, reference, policy, as_of),
         cannot_assess=_table(unassessable, CannotAssess, "patient_id", "since", "reason"),
+        clozapine_course=_table(clozapine, ClozapineCourse, "patient_id"),
         contradicted=counted.contradicted,
     )
 
 
-def _first_worklist(episodes: pl.DataFrame, flags: pl.DataFrame, status: pl.DataFrame) -> pl.DataFrame:
+def _first_worklist(
+    episodes: pl.DataFrame,
+    flags: pl.DataFrame,
+    status: pl.DataFrame,
+    reference: Reference,
+    policy: Policy,
+    as_of: datetime,
+) -> pl.DataFrame:
     """The worklist in its order, as if nobody had seen any of it before."""
     nothing = no_rows(WorklistRow).lazy()
-    cases = open_cases(episodes.lazy(), flags.lazy(), status.lazy(), nothing)
-    return in_worklist_order(worklist_rows(cases, status.lazy(), nothing, "").collect()).drop("run_id")
+    cases = open_cases(episodes.lazy(), flags.lazy(), status.lazy(), nothing, reference)
+    rows = worklist_rows(cases, status.lazy(), nothing, episodes.lazy(), reference, policy, as_of, "")
+    return in_worklist_order(rows.collect()).drop("run_id")
+
+
+def _with_laboratory_duffy(chart: Chart, labs: pl.DataFrame) -> Chart:
+    return replace(chart, patients=with_laboratory_duffy(chart.patients, labs, load_cause_reference()))
 
 
 def _judged_specimens(
@@ -155,7 +196,7 @@ def _judged_specimens(
     reference, people = load_reference(), patients.lazy()
     graded = _collected(with_grades(counts.lazy(), people, reference))
     bounded = _collected(with_interval(graded.lazy(), policy, reference))
-    based = _collected(with_baseline(bounded.lazy(), policy))
+    based = _collected(with_baseline(bounded.lazy(), people, policy))
     compared = _collected(with_significant_fall(based.lazy(), policy))
     noted = _collected(with_mix_up_note(compared.lazy(), labs, policy))
     in_context = _collected(with_severity_in_context(noted.lazy(), people, policy))

@@ -10,8 +10,9 @@ from typing import Final
 import duckdb
 
 from neutro_screen.errors import ConfigurationError, StoreError, did_you_mean
+from neutro_screen.store.place import exists, not_permitted
 from neutro_screen.store.rows import first_row
-from neutro_screen.store.schema import SCHEMA_VERSION, departures
+from neutro_screen.store.schema import SCHEMA_VERSION, TABLES, departures
 
 #: DuckDB 1.4 and later can open what is written (ADR 2); analysts' tools are often older than the writer.
 STORAGE_VERSION: Final = "v1.4.0"
@@ -30,13 +31,14 @@ def opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         StoreError: no such file, no store, damaged, or open in a writer.
     """
-    if not store.is_file():
+    if not exists(store) or not store.is_file():
         others = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
         raise StoreError(
             "no such store",
             where=str(store),
             remedy=did_you_mean(store.name, others) + "`neutro-screen run` makes one.",
         )
+    _check_readable(store)
     with own_name(store) as path:
         try:
             connection = duckdb.connect(duckdb_path(path), read_only=True, config=_CONFIG)
@@ -45,6 +47,31 @@ def opened(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with connection:
         _keep_quiet(connection)
         yield connection
+
+
+def _check_readable(store: Path) -> None:
+    try:
+        with store.open("rb"):
+            pass
+    except OSError as error:
+        raise not_permitted(store, error) from None
+
+
+def check_blocks(connection: duckdb.DuckDBPyConnection, store: Path) -> None:
+    """Read every table of an open store once: DuckDB compares a block with its checksum only when it reads it.
+
+    Raises:
+        StoreError: a table is damaged; its name is said.
+    """
+    for table in TABLES:
+        try:
+            first_row(connection, f'SELECT bit_xor(hash(t)) FROM "{table}" t')
+        except duckdb.CatalogException:
+            continue  # an older version of the store lacks it
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            raise damaged(store, f"the table {table} is damaged") from None
 
 
 def attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
@@ -146,17 +173,14 @@ def known_version(connection: duckdb.DuckDBPyConnection, store: Path) -> int:
 
 
 def _why_not_open(error: duckdb.Error, store: Path) -> StoreError:
-    text = str(error)
-    if "lock" in text.lower():
+    if "Could not set lock" in str(error):
         return StoreError("another program is writing to the store", where=store.name, remedy="Close it and try again.")
     return damaged(store)
 
 
-def damaged(store: Path) -> StoreError:
+def damaged(store: Path, what: str = "is damaged, or no DuckDB file") -> StoreError:
     """The error of a store whose bytes are not what was written."""
-    return StoreError(
-        "is damaged, or no DuckDB file", where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup."
-    )
+    return StoreError(what, where=store.name, remedy="Run `neutro-screen doctor`; restore the last backup.")
 
 
 def is_damage(error: duckdb.Error) -> bool:

@@ -6,16 +6,18 @@ A run's tables are in a folder named after it; ``manifest.json`` is written last
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
 import pyarrow.parquet as pq
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.errors import PublishError
+from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.ingest.remote import is_remote, storage_of
 from neutro_screen.private import private_file
 from neutro_screen.store.file import reading
+from neutro_screen.store.journal import note_action
 from neutro_screen.store.rows import first_row
 from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN, VIEWS
@@ -23,8 +25,10 @@ from neutro_screen.store.views import LATEST_RUN, VIEWS
 _ROWS_AT_ONCE: Final = 1 << 17
 
 
-def export(store: Path, to: str) -> str:
-    """Write every table and view of a store; the place of the folder.
+def export(store: Path, to: str, *, at: datetime, warn: Callable[[str], None] = lambda text: None) -> str:
+    """Write every table and view of a store; the place of the folder. The export is noted for ``audit`` (``journal.py``).
+
+    ``warn`` gets a line where this user may not write the journal.
 
     Raises:
         StoreError: the store cannot be read, or holds no run.
@@ -42,6 +46,10 @@ def export(store: Path, to: str) -> str:
                 file.write(json.dumps(manifest, indent=1).encode())
         except OSError as error:
             raise PublishError(f"cannot be written ({error.strerror or type(error).__name__})", where=to) from None
+    try:
+        note_action(store, "export", {name: table["rows"] for name, table in written.items()}, at=at)
+    except StoreError as error:
+        warn(f"the export is not in the audit trail: {error}")
     return place
 
 

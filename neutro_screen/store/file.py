@@ -5,20 +5,27 @@ changes a copy beside it and puts it in place with one ``os.replace``. Readers k
 like and see the new one with their next connection.
 """
 
+import errno
 import fcntl
+import filecmp
 import glob
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import duckdb
 
 from neutro_screen.errors import PublishError, StoreError
+from neutro_screen.private import owned_like
+from neutro_screen.store.audit import audit
 from neutro_screen.store.connect import (
     attached,
+    check_blocks,
     damaged,
     duckdb_path,
     is_damage,
@@ -27,6 +34,8 @@ from neutro_screen.store.connect import (
     own_name,
     quoted,
 )
+from neutro_screen.store.journal import drop_taken_over, take_over
+from neutro_screen.store.place import exists, real_path, take_rights
 from neutro_screen.store.rows import first_row
 from neutro_screen.store.schema import SCHEMA_VERSION, TABLES, build, columns_of
 
@@ -42,12 +51,16 @@ def lock(store: Path) -> Iterator[None]:
         StoreError: another run holds it, or the folder cannot be written.
         ConfigurationError: DuckDB cannot open a file under this path.
     """
+    store = real_path(store)
     duckdb_path(store)
     try:
-        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(store.with_name(f".{store.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _lock_file(store)
     except OSError as error:
-        raise StoreError(f"the store's folder cannot be used ({error.strerror})", where=str(store.parent)) from None
+        raise StoreError(
+            f"the store's folder cannot be used ({error.strerror})",
+            where=str(store.parent),
+            remedy="Make it writable for the user that runs the nights; `neutro-screen doctor` shows its permissions.",
+        ) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,6 +72,31 @@ def lock(store: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_file(store: Path) -> int:
+    """The open lock file; the folder is made where there is none, and must be writable: every command makes files in it."""
+    if not store.parent.is_dir():
+        store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            owned_like(store.parent, store.parent.parent)
+    path = store.with_name(f".{store.name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not os.access(store.parent, os.W_OK | os.X_OK):
+            raise OSError(*_not_writable(store.parent))
+        if os.geteuid() == 0:
+            owned_like(path, store if store.exists() else store.parent)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _not_writable(folder: Path) -> tuple[int, str]:
+    is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    code = errno.EROFS if is_read_only else errno.EACCES
+    return code, os.strerror(code)
 
 
 def _sweep(store: Path) -> None:
@@ -87,6 +125,7 @@ def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         StoreError: no such file, not a store, damaged, held by a writer, or from another version of the program.
     """
+    store = real_path(store)
     with opened(store) as connection:
         version = known_version(connection, store)
         if version < SCHEMA_VERSION:
@@ -108,7 +147,7 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
     """A connection to a private copy of the store, in a transaction; on success it takes the store's place at once.
 
     Whatever happens before that moment leaves the published file as it was. A store of an older version is brought
-    up to this one on the way, and the old file is kept (``backup_of``). ``memory`` bounds what DuckDB keeps in memory,
+    up to this one on the way, and the old file is kept (``next_backup``). ``memory`` bounds what DuckDB keeps in memory,
     in bytes; the rest waits in the private folder. With ``anew`` the rows that are left go into a new file, so that no
     deleted row is left in its bytes.
 
@@ -116,19 +155,19 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    folder = next_folder(store)
+    store = real_path(store)
+    folder, is_in_place = next_folder(store), False
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        copy = folder / store.name
-        version: int | None = None
-        if store.exists():
+        copy, version, is_new = folder / store.name, None, not store.exists()
+        if not is_new:
             _copy_file(store, copy)
-            connection = attached(copy, store)
-            version = known_version(connection, store)
-        else:
-            connection = attached(copy, store)
-        with connection:
+            take_rights(copy, store)
+        with attached(copy, store) as connection:
+            if not is_new:
+                version = known_version(connection, store)
+                check_blocks(connection, store)
             connection.execute("SET temp_directory = ?", [str(folder)])
             if memory is not None:
                 connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
@@ -138,17 +177,21 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
             connection.execute("BEGIN TRANSACTION")
             if version != SCHEMA_VERSION:
                 build(connection)
+                _record_migration(connection, version)
+            journal_size = take_over(connection, store)
             yield connection
             _finish(connection)
         if anew:
             copy = _written_anew(copy, store)
-        os.chmod(copy, 0o600)
+        take_rights(copy, store)
         _synchronise(copy)
         if version is not None and version != SCHEMA_VERSION:
             _keep_backup(store, folder, version)
         # A log beside the file belongs to another writer's changes of the old file; the new file would not open with it.
         log_of(store).unlink(missing_ok=True)
         os.replace(copy, store)
+        is_in_place = True
+        drop_taken_over(store, journal_size)
         _synchronise(store.parent)
     except duckdb.Error as error:
         if is_damage(error):
@@ -157,13 +200,28 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
             raise
         raise _not_published(store, "the database could not be written") from None
     except OSError as error:
-        raise _not_published(store, error.strerror or "the file could not be written") from None
+        reason = error.strerror or "the file could not be written"
+        raise (_not_confirmed(store, reason) if is_in_place else _not_published(store, reason)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _not_published(store: Path, reason: str) -> PublishError:
     return PublishError(f"could not be published ({reason})", where=store.name, remedy="The previous results stand.")
+
+
+def _not_confirmed(store: Path, reason: str) -> PublishError:
+    return PublishError(
+        f"the new results are in place, but the disk did not confirm it ({reason})",
+        where=store.name,
+        remedy="Look at the disk before the next run.",
+    )
+
+
+def _record_migration(connection: duckdb.DuckDBPyConnection, version: int | None) -> None:
+    if version is not None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        audit(connection, at=now, action="migrate", by=None, counts={"from": version, "to": SCHEMA_VERSION})
 
 
 def log_of(store: Path) -> Path:
@@ -182,7 +240,7 @@ def holds_run(store: Path, run_id: str) -> bool:
     Raises:
         StoreError: as ``reading``.
     """
-    if not store.exists():
+    if not exists(store):
         return False
     with reading(store) as connection:
         return first_row(connection, "SELECT 1 FROM run WHERE run_id = ?", [run_id]) is not None
@@ -194,18 +252,26 @@ def migrate(store: Path) -> Path | None:
     Raises:
         StoreError, PublishError: as ``publishing``.
     """
+    store = real_path(store)
     with opened(store) as connection:
         version = known_version(connection, store)
     if version == SCHEMA_VERSION:
         return None
+    backup = next_backup(store, version)
     with publishing(store):
         pass
-    return backup_of(store, version)
+    return backup
 
 
-def backup_of(store: Path, version: int) -> Path:
-    """Where the file is kept as it was before it was migrated from a version."""
-    return store.with_name(f"{store.stem}.v{version}.backup{store.suffix}")
+def backup_of(store: Path, version: int, number: int = 1) -> Path:
+    """Where the file is kept as it was before its first, second … migration from a version."""
+    return store.with_name(f"{store.stem}.v{version}{f'-{number}' if number > 1 else ''}.backup{store.suffix}")
+
+
+def next_backup(store: Path, version: int) -> Path:
+    """Where a migration keeps the file: the first name that is free, or that holds these bytes already."""
+    names = (backup_of(store, version, number) for number in itertools.count(1))
+    return next(name for name in names if not name.exists() or filecmp.cmp(name, store, shallow=False))
 
 
 def backups_of(store: Path) -> list[Path]:
@@ -268,8 +334,8 @@ def _keep_backup(store: Path, folder: Path, version: int) -> None:
     except OSError:
         _copy_file(store, kept)
         _synchronise(kept)
-    os.chmod(kept, 0o600)
-    os.replace(kept, backup_of(store, version))
+    take_rights(kept, store)
+    os.replace(kept, next_backup(store, version))
 
 
 def attach(connection: duckdb.DuckDBPyConnection, store: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from neutro_screen.store.schema import TABLES, columns_of
 from neutro_screen.store.views import LATEST_RUN, PERSON
 
 #: What a run left behind that no later run needs.
-_OF_A_RUN: Final = ("worklist_row", "quality_count", "run_warning", "withdrawn_flag")
+_OF_A_RUN: Final = ("worklist_row", "quality_count", "recognition", "run_warning", "withdrawn_flag")
 
 
 @dataclass(frozen=True)

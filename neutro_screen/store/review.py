@@ -11,7 +11,7 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import publishing, reading
 from neutro_screen.store.rows import first_row, read_table
-from neutro_screen.store.views import LATEST_RUN
+from neutro_screen.store.views import LATEST_RUN, WORKLIST_ORDER
 
 
 def current_worklist(
@@ -20,8 +20,8 @@ def current_worklist(
     """The open rows of the latest run in order (view ``worklist``)."""
     return read_table(
         connection,
-        "SELECT * FROM worklist WHERE priority >= CAST($least AS priority) AND (NOT $only_new OR change = 'new') "
-        "ORDER BY priority DESC, last_anc_cells_per_ul, fall_pct DESC NULLS LAST, last_collected_at, patient_id",
+        "SELECT * FROM worklist w WHERE priority >= CAST($least AS priority) AND (NOT $only_new OR change = 'new') "
+        f"ORDER BY {WORKLIST_ORDER}",
         {"least": at_least or PRIORITIES[0], "only_new": only_new},
     )
 

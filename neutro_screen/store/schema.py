@@ -1,6 +1,7 @@
 """The store's tables, types and comments: made in a new file, completed in an older one, compared with an open one."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import duckdb
@@ -17,14 +18,17 @@ from neutro_schemas.store import (
     QualityCount,
     QualityDrift,
     QualityMeasure,
+    RecognitionTable,
     ReviewTable,
+    RunDelivery,
     RunTable,
     RunWarning,
     SourceFileTable,
     WithdrawnFlag,
     WorklistRow,
 )
-from neutro_screen.store.views import VIEWS
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.store.views import VIEWS, view_columns
 
 SCHEMA_VERSION: Final = 3
 
@@ -32,8 +36,10 @@ SCHEMA_VERSION: Final = 3
 #: Table -> its contract. Those of ``RECEIVED`` also carry run_id: the run that brought the row.
 TABLES: Final[Mapping[str, Any]] = {
     "run": RunTable,
+    "run_delivery": RunDelivery,
     "run_warning": RunWarning,
     "source_file": SourceFileTable,
+    "recognition": RecognitionTable,
     "lab_result": contract.LabResult,
     "contradicted_result": contract.LabResult,
     "rejected_row": contract.RejectedRow,
@@ -52,6 +58,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "workup_step": contract.WorkupStep,
     "patient_summary": contract.PatientStatus,
     "unassessable": contract.CannotAssess,
+    "clozapine_course": contract.ClozapineCourse,
     "worklist_row": WorklistRow,
     "quality_count": QualityCount,
     "quality_measure": QualityMeasure,
@@ -88,6 +95,7 @@ SCREENED: Final = (
     "workup_step",
     "patient_summary",
     "unassessable",
+    "clozapine_course",
 )
 
 
@@ -153,6 +161,7 @@ def build(connection: duckdb.DuckDBPyConnection) -> None:
     for name, (query, summary) in VIEWS.items():
         connection.execute(f'CREATE VIEW "{name}" AS {query}')
         _comment(connection, f'VIEW "{name}"', summary)
+        _build_view_comments(connection, name)
     connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
 
 
@@ -196,6 +205,28 @@ def _build_comments(connection: duckdb.DuckDBPyConnection, table: str, model: An
     if table in RECEIVED:
         what = "Run that first raised the flag." if table == "flag" else "Run that brought the row."
         _comment(connection, f'COLUMN "{table}"."run_id"', what)
+
+
+def _build_view_comments(connection: duckdb.DuckDBPyConnection, view: str) -> None:
+    """A comment on every column: that of the view's own list, else that of the table's column of this name."""
+    own = view_columns()
+    for (name,) in connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND NOT internal", [view]
+    ).fetchall():
+        found = own.get((view, name)) or own.get(("*", name)) or _table_columns().get(name)
+        if found is None:
+            raise ReferenceDataError(f"column {view}.{name} has no comment", where="view_columns.csv")
+        _comment(connection, f'COLUMN "{view}"."{name}"', found)
+
+
+@cache
+def _table_columns() -> dict[str, str]:
+    """Column name -> its description in the first table that has it."""
+    described: dict[str, str] = {"run_id": "Run."}
+    for model in TABLES.values():
+        for name, column in model.to_schema().columns.items():
+            described.setdefault(name, _described(column))
+    return described
 
 
 def _described(column: Any) -> str:

@@ -1,10 +1,22 @@
 """The store's views in SQL, each with the sentence that the file carries about it, and queries that many readers share."""
 
+import csv
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Final
+
+from neutro_schemas import PRIORITIES
+from neutro_schemas.store import CHANGES
 
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
+
+#: Runs that reached nobody: what was asked for, the reports or else the notification, was not delivered.
+UNDELIVERED_RUNS: Final = (
+    "SELECT run_id FROM run_delivery GROUP BY run_id HAVING count(*) FILTER (kind = 'report' AND delivered_at IS NOT NULL) = 0 "
+    "AND (count(*) FILTER (kind = 'report') > 0 OR count(delivered_at) = 0)"
+)
 
 #: The merge statement that counts for each patient record: the latest one received.
 MERGE_STATEMENTS: Final = (
@@ -20,55 +32,131 @@ _LATEST_REVIEW: Final = (
     'SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1'
 )
 
+#: Index time of the latest run, and for how long a patient without a result is looked for (policy of that run).
+_NOW: Final = (
+    "(SELECT as_of, CAST(policy_values ->> '$.worklist.lost_d' AS INTEGER) AS lost_d "
+    "FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
+)
+#: Groups of the worklist in the order of the page.
+_GROUP_RANK: Final = (
+    "list_position(['open', 'recovered', 'withdrawn', 'died', 'lost_to_follow_up'], coalesce(w.row_group, 'open'))"
+)
+#: The order within a group: most urgent first; ties: lower ANC, faster fall, older result.
+WORKLIST_ORDER: Final = f"{_GROUP_RANK}, w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id"
+#: The order of the page (RULES.md section 7): what is new or changed and recent first, then as ``WORKLIST_ORDER``.
+PAGE_ORDER: Final = f"coalesce(w.is_recent, false) DESC, {WORKLIST_ORDER}"
+#: Rows of a run that are on its list; the others only close what was on it before.
+ON_LIST: Final = (
+    "(coalesce(w.row_group, 'open') IN ('open', 'recovered', 'lost_to_follow_up') AND w.change <> 'resolved')"
+)
+#: Rows that stay on the list the next night.
+_STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
+
+
+def _priority_rank(column: str = "priority") -> str:
+    """A priority as an integer, higher is more urgent, and whether it is urgent: never compare an ENUM with a bare text."""
+    return f"enum_code({column}) AS priority_rank, {column} >= 'high'::priority AS is_urgent"
+
+
+def _severity_rank(column: str) -> str:
+    """A severity as an integer, higher is worse, and whether it is severe."""
+    return f"enum_code({column}) AS severity_rank, {column} >= 'severe'::severity AS is_severe"
+
+
+@cache
+def view_columns() -> dict[tuple[str, str], str]:
+    """(view, column) -> comment, where the table's own description does not serve; ``*`` = of any view."""
+    with Path(__file__).with_name("view_columns.csv").open(encoding="utf-8", newline="") as rows:
+        return {(row["view"], row["column"]): row["comment"] for row in csv.DictReader(rows)}
+
+
 #: View -> its query and what one row of it is.
 VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "patient_status": (
-        "SELECT * FROM patient_summary",
-        "One patient at the index time of the latest run. priority is the highest of any episode, past ones included.",
+        f"SELECT *, {_severity_rank('current_severity')}, {_priority_rank()} FROM patient_summary",
+        "One patient at the index time of the latest run. priority is the highest of any episode; one that is over is at "
+        "most low.",
     ),
     "cannot_assess": (
-        "SELECT patient_id, reason, since, specimen_id FROM unassessable",
-        "Patients whose neutrophil count cannot be told, and why. They are not normal; they are unknown.",
+        f"""
+        WITH listed AS (
+            SELECT u.patient_id, u.reason, u.since, u.specimen_id, u.last_anc_cells_per_ul, u.last_anc_comparator,
+                   u.last_severity, {_severity_rank("u.last_severity")}, u.high_risk_drug,
+                   date_diff('day', u.since, now.as_of) AS days,
+                   CASE WHEN u.high_risk_drug IS NULL AND date_diff('day', u.since, now.as_of) > now.lost_d
+                        THEN 'lost_to_follow_up' ELSE 'open' END AS row_group,
+                   r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by
+            FROM unassessable u CROSS JOIN {_NOW} now
+            LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = u.patient_id AND r."at" >= u.since
+                 AND (r.status <> 'snoozed' OR r.until >= CAST(now.as_of AS DATE))
+            WHERE u.since <= now.as_of AND coalesce(r.status, 'open') NOT IN ('snoozed', 'dismissed')
+        )
+        SELECT *, row_number() OVER (
+            ORDER BY row_group = 'lost_to_follow_up', coalesce(is_severe, false) DESC, high_risk_drug IS NULL,
+                     last_anc_cells_per_ul NULLS LAST, days DESC, patient_id, reason
+        ) AS risk_rank FROM listed ORDER BY risk_rank
+        """,
+        "Patients whose neutrophil count is unknown, and why, by risk: severe last count, high-risk drug, lower last count, "
+        "longer wait. They are not normal. A later unusable result brings a dismissed or snoozed patient back.",
     ),
     "worklist": (
         f"""
-        SELECT w.patient_id, w.priority, w.change, w.reasons, w.reason_codes, w.current_severity, w.worst_severity,
-               w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at, w.nadir_cells_per_ul, w.fall_pct,
-               w.top_suspect, w.next_step, w.next_step_due, w.episode_id, w.episode_status, w.run_id,
-               r.status AS review_status, r.until AS review_until, r.note AS review_note
+        SELECT w.patient_id, w.priority, {_priority_rank("w.priority")}, w.change, w.row_group, w.is_recent, w.is_expected,
+               w.conclusion, w.reasons, w.reason_codes, w.current_severity, {_severity_rank("w.current_severity")},
+               w.worst_severity, w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at,
+               w.nadir_cells_per_ul, w.fall_pct, w.top_suspect, w.next_step, w.next_step_due, w.episode_id,
+               w.episode_status, w.run_id, r.status AS review_status, r.until AS review_until, r.note AS review_note,
+               r."by" AS review_by
         FROM worklist_row w
         JOIN run USING (run_id)
         LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = w.patient_id
              AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
              AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
         WHERE w.run_id = ({LATEST_RUN})
-          AND w.change <> 'resolved'
+          AND {ON_LIST}
           AND coalesce(r.status, 'open') NOT IN ('snoozed', 'dismissed')
-        ORDER BY w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id
+        ORDER BY {WORKLIST_ORDER}
         """,
-        "Open rows of the latest run, most urgent first; ties: lower ANC, faster fall, older result. A dismissed or "
-        "snoozed patient comes back with a higher priority or a lower nadir.",
+        "Rows of the latest run: open, then recovered and seen for the first time, then lost to follow-up; in each group the "
+        "most urgent first; ties: lower ANC, faster fall, older result. A dismissed or snoozed patient comes back with a "
+        "higher priority or a lower nadir.",
     ),
     "worklist_change": (
-        """
-        SELECT run_id, patient_id, change, previous_priority, priority, reasons FROM worklist_row
-        ORDER BY run_id, priority DESC, patient_id
+        f"""
+        SELECT run_id, patient_id, change, row_group, previous_priority, priority, {_priority_rank()}, reasons
+        FROM worklist_row ORDER BY run_id, priority DESC, patient_id
         """,
-        "What changed from one run to the next: new, escalated, unchanged, improved, resolved.",
+        "What changed from one run to the next: new, escalated, unchanged, improved, resolved, withdrawn, lost, died.",
+    ),
+    "alert_burden": (
+        f"""
+        SELECT r.run_id, r.as_of, r.patients_touched AS patients_screened,
+               CAST(r.counts ->> '$.patients' AS BIGINT) AS patients_known,
+               count(*) FILTER ({_STAYING}) AS alerts,
+               {", ".join(f"count(*) FILTER ({_STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               count(*) FILTER ({_STAYING} AND w.change = 'new') AS new,
+               count(*) FILTER ({_STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
+        FROM run r LEFT JOIN worklist_row w USING (run_id) GROUP BY ALL ORDER BY r.as_of, r.run_id
+        """,
+        "One night: patients screened, open rows of its worklist by priority, and how many of them are new.",
+    ),
+    "clozapine_monitoring": (
+        f"""
+        SELECT c.patient_id, c.first_exposure, c.last_exposure, c.last_collected_at, c.last_anc_cells_per_ul,
+               c.last_anc_comparator, c.clozapine_step, c.next_anc_due, now.as_of > c.next_anc_due AS is_overdue,
+               greatest(date_diff('day', c.next_anc_due, now.as_of), 0) AS days_overdue
+        FROM clozapine_course c CROSS JOIN {_NOW} now
+        WHERE c.last_exposure IS NULL OR c.last_exposure >= CAST(now.as_of AS DATE)
+        ORDER BY c.next_anc_due, c.patient_id
+        """,
+        "One patient on clozapine: the last count on this course, its step of the ladder, and when the next is due.",
     ),
     "run_trend": (
-        """
+        f"""
         SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
-               count(w.patient_id) FILTER (w.change <> 'resolved') AS on_worklist,
-               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'critical'::priority) AS critical,
-               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'high'::priority) AS high,
-               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'medium'::priority) AS medium,
-               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'low'::priority) AS low,
-               count(*) FILTER (w.change <> 'resolved' AND w.priority = 'info'::priority) AS info,
-               count(*) FILTER (w.change = 'new') AS new, count(*) FILTER (w.change = 'escalated') AS escalated,
-               count(*) FILTER (w.change = 'improved') AS improved,
-               count(*) FILTER (w.change = 'unchanged') AS unchanged,
-               count(*) FILTER (w.change = 'resolved') AS resolved,
+               count(w.patient_id) FILTER ({ON_LIST}) AS on_worklist,
+               {", ".join(f"count(*) FILTER ({ON_LIST} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               {", ".join(f"count(*) FILTER (w.change = '{name}') AS {name}" for name in CHANGES)},
                CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
         FROM run r LEFT JOIN worklist_row w USING (run_id)
         GROUP BY ALL ORDER BY r.as_of, r.run_id
@@ -76,13 +164,14 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         "One run: patients on its worklist by priority, what changed, who could not be assessed.",
     ),
     "review_time": (
-        """
+        f"""
         WITH shown AS (
             SELECT w.patient_id, w.run_id AS first_run_id, w.priority AS first_priority, r.started_at AS first_shown_at,
                    lead(r.started_at) OVER (PARTITION BY w.patient_id ORDER BY r.started_at, r.run_id) AS next_shown_at
-            FROM worklist_row w JOIN run r USING (run_id) WHERE w.change = 'new'
+            FROM worklist_row w JOIN run r USING (run_id)
+            WHERE w.change = 'new' AND w.run_id NOT IN ({UNDELIVERED_RUNS})
         )
-        SELECT s.patient_id, s.first_run_id, s.first_priority, s.first_shown_at, min(v."at") AS first_decision_at,
+        SELECT s.patient_id, s.first_run_id, s.first_priority, {_priority_rank("s.first_priority")}, s.first_shown_at, min(v."at") AS first_decision_at,
                arg_min(v.status, v."at") AS first_status, arg_min(v."by", v."at") AS first_by,
                date_diff('minute', s.first_shown_at, min(v."at")) / 60.0 AS hours_to_review
         FROM shown s LEFT JOIN review v ON v.patient_id = s.patient_id AND v."at" >= s.first_shown_at

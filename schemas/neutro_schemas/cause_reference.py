@@ -106,15 +106,19 @@ class Literature(pa.DataFrameModel):
 class WorkupRule(pa.DataFrameModel):
     """One step of the work-up (WRK-1)."""
 
-    step: str = pa.Field(unique=True, description="repeat_cbc, smear, medication_review, travel_history, bone_marrow.")
+    step: str = pa.Field(unique=True, description="Code of the step, as in WorkupStep.")
     label: str = pa.Field(description="In plain words.")
     event: str = pa.Field(nullable=True, description="Kind of event that records it.")
     marker_kind: str = pa.Field(nullable=True, isin=MARKER_KINDS, description="Kind of marker that records it.")
-    only_if_severe_or_persistent: bool = pa.Field(description="Else not applicable.")
+    asked_if: str = pa.Field(
+        isin=("always", "not_in_context", "unexplained", "severe_or_persistent"), description="Else not applicable."
+    )
     counts_from_days_before: pl.Int64 = pa.Field(
         nullable=True, ge=0, description="Done so many days before the first low count still counts; null = ever."
     )
-    due_severe_h: float = pa.Field(nullable=True, gt=0, description="Hours from the first low count; null = policy.")
+    due_severe_h: float = pa.Field(
+        nullable=True, gt=0, description="Hours from the day the severity was reached (WRK-3); null = policy."
+    )
     due_moderate_h: float = pa.Field(nullable=True, gt=0, description="As due_severe_h, for moderate.")
     due_mild_h: float = pa.Field(nullable=True, gt=0, description="As due_severe_h, for mild.")
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")

@@ -42,6 +42,7 @@ class Patient(pa.DataFrameModel):
         description="Merged: the record that took this one's place; its own id = it stands by itself, an earlier merge "
         "is undone; null = nothing is said.",
     )
+    death_date: pl.Date = pa.Field(nullable=True, description="Date of death; the earliest a partial date allows.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
 

@@ -41,6 +41,7 @@ class LabRow(pa.DataFrameModel):
     result_id: str = pa.Field(
         nullable=True, description="The source's own id of the result, by which it may delete it."
     )
+    fields_disagree: bool = pa.Field(description="Two fields that hold the same fact contradict each other (REC-7).")
     lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(ge=1, description="Line, message segment or resource number in source_file.")
@@ -56,6 +57,8 @@ class ScreenedResult(pa.DataFrameModel):
     """
 
     patient_id: str = pa.Field(nullable=False)
+    fields_disagree: bool = pa.Field()
+    recognition_status: str = pa.Field(nullable=False)
     time_status: str = pa.Field(nullable=False)
     value_status: str = pa.Field(nullable=False)
     unit_status: str = pa.Field(nullable=False)
@@ -66,6 +69,26 @@ class ScreenedResult(pa.DataFrameModel):
     @pa.check("patient_id", name="damaged_patient_id")
     def _is_no_shortened_number(cls, column: PolarsData) -> pl.LazyFrame:
         return column.lazyframe.select(~pl.col(column.key).str.contains(DAMAGED_NUMBER))
+
+    @pa.check("fields_disagree", name="fields_disagree")
+    def _fields_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(~pl.col(column.key))
+
+    @pa.check("recognition_status", name="unrecognised_test")
+    def _test_is_recognised(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unrecognised_test")
+
+    @pa.check("recognition_status", name="code_name_conflict")
+    def _code_and_name_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "code_name_conflict")
+
+    @pa.check("recognition_status", name="specimen_conflict")
+    def _name_and_specimen_agree(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "specimen_conflict")
+
+    @pa.check("recognition_status", name="unknown_specimen")
+    def _specimen_is_known(cls, column: PolarsData) -> pl.LazyFrame:
+        return column.lazyframe.select(pl.col(column.key) != "unknown_specimen")
 
     @pa.check("time_status", name="missing_time")
     def _has_a_time(cls, column: PolarsData) -> pl.LazyFrame:

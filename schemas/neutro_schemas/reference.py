@@ -5,7 +5,7 @@ from typing import ClassVar
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas.vocabulary import PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
+from neutro_schemas.vocabulary import COMPARATORS, PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
 
 #: A marker is any other test that the rules know by its text or its own units: no canonical unit, no limits.
 DIMENSIONS = ("count", "percent", "mass", "volume", "temperature", "per100wbc", "marker")
@@ -77,22 +77,23 @@ class NoResultWord(pa.DataFrameModel):
         strict = True
 
 
-class StatusWord(pa.DataFrameModel):
-    """One status word of a source."""
+class ComparatorWord(pa.DataFrameModel):
+    """One sign or word in front of a number that bounds it (ANC-6)."""
 
-    match_key: str = pa.Field(unique=True, nullable=True, description="Word, lower case; null = blank.")
-    system: str = pa.Field(description="hl7, fhir or word.")
-    status: str = pa.Field(isin=(*STATUSES, *RETRACTED_STATUSES, "pending"), description="What it means here.")
+    word: str = pa.Field(unique=True, description="Sign or word, lower case.")
+    comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="What it means; null = nothing.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:
         strict = True
 
 
-class OtherSpecimen(pa.DataFrameModel):
-    """One word in a specimen type that says that the specimen is not peripheral blood."""
+class StatusWord(pa.DataFrameModel):
+    """One status word of a source."""
 
-    word: str = pa.Field(unique=True, description="Part of the specimen type, lower case.")
+    match_key: str = pa.Field(unique=True, nullable=True, description="Word, lower case; null = blank.")
+    system: str = pa.Field(description="hl7, fhir or word.")
+    status: str = pa.Field(isin=(*STATUSES, *RETRACTED_STATUSES, "pending"), description="What it means here.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:
@@ -107,6 +108,7 @@ class Reason(pa.DataFrameModel):
     words: str = pa.Field(
         description="The reason in plain words; {section.entry} is a number of the policy, {below[severity]} a limit."
     )
+    implies: str = pa.Field(nullable=True, description="Codes whose words need not stand beside it, parted by blanks.")
     source: str = pa.Field(description="Source of the row.")
 
     class Config:
@@ -116,11 +118,9 @@ class Reason(pa.DataFrameModel):
 class DriftRule(pa.DataFrameModel):
     """When a laboratory's measure counts as drifted from its last runs; an analyte's own row goes before ``*``."""
 
-    what: str = pa.Field(description="Measure of quality_measure, volume, silent or new_laboratory.")
+    what: str = pa.Field(description="Measure of quality_measure, volume or new_laboratory.")
     analyte: str = pa.Field(description="Analyte; * = any.")
-    kind: str = pa.Field(
-        isin=("unit", "share", "fold", "volume", "silent", "new", "hour"), description="How it is compared."
-    )
+    kind: str = pa.Field(isin=("unit", "share", "fold", "volume", "new", "hour"), description="How it is compared.")
     change: float = pa.Field(ge=0, description="Least change: of a share, or as a factor (fold, volume, hour).")
     z: float = pa.Field(ge=0, description="Least change in multiples of the scatter of the runs before.")
     minimum_n: pl.Int64 = pa.Field(ge=1, description="Rows or specimens that must say so.")

@@ -96,12 +96,16 @@ class Episode(pa.DataFrameModel):
     cycle_days: float = pa.Field(nullable=True, description="Period of the cycle, days (EPI-3).")
     is_isolated_low: bool = pa.Field(description="One low value between normals (EPI-4).")
     status: str = pa.Field(
-        isin=("new", "worsening", "ongoing", "recovering", "resolved", "stale"),
-        description="Status at the run's index time (EPI-5).",
+        isin=("new", "worsening", "ongoing", "recovering", "resolved", "stale", "died"),
+        description="Status at the run's index time (EPI-5); died = the patient's death is recorded (EPI-6).",
+    )
+    is_expected: bool = pa.Field(
+        nullable=True, description="The leading explanation is the expected effect of a cytotoxic drug (DRG-5)."
     )
     priority: PriorityType = pa.Field(nullable=True, description="Highest priority of this episode (section 7).")
     reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
+    conclusion: str = pa.Field(nullable=True, description="One sentence: what leads, and the first thing to do.")
     notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
 
     class Config:
@@ -194,17 +198,39 @@ class Evidence(pa.DataFrameModel):
 
 
 class WorkupStep(pa.DataFrameModel):
-    """One step of the work-up of one open episode (WRK-1, WRK-2)."""
+    """One step of the work-up of one open episode (WRK-1 ... WRK-3)."""
 
     episode_id: str = pa.Field(description="Episode.")
     patient_id: str = pa.Field(description="Patient identifier, text.")
-    step: str = pa.Field(description="repeat_cbc, smear, medication_review, travel_history or bone_marrow.")
+    step: str = pa.Field(
+        description="repeat_cbc, smear, medication_review, travel_history, viral_serology or bone_marrow."
+    )
     state: str = pa.Field(
-        isin=("done", "due", "overdue", "not_applicable", "unknown"),
-        description="unknown = no such data in the extract; never shown as overdue.",
+        isin=("done", "due", "overdue", "list_on_file", "not_applicable", "unknown"),
+        description="list_on_file = a medication list, but no review recorded; unknown = no such data in the extract; "
+        "neither is ever overdue.",
     )
     done_on: pl.Date = pa.Field(nullable=True, description="Day it was done.")
     due_on: Microseconds = pa.Field(nullable=True, description="When it is due, UTC.")
+    asked_since: Microseconds = pa.Field(
+        nullable=True, description="When the severity that asks for the step was reached, UTC (WRK-3)."
+    )
+
+    class Config:
+        strict = True
+
+
+class ClozapineCourse(pa.DataFrameModel):
+    """One patient on clozapine and when the next ANC is due (SEV-4)."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    first_exposure: pl.Date = pa.Field(description="First day of the present course.")
+    last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Last ANC on the course, cells/uL; null = none.")
+    last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of that ANC.")
+    last_collected_at: Microseconds = pa.Field(nullable=True, description="Collection time of that ANC, UTC.")
+    clozapine_step: str = pa.Field(nullable=True, description="Step of the ladder at that ANC.")
+    next_anc_due: Microseconds = pa.Field(description="When the next ANC is due, UTC.")
 
     class Config:
         strict = True
@@ -219,6 +245,7 @@ class PatientStatus(pa.DataFrameModel):
     last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Latest ANC, cells/uL.")
     last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of the latest ANC.")
     last_collected_at: Microseconds = pa.Field(nullable=True, description="Collection time of the latest ANC, UTC.")
+    current_severity_in_context: str = pa.Field(nullable=True, description="That of the latest ANC (SEV-3).")
     nadir_cells_per_ul: float = pa.Field(nullable=True, description="Lowest ANC ever, cells/uL.")
     nadir_comparator: str = pa.Field(nullable=True, description="Comparator of the lowest ANC.")
     has_rapid_decline: bool = pa.Field(description="A rapid decline was flagged at any time.")
@@ -232,6 +259,7 @@ class PatientStatus(pa.DataFrameModel):
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
     episode_id: str = pa.Field(nullable=True, description="The latest episode.")
     episode_status: str = pa.Field(nullable=True, description="Its status (EPI-5).")
+    died_on: pl.Date = pa.Field(nullable=True, description="Recorded death, where no count was collected after it.")
     next_step: str = pa.Field(nullable=True, description="Next step due.")
     next_step_due: Microseconds = pa.Field(nullable=True, description="When the next step is due, UTC.")
     fall_pct: float = pa.Field(nullable=True, description="Steepest flagged fall, percent (ties on the worklist).")
@@ -247,6 +275,10 @@ class CannotAssess(pa.DataFrameModel):
     reason: str = pa.Field(description="Reason of the refusal, kind of non-result, or what is missing.")
     since: Microseconds = pa.Field(description="Collection time of the result that could not be used, UTC.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen that could not be used.")
+    last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Last usable ANC before it, cells/uL.")
+    last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of that ANC.")
+    last_severity: SeverityType = pa.Field(nullable=True, description="Severity of that ANC; null = never assessable.")
+    high_risk_drug: str = pa.Field(nullable=True, description="High-risk drugs given at the index time (RPD-4).")
 
     class Config:
         strict = True

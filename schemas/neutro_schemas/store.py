@@ -12,6 +12,10 @@ SeverityType = Annotated[pl.Enum, SEVERITIES]
 PriorityType = Annotated[pl.Enum, PRIORITIES]
 
 
+#: Changes of a worklist row against the run before (RULES.md section 7).
+CHANGES: Final = ("new", "escalated", "unchanged", "improved", "resolved", "withdrawn", "lost", "died")
+
+
 class RunTable(pa.DataFrameModel):
     """One run."""
 
@@ -37,6 +41,22 @@ class RunTable(pa.DataFrameModel):
     status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
+class RunDelivery(pa.DataFrameModel):
+    """One way in which a run was to reach its readers besides the store: the reports or a notification.
+
+    A patient counts as new until a run whose reports were written (or, where none were asked for, whose notification was
+    sent) has shown it.
+    """
+
+    run_id: str = pa.Field(description="Run.")
+    kind: str = pa.Field(isin=("report", "notification"), description="report or notification, as asked for.")
+    delivered_at: Microseconds = pa.Field(
+        nullable=True,
+        description="When it was done, UTC; null = not yet. Entered by the publication after it: until then it is in the "
+        "journal beside the store.",
+    )
+
+
 class SourceFileTable(pa.DataFrameModel):
     """One input file of one run."""
 
@@ -56,12 +76,47 @@ class RunWarning(pa.DataFrameModel):
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
-        isin=("no_data", "nothing_new", "late_feed", "silent_laboratory", "missing_extract"),
+        isin=(
+            "no_data",
+            "nothing_new",
+            "late_feed",
+            "silent_laboratory",
+            "missing_analyte",
+            "shrunken_extract",
+            "missing_extract",
+            "policy",
+            "unrecognised",
+            "refused_file",
+        ),
         description="What is amiss.",
     )
     lab: str = pa.Field(nullable=True, description="The laboratory; null = the whole feed, or one without a name.")
     detail: str = pa.Field(description="In one sentence.")
     since: Microseconds = pa.Field(nullable=True, description="When it was last heard of, UTC; null = never.")
+
+
+class RecognitionTable(pa.DataFrameModel):
+    """One test of one laboratory in one run: what it was read as, how surely, and what decided (REC-6)."""
+
+    run_id: str = pa.Field(description="Run.")
+    lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
+    code_system: str = pa.Field(nullable=True, description="System of code.")
+    code: str = pa.Field(nullable=True, description="The source's own code, else the LOINC code, as sent.")
+    name: str = pa.Field(nullable=True, description="Test name as sent.")
+    unit: str = pa.Field(nullable=True, description="Unit as sent.")
+    specimen: str = pa.Field(nullable=True, description="Specimen as sent.")
+    analyte: str = pa.Field(
+        nullable=True, description="What it was read as; where it was not used, what it probably is."
+    )
+    specimen_read: str = pa.Field(nullable=True, description="blood, other or unknown; null = not stated.")
+    certainty: str = pa.Field(
+        isin=("certain", "probable", "unknown", "other_test", "conflict"), description="Only what is certain is used."
+    )
+    decided_by: str = pa.Field(nullable=True, description="profile, code, name, unit, specimen or values.")
+    reason: str = pa.Field(nullable=True, description="Why its rows are kept aside or not screened, or a note.")
+    rows: int = pa.Field(description="Rows of this run.")
+    patients: int = pa.Field(description="Patients of these rows.")
+    profile_line: str = pa.Field(nullable=True, description="TOML line for a profile that would settle it.")
 
 
 class LaboratoryDay(pa.DataFrameModel):
@@ -101,9 +156,19 @@ class WorklistRow(pa.DataFrameModel):
     patient_id: str = pa.Field(description="Patient identifier, text.")
     priority: PriorityType = pa.Field(description="Priority of what is open, or was seen for the first time.")
     previous_priority: PriorityType = pa.Field(nullable=True, description="Priority in the run before.")
-    change: str = pa.Field(
-        isin=("new", "escalated", "unchanged", "improved", "resolved"), description="Against the run before."
+    row_group: str = pa.Field(
+        nullable=True,
+        isin=("open", "recovered", "withdrawn", "lost_to_follow_up", "died"),
+        description="Group on the page (EPI-6); null in runs before version 3.",
     )
+    change: str = pa.Field(
+        isin=CHANGES, description="Against the run before; improved and resolved need a new result (EPI-6)."
+    )
+    is_recent: bool = pa.Field(
+        nullable=True, description="New or changed, and the latest ANC is of the last days (policy worklist.new_d)."
+    )
+    is_expected: bool = pa.Field(nullable=True, description="The lane of expected cytotoxic neutropenia (DRG-5).")
+    conclusion: str = pa.Field(nullable=True, description="One sentence: what leads, and the first thing to do.")
     reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, most urgent first.")
     current_severity: SeverityType = pa.Field(nullable=True, description="Severity of the latest ANC.")
@@ -140,7 +205,7 @@ class QualityMeasure(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = all of the laboratory's rows.")
     measure: str = pa.Field(
-        description="rows, accepted, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
+        description="rows, accepted, new, rejected, no_result, unit, median, unmapped, code_contradicts_unit, "
         "wbc_without_differential, anc_discordant, hour_of_day, or what is odd about a collection time: date_only, "
         "midnight, collected_after_resulted, collected_from_result_time, time_skipped_by_clock, "
         "time_shown_twice_by_clock."
@@ -161,7 +226,7 @@ class QualityDrift(pa.DataFrameModel):
     lab: str = pa.Field(nullable=True, description="The laboratory that reported; null = not named.")
     analyte: str = pa.Field(nullable=True, description="Analyte; null = the laboratory as a whole.")
     what: str = pa.Field(
-        description="What drifted: a measure of quality_measure, volume, silent or new_laboratory (drift_rules.csv)."
+        description="What drifted: a measure of quality_measure, volume or new_laboratory (drift_rules.csv)."
     )
     before: str = pa.Field(nullable=True, description="As it was, in words.")
     now: str = pa.Field(nullable=True, description="As it is, in words.")
@@ -173,15 +238,17 @@ class QualityDrift(pa.DataFrameModel):
 
 
 class AuditTable(pa.DataFrameModel):
-    """One thing that was done to the store: a run, a review, a removal."""
+    """One thing that was done to the store or with it, and every run that failed."""
 
     at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
-    action: str = pa.Field(isin=("run", "review", "retention"), description="What.")
+    action: str = pa.Field(
+        isin=("run", "review", "retention", "migrate", "rebuild", "export", "failed_run"), description="What."
+    )
     by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
     subject_sha256: str = pa.Field(
         nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
     )
-    counts: str = pa.Field(description="JSON: rows by kind or table.")
+    counts: str = pa.Field(description="JSON: rows by kind or table, a failed run's exit code, a migration's versions.")
 
 
 class ReviewTable(pa.DataFrameModel):

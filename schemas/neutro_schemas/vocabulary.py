@@ -15,6 +15,11 @@ STATUSES: Final = ("preliminary", "final", "corrected")
 #: A result with one of these takes back what was reported before it.
 RETRACTED_STATUSES: Final = ("cancelled", "entered_in_error")
 
+#: Why a row is kept aside that may feed the ANC: what it measures was not understood (RULES.md REC-2 to REC-4).
+WITHHELD: Final = ("unrecognised_test", "code_name_conflict", "specimen_conflict", "unknown_specimen")
+#: Of these, what is about the test and not about the specimen of an order.
+NOT_UNDERSTOOD: Final = WITHHELD[:3]
+
 ANC_METHODS: Final = (
     "reported",
     "reported_manual",

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_STARTS_WITHIN_SECONDS = 120
+_STARTS_WITHIN_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
 def _assert_no_patient_in(home: Path) -> None:
     """After all flow tests: database, logs and results that Prefect kept hold paths and counts, and no patient's value."""
     kept = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-    assert b"neutro-screen" in kept[home / "prefect.db"]
+    # A server that was killed leaves what it wrote last in the log beside the database.
+    assert any(b"neutro-screen" in content for path, content in kept.items() if path.name.startswith("prefect.db"))
     for path, content in kept.items():
         found = [sentinel for sentinel in _SENTINELS if sentinel in content]
         assert not found, f"{path.name} holds {found}"

@@ -393,7 +393,7 @@ NOT_PLAIN = [
     f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC\r,0.4,\n",
     f"{HEADER}\n\nP1,S1,2026-01-10,751-8,ANC,0.4,\n",
     f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\n",
-    f"{HEADER}\nP1,S1,2026-01-10,751-8,Größe,0.4,\n".encode("latin-1"),
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,Größe,0.4,\n".encode() + "P2,S2,2026-01-10,751-8,Größe,0.4,\n".encode("latin-1"),
 ]
 
 

@@ -41,7 +41,8 @@ def test_a_result_with_everything(tmp_path: Path) -> None:
         )
     )
     assert (row["patient_id"], row["specimen_id"], row["lab"]) == ("0042", "F9", "North")
-    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 08:00:00", "2026-01-10 09:30:00")
+    # The header's +0100 holds for the times without an offset.
+    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 07:00:00", "2026-01-10 08:30:00")
     assert (row["loinc"], row["analyte_name"], row["value_text"], row["unit_text"]) == (
         "751-8",
         "Neutrophils",
@@ -149,9 +150,9 @@ def test_loinc_in_the_alternate_triplet_and_local_codes(tmp_path: Path) -> None:
 def test_times_fall_back(tmp_path: Path) -> None:
     bare = NEUTROPHILS.rsplit("|", maxsplit=1)[0]
     with_specimen = message(ORDER, bare, "SPM|1|^S||BLD|||||||||||||20260110070000")
-    assert str(one(read(tmp_path, with_specimen))["collected_at"]) == "2026-01-10 07:00:00"
+    assert str(one(read(tmp_path, with_specimen))["collected_at"]) == "2026-01-10 06:00:00"
     row = one(read(tmp_path, message(ORDER, bare)))
-    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 08:15:00", "2026-01-10 10:00:00")
+    assert (str(row["collected_at"]), str(row["resulted_at"])) == ("2026-01-10 07:15:00", "2026-01-10 09:00:00")
     row = one(read(tmp_path, message("OBR|1||F-1|CBC", bare)))
     assert row["collected_at"] is None
     assert str(row["resulted_at"]) == "2026-01-10 11:00:00"  # MSH-7, 12:00 at +01:00
@@ -375,3 +376,72 @@ def test_a_prior_record_of_another_authority_is_not_merged(tmp_path: Path) -> No
     header = r"MSH|^~\&|ADT|H|||20260111||ADT^A40|1|P|2.5.1"
     text = message("MRG|0007^^^OTHER^MR", header=header)
     assert read(tmp_path, text, Profile(patient_authority="H")).patients["replaced_by"].to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("message_time", "order_time", "utc"),
+    [
+        ("20261120153200+0300", "20261120150000", "2026-11-20 12:00:00"),
+        ("20261120153200", "20261120150000+0300", "2026-11-20 12:00:00"),
+        ("20261120153200-0600", "20261120150000-0600", "2026-11-20 21:00:00"),
+        ("20261120153200+0300", "20261120150000-0600", "2026-11-20 21:00:00"),
+        ("20261120153200+0300", "20261120", "2026-11-20 00:00:00"),
+        ("20261101013000-0500", "20261101013000", "2026-11-01 06:30:00"),
+        ("20261101013000.25-0500", "202611010130", "2026-11-01 06:30:00"),
+    ],
+)
+def test_the_offset_of_the_message_holds_for_its_times(
+    tmp_path: Path, message_time: str, order_time: str, utc: str
+) -> None:
+    header = rf"MSH|^~\&|LIS|North|||{message_time}||ORU^R01|1|P|2.5.1"
+    order = f"OBR|1||F-1|CBC|||{order_time}|||||||||||||||{order_time}|||F"
+    bare = "OBX|1|NM|751-8^Neutrophils^LN||0.4|10*3/uL||||F"
+    row = one(read(tmp_path, message(order, f"{bare}|||{order_time}", header=header), Profile(time_zone="Asia/Tokyo")))
+    assert (str(row["collected_at"]), str(row["resulted_at"])) == (utc, utc)
+    from_order = message(order, f"{bare}|||||{order_time}", header=header)
+    assert str(one(read(tmp_path, from_order, Profile(time_zone="UTC")))["collected_at"]) == utc
+
+
+def test_one_message_with_an_offset_gives_none_to_the_others(tmp_path: Path) -> None:
+    plain = message(ORDER, NEUTROPHILS, header=HEADER.replace("+0100", ""))
+    collected = read(tmp_path, message(ORDER, NEUTROPHILS) + plain).labs["collected_at"]
+    assert [str(time) for time in collected] == ["2026-01-10 07:00:00", "2026-01-10 08:00:00"]
+
+
+def identified(accession: str, day: str) -> str:
+    return message(
+        f"OBR|1|1|{accession}|CBC|||202611{day}080000",
+        "OBX|1|NM|751-8^ANC^LN||1900|cells/uL||||F",
+        header=r"MSH|^~\&|LAB|REF|||20261120||ORU^R01|1|P|2.3.1",
+        patient=f"PID|1|124830|{accession}|1248309|TEST^T||19800101|M",
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "patients", "specimens"),
+    [
+        (None, ["A1", "A2", "A3"], ["A1", "A2", "A3"]),
+        ("PID-2", ["124830"] * 3, ["A1", "A2", "A3"]),
+        ("PID-3", ["A1", "A2", "A3"], ["A1", "A2", "A3"]),
+        ("PID-4", ["1248309"] * 3, ["A1", "A2", "A3"]),
+        ("OBR-3", ["A1", "A2", "A3"], ["1", "1", "1"]),
+    ],
+)
+def test_the_field_that_identifies_the_patient(
+    tmp_path: Path, place: str | None, patients: list[str], specimens: list[str]
+) -> None:
+    text = identified("A1", "10") + identified("A2", "15") + identified("A3", "20")
+    extract = read(tmp_path, text, Profile.model_validate({"patient_identifier": place}))
+    assert extract.labs["patient_id"].to_list() == patients
+    assert extract.labs["specimen_id"].to_list() == specimens
+    assert extract.patients["patient_id"].to_list() == list(dict.fromkeys(patients))
+
+
+def test_the_shared_case_of_two_identifiers_is_one_patient() -> None:
+    path = Path(__file__).parents[3] / "shared" / "cases" / "reports" / "patient_id_places.hl7"
+    labs = ingest({"lab": [str(path)]}, Profile(patient_identifier="PID-2")).labs
+    assert labs.select("patient_id", "value_text").rows() == [
+        ("124830", "4100"),
+        ("124830", "1900"),
+        ("124830", "1550"),
+    ]

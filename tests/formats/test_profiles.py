@@ -58,7 +58,7 @@ def test_wide_columns_are_rows_with_their_unit(tmp_path: Path) -> None:
     extract = ingest({"lab": [str(path)]}, profile)
     assert extract.labs.sort("source_row", "analyte_name").select(
         "source_row", "analyte_name", "value_text"
-    ).rows() == [(2, "Neut x", None), (2, "WBC x", "4.1"), (3, "Neut x", "0.0"), (3, "WBC x", "<0.1")]
+    ).rows() == [(2, "WBC x", "4.1"), (3, "Neut x", "0.0"), (3, "WBC x", "<0.1")]
     accepted, _ = judged(extract, profile)
     assert sorted(accepted.select("analyte", "value", "comparator").rows(), key=str) == [
         ("neut_abs", 0.0, None),
@@ -324,3 +324,98 @@ def test_no_proposal_for_a_file_with_a_title(tmp_path: Path) -> None:
     with pytest.raises(NeutroScreenError, match="the header seems to be line 2") as raised:
         propose_profile(path)
     assert "SECRET" not in str(raised.value)
+
+
+def test_date_and_time_in_two_columns_and_the_range_in_one(tmp_path: Path) -> None:
+    path = tmp_path / "lis.csv"
+    path.write_text(
+        "Patientennr;Auftragsnr;Abnahmedatum;Abnahmezeit;Bezeichnung;Ergebnis;Einheit;Referenzbereich\n"
+        "004712;L1;02.11.2026;07:55;Neutrophile abs.;4,2;G/l;1,8 - 7,7\n"
+        "004713;L2;02.11.2026;;Neutrophile abs.;0,4;G/l;>= 1,8\n",
+        "utf-8",
+    )
+    profile = Profile.model_validate(
+        {
+            "datetime_formats": ["%d.%m.%Y %H:%M", "%d.%m.%Y"],
+            "lab": {
+                "columns": {
+                    "patient_id": "Patientennr",
+                    "specimen_id": "Auftragsnr",
+                    "collected_at": ["Abnahmedatum", "Abnahmezeit"],
+                    "analyte_name": "Bezeichnung",
+                    "value": "Ergebnis",
+                    "unit": "Einheit",
+                    "reference_range": "Referenzbereich",
+                }
+            },
+        }
+    )
+    labs = ingest({"lab": [str(path)]}, profile).labs
+    assert [str(time) for time in labs["collected_at"]] == ["2026-11-02 07:55:00", "2026-11-02 00:00:00"]
+    assert labs["reference_low_text"].to_list() == ["1.8", "1.8"]
+    assert labs["reference_high_text"].to_list() == ["7.7", None]
+
+
+@pytest.mark.parametrize(
+    ("sent", "low", "high"),
+    [
+        ("1.5-8.0", "1.5", "8.0"),
+        ("1,500 - 8,000", "1500", "8000"),
+        ("1,5 bis 8,0", "1.5", "8.0"),
+        ("≤ 5", None, "5"),
+        (">=1.0", "1.0", None),
+        ("see text", None, None),
+    ],
+)
+def test_ranges_in_one_text(tmp_path: Path, sent: str, low: str | None, high: str | None) -> None:
+    path = tmp_path / "labs.csv"
+    path.write_text(
+        f'patient_id,collected_at,loinc,value,unit,reference_range\n1,2026-01-10,751-8,4,K/uL,"{sent}"\n', "utf-8"
+    )
+    row = ingest({"lab": [str(path)]}).labs.row(0, named=True)
+    assert (row["reference_low_text"], row["reference_high_text"]) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("sent", "value", "unit"),
+    [
+        ("0.4 K/uL", "0.4", "K/uL"),
+        ("<0.1 x10^9/L", "<0.1", "x10^9/L"),
+        ("20 %", "20", "%"),
+        ("20%", "20", "%"),
+        ("0.4 L", "0.4 L", None),
+        ("0.4 (L)", "0.4 (L)", None),
+        ("1/2", "1/2", None),
+        ("SEE COMMENT 1/2", "SEE COMMENT 1/2", None),
+    ],
+)
+def test_a_unit_that_stands_in_the_value(tmp_path: Path, sent: str, value: str, unit: str | None) -> None:
+    path = tmp_path / "labs.csv"
+    path.write_text(f"patient_id,collected_at,loinc,value,unit\n1,2026-01-10,751-8,{sent},\n", "utf-8")
+    assert ingest({"lab": [str(path)]}).labs.select("value_text", "unit_text").row(0) == (value, unit)
+
+
+@pytest.mark.parametrize(
+    ("code", "analyte"), [("WBC x 1000", "wbc"), ("wbc x 1000", "wbc"), ("Hgb", "hgb"), ("-POLYS", "neut_pct")]
+)
+def test_code_tables_are_matched_whatever_the_case(tmp_path: Path, code: str, analyte: str) -> None:
+    path = tmp_path / "lab.csv"
+    unit = {"hgb": "g/dL", "neut_pct": "%"}.get(analyte, "K/mcL")
+    path.write_text(
+        f"patientunitstayid,labresultoffset,labname,labresult,unit\n1,2026-01-10,{code},4,{unit}\n", "utf-8"
+    )
+    profile = Profile.model_validate(
+        {
+            "lab": {
+                "columns": {
+                    "patient_id": "patientunitstayid",
+                    "collected_at": "labresultoffset",
+                    "local_code": "labname",
+                    "value": "labresult",
+                },
+                "constants": {"code_system": "eICU_labname"},
+            }
+        }
+    )
+    accepted, _ = judged(ingest({"lab": [str(path)]}, profile), profile)
+    assert accepted["analyte"].to_list() == [analyte]

@@ -53,6 +53,10 @@ def people(text: str) -> pl.LazyFrame:
     return table(text).select(patient_id="patient", duffy_null=pl.col("duffy_null") == "yes").lazy()
 
 
+#: Of nobody anything is recorded.
+NOBODY = people("patient | duffy_null")
+
+
 def at(day: pl.Expr) -> pl.Expr:
     """The time of a day of the table; days may have decimals."""
     return (pl.lit(DAY_0) + pl.duration(seconds=day.cast(pl.Float64) * timedelta(days=1).total_seconds())).cast(

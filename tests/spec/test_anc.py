@@ -540,3 +540,39 @@ def test_counts_of_urine_and_spinal_fluid_are_not_screened() -> None:
         WBC  | Blood         | -      | 5.1   | 10*9/L
     """)
     assert (rows.not_screened.height, rows.results.height) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "unit", "refused"),
+    [
+        ("WBC", "5.2", "/uL", True),
+        ("ANC", "1.8", "cells/uL", True),
+        ("ANC", "5", "cells/uL", False),
+        ("ANC", "0", "cells/uL", False),
+        ("ANC", "45.6", "cells/uL", False),
+        ("ANC", "19.5", "/uL", True),
+        ("ANC", "20.5", "/uL", False),
+        ("WBC", "5200", "10^3/uL", True),
+    ],
+)
+def test_anc_9_a_unit_error_is_refused_in_both_directions(name: str, value: str, unit: str, refused: bool) -> None:
+    assert reasons(f"name | value | unit\n{name} | {value} | {unit}") == (["unit_suspect"] if refused else [])
+
+
+def test_anc_9_a_percentage_column_whose_values_all_lie_in_0_to_1_is_a_fraction() -> None:
+    fractions = [f"P{place} | NEUT% | {value} | %" for place, value in enumerate(("0.45", "0.6", "0.52", "0", "1"))]
+    header = "patient | name | value | unit\n"
+    assert set(reasons(header + "\n".join(fractions))) == {"unit_suspect"}
+    assert reasons(header + "\n".join(fractions[:4])) == []
+    assert reasons(header + "\n".join([*fractions, "P9 | NEUT% | 55 | %"])) == []
+    assert reasons(header + "\n".join(f"P{place} | NEUT% | 0 | %" for place in range(9))) == []
+    assert reasons(header + "\n".join(f"P{place} | BASO% | 0.6 | %" for place in range(9))) == []
+
+
+def test_anc_9_a_specimen_whose_every_line_is_zero_is_missing_and_not_critical() -> None:
+    text = "name | value | unit\nWBC | 0.0 | 10*9/L\nANC | 0.0 | 10*9/L\nHGB | {} | g/L\nPlatelets | 0 | 10*9/L"
+    blank = screened(text.format("0"))
+    assert blank.anc.is_empty()
+    assert blank.cannot_assess["reason"].to_list() == ["specimen_all_zero"]
+    assert screened(text.format("80")).anc["severity"].to_list() == ["profound"]
+    assert screened("name | value\nANC | 0").anc["severity"].to_list() == ["profound"]

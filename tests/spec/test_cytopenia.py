@@ -9,7 +9,7 @@ from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.specimen_notes import with_mix_up_note
 from neutro_screen.rules.course.trend import with_baseline, with_significant_fall
 from neutro_screen.validate import dtypes
-from tests.spec.counts import at, column, counts
+from tests.spec.counts import NOBODY, at, column, counts
 from tests.spec.tables import table
 
 POLICY = load_policy()
@@ -83,7 +83,7 @@ def test_sev_5_the_nearest_goes_before_the_lower() -> None:
 def mix_up(now: str, others: str) -> object:
     judged = (
         counts(f"patient | day | anc\nA | 0 | 4000\nA | 5 | {now}")
-        .pipe(with_baseline, POLICY)
+        .pipe(with_baseline, NOBODY, POLICY)
         .pipe(with_significant_fall, POLICY)
         .pipe(with_mix_up_note, results(others), POLICY)
     )

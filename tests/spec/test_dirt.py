@@ -3,6 +3,8 @@
 The number in a test's name is the row of the table; docs/dirt.md lists what is done about each and where.
 """
 
+from typing import Literal
+
 import pytest
 
 from neutro_screen.ingest.profile import Profile
@@ -33,6 +35,33 @@ def test_dirt_01_a_comparator_is_kept_and_graded_by_what_it_proves(
 
 
 @pytest.mark.parametrize(
+    ("text", "counts", "comparator"),
+    [
+        ("&lt;0.1", 100, "<"),
+        ("LT 0.1", 100, "<"),
+        ("kleiner als 0,1", 100, "<"),
+        ("menor que 0,1", 100, "<"),
+        ("=0.4", 400, None),
+        ("L 0.4", 400, None),
+        ("HH 0.4", 400, None),
+        ("*0.4", 400, None),
+        ("0.4 ↓", 400, None),
+        ("↓ 0.4", 400, None),
+        ("0.4 (L)", 400, None),
+        ("0.4 critical", 400, None),
+    ],
+)
+def test_dirt_01_signs_words_and_flags_around_a_number(text: str, counts: float, comparator: str | None) -> None:
+    row = anc_of(f"loinc | value | unit\n751-8 | {text} | 10*9/L\n6690-2 | 450 | 10*9/L")
+    assert (row["anc_cells_per_ul"], row["anc_comparator"]) == (counts, comparator)
+
+
+@pytest.mark.parametrize("text", ["<>0.4", "0.3-0.4", "(0.4)", "HH12", "0.4 0.5"])
+def test_dirt_01_what_leaves_the_number_open_is_refused(text: str) -> None:
+    assert reasons(f"loinc | value | unit\n751-8 | {text} | 10*9/L") == ["unparseable_value"]
+
+
+@pytest.mark.parametrize(
     ("word", "kind"),
     [
         ("TNP", "not_performed"),
@@ -46,6 +75,20 @@ def test_dirt_01_a_comparator_is_kept_and_graded_by_what_it_proves(
         ("___", "removed"),
         (".", "see_comment"),
         ("-", "blank"),
+        ("DNR", "not_performed"),
+        ("NR", "not_performed"),
+        ("NOT PERF", "not_performed"),
+        ("Unable to calculate", "not_performed"),
+        ("WBC TOO LOW FOR DIFF", "not_performed"),
+        ("----", "null_word"),
+        ("++++", "null_word"),
+        ("***", "null_word"),
+        ("?", "null_word"),
+        ("#N/A", "null_word"),
+        ("geronnen", "clotted"),
+        ("COAGULÉ", "clotted"),
+        ("muestra insuficiente", "quantity_not_sufficient"),
+        ("не выполнено", "not_performed"),
     ],
 )
 def test_dirt_02_an_attempt_without_a_result_is_told_by_kind_and_its_patient_is_unknown(word: str, kind: str) -> None:
@@ -86,6 +129,15 @@ def test_dirt_03_where_a_point_is_the_decimal_mark_the_comma_groups_thousands() 
         4       | A   | 777-3 | 310.0 | 10*9/L
     """)
     assert split.accepted["value"].to_list() == [1234, 250.5, 99.5, 310]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("2,40,000", 240), ("12,40,000", 1240), ("1,20,500.5", 120.5005), ("1,234,000", 1234)]
+)
+@pytest.mark.parametrize("mark", [None, "."])
+def test_dirt_03_lakhs_are_grouped_by_two_digits(text: str, value: float, mark: Literal["."] | None) -> None:
+    _rows, split = judged(f"loinc | value | unit\n777-3 | {text} | /uL", profile=Profile(decimal_mark=mark))
+    assert split.accepted["value"].to_list() == [value]
 
 
 def test_dirt_03_a_laboratory_that_writes_both_is_left_undecided() -> None:
@@ -499,7 +551,7 @@ def test_dirt_35_white_cells_of_other_fluids_are_counted_and_not_screened() -> N
         WBC           | -             | 20408-1 | 2     | /uL
         WBC           | Blood         | -       | 5.1   | 10*9/L
     """)
-    assert rows.not_screened.sort("source_row")["not_screened"].to_list() == ["other_specimen", "unmapped"]
+    assert rows.not_screened.sort("source_row")["not_screened"].to_list() == ["other_specimen", "not_blood: Urine"]
     assert rows.results.height == 1
 
 

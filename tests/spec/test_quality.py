@@ -132,8 +132,8 @@ def test_a_result_that_its_specimen_refutes_is_moved_to_the_refused_ones() -> No
             quality.specimen_counts(results, anc, refuted),
         ]
     )
-    told = quality.quality_counts(whole, "run").select("disposition", "reason", "rows").rows()
-    assert told == [("rejected", "anc_exceeds_wbc", 1)]
+    found = quality.quality_counts(whole, "run").select("disposition", "reason", "rows").rows()
+    assert found == [("rejected", "anc_exceeds_wbc", 1)]
 
 
 def test_no_count_names_a_patient() -> None:

@@ -64,7 +64,14 @@ def test_rpd_4_from_neutrophilia_back_to_normal_is_no_decline() -> None:
 
 def test_rpd_4_a_fall_that_a_second_result_bears_out_is_confirmed() -> None:
     table = "patient | day | anc\nA | -20 | 4000\nA | -7 | 900\nA | -4 | 800\nA | 10 | 4000"
-    assert verdicts(table) == [None, "confirmed", "unconfirmed", None]
+    assert verdicts(table) == [None, "confirmed", "confirmed", None]
+
+
+def test_rpd_4_confirmed_once_is_confirmed_whatever_comes_between_and_after() -> None:
+    table = "patient | day | anc\nA | -20 | 4000\nA | -7 | 900\nA | -1 | 3500\nA | 3 | 1000\nA | 9 | 4000"
+    assert verdicts(table)[1] == "confirmed"
+    too_late = "patient | day | anc\nA | -20 | 4000\nA | -7 | 900\nA | -1 | 3500\nA | 8 | 1000"
+    assert verdicts(too_late)[1] == "unconfirmed"
 
 
 def test_rpd_4_a_fall_in_one_result_is_unconfirmed_and_still_a_decline() -> None:
@@ -150,6 +157,6 @@ def test_rpd_3_the_flag_says_its_numbers_in_one_sentence() -> None:
     assert flag["rule_id"] == "RPD-3"
     assert flag["reason"] == (
         "ANC fell by 75 % in 6 days, from a level of 4000 (mean of 2) to 1000 cells/uL: 6.6 times the usual noise; "
-        "confirmed by the next result"
+        "confirmed by a second result"
     )
     assert [word for word in ("S2", "S3", "S4") if word in flag["evidence"]] == ["S2", "S3", "S4"]

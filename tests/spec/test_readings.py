@@ -86,13 +86,13 @@ loinc   | name                        | unit   | specimen | certainty  | analyte
 751-8   | Neutrophil/Lymphocyte ratio | 1      |          | conflict   |          | code_name_conflict        |
         | Neutrophils                 |        |          | probable   |          | no_property               |
         | ANC                         |        |          | certain    | neut_abs |                           | missing
-        | NEUT%                       |        |          | certain    | neut_pct |                           | accepted
+        | NEUT%                       |        |          | certain    | neut_pct |                           | missing
         | NEUT%                       | K/uL   |          | certain    | neut_pct |                           | other_property
         | WBC                         | 10^^3  |          | certain    | wbc      |                           | unread
         | WBC                         | T/L    |          | certain    | wbc      |                           | refused
         | WBC                         | /HPF   |          | other_test |          | unit_of_a_slide           |
-5821-4  | WBC                         | /uL    |          | probable   | wbc      | unknown_code              | accepted
-5821-4  | WBC                         | /uL    | Blood    | certain    | wbc      |                           | accepted
+98765-4 | WBC                         | /uL    |          | probable   | wbc      | unknown_code              | accepted
+98765-4 | WBC                         | /uL    | Blood    | certain    | wbc      |                           | accepted
         | Erythroblasten              | 10*9/L |          | other_test |          | other_property            |
 """
 ROWS = [tuple(cell.strip() or None for cell in line.split("|")) for line in CASES.strip().splitlines()[1:]]

@@ -9,6 +9,7 @@ from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import check_ladder, load_reference, loinc_check_digit
 from neutro_screen.rules.counts.severity import severity, with_every_grade
 from neutro_screen.text import match_key
+from tests.clinic import anc_of, screened
 
 VECTORS = Path(__file__).parents[3] / "shared" / "clinical"
 
@@ -131,3 +132,43 @@ def test_bands_with_a_gap_or_an_overlap_are_refused_at_load(upper: float) -> Non
 @pytest.mark.parametrize(("number", "digit"), [("751", 8), ("26499", 4), ("6690", 2), ("718", 7)])
 def test_loinc_check_digits(number: str, digit: int) -> None:
     assert loinc_check_digit(number) == digit
+
+
+@pytest.mark.parametrize("limit", ["2.0001", "1.8001", "4.001", "1.9999", "2.05", "3.3333", "1.5001", "7.7001"])
+def test_sev_2_a_value_equal_to_its_lower_limit_of_normal_is_grade_0(limit: str) -> None:
+    for value, grade in ((limit, 0), (f"{float(limit) - 0.0001:.4f}", 1), (f"{float(limit) + 0.0001:.4f}", 0)):
+        row = anc_of(f"name | value | low\nANC | {value} | {limit}")
+        assert (row["ctcae_v5_grade"], row["ctcae_v4_grade"], row["ctcae_v6_grade"]) == (grade, grade, 0)
+
+
+def test_sev_2_every_value_of_four_decimals_that_equals_its_limit_is_grade_0() -> None:
+    values = [f"{number / 10_000:.4f}" for number in range(15_000, 80_000, 37)]
+    rows = "\n".join(f"P{place} | ANC | {value} | {value}" for place, value in enumerate(values))
+    anc = screened(f"patient | name | value | low\n{rows}").anc
+    assert anc.height == len(values)
+    assert anc["ctcae_v5_grade"].unique().to_list() == [0]
+
+
+@pytest.mark.parametrize(
+    ("value", "severity", "v5", "v6"),
+    [
+        ("<0.1", "profound", 4, 4),
+        ("<=0.1", "severe", 4, 3),
+        ("<0.5", "severe", 4, 3),
+        ("<=0.5", "moderate", 3, 2),
+        ("<1.0", "moderate", 3, 2),
+        ("<1.5", "mild", 2, 1),
+        ("<2.0", None, None, None),
+        (">0.4", "severe", 4, 3),
+        (">1.8", "normal", 0, 0),
+        ("0.0999", "profound", 4, 4),
+        ("0.4999", "severe", 4, 3),
+        ("0.9999", "moderate", 3, 2),
+        ("1.4999", "mild", 2, 1),
+    ],
+)
+def test_sev_2_comparators_and_both_sides_of_every_limit(
+    value: str, severity: str | None, v5: int | None, v6: int | None
+) -> None:
+    row = anc_of(f"name | value | low\nANC | {value} | 1.8")
+    assert (row["severity"], row["ctcae_v5_grade"], row["ctcae_v6_grade"]) == (severity, v5, v6)

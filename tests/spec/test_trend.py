@@ -12,7 +12,7 @@ from neutro_screen.rules.course.trend import (
     with_significant_fall,
     with_trend,
 )
-from tests.spec.counts import column, counts
+from tests.spec.counts import NOBODY, column, counts, people
 
 POLICY = load_policy()
 
@@ -26,7 +26,7 @@ def test_trd_1_baseline_is_the_median_of_day_minus_365_to_minus_15() -> None:
         A       | -15  | 5000
         A       | -14  | 9000
         A       | 0    | 1000
-    """).pipe(with_baseline, POLICY)
+    """).pipe(with_baseline, NOBODY, POLICY)
     assert column(judged, "baseline_cells_per_ul")[-1] == 3400
     assert column(judged, "baseline_n")[-1] == 3
 
@@ -40,8 +40,32 @@ def test_trd_1_one_result_is_no_baseline_and_a_bound_is_no_result() -> None:
         B       | -60  | 3000
         B       | -50  | 2000
         B       | 0    | 2500
-    """).pipe(with_baseline, POLICY)
+    """).pipe(with_baseline, NOBODY, POLICY)
     assert column(judged, "baseline_cells_per_ul") == [None, None, None, None, None, 2500]
+
+
+def test_trd_1_the_illness_is_not_its_own_baseline() -> None:
+    table = """
+        patient | day  | anc
+        A       | -120 | 4000
+        A       | -110 | 4200
+        A       | -60  | 1200
+        A       | -40  | 1100
+        A       | 0    | 900
+    """
+    assert column(counts(table).pipe(with_baseline, NOBODY, POLICY), "baseline_cells_per_ul")[-1] == 4100
+    duffy_null = people("patient | duffy_null\nA | yes")
+    assert column(counts(table).pipe(with_baseline, duffy_null, POLICY), "baseline_cells_per_ul")[-1] == 2600
+
+
+def test_trd_1_an_illness_without_a_count_before_has_no_baseline() -> None:
+    judged = counts("""
+        patient | day  | anc
+        A       | -90  | 1200
+        A       | -60  | 1100
+        A       | 0    | 900
+    """).pipe(with_baseline, NOBODY, POLICY)
+    assert column(judged, "baseline_cells_per_ul") == [None, None, None]
 
 
 def test_trd_2_reference_change_value_of_the_rules() -> None:
@@ -60,7 +84,7 @@ def test_trd_2_a_fall_is_significant_from_the_result_before(now: str, is_signifi
             A       | -3  | 3050
             A       | 0   | {now}
         """)
-        .pipe(with_baseline, POLICY)
+        .pipe(with_baseline, NOBODY, POLICY)
         .pipe(with_significant_fall, POLICY)
     )
     assert column(judged, "significant_fall") == [False, is_significant]
@@ -75,7 +99,7 @@ def test_trd_2_a_slow_fall_is_significant_from_baseline_only() -> None:
             A       | -10  | 2900
             A       | 0    | 2200
         """)
-        .pipe(with_baseline, POLICY)
+        .pipe(with_baseline, NOBODY, POLICY)
         .pipe(with_significant_fall, POLICY)
     )
     assert column(judged, "significant_fall")[-2:] == [False, True]

@@ -10,7 +10,8 @@ from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
-from neutro_screen.rules.worklist.workup import kinds_of_data, pitfalls, workup_steps
+from neutro_screen.rules.worklist.pitfalls import pitfalls
+from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
 
 REFERENCE, POLICY = load_cause_reference(), load_policy()
 ONSET = datetime(2025, 6, 1, 8)
@@ -57,13 +58,13 @@ def lab(analyte, days=0, *, text="Negative", method="any", status="final"):
     }
 
 
-def suspect(episode_id, category="likely", last_exposure=None):
+def suspect(episode_id, category="likely", last_exposure=None, ingredient="clozapine"):
     return {
         "episode_id": episode_id,
         "fall_id": "P/fall/1",
         "leads_to_nadir": True,
         "patient_id": "P",
-        "ingredient": "clozapine",
+        "ingredient": ingredient,
         "category": category,
         "score": 9,
         "rank": 1,
@@ -87,9 +88,14 @@ class Case:
         medications=(),
         category=None,
         last_exposure=None,
+        ingredient="clozapine",
         strong=(),
         kinds=ALL_KINDS,
         declined=(),
+        ladder_due=None,
+        cytopenia=None,
+        context=None,
+        is_cyclic=False,
         as_of,
     ):
         self.as_of, self.kinds = as_of, kinds
@@ -110,15 +116,25 @@ class Case:
             .with_columns(
                 anc_comparator=pl.lit(None, pl.String),
                 notes=pl.lit(None, pl.String),
+                next_anc_due=pl.lit(ladder_due, pl.Datetime("us")),
+                cytopenia=pl.lit(cytopenia, pl.String),
+                severity_in_context=pl.lit(context, pl.String),
                 severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
             )
             .lazy()
         )
-        self.episodes = episodes_per_patient(with_episode_numbers(self.anc), POLICY, as_of).collect().lazy()
+        self.episodes = (
+            episodes_per_patient(with_episode_numbers(self.anc), POLICY, as_of)
+            .with_columns(is_cyclic=pl.lit(is_cyclic))
+            .collect()
+            .lazy()
+        )
         episode_id = self.episodes.collect()["episode_id"][-1]
         self.events, self.labs = frame(events, Event), frame(labs, LabResult)
         self.diagnoses, self.medications = frame(diagnoses, Diagnosis), frame(medications, Medication)
-        self.suspects = frame([suspect(episode_id, category, last_exposure)] if category else [], DrugSuspect)
+        self.suspects = frame(
+            [suspect(episode_id, category, last_exposure, ingredient)] if category else [], DrugSuspect
+        )
         self.evidence = frame(
             [
                 {
@@ -144,6 +160,7 @@ class Case:
             self.diagnoses,
             self.medications,
             self.suspects,
+            self.evidence,
             REFERENCE,
             POLICY,
             self.as_of,
@@ -178,6 +195,7 @@ class Case:
             self.diagnoses,
             self.medications,
             self.suspects,
+            self.evidence,
             REFERENCE,
             POLICY,
             self.as_of,
@@ -214,7 +232,7 @@ def test_wrk_1_a_smear_not_examined_is_due_and_then_overdue(hours, state):
     assert Case(SEVERE, as_of=at(hours=hours)).steps()["smear"]["state"] == state
 
 
-@pytest.mark.parametrize("step", ["smear", "travel_history", "bone_marrow", "medication_review"])
+@pytest.mark.parametrize("step", ["smear", "travel_history", "bone_marrow", "medication_review", "viral_serology"])
 def test_wrk_1_a_kind_of_data_the_extract_does_not_have_is_unknown_and_never_overdue(step):
     found = Case(SEVERE, kinds=frozenset(), as_of=at(300)).steps()[step]
     assert (found["state"], found["due_on"]) == ("unknown", None)
@@ -263,16 +281,95 @@ def test_wrk_1_a_marrow_by_laboratory_code_and_by_procedure_code():
     assert Case(SEVERE, diagnoses=[procedure], as_of=at(10)).steps()["bone_marrow"]["done_on"] == at(3).date()
 
 
-def test_wrk_1_a_medication_list_is_a_medication_history_on_file():
-    line = {
-        "patient_id": "P",
-        "drug_name": "x",
-        "start_date": date(2024, 1, 1),
-        "start_date_latest": date(2024, 1, 1),
-        "source_file": "f",
-        "source_row": 1,
+LIST = {
+    "patient_id": "P",
+    "drug_name": "x",
+    "start_date": date(2024, 1, 1),
+    "start_date_latest": date(2024, 1, 1),
+    "source_file": "f",
+    "source_row": 1,
+}
+
+
+def test_wrk_1_a_medication_list_is_on_file_and_only_a_recorded_review_is_a_review():
+    without_reviews = ALL_KINDS - {"medication_review"}
+    listed = Case(SEVERE, medications=[LIST], kinds=without_reviews, as_of=at(10)).steps()["medication_review"]
+    assert (listed["state"], listed["done_on"]) == ("list_on_file", None)
+    assert Case(SEVERE, medications=[LIST], as_of=at(10)).steps()["medication_review"]["state"] == "overdue"
+    reviewed = Case(SEVERE, medications=[LIST], events=[event("medication_review", 2)], as_of=at(10))
+    assert reviewed.steps()["medication_review"]["state"] == "done"
+
+
+def test_wrk_1_viral_serology_is_due_for_an_unexplained_episode_only():
+    assert Case(MODERATE, as_of=at(1)).steps()["viral_serology"]["state"] == "due"
+    assert Case(MODERATE, labs=[lab("hiv_antibody")], as_of=at(1)).steps()["viral_serology"]["state"] == "done"
+    for explained in ({"category": "likely"}, {"category": "expected"}, {"strong": ["MAL-1"]}):
+        assert Case(MODERATE, as_of=at(1), **explained).steps()["viral_serology"]["state"] == "not_applicable"
+
+
+def test_wrk_1_a_marrow_that_is_asked_for_is_due_but_never_overdue_where_only_other_events_are_recorded():
+    for days in (1, 300):
+        found = Case(SEVERE, kinds=frozenset({"travel"}), as_of=at(days)).steps()["bone_marrow"]
+        assert (found["state"], found["due_on"]) == ("due", at(14))
+
+
+def test_wrk_1_what_the_context_explains_is_not_sent_for_a_marrow():
+    steady = {0: 1200, 45: 1250, 95: 1200}
+    assert Case(steady, as_of=at(200)).steps()["bone_marrow"]["state"] == "overdue"
+    within = Case(steady, context="within_personal_range", as_of=at(200))
+    assert {step: row["state"] for step, row in within.steps().items()} == {
+        "repeat_cbc": "overdue",
+        "smear": "not_applicable",
+        "medication_review": "overdue",
+        "travel_history": "not_applicable",
+        "viral_serology": "not_applicable",
+        "bone_marrow": "not_applicable",
     }
-    assert Case(SEVERE, medications=[line], as_of=at(10)).steps()["medication_review"]["state"] == "done"
+    assert set(within.pitfalls()) == set()
+    assert (
+        Case(steady | {96: 400}, context="within_personal_range", as_of=at(200)).steps()["smear"]["state"] == "overdue"
+    )
+
+
+def test_wrk_1_an_unexplained_pancytopenia_of_four_weeks_asks_for_a_marrow_though_moderate():
+    lasting = Case({0: 900, 28: 900}, cytopenia="pancytopenia", as_of=at(30)).steps()["bone_marrow"]
+    assert (lasting["state"], lasting["asked_since"], lasting["due_on"]) == ("due", at(28), at(56))
+    assert (
+        Case({0: 900, 27: 900}, cytopenia="pancytopenia", as_of=at(30)).steps()["bone_marrow"]["state"]
+        == "not_applicable"
+    )
+    explained = Case({0: 900, 28: 900}, cytopenia="pancytopenia", strong=["BMP-1"], as_of=at(30))
+    assert explained.steps()["bone_marrow"]["state"] == "not_applicable"
+
+
+def test_wrk_3_the_work_up_is_due_from_the_day_the_severity_was_reached():
+    steps = Case({0: 1200, 60: 1200, 100: 400}, as_of=at(100, 2)).steps()
+    assert (steps["smear"]["asked_since"], steps["smear"]["due_on"], steps["smear"]["state"]) == (
+        at(100),
+        at(101),
+        "due",
+    )
+    assert (steps["bone_marrow"]["asked_since"], steps["bone_marrow"]["due_on"]) == (at(90), at(114))
+    assert Case({0: 1200, 50: 400}, as_of=at(50)).steps()["bone_marrow"]["due_on"] == at(64)
+
+
+def test_wrk_3_no_step_is_overdue_since_before_the_severity_that_asks_for_it():
+    for counts in ({0: 1400, 200: 900}, {0: 1400, 200: 50}, {0: 900, 20: 400}, {0: 1200, 40: 1250, 150: 1200}):
+        for row in Case(counts, as_of=at(300)).steps().values():
+            assert row["asked_since"] is None or row["due_on"] > row["asked_since"], row
+            assert row["due_on"] is None or row["due_on"] > at(0) or row["state"] != "overdue"
+
+
+def test_wrk_3_the_troughs_of_a_cyclic_patient_are_one_work_up():
+    troughs = {0: 300, 5: 2500, 21: 300, 26: 2500, 42: 300}
+    restarted = Case(troughs, events=[event("smear_review", 1)], as_of=at(43)).steps()["smear"]
+    assert restarted["state"] == "due"
+    cyclic = Case(troughs, events=[event("smear_review", 1)], is_cyclic=True, as_of=at(43)).steps()["smear"]
+    assert (cyclic["state"], cyclic["done_on"]) == ("done", at(1).date())
+
+
+def test_sev_4_on_clozapine_the_repeat_is_due_on_the_day_of_the_ladder():
+    assert Case(MILD, ladder_due=at(hours=56), as_of=at(1)).steps()["repeat_cbc"]["due_on"] == at(hours=56)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +378,7 @@ def test_wrk_1_a_medication_list_is_a_medication_history_on_file():
         ({0: 499}, "due"),
         ({0: 500}, "not_applicable"),
         ({0: 900, 89: 900}, "not_applicable"),
-        ({0: 900, 90: 900}, "overdue"),
+        ({0: 900, 90: 900}, "due"),
     ],
 )
 def test_wrk_1_a_marrow_is_asked_for_if_severe_or_persistent(counts, state):
@@ -302,8 +399,15 @@ def test_pit_1_a_likely_drug_still_given_more_than_three_days_after_the_count_fe
     assert ("PIT-1" in Case(MODERATE, category="likely", last_exposure=stopped, as_of=at(40)).pitfalls()) == is_raised
 
 
-def test_pit_1_a_possible_drug_or_a_count_of_1000_raises_nothing():
-    assert "PIT-1" not in Case(MODERATE, category="possible", as_of=at(10)).pitfalls()
+def test_pit_1_a_possible_drug_that_leads_is_one_if_it_is_of_high_risk_or_the_count_still_falls():
+    assert "PIT-1" in Case(MODERATE, category="possible", as_of=at(10)).pitfalls()
+    common = {"category": "possible", "ingredient": "amoxicillin"}
+    assert "PIT-1" not in Case(MODERATE, as_of=at(10), **common).pitfalls()
+    assert "PIT-1" in Case({0: 900, 2: 450}, as_of=at(10), **common).pitfalls()
+
+
+def test_pit_1_an_unlikely_drug_or_a_count_of_1000_raises_nothing():
+    assert "PIT-1" not in Case(MODERATE, category="unlikely", as_of=at(10)).pitfalls()
     assert "PIT-1" not in Case({0: 1000}, category="likely", as_of=at(10)).pitfalls()
     assert "PIT-1" in Case({0: 999}, category="likely", as_of=at(10)).pitfalls()
 
@@ -353,7 +457,7 @@ def test_pit_4_a_viral_test_within_28_days_answers_it_whatever_its_result(days, 
 
 
 def test_pit_4_an_explained_episode_needs_no_viral_test():
-    for explained in ({"category": "likely"}, {"category": "expected"}, {"strong": ["MAL-1"]}):
+    for explained in ({"category": "likely"}, {"category": "expected"}, {"strong": ["MAL-1"]}, {"is_cyclic": True}):
         assert "PIT-4" not in Case(MODERATE, as_of=at(40), **explained).pitfalls()
     assert "PIT-4" in Case(MODERATE, category="possible", as_of=at(40)).pitfalls()
 

@@ -68,8 +68,10 @@ def test_a_full_disk_ends_with_code_15_and_the_store_as_it_was(store: Path) -> N
     assert (done.returncode, done.stderr.count("\n")) == (15, 1), done.stderr
     assert "could not be published" in done.stderr
     assert store.read_bytes() == before
-    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
+    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.journal", ".s.duckdb.lock", "s.duckdb"]
     assert night(store, as_of=NEXT).account.accepted == 0
+    assert [row[1] for row in table(store, "audit")].count("failed_run") == 1
+    assert sorted(path.name for path in store.parent.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
 
 
 @pytest.mark.parametrize("after_s", [1.0, 2.5])

@@ -10,9 +10,10 @@ from threading import Thread
 
 import pytest
 
-from neutro_screen.admin.notify import Notify, end_of_run, failure, load_notify, send, telling
+from neutro_screen.admin.notify import Notify, end_of_run, failure, load_notify, notifying, send
 from neutro_screen.admin.starter import write_starter
 from neutro_screen.errors import ConfigurationError, StoreError
+from neutro_screen.pipeline.options import RunOptions
 from tests.store.test_command import SAMPLE, command
 
 _KEEP = """
@@ -184,9 +185,12 @@ def test_only_what_is_asked_for_is_told(told: dict[str, object], events: tuple[s
     assert message is None or "SECRET" not in message.body
 
 
-def test_an_unexpected_error_is_told_by_its_kind_and_goes_on() -> None:
+def test_an_unexpected_error_is_told_by_its_kind_and_goes_on(tmp_path: Path) -> None:
     warnings: list[str] = []
-    with pytest.raises(KeyError), telling(Notify(command=("/nowhere",)), warnings.append):
+    settings = tmp_path / "notify.toml"
+    settings.write_text('command = ["/nowhere"]\n', "utf-8")
+    options = RunOptions(labs=(), store=tmp_path / "s.duckdb", notify=settings)
+    with pytest.raises(KeyError), notifying(options, warnings.append):
         raise KeyError("SECRET")
     assert warnings == ["the notification command cannot be run (No such file or directory)"]
     message = failure(KeyError("SECRET"))

@@ -247,7 +247,7 @@ def test_a_report_that_fails_does_not_say_that_nothing_was_published(
         raise KeyError("SECRET-MRN")
 
     monkeypatch.setattr("neutro_screen.pipeline.report.write_reports", fails)
-    with pytest.raises(ReportError, match="results are in the store") as raised:
+    with pytest.raises(ReportError, match="results are published, but not reported") as raised:
         night(tmp_path / "s.duckdb", reports=tmp_path / "reports")
     assert "SECRET" not in str(raised.value)
     assert len(table(tmp_path / "s.duckdb", "run")) == 1
@@ -269,3 +269,22 @@ def test_an_episode_that_is_over_still_earns_a_flag_by_the_passing_of_time(tmp_p
                 "SELECT count(*) FROM flag WHERE rule_id = 'PIT-4' AND patient_id = 'A'"
             ).fetchall()
         assert found == [(raised,)], as_of
+
+
+def test_two_patients_whose_next_step_is_due_at_the_same_time_are_screened_together(tmp_path: Path) -> None:
+    # polars 2.1 compares a literal with a column of one repeated value to a single value: the night ended in a ShapeError.
+    header = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
+    for day, patient, count in (("02", "P1", "0.4"), ("03", "P2", "0.2")):
+        labs = tmp_path / f"{day}.csv"
+        labs.write_text(f"{header}{patient},S{patient},2026-11-01T08:00:00,751-8,{count},10*9/L\n", "utf-8")
+        night(
+            tmp_path / "s.duckdb",
+            labs,
+            as_of=f"2026-11-{day}T02:00:00",
+            medications=(),
+            patients=(),
+            diagnoses=(),
+            events=(),
+        )
+    steps = [row for row in table(tmp_path / "s.duckdb", "workup_step") if "repeat_cbc" in row]
+    assert len(steps) == 2

@@ -1,20 +1,24 @@
 """CDISC SDTM: LB, CM, EX and DM as SAS transport files (XPT) or Dataset-JSON 1.1, plain or as NDJSON.
 
-XPT is read by pyreadstat, an extra: ``pip install 'neutro-screen[cdisc]'``.
+XPT is read by pyreadstat, the extra ``cdisc``.
 """
 
+import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, cast
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches, refused_text
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
+from neutro_screen.ingest.agreement import are_different, count_factor, disagreement, number_in, numbers_differ
+from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
+from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import head_of, unpacked
-from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
@@ -25,6 +29,8 @@ _XPT_HEADER: Final = b"HEADER RECORD*******LIB"
 _JSON_MARK: Final = b'"datasetJSONVersion"'
 #: Of each domain: the columns that must be there, and those that are read where they are.
 DOMAINS: Final = columns_by_table("cdisc")
+#: Where a refused line names its patient, specimen and time.
+_NAMES: Final = {"patient_id": ("USUBJID",), "specimen_id": ("LBREFID",), "collected_at": ("LBDTC",)}
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -56,7 +62,8 @@ def read_cdisc(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         for domain, table in _read(file):
             if kind in ("lab", _KINDS[domain]):
                 is_there = True
-                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile))
+                refused = [line.named(_NAMES) for line in table.refused]
+                yield _KINDS[domain], table._replace(rows=_ROWS[domain](table.rows, profile), refused=refused)
     if not is_there:
         raise UnreadableInputError(f"holds no SDTM dataset of the kind {kind}", where=path.name)
 
@@ -101,9 +108,7 @@ def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
     try:
         import pyreadstat
     except ImportError:
-        raise ConfigurationError(
-            "SAS transport files need pyreadstat", remedy="pip install 'neutro-screen[cdisc]'"
-        ) from None
+        raise ConfigurationError("SAS transport files need pyreadstat", remedy=extra("cdisc")) from None
     done, more = 0, True
     while more:
         try:
@@ -127,16 +132,17 @@ def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
 def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
     """Dataset-JSON: one document with columns and rows, or NDJSON whose first line has the columns."""
     try:
-        with text.open(encoding="utf-8-sig") as lines:
+        # One damaged cell does not stop the others: bytes that are no text are replaced, control characters are let in.
+        with text.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
             first = lines.readline(_LARGEST_HEADER)
             try:
-                document = json.loads(first)
+                document = json.loads(first, strict=False)
             except ValueError:
                 if text.stat().st_size > _LARGEST_DOCUMENT:
                     raise UnreadableInputError(
                         "a Dataset-JSON document of more than 512 MB", where=file.name, remedy="Use its NDJSON form."
                     ) from None
-                document = json.loads(first + lines.read())
+                document = json.loads(first + lines.read(), strict=False)
             names = [column["name"] for column in document["columns"]]
             if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
                 raise RefusedInputError("column names are missing or stand twice", where=file.name)
@@ -161,7 +167,7 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]
     texts = {name: _texts(column) for name, column in zip(names, columns, strict=True)}
     frame = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String))
     refused = [
-        Refused(file.name, number, "ragged_line", refused_text(line or repr(row)))
+        BrokenLine(number, "ragged_line", line or repr(row), _readable(names, line, row))
         for (number, line, row), fits in zip(sent, fitting, strict=True)
         if not fits
     ]
@@ -169,9 +175,15 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]
     return _table(file, frame, numbers)._replace(refused=refused)
 
 
+def _readable(names: list[str], line: str, row: object) -> dict[str, str]:
+    """The columns of a refused row that can be read: those before its break."""
+    values = row if isinstance(row, list) else next(csv.reader([line.strip().lstrip("[")], skipinitialspace=True), [])
+    return {name: text for name, value in zip(names, values[:-1], strict=False) if (text := _text(value))}
+
+
 def _json(line: str) -> object:
     try:
-        return json.loads(line)
+        return json.loads(line, strict=False)
     except (ValueError, RecursionError):
         return None
 
@@ -179,14 +191,22 @@ def _json(line: str) -> object:
 def _texts(values: Sequence[object]) -> Sequence[str | None]:
     """A column as text; one that is text already stays as it is."""
     if set(map(type, values)) <= {str, type(None)}:
-        return cast("Sequence[str | None]", values)
+        texts = cast("Sequence[str | None]", values)
+        with suppress(UnicodeEncodeError):
+            "".join(filter(None, texts)).encode()
+            return texts
     return [_text(value) for value in values]
 
 
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, list | dict):
         return None
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else _encodable(str(value))
+
+
+def _encodable(text: str) -> str:
+    """The text with half characters (lone surrogates, which JSON can spell) replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> RawBatch:
@@ -217,7 +237,17 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         specimen_type="LBSPEC",
         lab="LBNAM",
         comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
+        fields_disagree=disagreement(_results_differ()),
     )
+
+
+def _results_differ() -> pl.Expr:
+    """Whether original and standardised result differ, where the same unit or two units of counts let them be compared."""
+    original, standard = pl.col("LBORRES"), pl.coalesce("LBSTRESN", "LBSTRESC")
+    factor, standard_factor = count_factor(pl.col("LBORRESU")), count_factor(pl.col("LBSTRESU"))
+    same_unit = pl.col("LBORRESU").eq_missing(pl.col("LBSTRESU"))
+    converted = are_different(number_in(original) * factor, number_in(standard) * standard_factor)
+    return pl.when(same_unit).then(numbers_differ(original, standard)).otherwise(converted)
 
 
 def _medication_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -253,7 +283,9 @@ def _exposure_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 
 def _patient_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    return rows.select("source_row", patient_id="USUBJID", birth_date="BRTHDTC", sex="SEX", ethnicity="ETHNIC")
+    return rows.select(
+        "source_row", patient_id="USUBJID", birth_date="BRTHDTC", death_date="DTHDTC", sex="SEX", ethnicity="ETHNIC"
+    )
 
 
 _ROWS: Final[dict[str, Callable[[pl.DataFrame, Profile], pl.DataFrame]]] = {

@@ -1,6 +1,6 @@
 """Excel workbooks (.xlsx, .xlsm): long or wide sheets, title lines above the header, merged cells.
 
-Read by python-calamine, an extra: ``pip install 'neutro-screen[excel]'``.
+Read by python-calamine, the extra ``excel``.
 """
 
 import re
@@ -12,9 +12,10 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
+from neutro_screen.ingest.formats.excel_formats import column_number, percent_cells
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
@@ -80,18 +81,20 @@ def sheets_of(path: Path) -> list[list[list[str | None]]]:
     try:
         import python_calamine
     except ImportError:
-        raise ConfigurationError(
-            "Excel files need python-calamine", remedy="pip install 'neutro-screen[excel]'"
-        ) from None
+        raise ConfigurationError("Excel files need python-calamine", remedy=extra("excel")) from None
     _check_size(path)
     sheets: list[list[list[str | None]]] = []
     with (
         refusing("is not a readable workbook", path, Exception, remedy="Save it again as .xlsx."),
         python_calamine.load_workbook(str(path)) as workbook,
     ):
-        for name in workbook.sheet_names:
+        shown = percent_cells(path)
+        for position, name in enumerate(workbook.sheet_names):
             sheet = workbook.get_sheet_by_name(name)
             cells = sheet.to_python(skip_empty_area=False)
+            for row, column in shown[position] if position < len(shown) else ():
+                if row < len(cells) and column < len(cells[row]):
+                    cells[row][column] = _as_percent(cells[row][column])
             _fill_merged(cells, list(sheet.merged_cell_ranges or ()))
             sheets.append([[_text(cell) for cell in row] for row in cells])
     return sheets
@@ -139,6 +142,11 @@ def _text(cell: Cell) -> str | None:
     return str(cell).strip() or None
 
 
+def _as_percent(cell: Cell) -> Cell:
+    """A number as the sheet shows it: 0.2 is 20%."""
+    return f"{cell * 100:.15g}%" if isinstance(cell, float | int) and not isinstance(cell, bool) else cell
+
+
 def _check_size(path: Path) -> None:
     """Unpack every part once without keeping it: the sizes that a workbook declares need not be true.
 
@@ -160,7 +168,7 @@ def _check_size(path: Path) -> None:
                         if _IMPOSSIBLE_CELL.search(seen):
                             rows = columns = _MOST_CELLS
                         for letters, digits in _CELL.findall(seen):
-                            rows, columns = max(rows, int(digits)), max(columns, _column(letters))
+                            rows, columns = max(rows, int(digits)), max(columns, column_number(letters))
                         held = seen[-_OVERLAP:]
                 if rows * columns > _MOST_CELLS:
                     raise UnreadableInputError("a sheet spans too many cells", where=path.name, remedy="Export CSV.")
@@ -168,10 +176,3 @@ def _check_size(path: Path) -> None:
         raise UnreadableInputError(
             "is not a readable workbook", where=path.name, remedy="Save it again as .xlsx."
         ) from None
-
-
-def _column(letters: bytes) -> int:
-    number = 0
-    for letter in letters.upper():
-        number = number * 26 + letter - ord("A") + 1
-    return number

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.frames import Kind
@@ -54,7 +55,7 @@ def read_mimic(folder: Path, kind: Kind, profile: Profile) -> RawBatches:
 
 
 def _labs(folder: Path) -> Iterator[RawBatch]:
-    items = _whole(_found(folder, "d_labitems"), ("itemid", "label", "fluid"), ("loinc_code",)).drop("source_row")
+    items, notes = _lookup(_found(folder, "d_labitems"), ("itemid", "label", "fluid"), ("loinc_code",))
     named = items.unique("itemid", keep="first", maintain_order=True)
     is_removed = pl.col("value").is_null() | (pl.col("value").str.strip_chars() == _REMOVED)
     edition = None
@@ -66,9 +67,12 @@ def _labs(folder: Path) -> Iterator[RawBatch]:
         rows = events.rows.join(named, on="itemid", how="left", maintain_order="left")
         # Only MIMIC-IV numbers its specimens.
         edition = edition or ("MIMIC-IV" if rows["specimen_id"].is_not_null().any() else "MIMIC-III")
-        rows = rows.with_columns(value=pl.when(is_removed).then(pl.coalesce("valuenum", "value")).otherwise("value"))
+        rows = rows.with_columns(
+            disagree=disagreement(numbers_differ(pl.col("value"), pl.col("valuenum"))),
+            value=pl.when(is_removed).then(pl.coalesce("valuenum", "value")).otherwise("value"),
+        )
         yield _select(
-            events._replace(rows=rows),
+            events._replace(rows=rows, notes=(*events.notes, *notes)),
             patient_id="subject_id",
             specimen_id="specimen_id",
             collected_at="charttime",
@@ -82,6 +86,7 @@ def _labs(folder: Path) -> Iterator[RawBatch]:
             reference_high="ref_range_upper",
             specimen_type="fluid",
             comment="comments",
+            fields_disagree="disagree",
             constants={"code_system": "mimic_itemid", "lab": edition},
         )
 
@@ -108,15 +113,18 @@ def _prescriptions(path: Path) -> Iterator[RawBatch]:
 def _patients(path: Path) -> Iterator[RawBatch]:
     """MIMIC-IV gives an age in a year instead of a date of birth: the year of birth, one year uncertain."""
     year, age = (pl.col(name).cast(pl.Int32, strict=False) for name in ("anchor_year", "anchor_age"))
-    for people in _batches(path, ("subject_id", "gender"), ("dob", "anchor_age", "anchor_year")):
+    for people in _batches(path, ("subject_id", "gender"), ("dob", "dod", "anchor_age", "anchor_year")):
         rows = people.rows.with_columns(born=pl.coalesce("dob", (year - age).cast(pl.String).str.zfill(4)))
-        yield _select(people._replace(rows=rows), patient_id="subject_id", birth_date="born", sex="gender")
+        yield _select(
+            people._replace(rows=rows), patient_id="subject_id", birth_date="born", death_date="dod", sex="gender"
+        )
 
 
 def _diagnoses(path: Path, admissions: Path | None) -> Iterator[RawBatch]:
     discharged = pl.DataFrame(schema={"hadm_id": pl.String, "dischtime": pl.String})
+    notes: tuple[str, ...] = ()
     if admissions is not None:
-        discharged = _whole(admissions, ("hadm_id", "dischtime")).drop("source_row")
+        discharged, notes = _lookup(admissions, ("hadm_id", "dischtime"))
     discharged = discharged.unique("hadm_id", keep="first", maintain_order=True)
     for coded in _batches(path, ("subject_id", "hadm_id"), ("icd9_code", "icd_code", "icd_version")):
         rows = coded.rows.with_columns(
@@ -124,13 +132,22 @@ def _diagnoses(path: Path, admissions: Path | None) -> Iterator[RawBatch]:
             system=pl.when(pl.col("icd_version") == "10").then(pl.lit("icd10")).otherwise(pl.lit("icd9")),
         ).join(discharged, on="hadm_id", how="left", maintain_order="left")
         yield _select(
-            coded._replace(rows=rows), patient_id="subject_id", code="code", date="dischtime", system="system"
+            coded._replace(rows=rows, notes=(*coded.notes, *notes)),
+            patient_id="subject_id",
+            code="code",
+            date="dischtime",
+            system="system",
         )
 
 
-def _whole(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The rows of a small file; see ``_batches``."""
-    return pl.concat(batch.rows for batch in _batches(path, required, optional))
+def _lookup(
+    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The rows of a small file that others refer to, and how many of its lines were broken, as a note."""
+    batches = list(_batches(path, required, optional))
+    n_broken = sum(len(batch.refused) for batch in batches)
+    rows = pl.concat(batch.rows for batch in batches).drop("source_row")
+    return rows, (f"broken_lookup_lines:{n_broken}",) if n_broken else ()
 
 
 def _batches(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[RawBatch]:
@@ -143,7 +160,8 @@ def _batches(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = 
         absent = [pl.lit(None, pl.String).alias(name) for name in optional if name not in rows.columns]
         present = [name for name in (*required, *optional) if name in rows.columns]
         yield table._replace(
-            rows=rows.select(*present, *absent, "source_row").select(*required, *optional, "source_row")
+            rows=rows.select(*present, *absent, "source_row").select(*required, *optional, "source_row"),
+            refused=[line.lower_case() for line in table.refused],
         )
 
 
@@ -153,7 +171,8 @@ def _select(table: RawBatch, *, constants: dict[str, str] | None = None, **colum
         *(pl.lit(value).alias(column) for column, value in (constants or {}).items()),
         "source_row",
     )
-    return table._replace(rows=rows)
+    refused = [line.named({native: (name,) for native, name in columns.items()}) for line in table.refused]
+    return table._replace(rows=rows, refused=refused)
 
 
 def _found(folder: Path, name: str) -> Path:

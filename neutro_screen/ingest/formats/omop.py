@@ -18,6 +18,15 @@ import polars as pl
 import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.agreement import (
+    are_different,
+    comparators_differ,
+    count_factor,
+    disagreement,
+    number_in,
+    numbers_differ,
+    units_differ,
+)
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
 from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.formats.parquet import text_columns
@@ -36,6 +45,8 @@ KINDS_OF_TABLES: Final[dict[str, Kind]] = {
 }
 #: operator_concept_id -> comparator (4172703, equal, adds nothing).
 OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
+#: Where a refused line names its patient and time.
+_NAMES: Final = {"patient_id": ("person_id",), "collected_at": ("measurement_datetime",)}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
 _DIAGNOSIS_VOCABULARIES: Final = ("ICD10", "ICD10CM", "ICD10GM", "ICD9CM", "SNOMED")
 _DATABASES: Final = (".duckdb", ".ddb")
@@ -53,14 +64,15 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     """Read the folder or database; with ``lab`` it brings every kind that is there, else the one asked for.
 
     A measurement's unit is that of unit_concept_id, in which value_as_number is, else unit_source_value. Where there is
-    no number the text of value_source_value is taken. A concept id of 0 falls back on the source's own words.
+    no number the text of value_source_value is taken. A concept id of 0 falls back on the source's own words. Operator,
+    value and unit that contradict their source fields refuse the row (``fields_disagree``).
 
     Raises:
         UnreadableInputError: a table is missing, unreadable, or the file is no DuckDB database.
         RefusedInputError: a table lacks required columns of OMOP.
     """
     source = _Database(path) if path.is_file() else _Folder(path)
-    concepts = _concepts(source)
+    concepts, notes = _concepts(source)
     is_there = False
     for name, its_kind in KINDS_OF_TABLES.items():
         if kind not in ("lab", its_kind):
@@ -73,7 +85,8 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         is_there = True
         for table in batches:
             rows = _ROWS[name](table.rows, concepts, profile)
-            yield its_kind, table._replace(rows=rows, notes=() if concepts.height else ("no_concept_table",))
+            refused = [line.lower_case().named(_NAMES) for line in table.refused]
+            yield its_kind, table._replace(rows=rows, refused=refused, notes=notes)
     if not is_there:
         raise UnreadableInputError(f"OMOP holds nothing of the kind {kind}", where=path.name)
 
@@ -187,12 +200,15 @@ def _columns_of(name: str, rows: pl.DataFrame, where: str) -> pl.DataFrame:
     return rows.select(*texts, "source_row")
 
 
-def _concepts(source: _Folder | _Database) -> pl.DataFrame:
-    batches = source.batches("concept")
-    if batches is None:
-        return pl.DataFrame(schema=dict.fromkeys(TABLES["concept"][0], pl.String))
-    rows = pl.concat(table.rows for table in batches)
-    return rows.drop("source_row").unique("concept_id", keep="first", maintain_order=True)
+def _concepts(source: _Folder | _Database) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The concepts, and as a note that there are none or how many of their lines were broken."""
+    batches = list(source.batches("concept") or ())
+    if not any(batch.rows.height for batch in batches):
+        return pl.DataFrame(schema=dict.fromkeys(TABLES["concept"][0], pl.String)), ("no_concept_table",)
+    n_broken = sum(len(batch.refused) for batch in batches)
+    rows = pl.concat(batch.rows for batch in batches).drop("source_row")
+    once = rows.unique("concept_id", keep="first", maintain_order=True)
+    return once, (f"broken_lookup_lines:{n_broken}",) if n_broken else ()
 
 
 def _with_concept(rows: pl.DataFrame, column: str, concepts: pl.DataFrame, prefix: str) -> pl.DataFrame:
@@ -225,10 +241,13 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
     )
     local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
     source_value = pl.col("value_source_value").str.strip_chars()
-    comparator = pl.coalesce(
-        pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String),
-        source_value.str.extract(r"^(<=|>=|<|>)"),
-        pl.lit(""),
+    operator = pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String)
+    comparator = pl.coalesce(operator, source_value.str.extract(r"^(<=|>=|<|>)"), pl.lit(""))
+    is_misread = pl.col("unit_concept_id").is_in(_misread_units())
+    unit = pl.when(~is_misread.fill_null(False)).then(
+        pl.coalesce(
+            "unit_code", pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String)
+        )
     )
     return rows.select(
         "loinc",
@@ -243,14 +262,23 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         value=pl.when(pl.col("value_as_number").is_not_null())
         .then(pl.concat_str(comparator, "value_as_number"))
         .otherwise(source_value),
-        unit=pl.coalesce(
-            "unit_code",
-            pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String),
-            "unit_source_value",
-        ),
+        unit=pl.coalesce(unit, "unit_source_value", pl.concat_str(pl.lit("OMOP unit concept "), "unit_concept_id")),
         reference_low="range_low",
         reference_high="range_high",
+        fields_disagree=disagreement(
+            comparators_differ(operator, source_value), _values_differ(unit, source_value, pl.col("unit_source_value"))
+        ),
     )
+
+
+def _values_differ(unit: pl.Expr, source_value: pl.Expr, source_unit: pl.Expr) -> pl.Expr:
+    """Whether value and unit say something else than the source's; a value that was converted with its unit is the same."""
+    value = pl.col("value_as_number").cast(pl.Float64, strict=False)
+    factor, source_factor = count_factor(unit), count_factor(source_unit)
+    is_converted = factor.is_not_null() & source_factor.is_not_null()
+    converted = are_different(value * factor, number_in(source_value) * source_factor)
+    by_value = pl.when(is_converted).then(converted).otherwise(numbers_differ(source_value, pl.col("value_as_number")))
+    return pl.coalesce(by_value, units_differ(unit, source_unit))
 
 
 def _medication_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
@@ -310,10 +338,20 @@ _ROWS: Final = {
 
 
 @cache
+def _unit_concepts() -> pl.DataFrame:
+    return pl.read_csv(Path(__file__).parent / "omop_units.csv", infer_schema=False)
+
+
+@cache
 def _units() -> dict[str, str]:
     """Unit concepts of blood counts, for a source without its concept table."""
-    table = pl.read_csv(Path(__file__).parent / "omop_units.csv", infer_schema=False)
-    return dict(table.select("concept_id", "unit").iter_rows())
+    return dict(_unit_concepts().drop_nulls("unit").select("concept_id", "unit").iter_rows())
+
+
+@cache
+def _misread_units() -> list[str]:
+    """Concepts of units that no count has (kelvin per microliter): the source's own unit settles what was meant."""
+    return _unit_concepts().filter(pl.col("unit").is_null())["concept_id"].to_list()
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -1,7 +1,7 @@
 """OMOP in PostgreSQL: its tables are copied to Parquet files in a private folder, which is then read like any other.
 
 One read-only transaction sees one state of the database; rows come in the order of the table's own id, so that their
-numbers mean something. Read by ADBC, an extra: ``pip install 'neutro-screen[postgres]'``.
+numbers mean something. Read by ADBC, the extra ``postgres``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError
+from neutro_screen.errors import ConfigurationError, UnreadableInputError, extra
 from neutro_screen.ingest.formats.omop import KINDS_OF_TABLES, TABLES
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.private import private_folder
@@ -56,9 +56,7 @@ def _copy(address: str, folder: Path) -> None:
     try:
         import adbc_driver_postgresql.dbapi as postgresql
     except ImportError:
-        raise ConfigurationError(
-            "PostgreSQL needs its ADBC driver", remedy="pip install 'neutro-screen[postgres]'"
-        ) from None
+        raise ConfigurationError("PostgreSQL needs its ADBC driver", remedy=extra("postgres")) from None
     try:
         with postgresql.connect(address) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -135,6 +135,7 @@ def headline(contents: RunContents) -> dict[str, Any]:
         "is_silent": newest is None or (previous is not None and (previous["newest_result_at"] or newest) >= newest),
         "has_data": bool(contents.chart_rows["lab_result"]),
         "has_new_data": bool(run["rows_accepted"]),
+        "is_missed": not {"no_data", "nothing_new"}.isdisjoint(contents.warnings["kind"]),
         "previous": previous,
     }
 

@@ -1,4 +1,4 @@
-"""The data-quality page: what laboratories sent, worst first, and what is not as it was."""
+"""The data-quality page: what laboratories sent, worst first, and what drifted."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -35,11 +35,11 @@ def quality_tables(contents: RunContents) -> dict[str, Any]:
 
 
 def _banner(contents: RunContents) -> dict[str, Any]:
-    """The findings for the top of the page; a silent laboratory that a warning names already is not said twice."""
+    """The findings for the top of the page, without the laboratories whose silence or volume a warning names."""
     named = contents.warnings["lab"].drop_nulls().implode()
-    said = (pl.col("what") == "silent") & pl.col("lab").is_in(named)
-    sentences = contents.quality_drift.filter(~said.fill_null(False))["words"].to_list()
-    return {"words": sentences[:MOST_SENTENCES], "more": max(0, len(sentences) - MOST_SENTENCES), "n": len(sentences)}
+    is_named = pl.col("what").is_in(["silent", "volume"]) & pl.col("lab").is_in(named)
+    findings = contents.quality_drift.filter(~is_named.fill_null(False))["words"].to_list()
+    return {"words": findings[:MOST_SENTENCES], "more": max(0, len(findings) - MOST_SENTENCES), "n": len(findings)}
 
 
 def _with_titles(drift: pl.DataFrame) -> pl.DataFrame:
@@ -63,12 +63,10 @@ def _by_laboratory(measures: pl.DataFrame) -> pl.DataFrame:
     def column(name: str, part: str) -> pl.Expr:
         return pl.col(part).filter(pl.col("measure") == name).sum().alias(name if part == "n" else f"{name}_of")
 
-    per_laboratory = of_lab.agg(
-        column("rows", "n"), *(column(name, part) for name in _BY_LABORATORY for part in ("n", "of"))
-    )
+    counted = of_lab.agg(column("rows", "n"), *(column(name, part) for name in _BY_LABORATORY for part in ("n", "of")))
     share = (pl.col("rejected") + pl.col("no_result") + pl.col("unmapped")) / pl.col("rows")
     return (
-        per_laboratory.join(refused, on="lab", how="left", nulls_equal=True)
+        counted.join(refused, on="lab", how="left", nulls_equal=True)
         .with_columns(pl.col("rejected", "no_result", "screened").fill_null(0))
         .sort(share, "lab", descending=[True, False], nulls_last=True)
     )

@@ -17,7 +17,8 @@ from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
-from neutro_screen.rules.worklist.workup import kinds_of_data, pitfalls, workup_steps
+from neutro_screen.rules.worklist.pitfalls import pitfalls
+from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
 from neutro_screen.validate import no_rows
 
 
@@ -142,7 +143,18 @@ def find_causes(
     suspects = _suspects(falls, episodes, anc, exposures, evidence, patterns, policy, as_of)
     shown = with_suspects(evidence.lazy(), episodes, suspects.lazy(), reference).collect(engine="in-memory")
     steps = workup_steps(
-        episodes, anc, events, own, diagnoses, medications, suspects.lazy(), reference, policy, as_of, kinds
+        episodes,
+        anc,
+        events,
+        own,
+        diagnoses,
+        medications,
+        suspects.lazy(),
+        evidence.lazy(),
+        reference,
+        policy,
+        as_of,
+        kinds,
     ).collect(engine="in-memory")
     missed = pitfalls(
         episodes, anc, suspects.lazy(), shown.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
@@ -190,15 +202,17 @@ def _suspects(
     ).collect(engine="in-memory")
 
 
-def of_causes(causes: Causes, flags: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+def of_causes(causes: Causes, flags: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """What an episode's priority needs to know of its causes, one row per episode with any of it (section 7).
 
-    has_likely_drug_now, has_high_risk_drug_now (exposure at the index time), is_expected, is_beyond_expected, has_cytopenia, has_blasts,
+    has_likely_drug_now, has_high_risk_drug_now (exposure at the last low count or later: the mere end
+    of a planned course, without a new count, lowers no priority), is_expected, is_beyond_expected, has_cytopenia,
+    has_blasts,
     is_febrile, has_pitfall.
     """
     high_risk = set(load_cause_reference().rules.drug_group.high_risk)
-    suspects = causes.suspects.lazy()
-    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.lit(as_of).dt.date())
+    suspects = causes.suspects.lazy().join(episodes.select("episode_id", "last_low_at"), on="episode_id")
+    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.col("last_low_at").dt.date())
     counts = pl.col("category").is_in(["likely", "possible", "unlikely"])
     of_drugs = suspects.group_by("episode_id").agg(
         has_likely_drug_now=((pl.col("category") == "likely") & is_current).any(),

@@ -86,7 +86,11 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
     wide = with_specimen_columns(counting, reference).pipe(with_routes, policy).pipe(_with_history_check, policy)
     contradicted = _contradicted(wide)
     chosen = (
-        wide.pipe(without_contradicted).pipe(with_choice, reference).pipe(with_bounds, policy).pipe(with_notes, policy)
+        wide.pipe(without_contradicted)
+        .pipe(with_choice, reference)
+        .pipe(with_bounds, policy)
+        .pipe(with_notes, policy)
+        .pipe(_without_blank_records, results, policy)
     )
     has_count = pl.col("anc_cells_per_ul").is_not_null()
     return Counted(
@@ -94,7 +98,9 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
         not_counted=chosen.filter(~has_count & pl.col("has_feeding")).select(
             *SPECIMEN,
             "collected_at",
-            reason=pl.when(pl.col("is_all_zero"))
+            reason=pl.when(pl.col("is_blank_record"))
+            .then(pl.lit("specimen_all_zero"))
+            .when(pl.col("is_all_zero"))
             .then(pl.lit("differential_all_zero"))
             .when(pl.col("wbc") < policy.anc.wbc_low_below_cells_per_ul)
             .then(pl.lit("wbc_low_no_differential"))
@@ -104,6 +110,28 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
         ),
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
         taken_back=_taken_back(results, reference),
+    )
+
+
+def _without_blank_records(chosen: pl.DataFrame, results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Take the count from specimens whose every value is zero, one of them a line that is zero in nobody alive (ANC-9).
+
+    Such a record is missing, not critical. Adds ``is_blank_record``. A lone zero, or zeros beside a haemoglobin, are real.
+    """
+    numbers = results.filter(pl.col("value").is_not_null() & ~is_retracted())
+    blank = (
+        numbers.filter(pl.col("analyte").is_in(policy.anc.never_zero) & (pl.col("value") == 0))
+        .select(SPECIMEN)
+        .unique()
+        .join(numbers.filter(pl.col("value") != 0), on=SPECIMEN, how="anti")
+        .with_columns(is_blank_record=pl.lit(True))
+    )
+    if not blank.height:
+        return chosen.with_columns(is_blank_record=pl.lit(False))
+    return (
+        chosen.join(blank, on=SPECIMEN, how="left", maintain_order="left")
+        .with_columns(pl.col("is_blank_record").fill_null(False))
+        .with_columns(anc_cells_per_ul=pl.when(~pl.col("is_blank_record")).then("anc_cells_per_ul"))
     )
 
 

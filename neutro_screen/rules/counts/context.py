@@ -1,8 +1,119 @@
-"""Severity seen with the patient's own context: Duffy-null, infants, new-borns (SEV-3)."""
+"""Severity seen with the patient's own context: Duffy-null, infants, newborns (SEV-3)."""
 
+from functools import cache
+
+import pandera.polars as pa
 import polars as pl
 
-from neutro_screen.reference import Policy
+from neutro_schemas import Flag, Patient
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.reference.causality import CauseReference
+from neutro_screen.rules.counts.specimens import is_retracted
+from neutro_screen.rules.flags import evidence_json, result_struct
+from neutro_screen.rules.words import count_text
+from neutro_screen.text import match_key
+from neutro_screen.validate import conform, dtypes
+
+#: The marker of a Duffy phenotype or genotype (markers.csv).
+_DUFFY: str = "duffy_group"
+#: What a newborn's count is seen as where it is listed although not below 1500.
+LISTED_IN_CONTEXT = ("below_laboratory_limit", "age_limits_uncertain")
+
+
+class NewbornLimit(pa.DataFrameModel):
+    """One lower limit of the ANC by hours of life: shown beside a newborn's count, never judged by."""
+
+    population: str = pa.Field(description="term or very low birth weight.")
+    from_h: int = pa.Field(ge=0, description="First hour of life it is given for.")
+    to_h: int = pa.Field(description="Last hour of life.")
+    lower_cells_per_ul: float = pa.Field(gt=0, description="Lower limit, cells/uL.")
+    unit: str = pa.Field(eq="cells/uL", description="Unit of the limit.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+@cache
+def load_newborn_limits() -> pl.DataFrame:
+    """Read and check ``newborn_limits.csv``.
+
+    Raises:
+        ReferenceDataError: the table does not fit its contract.
+    """
+    table = pl.read_csv(FOLDER / "newborn_limits.csv", schema_overrides=dtypes(NewbornLimit))
+    return conform(table, NewbornLimit, ReferenceDataError, where="newborn_limits.csv")
+
+
+def with_laboratory_duffy(patients: pl.DataFrame, labs: pl.DataFrame, reference: CauseReference) -> pl.DataFrame:
+    """The people (``Patient``) with ``duffy_null`` also from the laboratory's own blood-group results (SEV-3).
+
+    A phenotype Fy(a-b-) or its genotype is a record of Duffy-null; where several results disagree none is taken. A
+    patient that no patient file names gets a row.
+    """
+    words = reference.markers.filter(pl.col("marker") == _DUFFY)["words_found"].item()
+    found = (
+        labs.lazy()
+        .filter((pl.col("analyte") == _DUFFY) & ~is_retracted())
+        .group_by("patient_id")
+        .agg(is_null=match_key(pl.col("value_text")).str.contains(words).all())
+        .filter("is_null")
+        .select("patient_id", by_laboratory=pl.lit(True))
+        .collect()
+    )
+    if not found.height:
+        return patients
+    known = patients.join(found, on="patient_id", how="left", maintain_order="left").with_columns(
+        duffy_null=pl.coalesce("by_laboratory", "duffy_null")
+    )
+    others = found.join(patients, on="patient_id", how="anti").select(
+        "patient_id", duffy_null=pl.lit(True), source_file=pl.lit("laboratory"), source_row=pl.lit(0, pl.Int64)
+    )
+    return pl.concat([known.drop("by_laboratory"), others.sort("patient_id")], how="diagonal").select(
+        list(Patient.to_schema().columns)
+    )
+
+
+def newborn_flags(specimens: pl.LazyFrame) -> pl.LazyFrame:
+    """SEV-3: a newborn's count that is not below 1500 and is listed all the same, with the columns of ``Flag``.
+
+    Below the laboratory's own limit, or without a limit. The limits by hours of life are named beside it: without an
+    hour of birth no count is judged by them. ``specimens`` has ``severity_in_context`` and ``age_days``.
+    """
+    limits = "; ".join(
+        f"{row['population']} {row['lower_cells_per_ul']:,.0f} at {row['from_h']} to {row['to_h']} h of life"
+        for row in load_newborn_limits().iter_rows(named=True)
+    )
+    listed = specimens.filter(
+        (pl.col("severity") == pl.lit("normal")) & pl.col("severity_in_context").is_in(LISTED_IN_CONTEXT)
+    )
+    count = count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"))
+    return listed.select(
+        "patient_id",
+        "specimen_id",
+        episode_id=pl.lit(None, pl.String),
+        rule_id=pl.lit("SEV-3"),
+        raised_at="collected_at",
+        reason=pl.when(pl.col("severity_in_context") == "below_laboratory_limit")
+        .then(
+            pl.format(
+                "newborn of {} days: ANC {} cells/uL, below the laboratory's limit of {}",
+                pl.col("age_days"),
+                count,
+                count_text(pl.col("reference_low"), pl.lit(None, pl.String)),
+            )
+        )
+        .otherwise(
+            pl.format(
+                "newborn of {} days: ANC {} cells/uL and no limit of the laboratory; lower limits: {}",
+                pl.col("age_days"),
+                count,
+                pl.lit(limits),
+            )
+        ),
+        evidence=evidence_json(result_struct("specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator")),
+    ).select(list(Flag.to_schema().columns))
 
 
 def with_severity_in_context(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from neutro_schemas import DAMAGED_NUMBER, RETRACTED_STATUSES
-from neutro_screen.recognition import analytes, origins, values
+from neutro_screen.recognition import origins, values
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules import dates
 
@@ -61,8 +61,9 @@ def judged_origins(
     where any text could be read in a known unit. ``texts`` are the ``TextCounts`` of the extract: the verdicts are those
     of the whole of it, however many parts its rows are judged in.
     """
-    described = origins.described(sent, reference)
-    counted = texts.join(described.filter(pl.col("not_screened").is_null()), on="origin_no")
+    described = origins.described(sent, texts, reference)
+    is_used = pl.col("not_screened").is_null() & pl.col("withheld").is_null()
+    counted = texts.join(described.filter(is_used), on="origin_no")
     marks = values.decimal_marks(counted, policy)
     described, counted = (
         frame.join(marks, on=["lab", "analyte"], how="left", nulls_equal=True, maintain_order="left")
@@ -96,6 +97,7 @@ def judge_part(
         .pipe(with_unit, policy)
         .pipe(with_time, policy, as_of, patients)
         .pipe(with_unit_suspicion, policy)
+        .pipe(with_recognition, _orders_of_blood(judged, policy, as_of))
     )
     is_retraction = pl.col("status").is_in(RETRACTED_STATUSES) | (
         # A correction that says "no result" takes the earlier value back.
@@ -104,7 +106,10 @@ def judge_part(
     screened = screened.with_columns(is_retraction=is_retraction)
     # A row with a time that cannot be is refused, whatever it says.
     is_no_result = (
-        ~pl.col("is_retraction") & pl.col("no_result").is_not_null() & (pl.col("time_status") != "impossible")
+        ~pl.col("is_retraction")
+        & pl.col("no_result").is_not_null()
+        & (pl.col("time_status") != "impossible")
+        & (pl.col("recognition_status") == "ok")
     )
     return JudgedRows(
         results=screened.filter(~is_no_result).pipe(_with_retractions),
@@ -145,23 +150,34 @@ def with_unit(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """
     factor, raw = pl.col("factor"), pl.col("number")
     is_marker = pl.col("dimension") == "marker"
-    known = factor.is_not_null() & (pl.col("unit_decision") != "refuse")
+    known = factor.is_not_null() & (pl.col("unit_reading") == "accepted")
     canonical = ((raw - pl.col("offset")) * factor).round_sig_figs(policy.anc.significant_digits)
     return rows.with_columns(
         value=pl.when(known).then(canonical).when(is_marker).then(raw),
         unit=pl.when(known).then("canonical_unit").when(is_marker).then("unit_text"),
         unit_status=pl.when(is_marker)
         .then(pl.lit("ok"))
-        .when(pl.col("unit_key").is_null())
+        .when(pl.col("unit_reading") == "missing")
         .then(pl.lit("missing"))
         .when(~known.fill_null(False))
         .then(pl.lit("unknown"))
         .when((pl.col("unit_decision") == "accept_fraction") & (raw > 1))
         .then(pl.lit("suspect"))
+        .when(_is_part_of_a_cell(policy))
+        .then(pl.lit("suspect"))
         .when(raw.abs() < pl.col("smallest_raw_value"))
         .then(pl.lit("suspect"))
         .otherwise(pl.lit("ok")),
     )
+
+
+def _is_part_of_a_cell(policy: Policy) -> pl.Expr:
+    """A white cell or neutrophil count in cells that is no whole number and as small as one in 10*9/L (ANC-9)."""
+    raw = pl.col("number")
+    is_in_cells = (
+        (pl.col("dimension") == "count") & (pl.col("factor") < 1) & pl.col("typical_reference_high").is_not_null()
+    )
+    return is_in_cells & (raw > 0) & (raw < policy.unit_check.cells_fraction_below) & (raw != raw.floor())
 
 
 def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.DataFrame | None) -> pl.DataFrame:
@@ -205,8 +221,31 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     )
 
 
+def with_recognition(rows: pl.DataFrame, of_blood: pl.DataFrame) -> pl.DataFrame:
+    """Add ``recognition_status``: ok, or why the row is kept aside (REC-2 to REC-4).
+
+    Where the words for the specimen were not understood, it is blood if the same order (``of_blood``: patient_id,
+    specimen_id) carries haemoglobin, haematocrit, red cells or platelets.
+    """
+    known = rows.join(
+        of_blood.with_columns(is_blood=pl.lit(True)), on=list(of_blood.columns), how="left", maintain_order="left"
+    )
+    is_unknown = pl.col("is_specimen_open") & pl.col("is_blood").is_null()
+    return known.with_columns(
+        recognition_status=pl.coalesce("withheld", pl.when(is_unknown).then(pl.lit("unknown_specimen")), pl.lit("ok"))
+    ).drop("is_blood")
+
+
+def _orders_of_blood(judged: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
+    """The orders (patient_id, specimen_id) that a cell of blood was counted in; none where no specimen is open."""
+    order = ["patient_id", "specimen_id"]
+    if not judged["is_specimen_open"].any():
+        return judged.select(order).clear()
+    return judged.filter("is_of_blood").pipe(with_time, policy, as_of, None).select(order).unique()
+
+
 #: A laboratory's results of one test in one unit.
-_BATCH: Final = ["lab", *analytes.KEYS]
+_BATCH: Final = list(origins.TEST)
 
 
 def suspect_batches(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -230,13 +269,34 @@ def suspect_batches(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         .filter(pl.col("total") >= check.batch_minimum_n)
     )
     median = (pl.col("lower") + pl.col("upper")) / 2
-    return medians.filter(~median.is_between(check.batch_median_low, check.batch_median_high)).select(
-        *_BATCH, batch_is_suspect=pl.lit(True)
+    beyond = medians.filter(~median.is_between(check.batch_median_low, check.batch_median_high)).select(_BATCH)
+    return pl.concat([beyond, _fraction_columns(counted, policy)]).unique().with_columns(batch_is_suspect=pl.lit(True))
+
+
+def _fraction_columns(counted: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """The batches (``_BATCH``) of percentages whose values all lie in 0 to 1, most of them between: fractions (ANC-9)."""
+    values, n = pl.col("value"), pl.col("n")
+    is_between = (values > 0) & (values < 1)
+    is_large_class = pl.col("analyte").is_in(policy.unit_check.fraction_analytes)
+    return (
+        counted.filter(is_large_class & (pl.col("unit_status") == "ok") & values.is_not_null())
+        .group_by(_BATCH)
+        .agg(highest=values.max(), total=n.sum(), between=n.filter(is_between).sum())
+        .filter(
+            (pl.col("highest") <= 1)
+            & (pl.col("total") >= policy.unit_check.fraction_minimum_n)
+            & (2 * pl.col("between") > pl.col("total"))
+        )
+        .select(_BATCH)
     )
 
 
 def _is_checked() -> pl.Expr:
     return pl.col("typical_reference_high").is_not_null() & (pl.col("unit_status") == "ok")
+
+
+def _is_percentage() -> pl.Expr:
+    return (pl.col("dimension") == "percent") & (pl.col("unit_status") == "ok")
 
 
 def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -260,7 +320,8 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(
         unit_status=pl.when(
-            _is_checked()
+            (_is_percentage() & pl.col("batch_is_suspect").fill_null(False))
+            | _is_checked()
             & (
                 pl.col("batch_is_suspect").fill_null(False)
                 | pl.col("belies_range")

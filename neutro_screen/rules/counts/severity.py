@@ -14,7 +14,9 @@ _NONE: Final = "grade_none"
 #: A column of comparators is nearly all null: as an Enum that is seen at once, as text every row is compared.
 _COMPARATOR: Final = pl.Enum(COMPARATORS)
 #: Cells/uL: less than any laboratory reports and more than the rounding of a float.
-_HARDLY_LESS: Final = 1e-9
+_HARDLY_LESS: Final = 1e-6
+#: Cells/uL: a count and a limit that differ by less are the same number, computed on two ways (2.0001 x 1000).
+_ROUNDING: Final = 1e-7
 
 
 def with_grades(anc: pl.LazyFrame, patients: pl.LazyFrame, reference: Reference) -> pl.LazyFrame:
@@ -88,7 +90,7 @@ def _grade(ladder: pl.DataFrame, lln: pl.Expr) -> pl.Expr:
     if ladder["uses_lln"].is_null().all():
         return _step(count, limits, above=none)
     # The fixed limits come first: only a value at or above all of them is measured against the row's own limit.
-    by_lln = pl.when(count < lln).then(_lit(1)).when(lln.is_not_null()).then(none)
+    by_lln = pl.when(count < lln - _ROUNDING).then(_lit(1)).when(lln.is_not_null()).then(none)
     return _step(count, limits, above=by_lln, first=2)
 
 

@@ -45,7 +45,9 @@ def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.Da
             collected_at=pl.col("collected_at").min(),
             resulted_at=pl.col("resulted_at").max(),
             lab=pl.col("lab").min(),
-            reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0).max(),
+            reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0)
+            .max()
+            .round_sig_figs(15),
             has_feeding=pl.col("analyte").is_in(feeding.implode()).any(),
             has_conflict=pl.col("conflict").any(),
             is_preliminary=(pl.col("status") == "preliminary").any(),

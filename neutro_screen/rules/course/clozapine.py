@@ -1,10 +1,12 @@
-"""The ladder of clozapine monitoring and when the next count is due (SEV-4)."""
+"""The ladder of clozapine monitoring, when the next count is due, and who is overdue (SEV-4)."""
 
+from datetime import datetime
 from functools import cache
 
 import pandera.polars as pa
 import polars as pl
 
+from neutro_schemas import ClozapineCourse, Flag
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER, Policy
 from neutro_screen.reference.policy import ClozapineRule
@@ -121,3 +123,72 @@ def _due(rule: ClozapineRule) -> pl.Expr:
         .otherwise("next_anc_within")
     )
     return pl.col("collected_at") + pl.duration(hours=hours)
+
+
+def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    """One row per patient on clozapine at the index time, with the columns of ``ClozapineCourse``.
+
+    ``anc`` comes from ``with_clozapine_ladder``; ``exposures`` as there. Without any count on the course
+    the first is due within the first interval of the schedule, counted from the first day.
+    """
+    today = pl.lit(as_of).dt.date()
+    current = (
+        exposures.filter((pl.col("first_exposure") <= today) & (pl.col("last_exposure") >= today).fill_null(True))
+        .group_by("patient_id")
+        .agg(
+            pl.col("first_exposure").min(),
+            last_exposure=pl.when(pl.col("last_exposure").null_count() == 0).then(pl.col("last_exposure").max()),
+        )
+    )
+    counted = (
+        anc.filter(pl.col("next_anc_due").is_not_null())
+        .join(current.select("patient_id", "first_exposure"), on="patient_id")
+        .filter(pl.col("collected_at").dt.date() >= pl.col("first_exposure"))
+        .sort(TIME_ORDER)
+        .unique("patient_id", keep="last", maintain_order=True)
+        .select(
+            "patient_id",
+            "clozapine_step",
+            "next_anc_due",
+            last_anc_cells_per_ul="anc_cells_per_ul",
+            last_anc_comparator="anc_comparator",
+            last_collected_at="collected_at",
+        )
+    )
+    first_h = load_clozapine_steps().filter(
+        (pl.col("schedule") == policy.clozapine.schedule) & (pl.col("step") == "normal") & (pl.col("from_day") == 0)
+    )["next_anc_within"]
+    first_due = pl.col("first_exposure").cast(pl.Datetime("us")) + pl.duration(hours=int(first_h[0]))
+    return (
+        current.join(counted, on="patient_id", how="left")
+        .with_columns(next_anc_due=pl.coalesce("next_anc_due", first_due))
+        .select(list(ClozapineCourse.to_schema().columns))
+        .sort("patient_id")
+    )
+
+
+def clozapine_flags(courses: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """SEV-4: the ANC of a current course is overdue, with the columns of ``Flag``; raised when it became so.
+
+    ``courses`` comes from ``clozapine_courses_now``.
+    """
+    overdue = courses.filter(pl.lit(as_of) > pl.col("next_anc_due"))
+    counted = pl.concat_str(pl.lit("the last count was on "), pl.col("last_collected_at").dt.strftime("%Y-%m-%d"))
+    return overdue.select(
+        "patient_id",
+        specimen_id=pl.lit(None, pl.String),
+        episode_id=pl.lit(None, pl.String),
+        rule_id=pl.lit("SEV-4"),
+        raised_at="next_anc_due",
+        reason=pl.format(
+            "clozapine since {} and the ANC overdue since {}; {}",
+            pl.col("first_exposure").dt.strftime("%Y-%m-%d"),
+            pl.col("next_anc_due").dt.strftime("%Y-%m-%d %H:%M"),
+            pl.coalesce(counted, pl.lit("no count on this course")),
+        ),
+        evidence=pl.struct(
+            first_exposure=pl.col("first_exposure").dt.strftime("%Y-%m-%d"),
+            next_anc_due=pl.col("next_anc_due").dt.strftime("%Y-%m-%dT%H:%M:%S"),
+            last_anc_cells_per_ul="last_anc_cells_per_ul",
+        ).struct.json_encode(),
+    ).select(list(Flag.to_schema().columns))

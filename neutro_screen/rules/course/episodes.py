@@ -48,7 +48,8 @@ def with_episode_numbers(anc: pl.LazyFrame) -> pl.LazyFrame:
 def episodes_per_patient(numbered: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
     """One row per episode with the columns of ``Episode``; ``is_cyclic`` and ``cycle_days`` are filled in later.
 
-    ``numbered`` comes from ``with_episode_numbers``.
+    ``numbered`` comes from ``with_episode_numbers``. Besides, ``course``: new, worsening, recovering or ongoing as of the
+    last result, which the passing of time does not change.
     """
     rule = policy.episode
     # The last value of an open episode is carried nowhere: what follows is not known.
@@ -100,6 +101,7 @@ def episodes_per_patient(numbered: pl.LazyFrame, policy: Policy, as_of: datetime
         is_isolated_low=(pl.col("n_results") == 1)
         & (pl.col("started_at") - pl.col("last_normal_at") <= timedelta(days=rule.isolated_low_d)).fill_null(False)
         & (pl.col("ended_at") - pl.col("started_at") <= timedelta(days=rule.isolated_low_d)).fill_null(False),
+        course=_course(policy),
         status=episode_status(policy, as_of),
         notes=pl.when(is_persistent & (pl.col("n_results") < rule.persistent_minimum_n)).then(
             pl.lit("persistent_sparse")
@@ -113,18 +115,60 @@ def episode_status(policy: Policy, as_of: datetime) -> pl.Expr:
     Worsening: the last result is in a worse band than the one before it. Recovering: it is in a better one than the
     worst. New: the first low result is no older than the policy's ``new_d``.
     """
-    age = pl.lit(as_of) - pl.col("last_low_at")
-    worsening = (pl.col("current_severity") > pl.col("previous_severity")).fill_null(False)
+    is_new = pl.lit(as_of) - pl.col("started_at") <= timedelta(days=policy.worklist.new_d)
     return (
         pl.when(pl.col("ended_at").is_not_null())
         .then(pl.lit("resolved"))
-        .when(age > timedelta(days=policy.episode.stale_d))
+        .when(pl.lit(as_of) - pl.col("last_low_at") > timedelta(days=policy.episode.stale_d))
         .then(pl.lit("stale"))
-        .when(worsening & (pl.col("n_results") > 1))
+        .otherwise(_moving(is_new))
+    )
+
+
+def _course(policy: Policy) -> pl.Expr:
+    """``episode_status`` of an open episode as it was at its last low result."""
+    return _moving(pl.col("last_low_at") - pl.col("started_at") <= timedelta(days=policy.worklist.new_d))
+
+
+def _moving(is_new: pl.Expr) -> pl.Expr:
+    worsening = (pl.col("current_severity") > pl.col("previous_severity")).fill_null(False)
+    return (
+        pl.when(worsening & (pl.col("n_results") > 1))
         .then(pl.lit("worsening"))
         .when(pl.col("current_severity") < pl.col("worst_severity"))
         .then(pl.lit("recovering"))
-        .when(pl.lit(as_of) - pl.col("started_at") <= timedelta(days=policy.worklist.new_d))
+        .when(is_new)
         .then(pl.lit("new"))
         .otherwise(pl.lit("ongoing"))
+    )
+
+
+def with_deaths(episodes: pl.LazyFrame, deaths: pl.LazyFrame) -> pl.LazyFrame:
+    """Close the open episodes of patients whose death is recorded (EPI-6): status ``died``.
+
+    ``deaths`` comes from ``recorded_deaths``.
+    """
+    dead = deaths.select("patient_id", "died_on")
+    is_dead = pl.col("died_on").is_not_null() & pl.col("ended_at").is_null()
+    return (
+        episodes.join(dead, on="patient_id", how="left", maintain_order="left")
+        .with_columns(status=pl.when(is_dead).then(pl.lit("died")).otherwise("status"))
+        .drop("died_on")
+    )
+
+
+def recorded_deaths(patients: pl.LazyFrame, anc: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """``patient_id, died_on``: the deaths of ``Patient`` up to the index time.
+
+    A death with a count collected later than the day after it is not believed: one of the two is wrong, and the patient
+    stays on the list.
+    """
+    latest = anc.group_by("patient_id").agg(latest_on=pl.col("collected_at").max().dt.date())
+    return (
+        patients.group_by("patient_id")
+        .agg(died_on=pl.col("death_date").min())
+        .filter(pl.col("died_on") <= pl.lit(as_of).dt.date())
+        .join(latest, on="patient_id", how="left")
+        .filter((pl.col("latest_on") <= pl.col("died_on").dt.offset_by("1d")).fill_null(True))
+        .select("patient_id", "died_on")
     )

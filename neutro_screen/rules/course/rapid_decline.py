@@ -7,6 +7,7 @@ results, and whether later results confirm it. Only the verdict counts as a decl
 
 import math
 from datetime import timedelta
+from typing import Final
 
 import polars as pl
 
@@ -18,6 +19,8 @@ from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text, days_text
+
+_SECONDS_PER_DAY: Final = 86_400
 
 
 def with_rapid_decline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -96,8 +99,8 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     < 2000; or down to 60 %, at a pace of 30 % in 7 days, and now < 1500; or a fall by a third that halves within 10
     days and now < 3000) and exceeds what the noise of both sides explains by ``noise_ratio``. Columns:
 
-    decline: null = no fall of that kind; ``confirmed``: the next result within the window of RPD-1 is low as well;
-        ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, only beyond what one in a hundred
+    decline: null = no fall of that kind; ``confirmed``: the result before or any later one within the window of RPD-1 is
+        low as well, whatever follows; ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, only beyond what one in a hundred
         unchanged patients shows; ``contradicted``: the next result is back too soon for a marrow to have recovered.
     has_decline: the verdict. Confirmed, unconfirmed, or suspected with no later result.
     decline_rule: RPD-4 for a confirmed halving within 7 days to 2000-3000 on a high-risk drug, else RPD-3.
@@ -135,7 +138,7 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
     fell = anc.filter("has_decline")
     after = (
         pl.when(pl.col("decline") == "confirmed")
-        .then(pl.lit("; confirmed by the next result"))
+        .then(pl.lit("; confirmed by a second result"))
         .when(pl.col("decline") == "suspected")
         .then(pl.lit("; suspected, repeat advised"))
         .otherwise(pl.lit("; not yet confirmed by a second result"))
@@ -166,7 +169,7 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("decline_noise_ratio").round(1),
             after,
         ),
-        evidence=pl.when(pl.col("decline") == "confirmed")
+        evidence=pl.when((pl.col("decline") == "confirmed") & pl.col("decline_next_at").is_not_null())
         .then(evidence_json(level, now, following))
         .otherwise(evidence_json(level, now)),
         fall_pct="decline_fall_pct",
@@ -185,6 +188,7 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     count = pl.col("anc_cells_per_ul")
     # The frame is in order of patient and time: the next row is the next result, if it is the same patient's.
     has_next = pl.col("patient_id") == pl.col("patient_id").shift(-1)
+    has_previous = pl.col("patient_id") == pl.col("patient_id").shift(1)
     following = (
         pl.when(has_next).then(pl.col(column).shift(-1)).alias(f"decline_next_{name}")
         for name, column in (
@@ -202,6 +206,13 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
             "anc_cells_per_ul",
             "anc_comparator",
             *following,
+            previous_at=pl.when(has_previous).then(pl.col("collected_at").shift(1)),
+            previous_anc=pl.when(has_previous).then(count.shift(1)),
+            lowest_after=count.rolling_min_by(
+                -pl.col("collected_at").dt.epoch("s"),
+                window_size=f"{policy.rpd_1.window_d * _SECONDS_PER_DAY}i",
+                closed="left",
+            ).over("patient_id"),
             log_count=count.clip(lower_bound=policy.noise.lowest_cells_per_ul).log(),
             log_variance=log_variance(policy),
             stretch=pl.col("collected_at").dt.epoch("d") // reach,
@@ -323,14 +334,24 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
 
 
 def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the next result."""
+    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the results around it."""
     rule = policy.rpd_3
     wait = pl.col("decline_next_at") - pl.col("collected_at")
     following = pl.col("decline_next_cells_per_ul")
     is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~is_upper_bound(
         "decline_next_comparator"
     )
-    agrees = (~is_back & (wait <= timedelta(days=policy.rpd_1.window_d))).fill_null(False)
+    within = timedelta(days=policy.rpd_1.window_d)
+    low_enough = pl.col("decline_from_cells_per_ul") * rule.agrees_fraction
+    was_low_before = (
+        (pl.col("previous_at") > pl.col("decline_from_at"))
+        & (pl.col("collected_at") - pl.col("previous_at") <= within)
+        & (pl.col("previous_anc") < low_enough)
+    )
+    is_low_after = pl.col("lowest_after") < low_enough
+    agrees = (
+        (~is_back & (wait <= within)).fill_null(False) | is_low_after.fill_null(False) | was_low_before.fill_null(False)
+    )
     too_soon = (
         pl.when(pl.col("is_large") & pl.col("is_clear"))
         .then((wait <= timedelta(days=rule.rebound_d)) & (following >= policy.rpd_4.normal_from_cells_per_ul))

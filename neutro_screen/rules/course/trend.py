@@ -19,12 +19,19 @@ _DECIMALS_OF_A_DAY: Final = 3
 _MAD_OF_NORMAL: Final = 0.6745
 
 
-def with_baseline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+def with_baseline(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Add ``baseline_cells_per_ul`` (median) and ``baseline_n`` of the results of the policy's days before (TRD-1).
 
-    A bound (<, <=, >, >=) is no level and does not count. Fewer results than the policy asks for: null baseline.
+    Within an episode the window ends that long before the episode's first low count: the illness is not its own
+    baseline. Of a patient with recorded Duffy-null (``patients``: patient_id, duffy_null) mild counts are the usual
+    level, so that the illness begins with the first count below the least that context can explain. A bound (<, <=, >,
+    >=) is no level and does not count. Fewer results than the policy asks for: null baseline.
     """
     rule = policy.trend
+    recorded = patients.group_by("patient_id").agg(is_duffy_null=pl.col("duffy_null").any())
+    is_ill = pl.when(pl.col("is_duffy_null").fill_null(False)).then(
+        pl.col("anc_cells_per_ul") < policy.context.personal_from_cells_per_ul
+    )
     ordered = anc.sort(TIME_ORDER)
     earlier = (
         ordered.with_columns(level=pl.when(pl.col("anc_comparator").is_null()).then("anc_cells_per_ul"))
@@ -39,10 +46,22 @@ def with_baseline(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         .unique(["patient_id", "collected_at"], keep="any")
     )
     enough = pl.col("baseline_n") >= rule.baseline_minimum_n
+    same_patient = pl.col("patient_id") == pl.col("patient_id").shift(1)
+    goes_on = pl.col("is_ill") & pl.col("is_ill").shift(1) & same_patient
     return (
-        ordered.join(earlier, on=["patient_id", "collected_at"], how="left", maintain_order="left")
+        ordered.join(recorded, on="patient_id", how="left", maintain_order="left")
+        .with_columns(is_ill=pl.coalesce(is_ill, pl.col("severity") > pl.lit("normal"), False))
+        .with_columns(since=pl.when(~goes_on.fill_null(False)).then("collected_at"))
+        .with_columns(since=pl.col("since").forward_fill())
+        .join(
+            earlier,
+            left_on=["patient_id", "since"],
+            right_on=["patient_id", "collected_at"],
+            how="left",
+            maintain_order="left",
+        )
         .with_columns(baseline_cells_per_ul=pl.when(enough).then("median"))
-        .drop("median")
+        .drop("median", "is_duffy_null", "is_ill", "since")
     )
 
 

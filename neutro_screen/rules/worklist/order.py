@@ -1,94 +1,139 @@
-"""The worklist of one run: who is on it, how urgently, and what changed since the run before (RULES.md section 7)."""
+"""The worklist of one run: who is on it, how urgently, and what changed since the run before (RULES.md section 7, EPI-6).
+
+Silence changes nothing for the better: without a new result of the patient a row is neither improved nor resolved, and
+its priority does not fall. What the mere passing of time changes can only raise it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
+from neutro_schemas import Priority, Severity
 from neutro_schemas.store import WorklistRow
+from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules.worklist.priority import sentence
+
+#: Rules whose flags put a patient on the worklist outside of an episode, and the code of ``reasons.csv`` they stand for;
+#: null = the context of the latest count (SEV-3).
+STANDING: Final = {"RPD-": "rapid_decline", "SEV-4": "clozapine_anc_overdue", "SEV-3": None}
+#: Groups of the page, the first on top.
+ROW_GROUPS: Final = ("open", "recovered", "withdrawn", "died", "lost_to_follow_up")
+#: Rows of these groups are on the list the next night as well.
+_STAYING: Final = ("open", "lost_to_follow_up")
+_CASE: Final = (
+    "patient_id",
+    "episode_id",
+    "priority",
+    "reasons",
+    "reason_codes",
+    "conclusion",
+    "is_expected",
+    "worst_severity",
+    "nadir_cells_per_ul",
+    "started_at",
+    "episode_status",
+    "is_open",
+)
 
 
-def open_cases(episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame, seen: pl.LazyFrame) -> pl.LazyFrame:
-    """Episodes and declines that belong on a worklist: the open ones, and those not yet shown by any run.
+def open_cases(
+    episodes: pl.LazyFrame, flags: pl.LazyFrame, status: pl.LazyFrame, seen: pl.LazyFrame, reference: Reference
+) -> pl.LazyFrame:
+    """Episodes and standing findings that belong on a worklist: the open ones, and those not yet shown by any run.
 
-    ``seen`` (episode_id) are episodes that an earlier run already published as resolved. A rapid decline outside any
-    episode is open while no later count has followed. Columns: those of ``Episode`` that the worklist shows, and
-    ``is_open``.
+    ``seen`` (episode_id) are episodes that an earlier run already published as resolved. Standing findings are flags of
+    ``STANDING`` outside of any episode: a decline or a newborn's count while no later count has followed, a clozapine
+    count while it is overdue. Columns: those of ``Episode`` that the worklist shows, and ``is_open``.
     """
-    shown = (
-        "patient_id",
-        "episode_id",
-        "priority",
-        "reasons",
-        "reason_codes",
-        "worst_severity",
-        "nadir_cells_per_ul",
-        "started_at",
-    )
     of_episodes = (
-        episodes.filter(pl.col("priority").is_not_null())
+        episodes.filter(pl.col("priority").is_not_null() & (pl.col("status") != "died"))
         .with_columns(is_open=pl.col("ended_at").is_null())
         .join(seen.select("episode_id", is_seen=pl.lit(True)), on="episode_id", how="left")
         .filter(pl.col("is_open") | pl.col("is_seen").is_null())
-        .select(*shown, episode_status="status", is_open="is_open")
+        .rename({"status": "episode_status"})
+        .select(_CASE)
     )
-    declines = (
-        flags.filter(pl.col("rule_id").str.starts_with("RPD-") & pl.col("episode_id").is_null())
+    # The row of an open episode carries such a reason itself.
+    elsewhere = of_episodes.filter("is_open").select("patient_id")
+    standing = _standing_cases(flags, status, reference).join(elsewhere, on="patient_id", how="anti")
+    return pl.concat([of_episodes, standing], how="vertical_relaxed")
+
+
+def _standing_cases(flags: pl.LazyFrame, status: pl.LazyFrame, reference: Reference) -> pl.LazyFrame:
+    reasons = reference.reasons.lazy().select(
+        reason_codes="code", priority=pl.col("priority").cast(Priority), reasons="words"
+    )
+    known = pl.coalesce(
+        *(
+            pl.when(pl.col("rule_id").str.starts_with(rule)).then(pl.lit(code))
+            for rule, code in STANDING.items()
+            if code
+        ),
+        "current_severity_in_context",
+    )
+    is_standing = pl.any_horizontal(pl.col("rule_id").str.starts_with(rule) for rule in STANDING)
+    is_of_latest = (pl.col("raised_at") == pl.col("last_collected_at")) | (pl.col("rule_id") == "SEV-4")
+    return (
+        flags.filter(is_standing & pl.col("episode_id").is_null())
+        .select("patient_id", "rule_id", "raised_at")
         .join(
-            status.select("patient_id", "last_collected_at", "last_anc_cells_per_ul", "current_severity"),
+            status.select(
+                "patient_id",
+                "last_collected_at",
+                "last_anc_cells_per_ul",
+                "current_severity",
+                "current_severity_in_context",
+            ),
             on="patient_id",
         )
-        .filter(pl.col("raised_at") == pl.col("last_collected_at"))
-        .unique("patient_id", keep="any")
+        .filter(is_of_latest.fill_null(False))
+        .with_columns(reason_codes=known)
+        .join(reasons, on="reason_codes")
+        .sort("patient_id", "priority", "reason_codes", descending=[False, True, False])
+        .unique("patient_id", keep="first", maintain_order=True)
         .select(
             "patient_id",
             episode_id=pl.lit(None, pl.String),
-            priority=pl.lit("medium").cast(pl.Enum(WorklistRow.to_schema().columns["priority"].dtype.type.categories)),
-            reasons=pl.lit("rapid decline and not yet low"),
-            reason_codes=pl.lit("rapid_decline"),
-            worst_severity="current_severity",
+            priority="priority",
+            reasons="reasons",
+            reason_codes="reason_codes",
+            conclusion=sentence(pl.col("reasons")),
+            is_expected=pl.lit(False),
+            worst_severity=pl.col("current_severity").cast(Severity),
             nadir_cells_per_ul="last_anc_cells_per_ul",
             started_at="raised_at",
             episode_status=pl.lit("new"),
             is_open=pl.lit(True),
         )
     )
-    return pl.concat([of_episodes, declines])
 
 
-def worklist_rows(cases: pl.LazyFrame, status: pl.LazyFrame, previous: pl.LazyFrame, run_id: str) -> pl.LazyFrame:
-    """One row per patient with a case, and one ``resolved`` row per patient of the ``previous`` worklist without.
+def worklist_rows(
+    cases: pl.LazyFrame,
+    status: pl.LazyFrame,
+    previous: pl.LazyFrame,
+    episodes: pl.LazyFrame,
+    reference: Reference,
+    policy: Policy,
+    as_of: datetime,
+    run_id: str,
+) -> pl.LazyFrame:
+    """One row per patient with a case, and one closing row per patient of the ``previous`` worklist without.
 
-    The most urgent case decides, open before past, the latest of several.
+    Of several cases an open one decides, then the most urgent, then the latest. ``status`` is ``PatientStatus``,
+    ``episodes`` all episodes of these patients (patient_id, started_at, ended_at). ``change`` (EPI-6):
+
+    new, escalated, unchanged: of rows that were not there, less urgent or as urgent the run before;
+    improved: less urgent after a new result; resolved: recovered after a new result, ``row_group`` recovered;
+    withdrawn: the count that was shown is cancelled or corrected away, ``row_group`` withdrawn, or open where another
+    low count remains; lost: no result for the policy's ``lost_d``, ``row_group`` lost_to_follow_up, same priority;
+    died: the death is recorded, ``row_group`` died.
     """
-    order = ["patient_id", "priority", "is_open", "started_at"]
     decisive = (
-        cases.sort(order, descending=[False, True, True, True])
+        cases.sort("patient_id", "is_open", "priority", "started_at", descending=[False, True, True, True])
         .unique("patient_id", keep="first", maintain_order=True)
-        .drop("is_open", "started_at")
-    )
-    before = previous.filter(pl.col("change") != "resolved").select("patient_id", previous_priority="priority")
-    now = decisive.join(before, on="patient_id", how="left").with_columns(
-        change=pl.when(pl.col("previous_priority").is_null())
-        .then(pl.lit("new"))
-        .when(pl.col("priority") > pl.col("previous_priority"))
-        .then(pl.lit("escalated"))
-        .when(pl.col("priority") < pl.col("previous_priority"))
-        .then(pl.lit("improved"))
-        .otherwise(pl.lit("unchanged"))
-    )
-    gone = (
-        previous.filter(pl.col("change") != "resolved")
-        .join(decisive, on="patient_id", how="anti")
-        .select(
-            "patient_id",
-            "episode_id",
-            "priority",
-            "worst_severity",
-            "nadir_cells_per_ul",
-            previous_priority="priority",
-            change=pl.lit("resolved"),
-            reasons=pl.lit("count has recovered"),
-            reason_codes=pl.lit("resolved"),
-            episode_status=pl.lit("resolved"),
-        )
+        .drop("started_at")
     )
     latest = status.select(
         "patient_id",
@@ -100,24 +145,161 @@ def worklist_rows(cases: pl.LazyFrame, status: pl.LazyFrame, previous: pl.LazyFr
         "top_suspect",
         "next_step",
         "next_step_due",
+        "died_on",
     )
     return (
-        pl.concat([now, gone], how="diagonal")
+        decisive.join(_shown_before(previous, episodes), on="patient_id", how="full", coalesce=True)
         .join(latest, on="patient_id", how="left")
+        .filter(pl.col("was_shown").is_not_null() | pl.col("died_on").is_null())
+        .pipe(_with_group, policy, as_of)
+        .pipe(_with_change, reference, policy, as_of)
         .with_columns(run_id=pl.lit(run_id))
         .select(list(WorklistRow.to_schema().columns))
         .sort("patient_id")
     )
 
 
+def _shown_before(previous: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows that stayed on the previous worklist, as ``was_<column>``.
+
+    ``has_ended``: the count that was shown then belongs to an episode that has ended since.
+    """
+    was_over = (pl.col("change") == "resolved") | (pl.col("episode_status") == "resolved")
+    group = pl.coalesce("row_group", pl.when(~was_over.fill_null(False)).then(pl.lit("open")))
+    shown = previous.filter(group.is_in(_STAYING)).select(
+        "patient_id",
+        was_shown=pl.lit(True),
+        was_group=group,
+        **{
+            f"was_{name}": name
+            for name in (
+                "priority",
+                "episode_id",
+                "worst_severity",
+                "nadir_cells_per_ul",
+                "last_collected_at",
+                "last_anc_cells_per_ul",
+                "last_anc_comparator",
+                "is_expected",
+            )
+        },
+    )
+    ended = (
+        shown.join(episodes.select("patient_id", "started_at", "ended_at"), on="patient_id")
+        .filter(
+            (pl.col("started_at") <= pl.col("was_last_collected_at"))
+            & (pl.col("ended_at") > pl.col("was_last_collected_at"))
+        )
+        .select("patient_id", has_ended=pl.lit(True))
+        .unique()
+    )
+    return shown.join(ended, on="patient_id", how="left")
+
+
+def _with_group(rows: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    """Add ``row_group``, ``has_new_result`` and ``is_taken_back`` (against the run before)."""
+    last, was_last = pl.col("last_collected_at"), pl.col("was_last_collected_at")
+    is_newer = (last > was_last).fill_null(False) | (was_last.is_null() & last.is_not_null())
+    has_other_value = (last == was_last) & (
+        pl.col("last_anc_cells_per_ul").ne_missing(pl.col("was_last_anc_cells_per_ul"))
+        | pl.col("last_anc_comparator").ne_missing(pl.col("was_last_anc_comparator"))
+    )
+    is_older = (last < was_last).fill_null(False) | (last.is_null() & was_last.is_not_null())
+    has_lost_nadir = (pl.col("episode_id") == pl.col("was_episode_id")) & (
+        pl.col("nadir_cells_per_ul") > pl.col("was_nadir_cells_per_ul")
+    )
+    is_low = pl.col("episode_id").is_not_null()
+    is_silent = pl.lit(as_of) - last > timedelta(days=policy.worklist.lost_d)
+    # A standing finding outside of an episode has no low count that could be withdrawn: a newer count settles it.
+    has_recovered = pl.col("has_ended").fill_null(False) | (pl.col("was_episode_id").is_null() & is_newer)
+    is_open = pl.col("is_open").fill_null(False)
+    was_shown = pl.col("was_shown").fill_null(False)
+    return rows.with_columns(
+        has_new_result=is_newer | has_other_value.fill_null(False),
+        is_taken_back=is_older | has_lost_nadir.fill_null(False),
+        row_group=pl.when(pl.col("died_on").is_not_null())
+        .then(pl.lit("died"))
+        .when(is_open & is_low & is_silent.fill_null(False))
+        .then(pl.lit("lost_to_follow_up"))
+        .when(is_open)
+        .then(pl.lit("open"))
+        .when(~was_shown | has_recovered)
+        .then(pl.lit("recovered"))
+        .otherwise(pl.lit("withdrawn")),
+    )
+
+
+def _with_change(rows: pl.LazyFrame, reference: Reference, policy: Policy, as_of: datetime) -> pl.LazyFrame:
+    """Add ``change``, and what a closing row shows; hold the priority where no new result lets it fall."""
+    was_shown = pl.col("was_shown").fill_null(False)
+    stays, was = pl.col("row_group").is_in(_STAYING), pl.col("was_priority")
+    may_fall = pl.col("has_new_result") | pl.col("is_taken_back")
+    is_held = (was_shown & stays & ~may_fall & (pl.col("priority") < was)).fill_null(False)
+    priority = pl.when(is_held | pl.col("priority").is_null()).then(was).otherwise("priority")
+    change = (
+        pl.when(pl.col("row_group") == "died")
+        .then(pl.lit("died"))
+        .when(pl.col("row_group") == "withdrawn")
+        .then(pl.lit("withdrawn"))
+        .when(~was_shown)
+        .then(pl.lit("new"))
+        .when(pl.col("row_group") == "recovered")
+        .then(pl.lit("resolved"))
+        .when((pl.col("row_group") == "lost_to_follow_up") & (pl.col("was_group") == "open"))
+        .then(pl.lit("lost"))
+        .when(pl.col("priority") > was)
+        .then(pl.lit("escalated"))
+        .when((pl.col("priority") < was) & pl.col("has_new_result"))
+        .then(pl.lit("improved"))
+        .when(pl.col("is_taken_back") & (pl.col("priority") < was))
+        .then(pl.lit("withdrawn"))
+        .otherwise(pl.lit("unchanged"))
+    )
+    closing = {"died": "died", "withdrawn": "withdrawn", "recovered": "resolved"}
+    closed = pl.col("row_group").replace_strict(closing, default=None, return_dtype=pl.String)
+    words = dict(reference.reasons.select("code", "words").iter_rows())
+    is_closing = closed.is_not_null() & was_shown
+    changed = change.is_in(["new", "escalated", "improved", "withdrawn"])
+    is_fresh = pl.lit(as_of) - pl.col("last_collected_at") <= timedelta(days=policy.worklist.new_d)
+    shown = rows.with_columns(
+        change=change,
+        previous_priority=was,
+        priority=priority,
+        is_recent=(stays & changed & is_fresh).fill_null(False),
+        closing=pl.when(is_closing).then(closed),
+        is_held=is_held,
+    )
+    said = pl.col("closing").replace_strict(words, default=None, return_dtype=pl.String)
+    return shown.with_columns(
+        reasons=pl.when(pl.col("closing").is_not_null())
+        .then(said)
+        .when("is_held")
+        .then(pl.concat_str("reasons", pl.lit(f"; {words['held']}")))
+        .otherwise("reasons"),
+        reason_codes=pl.when(pl.col("closing").is_not_null())
+        .then("closing")
+        .when("is_held")
+        .then(pl.concat_str("reason_codes", pl.lit(",held")))
+        .otherwise("reason_codes"),
+        conclusion=pl.when(pl.col("closing").is_not_null()).then(sentence(said)).otherwise("conclusion"),
+        episode_id=pl.coalesce("episode_id", "was_episode_id"),
+        episode_status=pl.coalesce("closing", "episode_status"),
+        worst_severity=pl.coalesce("worst_severity", "was_worst_severity"),
+        nadir_cells_per_ul=pl.coalesce("nadir_cells_per_ul", "was_nadir_cells_per_ul"),
+        is_expected=pl.coalesce("is_expected", "was_is_expected", False),
+    )
+
+
 def in_worklist_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Most urgent first; ties: lower ANC, faster fall, older result."""
+    """Groups in the order of ``ROW_GROUPS``, the most urgent first; ties: lower ANC, faster fall, older result."""
+    group = pl.col("row_group").replace_strict({name: place for place, name in enumerate(ROW_GROUPS)})
     return rows.sort(
+        group,
         "priority",
         "last_anc_cells_per_ul",
         "fall_pct",
         "last_collected_at",
         "patient_id",
-        descending=[True, False, True, False, False],
+        descending=[False, True, False, True, False, False],
         nulls_last=True,
     )

@@ -1,14 +1,17 @@
 """How urgent an episode is, with its reasons in plain words (RULES.md section 7)."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from typing import Final
 
 import polars as pl
 
 from neutro_schemas import Priority
-from neutro_screen.reference import Reference
+from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.causes.findings import Causes, of_causes
-from neutro_screen.rules.worklist.status import outlook_per_episode
+from neutro_screen.rules.worklist.status import context_per_episode, lines_per_episode, outlook_per_episode
+
+#: An episode that is over is at most so urgent (section 7).
+RECOVERED_AT_MOST: Final = "low"
 
 
 def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], reference: Reference) -> pl.LazyFrame:
@@ -16,7 +19,7 @@ def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], r
 
     ``conditions`` maps a code of ``reasons.csv`` to a Boolean expression over the columns of ``episodes``; null counts
     as not fired. The most urgent reason that fired decides; reasons that carry no priority of their own follow. A case
-    with no reason of a priority has a null priority.
+    with no reason of a priority has a null priority; one that has ended is at most ``RECOVERED_AT_MOST``.
     """
     rows = {row["code"]: row for row in reference.reasons.iter_rows(named=True)}
     order = sorted(
@@ -27,9 +30,18 @@ def episode_reasons(episodes: pl.LazyFrame, conditions: Mapping[str, pl.Expr], r
         return conditions[code].fill_null(False)
 
     ranks = [pl.when(fired(code)).then(_rank(rows[code]["priority"])) for code in order if rows[code]["priority"]]
+
+    def is_implied(code: str) -> pl.Expr:
+        wider = [fired(other) for other in order if code in (rows[other]["implies"] or "").split()]
+        return pl.any_horizontal(wider) if wider else pl.lit(False)
+
+    rank = pl.max_horizontal(*ranks)
+    at_most = pl.when(pl.col("ended_at").is_not_null()).then(_rank(RECOVERED_AT_MOST)).otherwise(_rank("critical"))
     return episodes.with_columns(
-        priority=pl.max_horizontal(*ranks).cast(pl.UInt8).cat.to(Priority),
-        reasons=_joined([pl.when(fired(code)).then(pl.lit(rows[code]["words"])) for code in order], "; "),
+        priority=pl.when(rank > at_most).then(at_most).otherwise(rank).cast(pl.UInt8).cat.to(Priority),
+        reasons=_joined(
+            [pl.when(fired(code) & ~is_implied(code)).then(pl.lit(rows[code]["words"])) for code in order], "; "
+        ),
         reason_codes=_joined([pl.when(fired(code)).then(pl.lit(code)) for code in order], ","),
     )
 
@@ -41,7 +53,7 @@ def with_priority(
     specimens: pl.DataFrame,
     causes: Causes,
     reference: Reference,
-    as_of: datetime,
+    policy: Policy,
 ) -> pl.DataFrame:
     """Join to each episode what its priority depends on, and decide it. ``declines`` comes from ``status.verdicts``."""
     declined = declines.select("episode_id").drop_nulls().unique().with_columns(has_rapid_decline=pl.lit(True))
@@ -50,16 +62,40 @@ def with_priority(
         .group_by("episode_id")
         .agg(is_upper_bound_only=(pl.col("rule_id") == "ANC-10").sum() == (pl.col("rule_id") == "SEV-1").sum())
     )
+    overdue = causes.steps.filter((pl.col("step") == "repeat_cbc") & (pl.col("state") == "overdue")).select(
+        "episode_id", is_repeat_overdue=pl.lit(True)
+    )
+    clozapine = flags.filter(pl.col("rule_id") == "SEV-4").select("patient_id").unique()
+    explained = causes.evidence.filter(
+        (pl.col("strength") == "strong") & pl.col("rule_id").is_in(policy.worklist.chronic_rules)
+    ).select("episode_id", has_chronic_cause=pl.lit(True))
+    counts = specimens.lazy()
+    per_episode = (
+        declined.lazy(),
+        bounded.lazy(),
+        overdue.lazy(),
+        explained.lazy().unique(),
+        outlook_per_episode(counts, episodes.lazy()),
+        lines_per_episode(counts, episodes.lazy(), policy),
+        context_per_episode(counts, episodes.lazy()),
+        of_causes(causes, flags.lazy(), episodes.lazy()).drop("has_cytopenia"),
+    )
+    joined = episodes.lazy().join(
+        clozapine.lazy().with_columns(is_clozapine_overdue=pl.lit(True)), on="patient_id", how="left"
+    )
+    for part in per_episode:
+        joined = joined.join(part, on="episode_id", how="left")
     return (
-        episodes.lazy()
-        .join(declined.lazy(), on="episode_id", how="left")
-        .join(bounded.lazy(), on="episode_id", how="left")
-        .join(outlook_per_episode(specimens.lazy(), episodes.lazy()), on="episode_id", how="left")
-        .join(of_causes(causes, flags.lazy(), as_of), on="episode_id", how="left")
-        .with_columns(pl.col(pl.Boolean).fill_null(False))  # nothing of the kind is known of the episode
+        joined.with_columns(pl.col(pl.Boolean).fill_null(False))  # nothing of the kind is known of the episode
         .pipe(episode_reasons, episode_conditions(), reference)
+        .with_columns(conclusion=sentence(pl.col("reasons")))
         .collect(engine="in-memory")
     )
+
+
+def sentence(words: pl.Expr) -> pl.Expr:
+    """Words as one sentence: a capital in front and a full stop; null stays null."""
+    return pl.concat_str(words.str.slice(0, 1).str.to_uppercase(), words.str.slice(1), pl.lit("."))
 
 
 def _rank(priority: str | None) -> int:
@@ -71,47 +107,59 @@ def _joined(parts: list[pl.Expr], separator: str) -> pl.Expr:
 
 
 def episode_conditions() -> dict[str, pl.Expr]:
-    """The conditions of RULES.md section 7 over an episode with the columns that ``screen`` has joined to it.
+    """The conditions of RULES.md section 7 over an episode with the columns that ``with_priority`` has joined to it.
 
-    Needs those of ``Episode`` and the Booleans has_rapid_decline, has_likely_drug_now, has_high_risk_drug_now,
-    has_cytopenia, has_blasts, is_febrile, is_expected, has_pitfall, is_projected_severe, is_expected_severe_48h,
-    has_significant_fall, is_within_personal_range, is_upper_bound_only.
+    They depend on the results and, beside them, only on what can rise with time (a repeat count that becomes overdue,
+    pitfalls): no condition of a higher priority ends by the passing of time alone (EPI-6). So ``course``, the state of
+    the episode at its last result, counts instead of ``status``.
     """
-    worst = pl.col("worst_severity")
+    worst, course = pl.col("worst_severity"), pl.col("course")
     profound, severe, moderate, mild = (worst == pl.lit(name) for name in ("profound", "severe", "moderate", "mild"))
-    status = pl.col("status")
-    is_stale = status == "stale"
+    is_open = pl.col("ended_at").is_null()
     is_isolated = pl.col("is_isolated_low") & ~pl.col("has_likely_drug_now") & ~pl.col("is_expected")
-    moderate_now = moderate & ~is_stale & ~is_isolated
-    mild_now = mild & ~is_stale & ~is_isolated & ~pl.col("is_within_personal_range")
+    is_explained = pl.col("is_within_personal_range") | pl.col("is_within_age_limits")
+    moderate_now = moderate & ~is_isolated
+    mild_now = mild & ~is_isolated & ~is_explained
+    overdue_drug = is_open & pl.col("is_repeat_overdue") & pl.col("has_high_risk_drug_now")
     return {
         "febrile_neutropenia": pl.col("is_febrile"),
         "profound": profound,
-        "severe_new": severe & (status == "new"),
-        "severe_worsening": severe & (status == "worsening"),
+        "severe_new": severe & is_open & (course == "new"),
+        "severe_worsening": severe & is_open & (course == "worsening"),
         "expected_severe_48h": pl.col("is_expected_severe_48h"),
         "blasts": pl.col("has_blasts"),
-        "severe": severe & ~status.is_in(["new", "worsening"]),
+        "prolonged_profound_unexpected": pl.col("is_prolonged_profound")
+        & is_open
+        & ~pl.col("is_expected")
+        & ~pl.col("has_chronic_cause"),
+        "severe_overdue_high_risk_drug": severe & overdue_drug,
+        "severe": severe & ~(is_open & course.is_in(["new", "worsening"])),
         "moderate_rapid_decline": moderate_now & pl.col("has_rapid_decline"),
         "moderate_likely_drug": moderate_now & pl.col("has_likely_drug_now"),
         "moderate_cytopenia": moderate_now & pl.col("has_cytopenia"),
+        "severe_other_lines": pl.col("has_severe_other_line"),
+        "mild_decline_high_risk_drug": mild_now & pl.col("has_rapid_decline") & pl.col("has_high_risk_drug_now"),
+        "moderate_overdue_high_risk_drug": moderate_now & overdue_drug,
         "projected_severe": pl.col("is_projected_severe"),
         "moderate": moderate_now,
         "mild_rapid_decline": mild_now & pl.col("has_rapid_decline"),
         "mild_high_risk_drug": mild_now & pl.col("has_high_risk_drug_now"),
+        "mild_cytopenia": mild_now & pl.col("has_cytopenia"),
         "mild_pitfall": mild_now & pl.col("has_pitfall"),
         "mild_persistent": mild_now & pl.col("is_persistent"),
         "significant_fall_high_risk_drug": pl.col("has_significant_fall") & pl.col("has_high_risk_drug_now"),
+        "clozapine_anc_overdue": is_open & pl.col("is_clozapine_overdue"),
         "mild": mild_now,
-        "stale": is_stale,
         "within_personal_range": pl.col("is_within_personal_range"),
+        "within_age_limits": pl.col("is_within_age_limits"),
         "isolated_low": is_isolated & (moderate | mild),
+        "stale": pl.col("status") == "stale",
         "persistent": pl.col("is_persistent"),
         "severe_chronic": pl.col("is_severe_chronic"),
         "recurrent": pl.col("is_recurrent"),
         "prolonged_profound": pl.col("is_prolonged_profound"),
         "cyclic": pl.col("is_cyclic"),
         "expected": pl.col("is_expected"),
-        "resolved": status == "resolved",
+        "resolved": pl.col("status") == "resolved",
         "upper_bound_only": pl.col("is_upper_bound_only"),
     }

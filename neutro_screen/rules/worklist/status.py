@@ -1,8 +1,11 @@
 """One row per patient at the index time, and the patients whose count is unknown (ANC-9b, EPI-5)."""
 
+from datetime import datetime
+
 import polars as pl
 
 from neutro_schemas import CannotAssess, PatientStatus
+from neutro_screen.reference import Policy
 from neutro_screen.rules.causes.leading import leading_suspects
 from neutro_screen.rules.counts.specimens import TIME_ORDER
 
@@ -26,8 +29,8 @@ def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
 def outlook_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """The outlook from the latest result of an open episode, and how it compares with the patient's usual count.
 
-    One row per open episode: is_projected_severe, is_expected_severe_48h (TRD-4), has_significant_fall (TRD-2),
-    is_within_personal_range (SEV-3). ``counts`` has those columns of the specimens.
+    One row per open episode: is_projected_severe, is_expected_severe_48h (TRD-4), has_significant_fall (TRD-2).
+    ``counts`` has those columns of the specimens.
     """
     latest = (
         counts.filter(pl.col("severity").is_not_null())
@@ -42,8 +45,59 @@ def outlook_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.Lazy
             is_projected_severe=pl.col("projected_severe").fill_null(False),
             is_expected_severe_48h=pl.col("expected_severe_48h").fill_null(False),
             has_significant_fall=pl.col("significant_fall").fill_null(False),
-            is_within_personal_range=(pl.col("severity_in_context") == "within_personal_range").fill_null(False),
         )
+    )
+
+
+def lines_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """Other low cell lines of an episode (SEV-5), by its latest low count with a known haemoglobin or platelet count.
+
+    ``has_cytopenia``: at least one is low; ``has_severe_other_line``: one is below the limits of the high priority.
+    """
+    rule = policy.cytopenia
+    is_very_low = (pl.col("haemoglobin_g_per_dl") < rule.severe_haemoglobin_below_g_per_dl).fill_null(False) | (
+        pl.col("platelets_1e9_per_l") < rule.severe_platelets_below_1e9_per_l
+    ).fill_null(False)
+    return (
+        _low_counts(counts, episodes)
+        .filter(pl.any_horizontal(pl.col("haemoglobin_g_per_dl", "platelets_1e9_per_l").is_not_null()))
+        .unique("episode_id", keep="last", maintain_order=True)
+        .select(
+            "episode_id",
+            has_cytopenia=pl.col("cytopenia").is_in(["bicytopenia", "pancytopenia"]).fill_null(False),
+            has_severe_other_line=is_very_low,
+        )
+    )
+
+
+def context_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """Whether the patient's context explains a mild episode, by its latest low count (SEV-3).
+
+    is_within_personal_range (recorded Duffy-null), is_within_age_limits (newborns and infants). A deeper count is never
+    explained.
+    """
+    is_mild = pl.col("worst_severity") == pl.lit("mild")
+    seen_as = pl.col("severity_in_context")
+    return (
+        _low_counts(counts, episodes)
+        .unique("episode_id", keep="last", maintain_order=True)
+        .select(
+            "episode_id",
+            is_within_personal_range=(is_mild & (seen_as == "within_personal_range")).fill_null(False),
+            is_within_age_limits=(is_mild & (seen_as == "normal")).fill_null(False),
+        )
+    )
+
+
+def _low_counts(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
+    """The low counts of each episode in order of time."""
+    return (
+        counts.filter(pl.col("severity") > pl.lit("normal"))
+        .join(
+            episodes.select("patient_id", "episode_id", "started_at", "last_low_at", "worst_severity"), on="patient_id"
+        )
+        .filter(pl.col("collected_at").is_between("started_at", "last_low_at"))
+        .sort(TIME_ORDER)
     )
 
 
@@ -57,7 +111,8 @@ def patient_status(
     episodes: pl.DataFrame,
     declines: pl.DataFrame,
     suspects: pl.DataFrame,
-    steps: pl.DataFrame,
+    next_steps: pl.DataFrame,
+    deaths: pl.DataFrame,
     patients: pl.DataFrame,
     unassessable: pl.DataFrame,
 ) -> pl.DataFrame:
@@ -65,9 +120,10 @@ def patient_status(
 
     A patient without a usable count has null severities, and one who cannot be assessed now has no current severity:
     unknown is never "normal". ``declines`` comes from ``verdicts``. ``top_suspect`` is the first-ranked suspect of the
-    latest episode that has one and is at least possible.
+    latest episode that has one and is at least possible. ``next_steps`` comes from ``next_step_per_patient``, ``deaths``
+    from ``recorded_deaths``.
     """
-    usable = anc.select(*TIME_ORDER, "severity", "anc_cells_per_ul", "anc_comparator").filter(
+    usable = anc.select(*TIME_ORDER, "severity", "severity_in_context", "anc_cells_per_ul", "anc_comparator").filter(
         pl.col("severity").is_not_null()
     )
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
@@ -80,6 +136,7 @@ def patient_status(
             last_anc_cells_per_ul=pl.col("anc_cells_per_ul").sort_by(TIME_ORDER).last(),
             last_anc_comparator=pl.col("anc_comparator").sort_by(TIME_ORDER).last(),
             last_collected_at=pl.col("collected_at").max(),
+            current_severity_in_context=pl.col("severity_in_context").sort_by(TIME_ORDER).last(),
             nadir_cells_per_ul=pl.col("anc_cells_per_ul").sort_by("depth").first(),
             nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
         )
@@ -106,14 +163,8 @@ def patient_status(
         .unique("patient_id", keep="first", maintain_order=True)
         .select("patient_id", top_suspect="ingredient")
     )
-    next_step = (
-        steps.filter(pl.col("state").is_in(["due", "overdue"]))
-        .sort("patient_id", "due_on", "step", nulls_last=True)
-        .unique("patient_id", keep="first", maintain_order=True)
-        .select("patient_id", next_step="step", next_step_due="due_on")
-    )
     status = patients.select("patient_id").unique()
-    for part in (counts, per_patient, fell, top, next_step):
+    for part in (counts, per_patient, fell, top, next_steps, deaths):
         status = status.join(part, on="patient_id", how="left")
     unknown = unassessable.select("patient_id", is_unknown=pl.lit(True)).unique()
     return (
@@ -127,23 +178,43 @@ def patient_status(
     )
 
 
-def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
-    """Patients with an unusable result that no usable count has followed (ANC-9b).
+def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame, high_risk: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
+    """Patients with an unusable result that no usable count has followed (ANC-9b), with the columns of ``CannotAssess``.
 
-    ``unusable``: patient_id, specimen_id, reason, since (times of collection). A count of the same specimen, or one
-    collected later, makes the patient assessable again; a count of unknown severity does not. White cells
-    of 2000 or more without a differential do not supersede an earlier count: nobody asked for neutrophils.
+    ``unusable``: patient_id, specimen_id, reason, since (times of collection; one in the future is no time, it counts
+    from the index time). A count of the same specimen, or one collected later, makes the patient assessable again; a
+    count of unknown severity does not. White cells of 2000 or more without a differential do not supersede an earlier
+    count: nobody asked for neutrophils. Beside the reason stand what the risk depends on: the last usable count before,
+    and the drugs of high risk given now (``high_risk``: patient_id, ingredient, first_exposure, last_exposure).
     """
     usable = anc.filter(pl.col("severity").is_not_null())
-    latest = usable.group_by("patient_id").agg(usable_at=pl.col("collected_at").max())
+    latest = (
+        usable.sort(TIME_ORDER)
+        .unique("patient_id", keep="last", maintain_order=True)
+        .select(
+            "patient_id",
+            usable_at="collected_at",
+            last_anc_cells_per_ul="anc_cells_per_ul",
+            last_anc_comparator="anc_comparator",
+            last_severity="severity",
+        )
+    )
+    today = pl.lit(as_of).dt.date()
+    given = (
+        high_risk.filter((pl.col("first_exposure") <= today) & (pl.col("last_exposure") >= today).fill_null(True))
+        .group_by("patient_id")
+        .agg(high_risk_drug=pl.col("ingredient").unique().sort().str.join(", "))
+    )
     return (
         unusable.filter(pl.col("patient_id").is_not_null())
+        .with_columns(since=pl.min_horizontal("since", pl.lit(as_of)))
         .join(latest, on="patient_id", how="left")
         .join(usable.select("patient_id", "specimen_id").unique(), on=["patient_id", "specimen_id"], how="anti")
         .filter((pl.col("usable_at") < pl.col("since")).fill_null(True))
         .filter((pl.col("reason") != "no_differential") | pl.col("usable_at").is_null())
         .sort("patient_id", "since", "specimen_id", "reason", descending=[False, True, True, False])
         .unique(["patient_id", "reason"], keep="first", maintain_order=True)
+        .join(given, on="patient_id", how="left")
         .select(list(CannotAssess.to_schema().columns))
         .sort("patient_id", "since", "reason")
     )

@@ -29,6 +29,13 @@ from neutro_screen.ingest.frames import KINDS, Kind
 from neutro_screen.ingest.profile import Profile
 
 _SUFFIXES: Final = (".json", ".ndjson", ".jsonl")
+#: In the text of a broken line: that it was a laboratory result, and whose.
+_RESULT: Final = r'"resourceType"\s*:\s*"Observation"'
+_READABLE: Final = {
+    "patient_id": r'"subject"\s*:\s*\{[^{}]*"reference"\s*:\s*"(?:[^"]*/|urn:uuid:)?([A-Za-z0-9.-]{1,64})"',
+    "specimen_id": r'"specimen"\s*:\s*\{[^{}]*"reference"\s*:\s*"(?:[^"]*/|urn:uuid:)?([A-Za-z0-9.-]{1,64})"',
+    "collected_at": r'"effective(?:DateTime|Instant)"\s*:\s*"([^"]+)"',
+}
 _ROW_TYPES: Final = tuple(name for name in STRUCTURES if name not in REFERENCED_TYPES)
 
 
@@ -130,8 +137,10 @@ class _RowSink:
         self.rows.counts["deleted_resources"] += deletions.height
 
     def refuse(self, lines: pl.DataFrame, reason: str) -> None:
-        """Refuse lines that are no resource."""
-        self.rows.refuse(lines, reason)
+        """Refuse lines that are no resource; the patient of a result that is cut off may still stand in it."""
+        is_result = pl.col("text").str.contains(_RESULT)
+        read = {name: pl.when(is_result).then(pl.col("text").str.extract(found)) for name, found in _READABLE.items()}
+        self.rows.refuse(lines.select("source_row", "text", **read), reason)
 
     def leave_out(self, too_deep: pl.DataFrame) -> None:
         """Count resources of a Bundle in a Bundle that is not opened."""

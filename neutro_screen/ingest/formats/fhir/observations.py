@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from neutro_screen.ingest.agreement import comparators_differ, disagreement, units_differ
 from neutro_screen.ingest.formats.fhir.elements import (
     code,
     code_of_other_system,
@@ -51,6 +52,9 @@ def lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .otherwise(pl.coalesce(quantity.field("unit"), quantity.field("code"))),
         reference_low=reference.field("low").struct.field("value"),
         reference_high=reference.field("high").struct.field("value"),
+        fields_disagree=disagreement(
+            comparators_differ(_value(), off_scale), units_differ(quantity.field("code"), quantity.field("unit"))
+        ),
         comment=pl.concat_str(notes, absent, separator="\n", ignore_nulls=True).replace("", None),
     )
 

@@ -22,6 +22,7 @@ def patient_rows(patients: pl.DataFrame) -> pl.DataFrame:
         "source_row",
         patient_id="id",
         birth_date="birthDate",
+        death_date="deceasedDateTime",
         sex="gender",
         ethnicity=first(pl.col("extension").list.eval(pl.when(is_ethnicity).then(text)).list.drop_nulls()),
     )

@@ -16,7 +16,7 @@ from neutro_screen.ingest.batches import GatheredRows, RawBatch, RawBatches, as_
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.hl7v2.fields import Marks, Messages
 from neutro_screen.ingest.formats.hl7v2.rows import ROWS
-from neutro_screen.ingest.formats.hl7v2.segments import ENVELOPE, Trailers, decoded_segments, message_blocks, placed
+from neutro_screen.ingest.formats.hl7v2.segments import Trailers, decoded_segments, message_blocks, placed, strays
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind
 from neutro_screen.ingest.profile import Profile
 
@@ -57,7 +57,7 @@ def _batches(path: Path, kind: Kind, profile: Profile) -> RawBatches:
             next_row += len(texts)
             rows.counts["messages_decoded_as_cp1252"] += guessed
             trailers.count(segments)
-            rows.refuse(segments.filter(pl.col("msh").is_null(), ~pl.col("type").is_in(ENVELOPE)), "outside_message")
+            rows.refuse(strays(segments), "outside_message")
             for messages in _by_marks(segments, path.name):
                 _add_rows(rows, messages, profile)
             for each, before in repeated.items():

@@ -55,9 +55,11 @@ class Messages:
                 "msh",
                 carries=pl.when(message_type.is_not_null()).then(word(message_type, "MSH-9.1").fill_null("other")),
                 event=word(self.component(self.field(9), 2), "MSH-9.2"),
+                offset=self.component(self.field(7), 1).str.extract(r"^[0-9.]{8,}([+-][0-9]{4})$"),
             )
             .collect()
         )
+        self.has_offsets = headers["offset"].is_not_null().any()
         self.n_other_messages = headers.filter(carries="other").height
         self.segments = self.segments.join(headers, on="msh", how="left", maintain_order="left")
 
@@ -84,10 +86,10 @@ class Messages:
                 rows = rows.join(beside, on=anchor, how="left", maintain_order="left")
         return rows
 
-    def identifiers(self, segment: str) -> pl.Expr:
-        """The field that lists the identifiers of a PID or MRG, with all repetitions."""
-        (places,) = FIELDS.filter(segment=segment, column="patient_id")["places"]
-        return pl.coalesce(*(self.field(int(place.partition("-")[2])) for place in places.split()))
+    def identifiers(self, segment: str, place: str | None = None) -> pl.Expr:
+        """The field that lists the identifiers of a PID or MRG, with all repetitions: ``place``, else that of the table."""
+        (listed,) = FIELDS.filter(segment=segment, column="patient_id")["places"]
+        return pl.coalesce(*(self.field(int(each.partition("-")[2])) for each in (place or listed).split()))
 
     def _places(self, of_rows: str, segment: str) -> list[pl.Expr]:
         return [self._read(place, read_as).alias(place) for place, read_as in _read_from(of_rows, segment)]
@@ -96,7 +98,15 @@ class Messages:
         number, _, component = place.partition("-")[2].partition(".")
         field = self.field(int(number))
         text = self.component(field, int(component)) if component else field
-        return hl7_time(text) if read_as == "time" else word(text, place) if read_as == "code" else text
+        return self.time(text) if read_as == "time" else word(text, place) if read_as == "code" else text
+
+    def time(self, text: pl.Expr) -> pl.Expr:
+        """A time in ISO 8601. The offset of MSH-7 holds for all times of the message that have none of their own."""
+        time = hl7_time(text)
+        if not self.has_offsets:
+            return time
+        is_without = time.str.contains(r"T[0-9:.]+$") & pl.col("offset").is_not_null()
+        return pl.when(is_without).then(pl.concat_str(time, "offset")).otherwise(time)
 
     def field(self, number: int) -> pl.Expr:
         """A field as sent, blank and the HL7 null ("") as null."""

@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.ingest.agreement import comparators_differ, disagreement
 from neutro_screen.ingest.formats.hl7v2.codes import WORDS
 from neutro_screen.ingest.formats.hl7v2.fields import Messages, columns
 from neutro_screen.ingest.frames import Kind
@@ -22,19 +23,19 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
     field, component = messages.field, messages.component
     loinc, local = _test_codes(messages)
     notes = _notes(messages)
-    reference = pl.col("reference")
     results = messages.rows(
         "OBX",
         loinc=loinc,
         local=local,
         value=with_off_scale(_value(messages), component(field(8), 1)),
+        fields_disagree=disagreement(comparators_differ(_value(messages), component(field(8), 1))),
         unit=_unit(messages),
-        reference=messages.text(messages.first(field(7))),
+        reference_range=messages.text(messages.first(field(7))),
     )
     return (
         results.filter(pl.col("carries").is_null() | (pl.col("carries") == "results"))
         .join(_patient_ids(messages, profile), on="pid", how="left", maintain_order="left")
-        .join(_order_numbers(messages), on="obr", how="left", maintain_order="left")
+        .join(_order_numbers(messages, profile), on="obr", how="left", maintain_order="left")
         .join(notes, on="source_row", how="left", maintain_order="left")
         .join(notes.rename({"source_row": "obr", "note": "order_note"}), on="obr", how="left", maintain_order="left")
         .with_columns(**columns("OBX"))
@@ -47,18 +48,12 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
             "analyte_name",
             "value",
             "unit",
+            "reference_range",
+            "fields_disagree",
             "lab",
             "source_row",
             specimen_id=pl.coalesce("SPM-2.2", "SPM-2.1", "order_number"),
             local_code=kept_local_code(pl.col("local"), profile),
-            reference_low=pl.coalesce(
-                reference.str.extract(r"^\s*([\d.]+)\s*(?:-|\x{2013}|to)\s*[\d.]+"),
-                reference.str.extract(r"^\s*>=?\s*([\d.]+)"),
-            ),
-            reference_high=pl.coalesce(
-                reference.str.extract(r"^\s*[\d.]+\s*(?:-|\x{2013}|to)\s*([\d.]+)"),
-                reference.str.extract(r"^\s*<=?\s*([\d.]+)"),
-            ),
             # OBR-25 "A" (some results available) is no correction (OBX-11 "A").
             status=pl.coalesce("OBX-11", pl.col("OBR-25").str.to_uppercase().replace("A", None)),
             comment=pl.concat_str("note", "order_note", separator="\n", ignore_nulls=True).replace("", None),
@@ -80,13 +75,14 @@ def _test_codes(messages: Messages) -> tuple[pl.Expr, pl.Expr]:
     return loinc, local
 
 
-def _order_numbers(messages: Messages) -> pl.LazyFrame:
+def _order_numbers(messages: Messages, profile: Profile) -> pl.LazyFrame:
     """By OBR: obr, order_number.
 
     A panel and its differential are often two orders of one draw; apart they would make no count. So the first number
-    holds for all orders of a message and patient with the same OBR-7.
+    holds for all orders of a message and patient with the same OBR-7. An OBR-3 that is the patient is no order number.
     """
-    own = pl.coalesce(*(messages.component(messages.field(number), 1) for number in (3, 2)))
+    numbers = (2,) if profile.patient_identifier == "OBR-3" else (3, 2)
+    own = pl.coalesce(*(messages.component(messages.field(number), 1) for number in numbers))
     orders = messages.of("OBR").select("obr", "msh", "pid", own=own, drawn=messages.field(7))
     of_draw = pl.coalesce(pl.col("own").first().over("msh", "pid", "drawn"), "own")
     return orders.select(
@@ -198,8 +194,19 @@ def diagnosis_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
 
 
 def _patient_ids(messages: Messages, profile: Profile) -> pl.LazyFrame:
-    """The patient by PID: pid, patient_id."""
-    return _picked_ids(messages.of("PID").select("pid", listed=messages.identifiers("PID")), messages, profile)
+    """The patient by PID: pid, patient_id; from the field that the profile names (``patient_identifier``)."""
+    place = profile.patient_identifier
+    if place != "OBR-3":
+        return _picked_ids(
+            messages.of("PID").select("pid", listed=messages.identifiers("PID", place)), messages, profile
+        )
+    ordered = messages.of("OBR").select("pid", ordered=messages.field(3)).drop_nulls()
+    people = (
+        messages.of("PID")
+        .select("pid", own=messages.identifiers("PID"))
+        .join(ordered.unique("pid", keep="first", maintain_order=True), on="pid", how="left", maintain_order="left")
+    )
+    return _picked_ids(people.select("pid", listed=pl.coalesce("ordered", "own")), messages, profile)
 
 
 def _picked_ids(listed: pl.LazyFrame, messages: Messages, profile: Profile) -> pl.LazyFrame:

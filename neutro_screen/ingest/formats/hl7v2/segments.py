@@ -96,6 +96,15 @@ def placed(texts: list[str], first_row: int) -> pl.DataFrame:
     )
 
 
+def strays(segments: pl.DataFrame) -> pl.DataFrame:
+    """Segments outside any message: source_row, text, and the patient_id of the PID before them, by the usual marks."""
+    outside = segments.filter(pl.col("msh").is_null(), ~pl.col("type").is_in(ENVELOPE))
+    fields = pl.col("text").str.split("|")
+    listed = pl.coalesce(fields.list.get(number, null_on_oob=True).replace("", None) for number in (3, 2))
+    patient = pl.when(pl.col("type") == "PID").then(listed.str.extract(r"^([^~^&]+)"))
+    return outside.select("source_row", "text", patient_id=patient.forward_fill().over("start"))
+
+
 class Trailers:
     """Counts messages and batches against BTS-1 and FTS-1."""
 

@@ -1,0 +1,119 @@
+"""What was recognised, how and how surely, as a table; and what to write into a profile where it was not (REC-6)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from neutro_schemas import NOT_UNDERSTOOD
+from neutro_screen.recognition.evidence import Origin, Tables, name_of
+from neutro_screen.recognition.names import read_name
+from neutro_screen.recognition.origins import TEST
+from neutro_screen.reference import Reference
+
+#: Readings of a unit that refuse every row of a test.
+_UNREAD_UNITS: Final = ("unread", "ambiguous", "refused", "other_property")
+_READING: Final = (
+    "analyte",
+    "specimen_read",
+    "certainty",
+    "decided_by",
+    "reading_reason",
+    "unit_reading",
+    "withheld",
+    "not_screened",
+    "is_specimen_open",
+    "cell",
+    "dimension",
+    "feeds_anc",
+)
+
+
+def recognition(origins: pl.DataFrame, counts: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Every test of every laboratory: columns of ``RecognitionTable`` without run_id, sorted.
+
+    ``origins`` as ``origins.described`` gives them, ``counts``: test_no, rows, patients. ``reason`` is why the rows are
+    kept aside or their unit is not read, else what was noted. ``profile_line`` is one line of TOML for the top of a
+    profile that settles it: a proposal, to be confirmed by the laboratory.
+    """
+    tests = origins.select("test_no", *TEST, *_READING).unique("test_no").join(counts, on="test_no").sort(TEST)
+    tables = Tables(reference)
+    lines = [_profile_line(row, tables) for row in tests.iter_rows(named=True)]
+    is_unread = pl.col("unit_reading").is_in(_UNREAD_UNITS) & (pl.col("certainty") == "certain")
+    return tests.with_columns(profile_line=pl.Series(lines, dtype=pl.String)).select(
+        "lab",
+        code_system=pl.when(pl.col("local_code").is_not_null())
+        .then("code_system")
+        .when(pl.col("loinc").is_not_null())
+        .then(pl.lit("loinc")),
+        code=pl.coalesce("local_code", "loinc"),
+        name="analyte_name",
+        unit="unit_text",
+        specimen="specimen_type",
+        analyte="analyte",
+        specimen_read="specimen_read",
+        certainty="certainty",
+        decided_by="decided_by",
+        reason=pl.coalesce(
+            "withheld",
+            pl.when("is_specimen_open").then(pl.lit("unknown_specimen")),
+            pl.when(is_unread).then(pl.lit("unit_unknown")),
+            "not_screened",
+            "reading_reason",
+        ),
+        rows="rows",
+        patients="patients",
+        profile_line="profile_line",
+    )
+
+
+def unrecognised(table: pl.DataFrame) -> pl.DataFrame:
+    """The tests of a recognition table that were not understood and may feed the ANC, most rows first."""
+    found = table.filter(pl.col("reason").is_in(NOT_UNDERSTOOD))
+    return found.sort("rows", "lab", "name", "code", "unit", descending=[True, False, False, False, False])
+
+
+def in_words(row: Mapping[str, Any]) -> str:
+    """One unrecognised test: ``3,141 rows "WBC COUNT" (/mm3) of MANUAL: probably wbc``."""
+    name = row["name"] or row["code"] or "without a name"
+    unit = f" ({row['unit']})" if row["unit"] else ""
+    where = f" of {row['lab']}" if row["lab"] else ""
+    code = f", code {row['code']}" if row["reason"] == "code_name_conflict" and row["code"] else ""
+    what = {
+        "code_name_conflict": "code and name contradict each other",
+        "specimen_conflict": "name and specimen contradict each other",
+    }.get(
+        row["reason"], f"probably {row['analyte']}" if row["analyte"] else "not understood, the unit is that of a count"
+    )
+    return f'{row["rows"]:,} rows "{name}"{code}{unit}{where}: {what}'
+
+
+def _profile_line(test: Mapping[str, Any], tables: Tables) -> str | None:
+    """The line that settles a test that was not understood, or a unit that was not read; null where nothing is open."""
+    if test["withheld"]:
+        key = test["analyte_name"] or test["local_code"] or test["loinc"]
+        proposed = _proposed(test, tables)
+        return f"analytes.{_quoted(key)} = {_quoted(proposed)}" if key and proposed else None
+    if test["certainty"] == "certain" and test["unit_reading"] in _UNREAD_UNITS:
+        meant = {"count": "10*9/L", "percent": "%", "mass": "g/dL"}.get(test["dimension"] or "")
+        return f"units.{_quoted(test['unit_text'])} = {_quoted(meant)}" if meant else None
+    return None
+
+
+def _proposed(test: Mapping[str, Any], tables: Tables) -> str | None:
+    """The analyte that the name says, else what the reading would be; ``?``, which no profile accepts, where none is."""
+    if test["certainty"] == "probable" and test["analyte"]:
+        return str(test["analyte"])
+    name = read_name(name_of(Origin(**{key: test[key] for key in ("code_system", "local_code", "analyte_name")})))
+    prop = "percent" if name.property == "percent" else "count"
+    found = tables.analytes.get((name.cell or "", prop)) or tables.analytes.get((test["cell"] or "", prop))
+    return str(found["analyte"]) if found else "?"
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    escaped = "".join(
+        f"\\u{ord(letter):04x}" if ord(letter) < 32 or ord(letter) == 127 else letter
+        for letter in text.replace("\\", "\\\\").replace('"', '\\"')
+    )
+    return f'"{escaped}"'

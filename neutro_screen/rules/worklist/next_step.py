@@ -1,0 +1,109 @@
+"""The next step of a patient: the most urgent one by danger, then by due date (WRK-4)."""
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Final
+
+import pandera.polars as pa
+import polars as pl
+
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.validate import conform, dtypes
+
+_OPEN: Final = ("due", "overdue")
+
+
+class NextStep(pa.DataFrameModel):
+    """One step that can be the next one, the most urgent first."""
+
+    code: str = pa.Field(unique=True, description="Code of the step.")
+    rank: int = pa.Field(ge=1, description="Order by danger; steps of one rank follow their due date.")
+    label: str = pa.Field(description="The step as something to do.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+@cache
+def load_next_steps() -> pl.DataFrame:
+    """Read and check ``next_steps.csv``.
+
+    Raises:
+        ReferenceDataError: the table does not fit its contract.
+    """
+    table = pl.read_csv(FOLDER / "next_steps.csv", schema_overrides=dtypes(NextStep))
+    return conform(table, NextStep, ReferenceDataError, where="next_steps.csv")
+
+
+def next_step_per_patient(
+    steps: pl.DataFrame,
+    episodes: pl.DataFrame,
+    suspects: pl.DataFrame,
+    high_risk: tuple[str, ...],
+    clozapine: pl.DataFrame,
+    policy: Policy,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """``patient_id, next_step, next_step_due`` (UTC): one row per patient with anything to do.
+
+    ``steps`` is ``WorkupStep``; ``episodes`` has ``is_febrile`` and ``has_blasts`` beside the columns of ``Episode``;
+    ``clozapine`` is ``ClozapineCourse``. In this order: fever with ANC < 500; a repeat count that is overdue or due
+    within the policy's hours; a high-risk suspect (``high_risk``: ingredients) still given; blasts; then the other
+    steps, and a repeat count of later, by due date. A smear is never the next step of a febrile patient.
+    """
+    open_ones = episodes.filter(pl.col("ended_at").is_null() & (pl.col("status") != "died"))
+    due = steps.filter(pl.col("state").is_in(_OPEN)).select("patient_id", "due_on", code="step")
+    soon = pl.lit(as_of) + timedelta(hours=policy.worklist.next_step_soon_h)
+    found = (
+        _of_episodes(open_ones.filter("is_febrile"), "fever_assessment"),
+        due.filter((pl.col("code") == "repeat_cbc") & (pl.col("due_on") <= soon)),
+        _still_given(suspects, open_ones, high_risk, as_of),
+        _of_episodes(open_ones.filter("has_blasts"), "smear_and_referral"),
+        due.filter((pl.col("code") != "repeat_cbc") | (pl.col("due_on") > soon)).with_columns(rank=pl.lit(_LAST)),
+        _clozapine_counts(clozapine, open_ones),
+    )
+    ranked = (
+        pl.concat(found, how="diagonal")
+        .join(load_next_steps().select("code", by_danger="rank"), on="code")
+        .with_columns(rank=pl.coalesce("rank", pl.col("by_danger").cast(pl.Int32)))
+    )
+    return (
+        ranked.sort("patient_id", "rank", "due_on", "code", nulls_last=True)
+        .unique("patient_id", keep="first", maintain_order=True)
+        .select("patient_id", next_step="code", next_step_due="due_on")
+    )
+
+
+#: The rank of a step that only its due date places.
+_LAST: Final = 5
+
+
+def _of_episodes(episodes: pl.DataFrame, code: str) -> pl.DataFrame:
+    """A step that is due since the last low count of the episode."""
+    return episodes.select("patient_id", code=pl.lit(code), due_on="last_low_at")
+
+
+def _still_given(
+    suspects: pl.DataFrame, open_ones: pl.DataFrame, high_risk: tuple[str, ...], as_of: datetime
+) -> pl.DataFrame:
+    """The decision on a high-risk suspect that is at least possible and still given."""
+    is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.lit(as_of).dt.date())
+    return (
+        suspects.filter(
+            pl.col("category").is_in(["likely", "possible"]) & pl.col("ingredient").is_in(high_risk) & is_current
+        )
+        .select("episode_id")
+        .unique()
+        .join(open_ones, on="episode_id")
+        .pipe(_of_episodes, "drug_decision")
+    )
+
+
+def _clozapine_counts(courses: pl.DataFrame, open_ones: pl.DataFrame) -> pl.DataFrame:
+    """The next count of patients on clozapine without an open episode: the date of the ladder (SEV-4)."""
+    elsewhere = courses.join(open_ones, on="patient_id", how="anti") if courses.height else courses
+    return elsewhere.select("patient_id", code=pl.lit("repeat_cbc"), due_on="next_anc_due").filter(
+        pl.col("due_on").is_not_null()
+    )

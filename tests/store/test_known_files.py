@@ -1,0 +1,135 @@
+"""Known files of an archive are not read again, and no row is lost by it: tables are those of reading everything."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from neutro_screen.cli.console import summary_text
+from neutro_screen.errors import RefusedInputError
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import run
+from neutro_screen.pipeline.summary import RunSummary
+from tests.nights import SAMPLE, table
+
+HEADER = "patient_id,specimen_id,collected_at,loinc,value,unit,lab\n"
+
+
+def day_file(archive: Path, day: int, rows: str = "") -> Path:
+    """The file of a day in November 2026: one count, or the rows given."""
+    archive.mkdir(exist_ok=True)
+    path = archive / f"labs_{day:02}.csv"
+    path.write_text(HEADER + (rows or f"P{day},S{day},2026-11-{day:02}T08:00:00,751-8,0.4,10*9/L,A\n"), "utf-8")
+    return path
+
+
+def night(archive: Path, day: int, **more: object) -> RunSummary:
+    """The night after a day over everything in the archive."""
+    options = RunOptions(
+        store=archive.parent / "s.duckdb", labs=(f"{archive}/*.csv",), as_of=moment(f"2026-11-{day + 1:02}T02:00")
+    )
+    return run(replace(options, **more))  # type: ignore[arg-type]
+
+
+def test_a_night_reads_only_the_new_file_of_an_archive_and_says_so(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    for day in (1, 2, 3):
+        day_file(archive, day)
+        summary = night(archive, day)
+        assert (summary.account.rows_in, summary.account.duplicate) == (1, 0)
+        assert (summary.known_files, summary.known_rows) == (day - 1, day - 1)
+    assert "known files not read again 2 (2 rows)" in summary_text(summary)
+    listed = [
+        (row[1], row[5], row[6]) for row in table(tmp_path / "s.duckdb", "source_file") if row[0] == summary.run_id
+    ]
+    assert listed == [("labs_01.csv", 0, "known"), ("labs_02.csv", 0, "known"), ("labs_03.csv", 1, None)]
+    assert [row[0] for row in table(tmp_path / "s.duckdb", "patient_status")] == ["P1", "P2", "P3"]
+    again = night(archive, 3, rescreen_all=True)
+    assert (again.account.duplicate, again.known_files) == (3, 0)
+
+
+def test_a_file_that_changed_under_its_name_is_read(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    day_file(archive, 1)
+    night(archive, 1)
+    day_file(archive, 1, "P9,S9,2026-11-01T08:00:00,751-8,0.2,10*9/L,A\n")
+    summary = night(archive, 2)
+    assert (summary.account.accepted, summary.known_files) == (1, 0)
+
+
+def test_a_file_named_by_itself_is_always_read(tmp_path: Path) -> None:
+    named = day_file(tmp_path / "archive", 1)
+    night(tmp_path / "archive", 1)
+    summary = night(tmp_path / "archive", 2, labs=(str(named),))
+    assert (summary.account.duplicate, summary.known_files) == (1, 0)
+    assert [warning["kind"] for warning in summary.warnings] == ["nothing_new"]
+
+
+def test_an_archive_without_a_new_file_is_nothing_new_and_not_no_data(tmp_path: Path) -> None:
+    day_file(tmp_path / "archive", 1)
+    night(tmp_path / "archive", 1)
+    summary = night(tmp_path / "archive", 2)
+    assert summary.account.rows_in == 0
+    assert [warning["kind"] for warning in summary.warnings] == ["nothing_new"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("P1,S1,2026-11-05T08:00:00,751-8,0.4,10*9/L,A\n", "a result of the future is usable later"),
+        ("P1,S1,2031-11-05T08:00:00,751-8,0.4,10*9/L,A\n", "an impossible time is judged by the night"),
+    ],
+)
+def test_a_file_with_rows_that_are_refused_for_now_is_read_again(tmp_path: Path, rows: str, why: str) -> None:
+    archive = tmp_path / "archive"
+    day_file(archive, 1, rows + "P2,S2,2026-11-01T08:00:00,751-8,0.4,10*9/L,A\n")
+    assert night(archive, 1, max_rejected=1.0).account.rejected == 1, why
+    assert night(archive, 2, max_rejected=1.0).known_files == 0, why
+    if "2026" in rows:
+        assert night(archive, 5, max_rejected=1.0).account.accepted == 1
+
+
+def test_another_way_of_reading_reads_everything_again(tmp_path: Path) -> None:
+    archive, profile, policy = tmp_path / "archive", tmp_path / "profile.toml", tmp_path / "policy.toml"
+    profile.write_text('time_zone = "Europe/Berlin"\n', "utf-8")
+    policy.write_text("[silence]\nshortest_d = 3\n", "utf-8")
+    day_file(archive, 1)
+    night(archive, 1)
+    assert night(archive, 2).known_files == 1
+    assert night(archive, 3, profile=profile).known_files == 0
+    assert night(archive, 4, policy=policy).known_files == 0
+    assert night(archive, 5, policy=policy).known_files == 1
+
+
+def test_an_old_bad_file_stops_the_first_night_only(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    day_file(archive, 1, "".join(f"P{n},S{n},2026-11-01T08:00:00,751-8,0.4,furlongs,A\n" for n in range(9)))
+    with pytest.raises(RefusedInputError):
+        night(archive, 1)
+    assert night(archive, 1, max_rejected=1.0).account.rejected == 9
+    day_file(archive, 2)
+    assert night(archive, 2).account.accepted == 1
+
+
+def test_the_tables_are_those_of_reading_everything_every_night(tmp_path: Path) -> None:
+    lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines(keepends=True)
+    parts = [lines[1 + number :: 3] for number in range(3)]
+    stores = []
+    for name, again in (("skipping", False), ("reading", True)):
+        archive = tmp_path / name / "archive"
+        archive.mkdir(parents=True)
+        for number, part in enumerate(parts):
+            (archive / f"labs_{number}.csv").write_text(lines[0] + "".join(part), "utf-8")
+            night(archive, 22 + number, rescreen_all=again, max_rejected=1.0)
+        stores.append(tmp_path / name / "s.duckdb")
+    for one in (
+        "lab_result",
+        "no_result",
+        "anc",
+        "episode",
+        "flag",
+        "patient_summary",
+        "unassessable",
+        "contradicted_result",
+    ):
+        assert table(stores[0], one) == table(stores[1], one), one

@@ -1,0 +1,118 @@
+"""The worklist of the store from night to night: silence, withdrawal, death, overdue clozapine counts (EPI-6, SEV-4, ANC-9b)."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.run import run
+from neutro_screen.store.review import record_review
+
+DAY_0 = datetime(2026, 2, 1, 8)
+LABS = "patient_id,specimen_id,collected_at,resulted_at,loinc,analyte_name,value,unit,status"
+PATIENTS = "patient_id,birth_date,death_date"
+MEDICATIONS = "patient_id,drug_name,start_date,end_date"
+
+
+class Hospital:
+    """A store, and nights in which rows come in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, folder / "s.duckdb"
+
+    def night(self, day: float, labs: tuple[str, ...] = (), **chart: tuple[str, ...]) -> None:
+        """A run at the index time of a day; ``labs`` as patient, day, value, status."""
+        rows = [
+            f"{patient},{patient}-{taken},{DAY_0 + timedelta(days=float(taken)):%Y-%m-%dT%H:%M:%S},,751-8,ANC,{value},10*9/L,{status}"
+            for patient, taken, value, status in (row.split() for row in (*labs, f"other {day} 4.0 F"))
+        ]
+        files = {"labs": self._file(f"labs{day}.csv", LABS, rows)}
+        for kind, header in (("patients", PATIENTS), ("medications", MEDICATIONS)):
+            if kind in chart:
+                files[kind] = self._file(f"{kind}{day}.csv", header, chart[kind])
+        as_of = DAY_0 + timedelta(days=day, hours=4)
+        run(RunOptions(store=self.store, as_of=as_of, **{kind: (str(path),) for kind, path in files.items()}))  # type: ignore[arg-type]
+
+    def _file(self, name: str, header: str, rows: list[str] | tuple[str, ...]) -> Path:
+        path = self.folder / name
+        path.write_text("\n".join([header, *rows]) + "\n", "utf-8")
+        return path
+
+    def rows(self, query: str) -> list[tuple[object, ...]]:
+        """The rows of a query of the store."""
+        with duckdb.connect(str(self.store), read_only=True) as connection:
+            return connection.execute(query).fetchall()
+
+    def latest(self, patient: str) -> tuple[object, ...] | None:
+        """Group, change and priority of a patient in the latest run."""
+        found = self.rows(
+            "SELECT row_group, change, priority::VARCHAR FROM worklist_row WHERE run_id = "
+            f"(SELECT max(run_id) FROM run) AND patient_id = '{patient}'"
+        )
+        return found[0] if found else None
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Hospital:
+    """An empty store."""
+    return Hospital(tmp_path)
+
+
+def test_silent_nights_a_cancelled_count_and_a_death_end_as_the_rules_say(hospital: Hospital) -> None:
+    patients = ("silent", "cancelled", "dead", "recovered")
+    hospital.night(0, tuple(f"{name} 0 0.9 F" for name in patients))
+    assert {hospital.latest(name) for name in patients} == {("open", "new", "medium")}
+    hospital.night(5, ("cancelled 0 0.9 X", "recovered 5 3.0 F"), patients=("dead,1950-01-01,2026-02-04",))
+    assert hospital.latest("silent") == ("open", "unchanged", "medium")
+    assert hospital.latest("cancelled") == ("withdrawn", "withdrawn", "medium")
+    assert hospital.latest("dead") == ("died", "died", "medium")
+    assert hospital.latest("recovered") == ("recovered", "resolved", "low")
+    hospital.night(200)
+    assert hospital.latest("silent") == ("lost_to_follow_up", "lost", "medium")
+    assert [hospital.latest(name) for name in ("cancelled", "dead", "recovered")] == [None, None, None]
+    assert hospital.rows("SELECT patient_id, row_group, is_urgent, priority_rank FROM worklist") == [
+        ("silent", "lost_to_follow_up", False, 2)
+    ]
+    burden = hospital.rows("SELECT alerts, medium, new, new_urgent FROM alert_burden ORDER BY as_of")
+    assert burden == [(4, 4, 4, 0), (1, 1, 0, 0), (1, 1, 0, 0)]
+
+
+def test_a_patient_on_clozapine_with_a_normal_count_is_listed_when_the_next_is_overdue(hospital: Hospital) -> None:
+    hospital.night(0, ("C 0 4.0 F",), medications=("C,clozapine,2026-01-20,",))
+    assert hospital.latest("C") is None
+    assert hospital.rows("SELECT is_overdue, days_overdue, clozapine_step FROM clozapine_monitoring") == [
+        (False, 0, "normal")
+    ]
+    hospital.night(8)
+    assert hospital.latest("C") == ("open", "new", "medium")
+    hospital.night(150)
+    assert hospital.latest("C") == ("open", "unchanged", "medium")
+    assert hospital.rows("SELECT is_overdue, days_overdue FROM clozapine_monitoring") == [(True, 143)]
+    hospital.night(151, ("C 151 4.2 F",))
+    assert hospital.latest("C") == ("recovered", "resolved", "medium")
+
+
+def test_cannot_assess_is_ranked_by_risk_takes_decisions_and_moves_to_lost_to_follow_up(hospital: Hospital) -> None:
+    hospital.night(
+        0,
+        ("mild -5 1.2 F", "mild 0 TNP F", "severe -5 0.3 F", "severe 0 TNP F", "drug 0 TNP F", "never 0 TNP F"),
+        medications=("drug,carbimazole,2026-01-01,",),
+    )
+    listed = "SELECT patient_id, row_group FROM cannot_assess ORDER BY risk_rank"
+    assert hospital.rows(listed) == [(name, "open") for name in ("severe", "drug", "mild", "never")]
+    at = DAY_0 + timedelta(days=1)
+    record_review(hospital.store, "never", "dismissed", until=None, note="known", by="R", at=at)
+    assert ("never", "open") not in hospital.rows(listed)
+    hospital.night(92)
+    assert hospital.rows(listed) == [("drug", "open"), ("severe", "lost_to_follow_up"), ("mild", "lost_to_follow_up")]
+
+
+def test_every_column_of_every_view_has_a_comment(hospital: Hospital) -> None:
+    hospital.night(0)
+    without = (
+        "SELECT c.table_name, c.column_name FROM duckdb_columns() c JOIN duckdb_views() v ON v.view_name = c.table_name "
+        "WHERE NOT v.internal AND c.comment IS NULL"
+    )
+    assert hospital.rows(without) == []

@@ -154,6 +154,7 @@ _SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "anc": ("collected_at", "ANC/µL", "severity", "anc_method", "notes"),
     "episodes": ("started_at", "ended_at", "nadir/µL", "worst_severity", "status", "reasons"),
     "flags": ("raised_at", "rule_id", "reason"),
+    "falls": ("seen_at", "from/µL", "to/µL", "kind", "reached_at", "back_at"),
     "suspects": ("ingredient", "category", "score", "reason"),
     "evidence": ("category", "rule_id", "strength", "finding"),
     "workup": ("step", "state", "done_on", "due_on"),
@@ -192,6 +193,9 @@ def _readable(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
         readable["notes"] = ", ".join(filter(None, ["rapid decline" if row["rapid_decline"] else "", row["notes"]]))
     if name == "episodes":
         readable["nadir/µL"] = count_words(row["nadir_cells_per_ul"], row["nadir_comparator"])
+    if name == "falls":
+        readable["from/µL"] = count_words(row["from_cells_per_ul"], None)
+        readable["to/µL"] = count_words(row["to_cells_per_ul"], row["to_comparator"])
     if name == "suspects":
         readable["reason"] = row["reason"].removeprefix(f"{row['ingredient']}: ")
     return readable

@@ -34,6 +34,26 @@ class ExposureRule(_Rule):
     ended_words: tuple[str, ...]
 
 
+class FallRule(_Rule):
+    """What a fall is, and when it is over (DRG-1)."""
+
+    level_d: PositiveInt
+    level_fraction: PositiveFloat
+    band_level_d: PositiveInt
+    band_fraction: PositiveFloat
+    down_fraction: PositiveFloat
+    joined_d: PositiveInt
+    recovered_factor: PositiveFloat
+    back_fraction: PositiveFloat
+
+
+class ExpectedRule(_Rule):
+    """When the course after a cytotoxic drug is no longer the expected one (DRG-5)."""
+
+    severe_below_cells_per_ul: PositiveFloat
+    severe_d: PositiveInt
+
+
 class Points(_Rule):
     """Points of the causality score (DRG-4)."""
 
@@ -42,10 +62,12 @@ class Points(_Rule):
     possible: int
     onset_inside: int
     onset_overlaps: int
+    onset_late: int
     onset_outside: int
     onset_unknown: int
     exposed: int
     baseline_normal: int
+    baseline_stable: int
     baseline_low: int
     recovered: int
     recovered_confounded: int
@@ -53,7 +75,9 @@ class Points(_Rule):
     not_recovered: int
     recurred: int
     tolerated_again: int
-    interaction: int
+    interaction_definite: int
+    interaction_probable: int
+    interaction_possible: int
     mechanism_fits: int
     strong_alternative: int
     moderate_alternative: int
@@ -69,6 +93,7 @@ class CategoryRule(_Rule):
     """From points to words (DRG-4)."""
 
     likely_from: int
+    likely_untested_from: int
     possible_from: int
     weak_from: int
     baseline_within_d: PositiveInt
@@ -86,11 +111,10 @@ class DrugGroups(_Rule):
     high_risk: tuple[str, ...]
     ubiquitous: tuple[str, ...]
     protopathic_classes: tuple[str, ...]
-    interactions: tuple[str, ...]
 
 
 class PatternRule(_Rule):
-    """Patterns of the blood count (MAL-1, BMP-1, PER-1)."""
+    """Patterns of the blood count (MAL-1, MAL-2, INF-2, BMP-1, PER-1)."""
 
     blasts_above: NonNegativeFloat
     blast_window_d: PositiveInt
@@ -106,6 +130,11 @@ class PatternRule(_Rule):
     stable_from_cells_per_ul: PositiveFloat
     stable_platelets_below_giga_per_l: PositiveFloat
     stable_d: PositiveInt
+    monocytes_at_most_giga_per_l: NonNegativeFloat
+    lymphocytes_above_giga_per_l: PositiveFloat
+    eosinophils_above_giga_per_l: PositiveFloat
+    adult_from_d: PositiveInt
+    bands_at_least_pct: PositiveFloat
     travel_window_d: PositiveInt
 
 
@@ -142,6 +171,8 @@ class CauseRules(_Rule):
 
     version: str
     exposure: ExposureRule
+    fall: FallRule
+    expected: ExpectedRule
     points: Points
     category: CategoryRule
     drug_group: DrugGroups

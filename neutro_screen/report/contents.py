@@ -146,7 +146,9 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         ),
         feeding=of("shown", "lab_result", result_order, result_columns, f"analyte IN ({_quoted(feeding)})"),
         episode=of("shown", "episode", "patient_id, started_at, episode_id"),
-        drug_suspect=of("shown", "drug_suspect", "episode_id, rank NULLS LAST, category, ingredient"),
+        drug_suspect=of(
+            "shown", "drug_suspect", "episode_id, leads_to_nadir DESC, fall_id, rank NULLS LAST, category, ingredient"
+        ),
         evidence=of("shown", "evidence", "episode_id, category, rule_id, finding, source"),
         workup_step=of("shown", "workup_step", "episode_id, step"),
         medication=_with_ingredients(

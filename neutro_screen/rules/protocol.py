@@ -17,6 +17,7 @@ from neutro_schemas import (
     DrugSuspect,
     Episode,
     Evidence,
+    Fall,
     Flag,
     PatientStatus,
     WorkupStep,
@@ -62,6 +63,7 @@ class ScreenResult:
     anc: pl.DataFrame
     episode: pl.DataFrame
     flag: pl.DataFrame
+    fall: pl.DataFrame
     drug_suspect: pl.DataFrame
     evidence: pl.DataFrame
     workup_step: pl.DataFrame
@@ -116,7 +118,16 @@ def screen(
         )
     )
     causes = find_causes(
-        episodes.lazy(), anc.lazy(), specimens.lazy(), labs, chart, exposures, policy, as_of, data_kinds
+        episodes.lazy(),
+        anc.lazy(),
+        specimens.lazy(),
+        numbered.lazy(),
+        labs,
+        chart,
+        exposures,
+        policy,
+        as_of,
+        data_kinds,
     )
 
     raised = (
@@ -144,7 +155,8 @@ def screen(
         anc=anc,
         episode=_table(ranked, Episode, "patient_id", "started_at"),
         flag=_table(flags, Flag, "patient_id", "raised_at", "rule_id", "specimen_id", "episode_id", "reason"),
-        drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "rank", "ingredient"),
+        fall=_table(causes.falls, Fall, "patient_id", "seen_at"),
+        drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "fall_id", "rank", "ingredient"),
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),
         workup_step=_table(causes.steps, WorkupStep, "episode_id", "step"),
         patient_status=_table(status, PatientStatus, "patient_id"),

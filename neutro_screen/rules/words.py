@@ -9,7 +9,7 @@ def number(value: float) -> str:
 
 
 def count_text(anc: pl.Expr, comparator: pl.Expr) -> pl.Expr:
-    """A count as it is read aloud: ``< 100``, ``1230``; one decimal only where there is one."""
+    """A count as text: ``< 100``, ``1230``; one decimal only where there is one."""
     whole = anc.round(1).cast(pl.String).str.strip_suffix(".0")
     return pl.concat_str(comparator, whole, separator=" ", ignore_nulls=True)
 

@@ -24,7 +24,9 @@ _SECTIONS: Final = {
     "ORDER BY raised_at, rule_id",
     "medications": "SELECT drug_name, atc_code, start_date, end_date, route, dose FROM medication "
     f"WHERE patient_id IN {PERSON} ORDER BY start_date, drug_name",
-    "suspects": "SELECT * EXCLUDE (patient_id) FROM drug_suspect WHERE patient_id = $patient ORDER BY episode_id, rank NULLS LAST",
+    "falls": "SELECT * EXCLUDE (patient_id) FROM fall WHERE patient_id = $patient ORDER BY seen_at",
+    "suspects": "SELECT * EXCLUDE (patient_id) FROM drug_suspect WHERE patient_id = $patient "
+    "ORDER BY episode_id, leads_to_nadir DESC, fall_id, rank NULLS LAST, category, ingredient",
     "evidence": "SELECT * EXCLUDE (patient_id) FROM evidence WHERE patient_id = $patient ORDER BY episode_id, category, rule_id",
     "workup": "SELECT * EXCLUDE (patient_id) FROM workup_step WHERE patient_id = $patient ORDER BY episode_id, step",
     "cannot_assess": "SELECT reason, since, specimen_id FROM cannot_assess WHERE patient_id = $patient ORDER BY since",

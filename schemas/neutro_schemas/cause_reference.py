@@ -85,10 +85,15 @@ class DiagnosisCode(pa.DataFrameModel):
 
 
 class Literature(pa.DataFrameModel):
-    """One population figure, shown as literature and never as this patient's risk."""
+    """One population figure, shown as literature and never as this patient's risk (LIT-1)."""
 
     rule_id: str = pa.Field(description="Rule of RULES.md it stands beside.")
     category: str = pa.Field(isin=CATEGORIES, description="Category of evidence.")
+    population: str = pa.Field(
+        isin=("unexpected", "drug", "methods"),
+        description="Patients that it fits: unexpected = not the expected effect of a cytotoxic drug; drug = a drug that is "
+        "no chemotherapy leads; methods = none, it is shown under methods only.",
+    )
     from_cells_per_ul: float = pa.Field(ge=0, description="Shown for a nadir from here on, cells/uL.")
     below_cells_per_ul: float = pa.Field(gt=0, description="Shown for a nadir below this, cells/uL.")
     statement: str = pa.Field(str_length={"min_value": 1}, description="The figure, with what it was measured in.")

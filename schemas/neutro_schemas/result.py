@@ -127,19 +127,52 @@ class Flag(pa.DataFrameModel):
         strict = True
 
 
+class Fall(pa.DataFrameModel):
+    """One fall of the count: at the start of an episode or within it; what drugs are judged against (DRG-1)."""
+
+    fall_id: str = pa.Field(unique=True, description="Patient and first count that shows the fall.")
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    episode_id: str = pa.Field(description="Episode.")
+    kind: str = pa.Field(
+        isin=("onset", "unseen", "deeper", "halving"),
+        description="onset: from a normal count into the episode; unseen: no count before; deeper: into a lower severity "
+        "band within the episode; halving: to half of the level before, in the same band.",
+    )
+    from_cells_per_ul: float = pa.Field(nullable=True, description="Last ANC before the fall, cells/uL; null = none.")
+    started_at: Microseconds = pa.Field(description="Time of that count, UTC; of the first low count where none is.")
+    seen_at: Microseconds = pa.Field(description="First count that shows the fall, UTC.")
+    to_cells_per_ul: float = pa.Field(description="Lowest ANC of the descent, cells/uL.")
+    to_comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="Comparator of the lowest ANC.")
+    reached_at: Microseconds = pa.Field(description="Time of the lowest count of the descent, UTC.")
+    back_at: Microseconds = pa.Field(
+        nullable=True, description="First later count that is normal or at the level fallen from, UTC; null = none yet."
+    )
+    leads_to_nadir: bool = pa.Field(
+        description="It leads to the episode's lowest count: its suspects rank the episode."
+    )
+
+    class Config:
+        strict = True
+
+
 class DrugSuspect(pa.DataFrameModel):
-    """One drug and one episode (DRG-1 ... DRG-4)."""
+    """One drug and one fall (DRG-1 ... DRG-7); an excluded drug stands once, beside the last fall of its episode."""
 
     episode_id: str = pa.Field(description="Episode.")
+    fall_id: str = pa.Field(description="Fall that the drug is judged against.")
+    leads_to_nadir: bool = pa.Field(description="The fall leads to the episode's lowest count: the episode's ranking.")
     patient_id: str = pa.Field(description="Patient identifier, text.")
     ingredient: str = pa.Field(description="Ingredient (INN); for a class fall-back the class.")
     drug_class: str = pa.Field(nullable=True, description="Class of the drug.")
     category: str = pa.Field(
-        isin=("likely", "possible", "unlikely", "expected", "excluded"),
-        description="Category (DRG-4); expected = cytotoxic; excluded = started after the fall.",
+        isin=("likely", "possible", "unlikely", "expected", "beyond_expected", "excluded"),
+        description="Category (DRG-4, DRG-5); expected = cytotoxic in its time; beyond_expected = longer or deeper than "
+        "that; excluded = started after the last fall.",
     )
     score: pl.Int16 = pa.Field(nullable=True, description="Causality score; null where excluded.")
-    rank: pl.Int16 = pa.Field(nullable=True, description="1 = strongest suspect of the episode; null where excluded.")
+    rank: pl.Int16 = pa.Field(
+        nullable=True, description="1 = strongest suspect of the fall, expected drugs apart; null where excluded."
+    )
     first_exposure: pl.Date = pa.Field(description="First day of the exposure that counts.")
     last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
     reason: str = pa.Field(description="Why, in one sentence.")

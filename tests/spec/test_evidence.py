@@ -9,8 +9,9 @@ import pytest
 from neutro_schemas import Diagnosis, Event, Evidence, LabResult, Patient
 from neutro_screen.reference import load_policy, load_reference, loinc_check_digit
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.rules.causes.evidence import evidence_per_episode
+from neutro_screen.rules.causes.evidence import evidence_per_episode, with_suspects
 from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.literature import literature_lines
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.severity import severity
@@ -108,7 +109,7 @@ def patterns_of(counts, labs):
 
 
 def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), masks=(), changed=None):
-    """Lines of evidence as (rule, strength, finding), literature left out."""
+    """Lines of evidence as (rule, strength, finding)."""
     episodes = episodes_of(counts)
     if changed:
         episodes = episodes.with_columns(**changed)
@@ -125,11 +126,7 @@ def evidence(counts=FALL, *, labs=(), diagnoses=(), events=(), patients=(), mask
         REFERENCE,
     ).collect()
     Evidence.validate(found)
-    return [
-        (row["rule_id"], row["strength"], row["finding"])
-        for row in found.iter_rows(named=True)
-        if not row["finding"].startswith("literature")
-    ]
+    return [(row["rule_id"], row["strength"], row["finding"]) for row in found.iter_rows(named=True)]
 
 
 def rules(lines):
@@ -407,26 +404,134 @@ def test_mask_1_filgrastim_masks_while_it_acts(ended, is_shown):
 # ---- literature and tables -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("nadir", "odds"), [(999, "4.77"), (1000, "2.80"), (1499, "2.80")])
-def test_inf_1_population_figures_are_shown_as_literature_and_never_as_this_patients_risk(nadir, odds):
-    found = evidence_per_episode(
-        episodes_of({-20: 3500, 0: nadir}).lazy(),
-        counted({0: nadir}).lazy(),
-        frame([], LabResult).lazy(),
-        frame([], Diagnosis).lazy(),
-        frame([], Event).lazy(),
-        frame([], Patient).lazy(),
-        pl.LazyFrame(schema=EXPOSURE),
-        patterns_of({-20: 3500, 0: nadir}, ()),
-        POLICY,
-        REFERENCE,
-    ).collect()
-    lines = found.filter(pl.col("finding").str.contains("odds ratio") & (pl.col("rule_id") == "INF-1"))
-    assert lines["finding"].to_list() == [
-        f"literature, not this patient's risk: viral infection: odds ratio {odds} "
-        + ("below 1.0 G/L in primary care" if nadir < 1000 else "at 1.0-1.5 G/L in primary care")
-    ]
-    assert lines["strength"].to_list() == ["context"]
+def suspect(category, ingredient="thiamazole", drug_class="antithyroid"):
+    return {"category": category, "ingredient": ingredient, "drug_class": drug_class, "rank": 1, "leads_to_nadir": True}
+
+
+def literature(nadir, *suspected, comparator=None):
+    """The statements beside an episode with this nadir and these first-ranked suspects."""
+    episodes = episodes_of({-20: 3500, 0: nadir}).with_columns(nadir_comparator=pl.lit(comparator, pl.String))
+    kinds = {"category": pl.String, "ingredient": pl.String, "drug_class": pl.String, "rank": pl.Int16}
+    suspects = pl.LazyFrame(list(suspected), schema=kinds | {"leads_to_nadir": pl.Boolean}).with_columns(
+        episode_id=pl.lit(episodes["episode_id"][0]), fall_id=pl.lit("P/fall/1")
+    )
+    lines = literature_lines(episodes.lazy(), suspects, REFERENCE).collect()
+    assert set(lines["strength"]) <= {"context"}
+    assert all(finding.startswith("literature, not this patient's risk: ") for finding in lines["finding"])
+    return " ".join(lines["finding"])
+
+
+@pytest.mark.parametrize(
+    ("nadir", "shown", "not_shown"),
+    [
+        (999, "4.77 46.03", "2.80 8.69 2.32 3.23 40 %"),
+        (1000, "2.80 8.69", "4.77 46.03"),
+        (1499, "2.80 8.69", "2.32 3.23"),
+        (500, "4.77 46.03", "40 %"),
+        (499, "4.77 46.03 40 %", "2.80"),
+    ],
+)
+def test_lit_1_odds_ratios_are_those_of_the_nadirs_band(nadir, shown, not_shown):
+    found = literature(nadir)
+    assert all(number in found for number in shown.replace("40 %", "40").split())
+    assert not any(number in found for number in not_shown.replace("40 %", "40").split())
+
+
+@pytest.mark.parametrize(
+    ("nadir", "comparator", "fatal"),
+    [
+        (99, None, "10 %"),
+        (100, None, "3 %"),
+        (100, "<", "10 %"),
+        (499, None, "3 %"),
+        (500, "<", "3 %"),
+        (500, None, None),
+    ],
+)
+def test_lit_1_the_share_of_fatal_cases_goes_by_the_nadir_with_its_comparator(nadir, comparator, fatal):
+    found = literature(nadir, suspect("likely"), comparator=comparator)
+    assert ("fatal complications" in found) == (fatal is not None)
+    assert fatal is None or f"fatal complications in {fatal}" in found
+
+
+@pytest.mark.parametrize(
+    ("suspected", "has_odds", "has_fatal"),
+    [
+        ((), True, False),
+        ((suspect("likely"),), True, True),
+        ((suspect("possible"),), True, True),
+        ((suspect("unlikely"),), True, False),
+        ((suspect("expected", "docetaxel", "antineoplastic_cytotoxic"),), False, False),
+        ((suspect("beyond_expected", "docetaxel", "antineoplastic_cytotoxic"),), True, False),
+        ((suspect("expected", "docetaxel", "antineoplastic_cytotoxic"), suspect("likely")), True, True),
+    ],
+)
+def test_lit_1_figures_stand_only_where_their_population_fits(suspected, has_odds, has_fatal):
+    found = literature(300, *suspected)
+    assert ("odds ratio" in found, "fatal complications" in found) == (has_odds, has_fatal)
+
+
+def test_lit_1_figures_of_no_patient_stand_under_methods_alone():
+    assert not any("leukaemia" in literature(nadir, suspect("likely")) for nadir in (50, 400, 900, 1400))
+    assert REFERENCE.literature.filter(population="methods").height == 1
+
+
+# ---- INF-2, MAL-2 ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bands", "segments", "is_shifted"), [(0.4, 0.4, True), (0.39, 0.4, False), (0.0, 0.0, False)])
+def test_inf_2_as_many_bands_as_segmented_cells_are_a_left_shift(bands, segments, is_shifted):
+    labs = [lab("band_abs", bands), lab("seg_abs", segments), lab("wbc", 8.0)]
+    assert ("INF-2" in rules(evidence(labs=labs))) == is_shifted
+
+
+@pytest.mark.parametrize(("bands", "is_shifted"), [(10.0, True), (9.9, False)])
+def test_inf_2_ten_percent_of_bands_are_a_left_shift(bands, is_shifted):
+    found = evidence(labs=[lab("band_pct", bands), lab("seg_pct", 20.0)])
+    assert any("left shift: bands 10 %" in finding for _, _, finding in found) == is_shifted
+    away = evidence(labs=[lab("band_pct", bands, days=3), lab("seg_pct", 20.0, days=3)])
+    assert "INF-2" not in rules(away), "the differential is of another time"
+
+
+def test_inf_2_sepsis_is_consumption():
+    assert rules(evidence(diagnoses=[diagnosis("A419")])) == {"INF-2"}
+
+
+@pytest.mark.parametrize(
+    ("monocytes", "haemoglobin", "is_found"), [(0.05, 9.0, True), (0.06, 9.0, False), (0.0, 11.0, False)]
+)
+def test_mal_2_hardly_a_monocyte_with_pancytopenia_is_the_hairy_cell_pattern(monocytes, haemoglobin, is_found):
+    labs = [lab("mono_abs", monocytes), lab("hgb", haemoglobin), lab("plt", 60.0)]
+    assert any("hairy-cell pattern" in finding for _, _, finding in evidence(labs=labs)) == is_found
+
+
+@pytest.mark.parametrize(
+    ("lymphocytes", "age_d", "is_found"), [(4.1, None, True), (4.0, None, False), (5.0, 270, False), (5.0, 4383, True)]
+)
+def test_mal_2_many_lymphocytes_with_few_neutrophils_count_in_adults(lymphocytes, age_d, is_found):
+    people = [] if age_d is None else [patient(birth_date=ONSET.date() - timedelta(days=age_d))]
+    found = evidence({-20: 3500, 0: 900}, labs=[lab("lymph_abs", lymphocytes)], patients=people)
+    assert ("MAL-2" in rules(found)) == is_found
+
+
+@pytest.mark.parametrize(("eosinophils", "is_found"), [(1.6, True), (1.5, False)])
+def test_mal_2_eosinophilia(eosinophils, is_found):
+    assert ("MAL-2" in rules(evidence(labs=[lab("eos_abs", eosinophils)]))) == is_found
+
+
+def test_mal_2_an_expected_nadir_makes_no_pattern_of_a_malignancy():
+    episodes = episodes_of(FALL)
+    lines = pl.LazyFrame(
+        {"episode_id": [episodes["episode_id"][0]] * 2, "patient_id": ["P"] * 2}
+        | {"category": ["haematologic malignancy"] * 2, "rule_id": ["MAL-1", "MAL-2"]}
+        | {"finding": ["f"] * 2, "strength": ["moderate"] * 2, "source": ["s"] * 2}
+    )
+    for category, kept in (("expected", ["MAL-1"]), ("beyond_expected", ["MAL-1", "MAL-2"])):
+        suspects = pl.LazyFrame([suspect(category, "docetaxel", "antineoplastic_cytotoxic")]).with_columns(
+            episode_id=pl.lit(episodes["episode_id"][0]), fall_id=pl.lit("P/fall/1")
+        )
+        found = with_suspects(lines, episodes.lazy(), suspects, REFERENCE).collect()
+        assert found.filter(finding="f")["rule_id"].to_list() == kept
 
 
 def test_the_order_of_rows_does_not_matter():
@@ -444,5 +549,5 @@ def test_every_loinc_code_has_its_check_digit_and_no_code_is_a_blood_counts():
 
 
 def test_every_diagnosis_and_marker_names_a_rule_that_exists():
-    known = {"MAL-1", "INF-1", "BMP-1", "PER-1", "CYC-1", "CTX-1", "DRG-4", "WRK-1"}
+    known = {"MAL-1", "INF-1", "INF-2", "BMP-1", "PER-1", "CYC-1", "CTX-1", "DRG-4", "WRK-1"}
     assert set(REFERENCE.diagnosis_codes["rule_id"]) | set(REFERENCE.markers["rule_id"]) <= known

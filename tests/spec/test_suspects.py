@@ -1,4 +1,4 @@
-"""Which drugs are suspected, how strongly, and why (DRG-1 ... DRG-4)."""
+"""Which drugs are suspected, how strongly, and why (DRG-1 ... DRG-7)."""
 
 import json
 from datetime import date, datetime, timedelta
@@ -13,6 +13,7 @@ from neutro_screen.reference.causality import load_cause_reference
 from neutro_screen.reference.drugs import read_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
 from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.falls import falls_per_episode
 from neutro_screen.rules.causes.suspects import drug_suspects
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
@@ -49,7 +50,15 @@ def drug(name, start, end=None, *, latest=None, route="oral", atc_code=None):
     }
 
 
-def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
+def suspects(counts, *drugs, **known):
+    """The suspects of the fall that leads to the lowest count of the newest episode, and what is excluded, by ingredient."""
+    found = all_suspects(counts, *drugs, **known)
+    newest = found.filter(pl.col("episode_id") == pl.col("episode_id").max())
+    shown = newest.filter(pl.col("leads_to_nadir") | (pl.col("category") == "excluded"))
+    return {row["ingredient"]: row for row in shown.iter_rows(named=True)}
+
+
+def all_suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
     """``counts``: ANC by day from the first low count. ``low_lines``: other low lines; None = not measured."""
     anc = pl.DataFrame(
         [
@@ -67,7 +76,9 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
         notes=pl.lit(None, pl.String),
         severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), load_reference().anc_bands),
     )
-    episodes = episodes_per_patient(with_episode_numbers(anc.lazy()), POLICY, as_of).collect().lazy()
+    numbered = with_episode_numbers(anc.lazy())
+    episodes = episodes_per_patient(numbered, POLICY, as_of).collect().lazy()
+    falls = falls_per_episode(numbered, episodes, POLICY, RULES.fall)
     types = {name: field.dtype.type for name, field in Medication.to_schema().columns.items()}
     medications = pl.DataFrame(list(drugs), schema=types)
     matched = match_medications(
@@ -89,10 +100,10 @@ def suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
         has_other_lines=pl.lit(low_lines is not None),
     )
     exposures = exposures_per_patient(matched, TABLES, POLICY, RULES)
-    found = drug_suspects(episodes, anc.lazy(), exposures, evidence_lines, patterns, POLICY, RULES, as_of).collect()
-    DrugSuspect.validate(found)
-    newest = episodes.collect().sort("started_at")["episode_id"][-1]
-    return {row["ingredient"]: row for row in found.filter(episode_id=newest).iter_rows(named=True)}
+    found = drug_suspects(
+        falls, episodes, anc.lazy(), exposures, TABLES.interactions, evidence_lines, patterns, POLICY, RULES, as_of
+    ).collect()
+    return DrugSuspect.validate(found)
 
 
 FALL = {-91: 4000, -7: 3500, 0: 400, 1: 350}
@@ -139,7 +150,7 @@ def test_drg_1_rituximab_counts_for_a_year_after_the_last_dose(dose, is_listed):
         (-7, -180, "onset_inside"),
         (-7, -181, "onset_overlaps"),
         (-7, -187, "onset_overlaps"),  # still normal on day 180
-        (-7, -188, "onset_outside"),  # still normal on day 181
+        (-7, -188, "onset_late"),  # still normal on day 181: late, not impossible
     ],
 )
 def test_drg_2_the_fall_lies_between_the_last_normal_and_the_first_low_count(normal_on, start, onset):
@@ -148,7 +159,7 @@ def test_drg_2_the_fall_lies_between_the_last_normal_and_the_first_low_count(nor
 
 
 def test_drg_2_without_a_normal_count_before_the_time_is_unknown_and_no_point_in_favour():
-    found = suspects({0: 400, 1: 350}, drug("clozapine", -60))["clozapine"]
+    found = suspects({0: 400, 1: 350}, drug("vancomycin", -20, route="iv"))["vancomycin"]
     assert points(found)["onset"] == 0
     assert found["category"] == "possible"
 
@@ -292,10 +303,40 @@ def test_drg_4_an_abrupt_fall_is_below_500():
         assert points(found)["mechanism"] == fits
 
 
-def test_drg_4_allopurinol_with_azathioprine_is_an_interaction():
-    found = suspects(FALL, drug("azathioprine", -60), drug("allopurinol", -40))
-    assert points(found["azathioprine"])["interaction"] == RULES.points.interaction
-    assert "together with allopurinol" in found["azathioprine"]["reason"]
+def test_drg_6_a_partner_re_opens_the_window_and_the_pair_is_named_first():
+    """Two years of azathioprine were well tolerated; allopurinol came five weeks before the fall."""
+    found = suspects(FALL, drug("azathioprine", -700), drug("allopurinol", -35), low_lines=2)
+    assert (found["azathioprine"]["rank"], found["azathioprine"]["category"]) == (1, "likely")
+    assert found["azathioprine"]["reason"].startswith(
+        "azathioprine with allopurinol: taken together for 35 days before the first low count "
+        "(xanthine oxidase inhibited: more thioguanine nucleotides), which re-opens its window"
+    )
+    assert points(found["azathioprine"])["interaction"] == RULES.points.interaction_definite
+    alone = suspects(FALL, drug("azathioprine", -700), low_lines=2)["azathioprine"]
+    assert (alone["category"], points(alone)["interaction"]) == ("possible", 0)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "is_named"),
+    [
+        (-7, None, True),  # together from day -7: the pair acts from 7 to 120 days on
+        (-6, None, False),
+        (-127, None, True),  # the last count before the fall was on day 120 of the pair
+        (-128, None, False),
+        (-60, -14, True),  # allopurinol acts for 14 days after its last dose
+        (-60, -15, False),
+    ],
+)
+def test_drg_6_the_fall_lies_in_the_time_of_the_pair(start, end, is_named):
+    found = suspects(FALL, drug("azathioprine", -700), drug("allopurinol", start, end))["azathioprine"]
+    assert found["reason"].startswith("azathioprine with allopurinol: ") == is_named
+
+
+def test_drg_6_a_common_pair_is_named_and_re_opens_nothing():
+    found = suspects(FALL, drug("methotrexate", -1500), drug("ibuprofen", -20))["methotrexate"]
+    assert "given together with ibuprofen" in found["reason"]
+    assert found["reason"].startswith("methotrexate: ")
+    assert points(found)["interaction"] == RULES.points.interaction_possible
 
 
 def test_drg_4_a_start_known_only_roughly_is_never_likely():
@@ -335,3 +376,159 @@ def test_drg_1_an_order_that_begins_after_the_index_time_is_a_plan():
 def test_the_points_add_up_to_the_score():
     found = suspects(FALL, drug("clozapine", -84), drug("ibuprofen", -20), low_lines=0)
     assert all(sum(points(row).values()) == row["score"] for row in found.values())
+
+
+# ---- falls -----------------------------------------------------------------------------------------------------------
+
+
+def test_drg_1_a_drug_begun_after_a_stable_mild_count_is_a_suspect_of_the_later_fall():
+    """Graves' disease: 1,350 before thiamazole, 50 on it."""
+    found = all_suspects({-44: 1350, -19: 1300, 0: 50}, drug("thiamazole", -41), low_lines=0)
+    (row,) = found.iter_rows(named=True)
+    assert (row["category"], row["rank"], row["leads_to_nadir"]) == ("likely", 1, True)
+    assert row["reason"].startswith(
+        "thiamazole: started 41 days before the fall from 1300 to 50 cells/uL, inside its window (14-120 d), still given"
+    )
+    assert "the count was low before it (1350 cells/uL) and stable until this fall" in row["reason"]
+    assert points(row)["baseline"] == RULES.points.baseline_stable
+
+
+def test_drg_1_a_drug_is_judged_against_each_fall_that_it_could_explain():
+    """Sulfasalazine before the first fall, metamizole between the falls: both may explain the second, one the first."""
+    counts = {-70: 4000, -7: 3600, 0: 900, 20: 950, 40: 200}
+    found = all_suspects(counts, drug("sulfasalazine", -40), drug("metamizole", 25), as_of=datetime(2025, 7, 20))
+    by_fall = {(row["ingredient"], row["leads_to_nadir"]): row["category"] for row in found.iter_rows(named=True)}
+    assert set(by_fall) == {("sulfasalazine", True), ("sulfasalazine", False), ("metamizole sodium", True)}
+    assert found.filter(pl.col("rank") == 1).height == 2
+
+
+@pytest.mark.parametrize(("start", "category"), [(39, "unlikely"), (40, "excluded"), (41, "excluded")])
+def test_drg_1_only_what_began_after_the_last_fall_is_excluded(start, category):
+    counts = {-7: 3600, 0: 1300, 20: 1250, 40: 300, 45: 350}
+    found = all_suspects(counts, drug("clozapine", start), as_of=datetime(2025, 7, 20))
+    assert found["category"].to_list() == [category]
+    assert found["leads_to_nadir"].to_list() == [True]
+
+
+def test_drg_1_a_benign_context_does_not_compete_for_a_fall_below_the_personal_range():
+    benign = [("CTX-1", "benign context", "moderate")]
+    deep = suspects({-60: 1300, -30: 1200, 0: 350}, drug("clozapine", -50), evidence=benign, low_lines=0)["clozapine"]
+    mild = suspects({-60: 3000, -30: 3200, 0: 1300}, drug("clozapine", -50), evidence=benign)["clozapine"]
+    assert [points(row)["alternatives"] for row in (deep, mild)] == [0, RULES.points.moderate_alternative]
+    assert deep["category"] == "likely"
+
+
+def test_drg_3_recovery_from_a_later_fall_is_a_return_to_its_own_level():
+    counts = {-60: 1300, -30: 1250, 0: 350, 14: 1150}
+    found = suspects(counts, drug("clozapine", -50, 1), as_of=datetime(2025, 12, 1))["clozapine"]
+    assert points(found)["dechallenge"] == RULES.points.recovered
+
+
+# ---- open windows, no count before ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "onset"),
+    [
+        ("clozapine", -5000, "onset_late"),
+        ("methotrexate", -1500, "onset_late"),
+        ("azathioprine", -1500, "onset_late"),
+        ("leflunomide", -1500, "onset_late"),
+        ("deferiprone", -1500, "onset_late"),
+        ("thiamazole", -1500, "onset_outside"),
+    ],
+)
+def test_drg_7_where_reactions_come_at_any_time_the_window_has_no_end(name, start, onset):
+    found = suspects(FALL, drug(name, start))[name]
+    assert points(found)["onset"] == getattr(RULES.points, onset)
+    assert ("reactions come at any time on it" in found["reason"]) == (onset == "onset_late")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "known", "category"),
+    [
+        ("thiamazole", -37, {"low_lines": 0}, "likely"),
+        ("thiamazole", -121, {"low_lines": 0}, "possible"),  # after its window
+        ("clozapine", -2000, {"low_lines": 0}, "possible"),  # at any time, but not the typical one
+        ("ciprofloxacin", -20, {"low_lines": 0}, "possible"),  # not a high-risk drug
+        ("thiamazole", -37, {"evidence": [("INF-1", "infection", "strong")]}, "possible"),
+    ],
+)
+def test_drg_4_a_high_risk_drug_in_its_window_is_likely_without_a_count_before(name, start, known, category):
+    found = suspects({0: 50}, drug(name, start), **known)[name]
+    assert found["category"] == category
+    assert ("no count before" in found["reason"]) == (start > -121 or name == "clozapine")
+
+
+def test_drg_4_of_two_high_risk_drugs_without_a_count_before_only_the_stronger_is_likely():
+    found = suspects({0: 50}, drug("thiamazole", -37), drug("sulfasalazine", -2), low_lines=0)
+    assert [found[name]["category"] for name in ("thiamazole", "sulfasalazine")] == ["likely", "unlikely"]
+
+
+# ---- expected and beyond --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "category"),
+    [
+        ({-9: 4000, 0: 400}, "expected"),
+        ({-9: 4000, 0: 400, 6: 450}, "expected"),  # day 15: recovery is due on it
+        ({-9: 4000, 0: 1400, 7: 1300}, "beyond_expected"),  # day 16: not recovered
+        ({-9: 4000, 0: 400, 10: 450, 11: 2000}, "beyond_expected"),
+        ({-9: 4000, 0: 400, 6: 1600}, "expected"),
+    ],
+)
+def test_drg_5_what_is_expected_ends_on_the_day_on_which_recovery_is_due(counts, category):
+    """Docetaxel: nadir on days 5 to 9, recovery on day 15."""
+    found = suspects(counts, drug("docetaxel", -9, -9, route="iv"), as_of=datetime(2025, 7, 1))["docetaxel"]
+    assert found["category"] == category
+    assert ("beyond what is expected" in found["reason"]) == (category == "beyond_expected")
+
+
+@pytest.mark.parametrize(("day_low", "is_beyond"), [(31, False), (32, True)])
+def test_drg_5_severe_for_more_than_seven_days_after_the_window_is_beyond_expected(day_low, is_beyond):
+    """Carboplatin: nadir on days 18 to 24, recovery on day 35; given on day 0, the first low count on day 10."""
+    counts = {-10: 5000, 0: 900, day_low - 10: 300}
+    found = suspects(counts, drug("carboplatin", -10, -10, route="iv"), as_of=datetime(2025, 9, 1))["carboplatin"]
+    assert (found["category"] == "beyond_expected") == is_beyond
+    assert "below 500 cells/uL for more than 7 days after its window" in found["reason"] or not is_beyond
+
+
+def test_drg_5_a_new_cycle_begins_a_new_expected_time():
+    """Docetaxel on an unrecovered count: the second nadir is expected of the second dose."""
+    counts = {-21: 4000, -13: 700, -1: 1400, 8: 300}
+    found = suspects(
+        counts, drug("docetaxel", -21, -21, route="iv"), drug("docetaxel", 0, 0, route="iv"), as_of=datetime(2025, 7, 1)
+    )["docetaxel"]
+    assert (found["category"], found["first_exposure"]) == ("expected", FIRST_LOW + timedelta(days=0))
+
+
+def test_drg_5_beyond_expected_leaves_the_expected_lane():
+    counts = {-9: 4000, 0: 400, 20: 300}
+    found = suspects(counts, drug("docetaxel", -9, -9, route="iv"), drug("ramipril", -300), as_of=datetime(2025, 7, 1))
+    assert [found[name]["rank"] for name in ("docetaxel", "ramipril")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "atc_code", "start", "category"),
+    [
+        ("imatinib", None, -1460, "unlikely"),  # a fall after four stable years
+        ("imatinib", None, -40, "expected"),
+        ("rituximab", None, -119, "likely"),
+        ("Lemtrada 12 mg", "L04AG06", -145, "possible"),  # multiple sclerosis
+        ("MabCampath", "L01XC04", -20, "expected"),  # leukaemia
+        ("obinutuzumab", None, -20, "expected"),
+        ("obinutuzumab", None, -60, "possible"),
+        ("azacitidine", None, -18, "expected"),
+    ],
+)
+def test_drg_5_late_and_immune_reactions_are_not_expected(name, atc_code, start, category):
+    ends = None if name == "imatinib" else start
+    counts = {-1500: 4000, -130: 3900, -8: 3500, 0: 600}
+    found = suspects(counts, drug(name, start, ends, atc_code=atc_code, route="iv"))
+    assert [row["category"] for row in found.values()] == [category]
+
+
+def test_drg_5_a_drug_that_is_given_on_and_on_stays_expected_where_its_window_is_open():
+    counts = {-300: 4000, -8: 3500, 0: 900}
+    assert suspects(counts, drug("palbociclib", -200))["palbociclib"]["category"] == "expected"

@@ -61,6 +61,8 @@ def lab(analyte, days=0, *, text="Negative", method="any", status="final"):
 def suspect(episode_id, category="likely", last_exposure=None, ingredient="clozapine"):
     return {
         "episode_id": episode_id,
+        "fall_id": "P/fall/1",
+        "leads_to_nadir": True,
         "patient_id": "P",
         "ingredient": ingredient,
         "category": category,

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from neutro_schemas import ANC_METHODS, PRIORITIES
-from neutro_screen.reference import FOLDER, load_policy, load_reference
+from neutro_screen.reference import FOLDER, load_cause_reference, load_policy, load_reference
 from neutro_screen.report import words
 from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents
 from neutro_screen.report.html.patients import minutes, patient_panels
@@ -87,6 +87,7 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
                 band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
             ),
             bands=load_reference().anc_bands.to_dicts(),
+            literature=load_cause_reference().literature.to_dicts(),
             is_latest=contents.is_latest,
             warnings=contents.warnings.to_dicts(),
             overview=packed(overview(contents, panels) | {"courses": courses}),

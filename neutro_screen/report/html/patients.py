@@ -72,7 +72,7 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
     anc, episodes = of["anc"], of["episode"]
     episode = next((one for one in episodes if one["episode_id"] == row["episode_id"]), None)
     episode_id = episode["episode_id"] if episode else None
-    suspects = [one for one in of["drug_suspect"] if one["episode_id"] == episode_id]
+    suspects = _once([one for one in of["drug_suspect"] if one["episode_id"] == episode_id])
     lines = [one for one in of["evidence"] if one["episode_id"] == episode_id]
     steps = [
         step | {"label": labels.get(step["step"], step["step"])}
@@ -126,6 +126,12 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "sources": _source_rows(row, anc, flags, episode, of["feeding"]),
         "arithmetic": _arithmetic(anc[-1]) if anc else [],
     }
+
+
+def _once(suspects: list[Row]) -> list[Row]:
+    """Each drug once: beside the fall that leads to the episode's lowest count, else beside the first it may explain."""
+    first = {one["ingredient"]: one for one in reversed(suspects)}
+    return [one for one in suspects if first[one["ingredient"]] is one]
 
 
 def _person(rows: Iterable[Row]) -> Row:

@@ -5,6 +5,7 @@ A course is the time without a pause longer than the drug still acts. Where the 
 end is one dose, not a treatment that goes on.
 """
 
+import re
 from datetime import date
 from typing import Final
 
@@ -16,41 +17,66 @@ from neutro_screen.reference.drugs import DrugTables
 from neutro_screen.text import match_key
 
 KEYS: Final = ("patient_id", "ingredient")
+_PROFILE: Final = ("ingredient", "use")
 _OPEN: Final = date.max
 _NOT_GIVEN: Final = ("not_given", "unknown")
 
 
 def drug_profiles(tables: DrugTables, policy: Policy, rules: CauseRules) -> pl.DataFrame:
-    """One row per ingredient that causes neutropenia or raises the ANC, and per ATC class to fall back on.
+    """One row per ingredient and use that causes neutropenia or raises the ANC, and per ATC class to fall back on.
 
-    Columns: ingredient (the class's name for a class), is_class, is_cause, is_confounder, drug_class, mechanism,
-    evidence, onset_from_d, onset_to_d, nadir_from_d, nadir_to_d, recovery_d, lag_d (days after the last dose for which
-    a new fall may come, at least the policy's), anchor (first_exposure, each_dose, last_dose), is_expected,
-    effect, mask_d (days after the last dose in which it still raises the ANC).
+    Columns: ingredient (the class's name for a class), use (null = any but those of ``drug_uses.csv``), is_class, is_cause,
+    is_confounder, drug_class, mechanism, evidence, onset_from_d, onset_to_d, is_window_open (the window has no end while
+    it is given; DRG-7), nadir_from_d, nadir_to_d, recovery_d, lag_d (days after the last dose for which a new fall may
+    come, at least the policy's), anchor (first_exposure, each_dose, last_dose), is_expected, effect, mask_d (days after
+    the last dose in which it still raises the ANC).
     """
-    causes = tables.causes.select(
-        "ingredient",
-        "drug_class",
-        "mechanism",
-        "evidence",
-        is_class=pl.lit(False),
-        is_cause=pl.lit(True),
-        onset_from_d="typical_onset_days_min",
-        onset_to_d="typical_onset_days_max",
-        nadir_from_d="nadir_days_min",
-        nadir_to_d="nadir_days_max",
-        recovery_d="recovery_days_typical",
-        lag_d="max_lag_after_last_dose_days",
-        anchor="window_anchor",
-        is_expected="expected_effect",
+    named = _causes(tables).join(
+        tables.confounders.select("ingredient", "effect", is_confounder=pl.lit(True), mask_d="confounding_window_days"),
+        on="ingredient",
+        how="full",
+        coalesce=True,
     )
-    masks = tables.confounders.select(
-        "ingredient", "effect", is_confounder=pl.lit(True), mask_d="confounding_window_days"
+    classes = _classes(tables, rules).join(named, on="ingredient", how="anti")
+    return (
+        pl.concat([named, classes], how="diagonal_relaxed")
+        .with_columns(
+            pl.col("is_class", "is_cause", "is_confounder", "is_expected", "is_window_open").fill_null(False),
+            pl.col("anchor").fill_null("first_exposure"),
+            lag_d=pl.max_horizontal(pl.col("lag_d"), pl.lit(policy.drug.lag_d, pl.Int64)),
+        )
+        .sort(_PROFILE)
     )
+
+
+_WINDOWS: Final = {
+    "onset_from_d": "typical_onset_days_min",
+    "onset_to_d": "typical_onset_days_max",
+    "is_window_open": "window_open",
+    "nadir_from_d": "nadir_days_min",
+    "nadir_to_d": "nadir_days_max",
+    "recovery_d": "recovery_days_typical",
+    "lag_d": "max_lag_after_last_dose_days",
+    "anchor": "window_anchor",
+    "is_expected": "expected_effect",
+}
+
+
+def _causes(tables: DrugTables) -> pl.DataFrame:
+    """The rows of ``drug_causes.csv``, and those of ``drug_uses.csv`` with the windows of that use."""
+    own = ("ingredient", "drug_class", "mechanism", "evidence")
+    flags = {"is_class": pl.lit(False), "is_cause": pl.lit(True)}
+    causes = tables.causes.select(*own, use=pl.lit(None, pl.String), **flags, **_WINDOWS)
+    uses = tables.uses.join(tables.causes.select(own), on="ingredient", validate="m:1")
+    return pl.concat([causes, uses.select(*own, "use", **flags, **_WINDOWS)])
+
+
+def _classes(tables: DrugTables, rules: CauseRules) -> pl.DataFrame:
+    """The classes of ``atc_prefix_causes.csv``, for lines that name no listed ingredient."""
     exposure = rules.exposure
     from_d, to_d = exposure.class_onset_days
     protects = pl.col("default_class") == "none_protective"
-    classes = (
+    return (
         tables.atc_prefixes.filter(pl.col("default_class") != "not_systemic")
         .sort("atc_prefix")
         .unique("drug_class_name", keep="first", maintain_order=True)
@@ -64,23 +90,15 @@ def drug_profiles(tables: DrugTables, policy: Policy, rules: CauseRules) -> pl.D
             is_confounder=protects,
             onset_from_d=pl.lit(from_d, pl.Int64),
             onset_to_d=pl.lit(to_d, pl.Int64),
+            nadir_from_d="nadir_days_min",
+            nadir_to_d="nadir_days_max",
             recovery_d="recovery_days",
             lag_d=pl.lit(exposure.class_lag_d, pl.Int64),
-            anchor=pl.lit("first_exposure"),
+            anchor=pl.col("window_anchor").fill_null("first_exposure"),
             is_expected="expected_effect",
             effect=pl.when(protects).then(pl.lit("raises_anc")),
             mask_d=pl.when(protects).then(pl.lit(exposure.class_mask_d, pl.Int64)),
         )
-    )
-    named = causes.join(masks, on="ingredient", how="full", coalesce=True)
-    return (
-        pl.concat([named, classes.join(named, on="ingredient", how="anti")], how="diagonal_relaxed")
-        .with_columns(
-            pl.col("is_class", "is_cause", "is_confounder", "is_expected").fill_null(False),
-            pl.col("anchor").fill_null("first_exposure"),
-            lag_d=pl.max_horizontal(pl.col("lag_d"), pl.lit(policy.drug.lag_d, pl.Int64)),
-        )
-        .sort("ingredient")
     )
 
 
@@ -93,12 +111,16 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
     of the start. No end is open (null), except for a line that its status or text calls ended and for doses (see the
     module): known for the first day only.
 
+    A line belongs to a use of its drug (``drug_uses.csv``) by its ATC code or its name; a course takes that of its first line.
+
     Columns: patient_id, ingredient, the columns of ``drug_profiles``, course (1 = first), first_exposure (earliest
     day its first line allows), first_exposure_latest (latest such day), last_exposure (null = open), last_start (start
     of its latest line), n_orders, n_not_given. Sorted.
     """
     profiles = drug_profiles(tables, policy, rules)
-    lines = _with_drug(matched, tables).join(profiles.lazy(), on="ingredient", how="inner")
+    lines = _with_drug(matched, tables).join(
+        profiles.lazy(), on=list(_PROFILE), how="inner", nulls_equal=True, validate="m:1"
+    )
     judged = lines.with_columns(is_given=is_given(rules))
     is_dose = pl.col("anchor") != "first_exposure"
     end_unknown = pl.col("end_date").is_null() & (is_dose | has_ended(rules))
@@ -135,12 +157,13 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
         last_exposure=pl.col("end").max().replace(_OPEN, None),
         last_start=pl.col("start_date").max(),
         n_orders=pl.len().cast(pl.Int64),
+        use=pl.col("use").sort_by("start_date", "end", "use").first(),
     )
     not_given = judged.filter(~pl.col("is_given")).group_by(KEYS).agg(n_not_given=pl.len().cast(pl.Int64))
     return (
         courses.join(not_given, on=KEYS, how="left")
         .with_columns(pl.col("n_not_given").fill_null(0))
-        .join(profiles.lazy(), on="ingredient", how="left")
+        .join(profiles.lazy(), on=list(_PROFILE), how="left", nulls_equal=True, validate="m:1")
         .sort(*KEYS, "course")
     )
 
@@ -179,13 +202,36 @@ def _status_is(words: tuple[str, ...]) -> pl.Expr:
 
 
 def _with_drug(matched: pl.LazyFrame, tables: DrugTables) -> pl.LazyFrame:
-    """Name the class where only that is known, and keep the lines that name a drug of the tables."""
+    """The lines that name a drug of the tables, with its use; where only the class is known the class is named."""
     classes = tables.atc_prefixes.lazy().select(matched_text="atc_prefix", class_name="drug_class_name")
     own = ("patient_id", "start_date", "start_date_latest", "end_date", "status", "is_systemic", "exposure")
     by_class = pl.when(pl.col("matched_by") == "atc_prefix").then("class_name")
     return (
-        matched.join(classes, on="matched_text", how="left")
+        matched.join(classes, on="matched_text", how="left", validate="m:1")
         .with_columns(ingredient=pl.coalesce("ingredient", by_class))
         .filter(pl.col("ingredient").is_not_null())
-        .select(*own, "ingredient")
+        .select(*own, "ingredient", use=_use(tables))
     )
+
+
+def _use(tables: DrugTables) -> pl.Expr:
+    """The use of a line's drug, by its ATC code, else by its name; null where neither tells one."""
+    code, name = pl.col("atc_code").str.strip_chars().str.to_uppercase(), pl.col("drug_name").str.to_lowercase()
+    uses = tables.uses.sort("ingredient", "use").to_dicts()
+    by_code = [
+        pl.when(is_drug & code.is_in(use["atc_codes"].split(";"))).then(pl.lit(use["use"]))
+        for use, is_drug in ((use, pl.col("ingredient") == use["ingredient"]) for use in uses)
+    ]
+    by_name = [
+        pl.when((pl.col("ingredient") == use["ingredient"]) & name.str.contains(_whole_words(use["names"]))).then(
+            pl.lit(use["use"])
+        )
+        for use in uses
+        if use["names"]
+    ]
+    return pl.coalesce(*by_code, *by_name, pl.lit(None, pl.String))
+
+
+def _whole_words(names: str) -> str:
+    """A regular expression that finds any of the names as whole words."""
+    return rf"\b(?:{'|'.join(re.escape(name) for name in names.split(';'))})\b"

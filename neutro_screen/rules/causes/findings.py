@@ -9,9 +9,11 @@ import polars as pl
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
-from neutro_screen.rules.causes.evidence import evidence_per_episode
+from neutro_screen.rules.causes.evidence import evidence_per_episode, with_suspects
 from neutro_screen.rules.causes.exposures import exposures_per_patient
+from neutro_screen.rules.causes.falls import falls_per_episode
 from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
@@ -48,6 +50,7 @@ class Causes:
 
     exposures: pl.DataFrame
     patterns: pl.DataFrame
+    falls: pl.DataFrame
     suspects: pl.DataFrame
     evidence: pl.DataFrame
     steps: pl.DataFrame
@@ -107,6 +110,7 @@ def find_causes(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     specimens: pl.LazyFrame,
+    numbered: pl.LazyFrame,
     labs: pl.DataFrame,
     chart: Chart,
     exposures: pl.DataFrame,
@@ -116,7 +120,8 @@ def find_causes(
 ) -> Causes:
     """Suspects, evidence, work-up and pitfalls of every episode; ``exposures`` comes from ``exposures_of``.
 
-    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``. ``labs`` is ``LabResult``,
+    ``specimens`` are the counts of ``anc`` with the columns of ``cytopenia.with_other_lines``, ``numbered`` comes from
+    ``episodes.with_episode_numbers``. ``labs`` is ``LabResult``,
     markers included; only rows of patients with an episode are read.
     """
     reference = load_cause_reference()
@@ -134,7 +139,9 @@ def find_causes(
     evidence = evidence_per_episode(
         episodes, anc, own, diagnoses, events, patients, courses, patterns.lazy(), policy, reference
     ).collect(engine="in-memory")
-    suspects = _suspects(episodes, anc, exposures, evidence, patterns, policy, as_of)
+    falls = falls_per_episode(numbered, episodes, policy, rules.fall).collect(engine="in-memory")
+    suspects = _suspects(falls, episodes, anc, exposures, evidence, patterns, policy, as_of)
+    shown = with_suspects(evidence.lazy(), episodes, suspects.lazy(), reference).collect(engine="in-memory")
     steps = workup_steps(
         episodes,
         anc,
@@ -150,20 +157,22 @@ def find_causes(
         kinds,
     ).collect(engine="in-memory")
     missed = pitfalls(
-        episodes, anc, suspects.lazy(), evidence.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
+        episodes, anc, suspects.lazy(), shown.lazy(), steps.lazy(), own, events, diagnoses, reference, as_of, kinds
     )
     febrile = febrile_neutropenia(anc, own, events, rules)
     return Causes(
         exposures=exposures,
         patterns=patterns,
+        falls=falls,
         suspects=suspects,
-        evidence=evidence,
+        evidence=shown,
         steps=steps,
         flags=pl.concat([missed, febrile], how="diagonal").collect(engine="in-memory"),
     )
 
 
 def _suspects(
+    falls: pl.DataFrame,
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     exposures: pl.DataFrame,
@@ -176,16 +185,29 @@ def _suspects(
     if exposures.is_empty():
         return no_rows(DrugSuspect)
     exposed, rules = exposures.lazy().select("patient_id").unique(), load_cause_reference().rules
-    episodes, anc = (frame.join(exposed, on="patient_id", how="semi") for frame in (episodes, anc))
-    found = drug_suspects(episodes, anc, exposures.lazy(), evidence.lazy(), patterns.lazy(), policy, rules, as_of)
-    return found.collect(engine="in-memory")
+    of_falls, episodes, anc = (
+        frame.join(exposed, on="patient_id", how="semi") for frame in (falls.lazy(), episodes, anc)
+    )
+    return drug_suspects(
+        of_falls,
+        episodes,
+        anc,
+        exposures.lazy(),
+        load_drug_tables().interactions,
+        evidence.lazy(),
+        patterns.lazy(),
+        policy,
+        rules,
+        as_of,
+    ).collect(engine="in-memory")
 
 
 def of_causes(causes: Causes, flags: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """What an episode's priority needs to know of its causes, one row per episode with any of it (section 7).
 
     has_likely_drug_now, has_high_risk_drug_now (exposure at the last low count or later: the mere end
-    of a planned course, without a new count, lowers no priority), is_expected, has_cytopenia, has_blasts,
+    of a planned course, without a new count, lowers no priority), is_expected, is_beyond_expected, has_cytopenia,
+    has_blasts,
     is_febrile, has_pitfall.
     """
     high_risk = set(load_cause_reference().rules.drug_group.high_risk)
@@ -195,12 +217,14 @@ def of_causes(causes: Causes, flags: pl.LazyFrame, episodes: pl.LazyFrame) -> pl
     of_drugs = suspects.group_by("episode_id").agg(
         has_likely_drug_now=((pl.col("category") == "likely") & is_current).any(),
         has_high_risk_drug_now=(counts & pl.col("ingredient").is_in(high_risk) & is_current).any(),
-        is_expected=(pl.col("category") == "expected").any() & ~(pl.col("category") == "likely").any(),
+        is_beyond_expected=(pl.col("category") == "beyond_expected").any(),
     )
+    expected = expected_episodes(suspects).with_columns(is_expected=pl.lit(True))
     of_counts = causes.patterns.lazy().select("episode_id", "has_blasts", has_cytopenia=pl.col("n_low_lines") > 0)
     of_flags = flags.group_by("episode_id").agg(
         is_febrile=(pl.col("rule_id") == "FEV-1").any(), has_pitfall=pl.col("rule_id").str.starts_with("PIT-").any()
     )
-    return of_counts.join(of_drugs, on="episode_id", how="full", coalesce=True).join(
-        of_flags.filter(pl.col("episode_id").is_not_null()), on="episode_id", how="full", coalesce=True
-    )
+    joined = of_counts
+    for part in (of_drugs, expected, of_flags.filter(pl.col("episode_id").is_not_null())):
+        joined = joined.join(part, on="episode_id", how="full", coalesce=True)
+    return joined

@@ -29,7 +29,7 @@ def items(rules: CauseRules) -> pl.Expr:
 
 
 def _has_alternative() -> pl.Expr:
-    expected_drug = pl.col("expected_drugs").is_not_null() & ~pl.col("is_expected")
+    expected_drug = pl.col("expected_drugs").is_not_null() & ~pl.col("is_in_time")
     return pl.col("alternatives").is_not_null() | expected_drug
 
 
@@ -48,7 +48,7 @@ def _naranjo_items() -> dict[str, pl.Expr]:
         "7_toxic_level": _UNKNOWN,
         "8_dose_relation": _UNKNOWN,
         "9_similar_reaction_before": pl.when("has_recurred").then(1),
-        "10_objective_evidence": pl.when(pl.col("n_results") > 1).then(1),
+        "10_objective_evidence": pl.when(pl.col("n_results").fill_null(2) > 1).then(1),
     }
     return {name: item.cast(pl.Int64) for name, item in answered.items()}
 

@@ -1,4 +1,4 @@
-"""Evidence from the patterns of the blood count and from the episode's own course (MAL-1, BMP-1, PER-1, CYC-1, CTX-1)."""
+"""Evidence from the patterns of the blood count and from the episode's own course (MAL, INF-2, BMP, PER, CYC, CTX)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -49,6 +49,10 @@ def pattern_findings(
             _many_white_cells(rules),
             _immature_cells(rules),
             _persistently_low(rules),
+            _monocytopenia(policy, rules),
+            _many_lymphocytes(rules),
+            _many_eosinophils(rules),
+            _left_shift(rules),
             _congenital(rules),
             _aplastic(policy, rules),
             _stable_mild(rules),
@@ -64,6 +68,10 @@ def _nadir() -> pl.Expr:
 
 def _platelets() -> pl.Expr:
     return pl.col("lowest_plt")
+
+
+def _age_d() -> pl.Expr:
+    return (pl.col("started_at").dt.date() - pl.col("birth_date")).dt.total_days()
 
 
 def _days_low() -> pl.Expr:
@@ -135,8 +143,56 @@ def _persistently_low(rules: CauseRules) -> Pattern:
     return Pattern("MAL-1", _MALIGNANCY, "weak", found, finding)
 
 
+def _is_adult(rules: CauseRules) -> pl.Expr:
+    """Old enough for the limits of adults at the first low count; also where the birth date is not on file."""
+    return (_age_d() >= rules.pattern.adult_from_d).fill_null(True)
+
+
+def _monocytopenia(policy: Policy, rules: CauseRules) -> Pattern:
+    """Hardly a monocyte with pancytopenia: the pattern of hairy cell leukaemia."""
+    found = (pl.col("n_low_lines") > 1) & (pl.col("highest_monocytes") <= rules.pattern.monocytes_at_most_giga_per_l)
+    finding = pl.format(
+        "monocytes {} G/L with pancytopenia ({}): hairy-cell pattern",
+        pl.col("highest_monocytes").round(2),
+        _low_lines(policy),
+    )
+    return Pattern("MAL-2", _MALIGNANCY, "moderate", found, finding)
+
+
+def _many_lymphocytes(rules: CauseRules) -> Pattern:
+    """Many lymphocytes with few neutrophils: large granular or chronic lymphocytic leukaemia."""
+    found = (pl.col("highest_lymphocytes") > rules.pattern.lymphocytes_above_giga_per_l) & _is_adult(rules)
+    finding = pl.format(
+        "lymphocytes {} G/L with a low neutrophil count: LGL or CLL pattern", pl.col("highest_lymphocytes").round(1)
+    )
+    return Pattern("MAL-2", _MALIGNANCY, "weak", found, finding)
+
+
+def _many_eosinophils(rules: CauseRules) -> Pattern:
+    found = pl.col("highest_eosinophils") > rules.pattern.eosinophils_above_giga_per_l
+    finding = pl.format(
+        "eosinophils {} G/L with a low neutrophil count: a drug reaction, parasites or a clonal disease",
+        pl.col("highest_eosinophils").round(1),
+    )
+    return Pattern("MAL-2", _MALIGNANCY, "weak", found, finding)
+
+
+def _left_shift(rules: CauseRules) -> Pattern:
+    """INF-2: neutrophils are consumed faster than they ripen."""
+    is_shifted = pl.col("has_more_bands") | (pl.col("bands_pct") >= rules.pattern.bands_at_least_pct)
+    more = pl.when("has_more_bands").then(pl.lit("as many bands as segmented cells or more, "))
+    finding = pl.concat_str(
+        pl.lit("left shift: "),
+        more.fill_null(""),
+        pl.format(
+            "bands {} % of the white cells at a low count: consumption", pl.col("bands_pct").round(0).cast(pl.Int64)
+        ),
+    )
+    return Pattern("INF-2", "infection", "moderate", is_shifted, finding)
+
+
 def _congenital(rules: CauseRules) -> Pattern:
-    age_d = (pl.col("started_at").dt.date() - pl.col("birth_date")).dt.total_days()
+    age_d = _age_d()
     is_severe = pl.col("worst_severity") >= pl.lit("severe")
     found = is_severe & (age_d <= rules.pattern.congenital_age_d) & pl.col("last_normal_at").is_null()
     finding = pl.format("severe from infancy: first low count at {} days of age, none normal before", age_d)

@@ -12,6 +12,8 @@ from neutro_screen.rules.counts.specimens import is_retracted
 
 _BLASTS: Final = ("blast_pct", "blast_abs", "myeloblast_pct", "myeloblast_abs")
 _IMMATURE: Final = ("promyelo_pct", "myelo_pct", "meta_pct")
+#: Cells of a differential whose counts make a pattern (MAL-2, INF-2).
+_DIFFERENTIAL: Final = ("lymph_abs", "mono_abs", "eos_abs", "band_abs", "seg_abs", "band_pct", "seg_pct")
 _EPISODE: Final = ("patient_id", "episode_id")
 
 
@@ -25,11 +27,19 @@ def count_patterns(
     Columns: patient_id, episode_id, has_blasts, blast_at, blast_analyte, blast_value, n_low_lines (of haemoglobin and
     platelets below the policy's limits beside a low ANC: 1 = bicytopenia, 2 = pancytopenia; 0 also where not measured),
     has_other_lines (haemoglobin and platelets were measured), lowest_hgb (g/dL), lowest_plt, highest_wbc (10*9/L),
-    highest_mcv (fL), immature_pct. Values are null where nothing was measured.
+    highest_mcv (fL), immature_pct, highest_lymphocytes, highest_monocytes, highest_eosinophils (10*9/L, each on a specimen
+    near a low count), bands_pct (of the white cells, the most on one specimen),
+    has_more_bands (than segmented cells on one specimen). Values are null where nothing was measured.
     """
     counts = _counts_of_episodes(episodes, labs, policy, rules)
     joined = episodes.select(_EPISODE)
-    for part in (_other_lines(episodes, specimens), _blasts(counts, rules), _extremes(counts), _immature(counts)):
+    for part in (
+        _other_lines(episodes, specimens),
+        _blasts(counts, rules),
+        _extremes(counts),
+        _immature(counts),
+        _left_shift(counts),
+    ):
         joined = joined.join(part, on=_EPISODE, how="left", validate="1:1")
     limit = policy.cytopenia
     return joined.with_columns(
@@ -54,7 +64,9 @@ def _other_lines(episodes: pl.LazyFrame, specimens: pl.LazyFrame) -> pl.LazyFram
 def _counts_of_episodes(episodes: pl.LazyFrame, labs: pl.LazyFrame, policy: Policy, rules: CauseRules) -> pl.LazyFrame:
     """Results that a pattern reads, beside each episode they may belong to: ``at``, ``is_near`` and the episode's span."""
     near, wide = timedelta(days=policy.cytopenia.within_d), timedelta(days=rules.pattern.blast_window_d)
-    is_read = pl.col("analyte").is_in(("mcv", "wbc", *_BLASTS, *_IMMATURE)) & pl.col("value").is_not_null()
+    is_read = (
+        pl.col("analyte").is_in(("mcv", "wbc", *_BLASTS, *_IMMATURE, *_DIFFERENTIAL)) & pl.col("value").is_not_null()
+    )
     counts = labs.filter(is_read & ~is_retracted()).select("patient_id", "analyte", "value", at="collected_at")
     first, last = pl.col("started_at"), pl.col("last_low_at")
     return (
@@ -83,7 +95,17 @@ def _extremes(counts: pl.LazyFrame) -> pl.LazyFrame:
     def of(name: str) -> pl.Expr:
         return pl.col("value").filter(pl.col("analyte") == name)
 
-    return counts.filter("is_near").group_by(_EPISODE).agg(highest_wbc=of("wbc").max(), highest_mcv=of("mcv").max())
+    return (
+        counts.filter("is_near")
+        .group_by(_EPISODE)
+        .agg(
+            highest_wbc=of("wbc").max(),
+            highest_mcv=of("mcv").max(),
+            highest_lymphocytes=of("lymph_abs").max(),
+            highest_monocytes=of("mono_abs").max(),
+            highest_eosinophils=of("eos_abs").max(),
+        )
+    )
 
 
 def _immature(counts: pl.LazyFrame) -> pl.LazyFrame:
@@ -94,4 +116,26 @@ def _immature(counts: pl.LazyFrame) -> pl.LazyFrame:
         .agg(immature_pct=pl.col("value").sum())
         .group_by(_EPISODE)
         .agg(pl.col("immature_pct").max())
+    )
+
+
+def _left_shift(counts: pl.LazyFrame) -> pl.LazyFrame:
+    """The most bands on one specimen: of the white cells in percent, and as a multiple of the segmented ones."""
+
+    def of(name: str) -> pl.Expr:
+        return pl.col("value").filter(pl.col("analyte") == name).max()
+
+    return (
+        counts.filter("is_near")
+        .group_by(*_EPISODE, "at")
+        .agg(
+            bands_pct=pl.coalesce(of("band_pct"), of("band_abs") / of("wbc") * 100),
+            bands=pl.coalesce(of("band_abs"), of("band_pct")),
+            segments=pl.coalesce(of("seg_abs"), of("seg_pct")),
+        )
+        .group_by(_EPISODE)
+        .agg(
+            pl.col("bands_pct").max(),
+            has_more_bands=((pl.col("bands") >= pl.col("segments")) & (pl.col("bands") > 0)).any(),
+        )
     )

@@ -6,6 +6,7 @@ import polars as pl
 
 from neutro_schemas import CannotAssess, PatientStatus
 from neutro_screen.reference import Policy
+from neutro_screen.rules.causes.leading import leading_suspects
 from neutro_screen.rules.counts.specimens import TIME_ORDER
 
 
@@ -155,15 +156,10 @@ def patient_status(
         has_rapid_decline=pl.lit(True), fall_pct=pl.col("fall_pct").max().round(1)
     )
     top = (
-        suspects.filter(pl.col("category").is_in(["likely", "possible", "expected"]) & (pl.col("rank") == 1))
+        leading_suspects(suspects.lazy())
+        .collect()
         .join(episodes.select("episode_id", "started_at"), on="episode_id")
-        .sort(
-            "patient_id",
-            "started_at",
-            pl.col("category") == "expected",
-            "ingredient",
-            descending=[False, True, False, False],
-        )
+        .sort("patient_id", "started_at", "ingredient", descending=[False, True, False])
         .unique("patient_id", keep="first", maintain_order=True)
         .select("patient_id", top_suspect="ingredient")
     )

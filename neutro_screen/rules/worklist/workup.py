@@ -13,6 +13,7 @@ from neutro_schemas import Event, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
+from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.counts.specimens import TIME_ORDER, is_retracted
 
 _STEP: Final = tuple(WorkupStep.to_schema().columns)
@@ -121,7 +122,7 @@ def _with_asking(
             is_in_context=context.last() & ~(severity > pl.lit("mild")).any(),
         )
     )
-    expected = suspects.filter(pl.col("category") == "expected").select("episode_id", is_expected=pl.lit(True)).unique()
+    expected = expected_episodes(suspects).with_columns(is_expected=pl.lit(True))
     explained = explained_episodes(episodes, suspects, evidence, reference).with_columns(is_explained=pl.lit(True))
     return (
         onset.join(reached, on="episode_id", how="left")

@@ -62,7 +62,7 @@ def test_the_next_run_migrates_screens_everybody_and_keeps_the_old_file(old: Pat
     night(tmp_path / "fresh.duckdb")
     night(tmp_path / "fresh.duckdb", as_of="2026-11-23T02:00:00")
     for name in SCREENED:
-        assert table(old, name) == table(tmp_path / "fresh.duckdb", name), name
+        assert by_name(old, name) == by_name(tmp_path / "fresh.duckdb", name), name
     results = [table(store, "lab_result", "result_id") for store in (old, tmp_path / "fresh.duckdb")]
     assert results[0] == results[1]
     with reading(old) as connection:

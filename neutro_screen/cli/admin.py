@@ -15,20 +15,20 @@ from neutro_screen.pipeline.options import IndexTime
 def init(
     folder: Path,
     *,
-    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    from_: Annotated[tuple[Path, ...], Parameter(name="--from", consume_multiple=True)] = (),
     quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
-    Example: neutro-screen init settings --from night/labs.csv
+    Example: neutro-screen init settings --from night/labs.csv night/medications.csv
 
     Parameters
     ----------
     folder
         Where to write profile.toml, policy.toml and notify.toml.
     from_
-        A sample file: the profile is proposed from it, with what could not be mapped.
+        Sample files of any kind: the profile is proposed from them, with what could not be mapped.
     quiet
         Show nothing but errors.
     json_

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from neutro_schemas import ScreenedResult
+from neutro_screen.admin.propose import propose_profile
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.ingest import Extract, ingest, load_profile
 from neutro_screen.ingest.profile import Profile
-from neutro_screen.ingest.propose import propose_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import judge_rows
 from neutro_screen.validate import Split, split_valid

@@ -9,6 +9,7 @@ import polars as pl
 
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
+from neutro_screen.ingest.header import columns_told
 from neutro_screen.ingest.profile import KindProfile, Profile
 from neutro_screen.ingest.times import parse_dates, parse_times
 
@@ -66,11 +67,11 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     for group in REQUIRED_COLUMNS[kind]:
         if not available & set(group):
             expected = " or ".join(own[column] for column in group)
-            its_own = [name for name in rows.columns if name != "source_row"]
+            own_names = [name for name in rows.columns if name != "source_row"]
             raise RefusedInputError(
                 f"required {kind} column missing: {expected}",
                 where=source_file,
-                remedy=f"The file has: {', '.join(its_own[:20])}. Map names with --profile.",
+                remedy=f"{columns_told(own_names, set(own.values()))} Map names with --profile.",
             )
     used = set(present.values()) | {column.column for column in wide} | {"source_row"}
     ignored = len(set(rows.columns) - used)

@@ -46,6 +46,8 @@ _TIME_FORMATS: Final = (
 #: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
 _SENTINELS: Final = ("9999999", "999999", "99999", "-999")
 _ABSOLUTE: Final = r"(?i)[\s,]+abs(?:olut\w*)?\.?\s*$"
+#: A number, a date or a time: no column is called so.
+_NO_NAME: Final = r"\s*[<>]?\d+([.,]\d+)*\s*$|\s*\d{4}-\d\d-\d\d|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\s*\d{8,}"
 _UNIT_IN_HEADER: Final = r"[\[(]([^\])]*)[\])]\s*$"
 
 
@@ -63,6 +65,13 @@ def propose_profile(path: Path) -> str:
     sample, details = _sample(path)
     if len(sample.columns) < 2:
         raise RefusedInputError("no header with several columns was found", where=path.name)
+    # A profile quotes the header: of a file without one that would be its first patient.
+    if any(re.match(_NO_NAME, name) for name in sample.columns):
+        raise RefusedInputError(
+            "the first line seems to be a row, not a header",
+            where=path.name,
+            remedy="Export the file with column names.",
+        )
     reference = load_reference()
     kind, columns = _best_kind(sample.columns)
     wide = _wide_columns(sample.columns, set(columns.values()), reference) if kind == "lab" else {}

@@ -21,6 +21,7 @@ from neutro_screen.ingest.batches import RawBatch, refused_text
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.frames import Kind, Refused
+from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
@@ -281,8 +282,8 @@ def _header(text: Path, name: str, expected: set[str], delimiter: str | None) ->
             where=name,
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Is the header line there? Else use --profile.",
         )
-    if repeated := {column for column in best[0] if best[0].count(column) > 1}:
-        raise RefusedInputError(f"column names stand twice in the header: {sorted(repeated)}", where=name)
+    if repeated := repeated_columns(best[0], expected):
+        raise RefusedInputError(repeated, where=name)
     return best
 
 

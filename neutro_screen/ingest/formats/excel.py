@@ -16,6 +16,7 @@ from neutro_screen.errors import ConfigurationError, RefusedInputError, Unreadab
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.frames import Kind
+from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
@@ -67,7 +68,7 @@ def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Map names with --profile.",
         )
     notes = (f"other_sheets:{len(sheets) - 1}",) if len(sheets) > 1 else ()
-    return RawBatch(path, _rows(sheets[best], header_at, path.name), notes=notes)
+    return RawBatch(path, _rows(sheets[best], header_at, path.name, expected), notes=notes)
 
 
 def sheets_of(path: Path) -> list[list[list[str | None]]]:
@@ -95,12 +96,12 @@ def sheets_of(path: Path) -> list[list[list[str | None]]]:
     return sheets
 
 
-def _rows(cells: list[list[str | None]], header_at: int, name: str) -> pl.DataFrame:
+def _rows(cells: list[list[str | None]], header_at: int, name: str, expected: set[str]) -> pl.DataFrame:
     header = cells[header_at]
     named = [(position, column) for position, column in enumerate(header) if column]
     names = [column for _, column in named]
-    if repeated := {column for column in names if names.count(column) > 1}:
-        raise RefusedInputError(f"column names stand twice in the header: {sorted(repeated)}", where=name)
+    if repeated := repeated_columns(names, expected):
+        raise RefusedInputError(repeated, where=name)
     body = [
         (number, [row[position] for position, _ in named])
         for number, row in enumerate(cells[header_at + 1 :], start=header_at + 2)

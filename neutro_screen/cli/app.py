@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from neutro_screen.cli import admin, query, review, run
 from neutro_screen.errors import NeutroScreenError
+from neutro_screen.private import forbid_core_dumps
 
 app = App(
     name="neutro-screen",
@@ -40,6 +41,7 @@ for command in (
 def main() -> None:
     """Entry point: errors become one message on stderr and the exit code of their kind."""
     os.umask(0o077)
+    forbid_core_dumps()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     try:

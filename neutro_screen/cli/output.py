@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from neutro_screen.errors import visible
 from neutro_screen.pipeline.options import Control
 
 AsJson = Annotated[bool, Parameter(name="--json"), Control]
@@ -33,7 +34,7 @@ def progress_on_terminal(silent: bool) -> Iterator[Callable[[str], None]]:
                 progress.update(task, completed=1)
             for task in progress.task_ids[: -_MOST_STEPS + 1]:
                 progress.remove_task(task)
-            progress.add_task(step, total=1)
+            progress.add_task(visible(step), total=1)
 
         yield show
         for task in progress.task_ids:
@@ -55,10 +56,10 @@ def warn(text: str) -> None:
 
 def say(text: str) -> None:
     """A line on standard error, at once."""
-    sys.stderr.write(f"neutro-screen: {text}\n")
+    sys.stderr.write(f"neutro-screen: {visible(text)}\n")
     sys.stderr.flush()
 
 
 def write(text: str) -> None:
-    """Lines on standard output."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    """Lines on standard output, without a sign that would steer a terminal."""
+    sys.stdout.write(visible(text.rstrip("\n")) + "\n")

@@ -23,6 +23,7 @@ from neutro_screen.pipeline.run import PART_STEPS
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.pipeline.validate import validate_step
+from neutro_screen.private import forbid_core_dumps
 from neutro_screen.store.file import lock
 
 Counts = dict[str, int]
@@ -111,6 +112,7 @@ def published_and_reported(settings: RunOptions, work: str) -> RunSummary:
 
 def run_step_by_step(settings: RunOptions) -> RunSummary:
     """A run as tasks one after the other, every step of every part to be seen."""
+    forbid_core_dumps()
     with lock(settings.store), working_folder(settings.store) as folder:
         work = str(folder)
         ingest(settings, work)
@@ -128,6 +130,7 @@ def run_parts_at_once(parts: int | None = None) -> Callable[[RunOptions], RunSum
     """
 
     def run(settings: RunOptions) -> RunSummary:
+        forbid_core_dumps()
         with lock(settings.store), working_folder(settings.store) as folder:
             work = str(folder)
             ingest(settings, work)

@@ -45,7 +45,7 @@ def courses_and_episodes(episodes: pl.LazyFrame, exposures: pl.LazyFrame, as_of:
 
 
 def with_onset(courses: pl.LazyFrame) -> pl.LazyFrame:
-    """Where the onset interval lies against the window of the drug: inside, overlaps, unknown or outside."""
+    """Where the onset interval lies against the window of the drug: inside, overlaps, unknown or outside (DRG-2)."""
     from_last = pl.col("anchor") == "last_dose"
     last_dose = pl.min_horizontal(pl.col("last_exposure").fill_null(pl.col("onset_day")), "onset_day")
     earliest = pl.when(from_last).then(last_dose).otherwise("first_exposure")

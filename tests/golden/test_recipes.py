@@ -12,6 +12,7 @@ from neutro_screen.ingest import READERS
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.words import load_words
 from neutro_screen.reference import FOLDER
+from neutro_screen.reference.policy import policy_entries
 from neutro_screen.store.schema import TABLES
 from tests.formats.test_same_hospital import FORMATS
 
@@ -114,6 +115,17 @@ def test_a_new_word_says_where_it_was_seen() -> None:
     assert more == {}, "words added under these sources: say in `source` where each was seen"
 
 
+# A threshold
+
+
+def test_every_number_of_the_policy_is_used() -> None:
+    texts = [path.read_text("utf-8") for path in (ROOT / "neutro_screen").rglob("*.py") if path.name != "policy.py"]
+    texts += [path.read_text("utf-8") for path in FOLDER.glob("*.csv")]
+    used = {name for text in texts for name in re.findall(r"\.(\w+)", text)}
+    numbers = {name: f"[{section}]" for section, name, *_ in policy_entries()}
+    assert {name: section for name, section in numbers.items() if name not in used} == {}, "no rule reads the number"
+
+
 # A rule
 
 
@@ -151,6 +163,12 @@ def test_every_format_is_written_by_the_same_hospital() -> None:
     assert sorted(set(READERS) - written) == [], (
         "no writer: tests/formats/hospital_files.py, and its row of FORMATS in tests/formats/test_same_hospital.py"
     )
+
+
+@pytest.mark.parametrize("place", ["docs/formats_page.py", "benchmarks/readers.py"])
+def test_every_format_is_described_and_measured(place: str) -> None:
+    text = (ROOT / place).read_text("utf-8")
+    assert [name for name in READERS if f'"{name}"' not in text] == [], f"{place} does not know the format"
 
 
 # A column

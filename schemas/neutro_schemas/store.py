@@ -207,14 +207,14 @@ class DrugMatch(pa.DataFrameModel):
     rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
     route: str = pa.Field(nullable=True, description="Route as sent.")
     ingredient: str = pa.Field(
-        nullable=True, description="Ingredient of the drug tables; null where no table knows it."
+        nullable=True, description="Ingredient of the drug tables; null where no table has it."
     )
     drug_class: str = pa.Field(nullable=True, description="Its class.")
     matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
 
 
 INTERNAL_COMMENTS: Final = {
-    "contradicted_result": "Results refused because the rest of their specimen refutes them; judged anew every time.",
+    "contradicted_result": "Results that the rest of their specimen contradicts; judged anew every time.",
     "patient_summary": "What the view patient_status shows.",
     "unassessable": "What the view cannot_assess shows.",
 }

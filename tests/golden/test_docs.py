@@ -16,6 +16,15 @@ from neutro_screen.reference import FOLDER
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+PAGES_BY_HAND = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(path for path in DOCS.rglob("*.md") if path.name not in build.PAGES),
+]
+MODULES = [
+    path
+    for folder in ("neutro_screen", "schemas", "simulator", "flows", "tests", "benchmarks", "docs")
+    for path in (ROOT / folder).rglob("*.py")
+]
 
 
 @pytest.mark.parametrize("name", sorted(build.PAGES))
@@ -64,6 +73,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
     assert page.name != "README.md" or links
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES_BY_HAND, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_is_there(page: Path) -> None:
+    named = set(re.findall(r"`([\w/]+\.py)`", page.read_text("utf-8")))
+    modules = {path.relative_to(ROOT).as_posix() for path in MODULES}
+    assert [name for name in sorted(named) if not any(f"/{module}".endswith(f"/{name}") for module in modules)] == []
 
 
 def test_every_command_and_option_says_what_it_does() -> None:

@@ -206,9 +206,7 @@ class DrugMatch(pa.DataFrameModel):
     atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
     rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
     route: str = pa.Field(nullable=True, description="Route as sent.")
-    ingredient: str = pa.Field(
-        nullable=True, description="Ingredient of the drug tables; null where no table has it."
-    )
+    ingredient: str = pa.Field(nullable=True, description="Ingredient of the drug tables; null where no table has it.")
     drug_class: str = pa.Field(nullable=True, description="Its class.")
     matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
 

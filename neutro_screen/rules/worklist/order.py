@@ -1,4 +1,7 @@
-"""The worklist of one run: who is on it, how urgently, and what changed since the run before (RULES.md section 7)."""
+"""The worklist of one run: who is on it, what changed since the run before, and its order (RULES.md section 7).
+
+How urgent a case is, ``priority`` decides; ``in_worklist_order`` sorts by it.
+"""
 
 import polars as pl
 

@@ -1,6 +1,7 @@
 """The worklist of one run: who is on it, what changed since the run before, and its order (RULES.md section 7).
 
-How urgent a case is, ``priority`` decides; ``in_worklist_order`` sorts by it.
+How urgent a case is, ``priority`` decides; ``in_worklist_order`` sorts by it, and the view ``worklist`` of the store (``store.views``)
+in the same order.
 """
 
 import polars as pl

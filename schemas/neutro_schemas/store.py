@@ -52,7 +52,7 @@ class SourceFileTable(pa.DataFrameModel):
 
 
 class RunWarning(pa.DataFrameModel):
-    """Something that did not come in: silence is not health."""
+    """Something that was expected and did not come in."""
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
@@ -73,7 +73,7 @@ class LaboratoryDay(pa.DataFrameModel):
 
 
 class WithdrawnFlag(pa.DataFrameModel):
-    """One flag that no longer stands: a later night knew better."""
+    """One flag that no longer stands: a later run did not raise it again."""
 
     patient_id: str = pa.Field(description="Patient identifier, text.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen; null where the rule is about an episode.")

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -117,7 +117,9 @@ def _described(path: Path) -> _File:
         wide = _wide_columns(sample.columns, set(columns.values()), reference)
         if len(wide) < 2 or "value" in columns:
             wide = {}
-    joined = {column: _with_other_half(sample, column, own, set(columns.values())) for column, own in columns.items()}
+    joined = {
+        column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
+    }
     return _File(path.name, sample, details, kind, joined, wide)
 
 
@@ -166,7 +168,7 @@ def _is_unit(text: str) -> bool:
 
 _SHARE_OF_A_COLUMN: Final = 0.4
 _DISTINCT_LOOKED_AT: Final = 200
-_TIME_ALONE: Final = r"^\d{1,2}[:.]\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
+_TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _TIMED: Final = ("collected_at", "resulted_at", "start_date", "end_date", "birth_date", "date")
 
 
@@ -206,10 +208,11 @@ def _tests(file: _File) -> list[str]:
     """Tests that may feed the ANC and are not recognised, and units that are not read, as lines to take the sign from."""
     if file.wide or "analyte_name" not in file.columns:
         return []
-    tables, lines = Tables(load_reference()), list[str]()
+    tables = Tables(load_reference())
+    tests, units = dict[str, str](), dict[str, str]()
     named = [column for column in ("analyte_name", "unit", "loinc", "specimen_type") if column in file.columns]
     distinct = file.sample.select(file.texts(column).alias(column) for column in named).unique().sort(named)
-    for row in distinct.head(_MOST_TESTS).iter_rows(named=True):
+    for row in distinct.head(_MOST_TESTS).drop_nulls("analyte_name").iter_rows(named=True):
         reading = weigh(
             Origin(
                 analyte_name=row["analyte_name"],
@@ -219,15 +222,23 @@ def _tests(file: _File) -> list[str]:
             ),
             tables,
         )
-        if reading.certainty in ("probable", "conflict") and reading.may_feed_anc and row["analyte_name"]:
-            lines.append(
-                f"# {reading.certainty}: analytes.{_quoted(row['analyte_name'])} = {_quoted(reading.analyte or '?')}"
-            )
-        if reading.certainty == "certain" and reading.unit_status == "unread" and row.get("unit"):
-            lines.append(
-                f"# not read: units.{_quoted(row['unit'])} = {_quoted(_USUAL_UNITS.get(reading.property or '', '?'))}"
-            )
-    return list(dict.fromkeys(lines))[:_MOST_LISTED]
+        if reading.certainty in ("probable", "conflict") and reading.may_feed_anc:
+            tests.setdefault(row["analyte_name"], reading.analyte or "?")
+        if reading.cell is not None and row.get("unit") and not read_unit(row["unit"]).options:
+            units.setdefault(row["unit"], _USUAL_UNITS.get(reading.property or "", "?"))
+    return [
+        *_to_settle("Tests that are not known by name", "analytes", tests),
+        *_to_settle("Units that are not known", "units", units),
+    ]
+
+
+def _to_settle(title: str, table: str, proposed: Mapping[str, str]) -> list[str]:
+    """Texts that were not understood, each with a line that settles it once its sign of a comment is taken away."""
+    if not proposed:
+        return []
+    shown = dict(list(proposed.items())[:_MOST_LISTED])
+    lines = [f"#{table}.{_quoted(text)} = {_quoted(meaning)}" for text, meaning in shown.items()]
+    return [f"# {title}: {_listed(list(proposed))}", *lines]
 
 
 _MOST_TESTS: Final = 2_000

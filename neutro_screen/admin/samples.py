@@ -22,7 +22,7 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
 
     Raises:
         UnreadableInputError: the file cannot be read as a table.
-        RefusedInputError: the header is under a title.
+        RefusedInputError: a workbook is empty.
     """
     if is_excel(path):
         return _first_table(sheets_of(path), path.name), []
@@ -51,11 +51,8 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
     if not lines[0].count(delimiter):
         delimited = [number for number, line in enumerate(lines[:HEADER_WITHIN], start=1) if _has_several(line)]
         if delimited:
-            raise RefusedInputError(
-                f"the header seems to be line {delimited[0]}, under a title",
-                where=path.name,
-                remedy="Take the lines above it away, here and in every night's file.",
-            )
+            lines = lines[delimited[0] - 1 :]
+            delimiter = max(",;\t|", key=lines[0].count)
     return _table(list(islice(csv.reader(lines, delimiter=delimiter), _SAMPLE))), details
 
 

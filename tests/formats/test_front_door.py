@@ -33,14 +33,24 @@ NAMES = ("surname", "given", "nachname", "vorname")
     [("epic_like.csv", "medication_orders.csv"), ("cerner_like.psv", None), ("german_lis.csv", None)],
 )
 def test_from_init_to_the_right_worklist(
-    labs: str, medications: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    labs: str,
+    medications: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    def command(*words: str) -> None:
+        monkeypatch.setattr("sys.argv", ["neutro-screen", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0
+
     samples = [str(CASES / name) for name in (labs, medications) if name]
-    assert cli.main(["init", str(tmp_path / "settings"), "--from", *samples]) == 0
+    command("init", str(tmp_path / "settings"), "--from", *samples)
     profile, store = tmp_path / "settings" / "profile.toml", tmp_path / "s.duckdb"
     asked = ["run", "--labs", str(CASES / labs), "--store", str(store), "--profile", str(profile)]
     asked += ["--medications", str(CASES / medications)] if medications else []
-    assert cli.main([*asked, "--as-of", "2026-11-21"]) == 0
+    command(*asked, "--as-of", "2026-11-21")
     printed = capsys.readouterr()
     told = profile.read_text("utf-8").lower() + printed.out.lower() + printed.err.lower()
     assert not any(name in told for name in NAMES)

@@ -67,16 +67,12 @@ def courses_and_falls(
 
 
 def with_onset(courses: pl.LazyFrame) -> pl.LazyFrame:
-<<<<<<< HEAD
     """Where the onset interval lies against the drug's window, counted from what the drug's row says.
 
     The interval reaches from the last count before the fall to the first that shows it. inside: all of it; overlaps: a
     part; late: after the typical time, where the window has no end while the drug is given (DRG-7); unknown: no count
     before; outside. Adds days_to_low, days_to_before, days_to_nadir, anchor_day, is_start_certain, onset, onset_rank.
     """
-=======
-    """Where the onset interval lies against the window of the drug: inside, overlaps, unknown or outside (DRG-2)."""
->>>>>>> fresh
     from_last = pl.col("anchor") == "last_dose"
     last_dose = pl.min_horizontal(pl.col("last_exposure").fill_null(pl.col("onset_day")), "onset_day")
     earliest = pl.when(from_last).then(last_dose).otherwise("first_exposure")

@@ -90,8 +90,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "tests renamed, codes dropped",
         "A",
-        "unmapped",
-        _set(_NEUTROPHILS, analyte_name=pl.lit("NEU-XN"), loinc=pl.lit(None, pl.String)),
+        "wbc_without_differential",
+        _set(_NEUTROPHILS, analyte_name=pl.lit("XN-7"), loinc=pl.lit(None, pl.String)),
     ),
     Fault("no differential any more", "B", "wbc_without_differential", lambda rows: rows.filter(~_NEUTROPHILS)),
     Fault("a fifth of the rows", "A", "volume", lambda rows: rows.filter(pl.int_range(pl.len()) % 5 == 0)),

@@ -197,7 +197,9 @@ def _measures(counts: pl.DataFrame) -> pl.DataFrame:
         of = by_specimen.filter(pl.col("measure") == base).group_by(source).agg(of=pl.col("n").sum())
         parts.append(total(name, of, source))
     whole, whole_screened = (frame.filter(pl.col("source_file").is_null()) for frame in (rows, screened))
-    parts += [total("new", whole, with_analyte), total("new", whole_screened, source)]
+    # Rows of a test that is not known have no analyte; only the laboratory as a whole has none in the measures.
+    named = whole.filter(pl.col("analyte").is_not_null())
+    parts += [total("new", named, with_analyte), total("new", whole_screened, source)]
     hours = by_specimen.filter(pl.col("measure") == "hour_of_day")
     parts.append(detailed("hour_of_day", hours.group_by(source).agg(of=pl.col("n").sum()), source))
     return pl.concat(parts)

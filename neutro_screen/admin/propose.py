@@ -117,7 +117,9 @@ def _described(path: Path) -> _File:
         wide = _wide_columns(sample.columns, set(columns.values()), reference)
         if len(wide) < 2 or "value" in columns:
             wide = {}
-    joined = {column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()}
+    joined = {
+        column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
+    }
     return _File(path.name, sample, details, kind, joined, wide)
 
 

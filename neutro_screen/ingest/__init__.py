@@ -13,10 +13,11 @@ from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
+from neutro_screen.ingest.extract import Extract
 from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
-from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Extract, Kind, Refused, SourceFile
+from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused, SourceFile
 from neutro_screen.ingest.identifiers import identifier_notes
 from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
 from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
@@ -194,6 +195,7 @@ def ingest(
         patients=frames["patient"],
         diagnoses=frames["diagnosis"],
         events=frames["event"],
+        profile=profile,
         files=together(files),
         refused=refused,
     )

@@ -2,12 +2,10 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
-
-import polars as pl
 
 Kind = Literal["lab", "medication", "patient", "diagnosis", "event"]
 KINDS: Final[tuple[Kind, ...]] = ("lab", "medication", "patient", "diagnosis", "event")
@@ -72,20 +70,3 @@ class Refused:
     patient_id: str | None = None
     specimen_id: str | None = None
     collected_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Extract:
-    """The canonical frames of one or more sources.
-
-    ``labs`` has the columns of ``LabRow``; the others those of their models in ``neutro_schemas.chart``, not yet
-    validated. ``refused`` are the rows that no column could be read from.
-    """
-
-    labs: pl.DataFrame
-    medications: pl.DataFrame
-    patients: pl.DataFrame
-    diagnoses: pl.DataFrame
-    events: pl.DataFrame
-    files: tuple[SourceFile, ...] = ()
-    refused: dict[Kind, list[Refused]] = field(default_factory=dict)

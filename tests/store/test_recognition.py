@@ -1,0 +1,71 @@
+"""What a run says of tests that it does not understand (REC-3, REC-6), and of files that it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from neutro_screen.errors import RefusedInputError
+from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.pipeline.run import check, run
+from neutro_screen.report.words import warning_text
+from neutro_screen.store.file import reading
+from neutro_screen.store.rows import read_table
+
+LABS = """patient_id,specimen_id,collected_at,analyte_name,value,unit,lab
+1,S1,2026-11-20 08:00,WBC COUNTQ,900,/mm3,MANUAL
+2,S2,2026-11-20 08:00,WBC COUNTQ,4500,/mm3,MANUAL
+3,S3,2026-11-20 08:00,ANC,4500,quux,MANUAL
+4,S4,2026-11-20 08:00,Sodium,140,mmol/L,MANUAL
+"""
+
+
+def options(folder: Path, profile: str = "", **more: object) -> RunOptions:
+    (folder / "labs.csv").write_text(LABS, "utf-8")
+    (folder / "meds.csv").write_text("patient_id,drug_name,start_date\n1,Clozapine,some day\n", "utf-8")
+    (folder / "p.toml").write_text(profile, "utf-8")
+    return RunOptions(
+        labs=(str(folder / "labs.csv"),),
+        medications=(str(folder / "meds.csv"),),
+        profile=folder / "p.toml",
+        store=folder / "s.duckdb",
+        as_of=moment("2026-11-21"),
+        max_rejected=1.0,
+        **more,
+    )
+
+
+def test_a_column_that_is_not_understood_is_warned_of_and_its_patients_cannot_be_assessed(tmp_path: Path) -> None:
+    summary = run(options(tmp_path))
+    told = [warning_text(warning) for warning in summary.warnings]
+    assert 'UNRECOGNISED 2 rows "WBC COUNTQ" (/mm3) of MANUAL: probably wbc' in told
+    with reading(tmp_path / "s.duckdb") as connection:
+        cannot = read_table(connection, "SELECT patient_id, reason FROM cannot_assess ORDER BY patient_id").rows()
+        table = read_table(connection, "SELECT name, certainty, reason, rows, patients FROM recognition ORDER BY name")
+    assert cannot == [("1", "unrecognised_test"), ("2", "unrecognised_test"), ("3", "unit_unknown")]
+    assert table.rows() == [
+        ("ANC", "certain", "unit_unknown", 1, 1),
+        ("Sodium", "unknown", "unmapped", 1, 1),
+        ("WBC COUNTQ", "probable", "unrecognised_test", 2, 2),
+    ]
+
+
+def test_the_printed_lines_settle_it(tmp_path: Path) -> None:
+    told = check(options(tmp_path), moment("2026-11-21"))
+    lines = [row["profile_line"] for row in told["recognition"] if row["profile_line"]]
+    assert sorted(lines) == ['analytes."WBC COUNTQ" = "wbc"', 'units."quux" = "10*9/L"']
+    settled = check(options(tmp_path, "\n".join(lines).replace("10*9/L", "/uL")), moment("2026-11-21"))
+    assert settled["counted"]["accepted"] == 3
+    assert not any(row["profile_line"] for row in settled["recognition"])
+
+
+def test_a_strict_run_publishes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RefusedInputError, match="WBC COUNTQ"):
+        run(options(tmp_path, strict=True))
+    assert not (tmp_path / "s.duckdb").exists()
+
+
+def test_a_refused_medication_list_is_as_loud_as_a_missing_one(tmp_path: Path) -> None:
+    summary = run(options(tmp_path))
+    assert summary.others["medication"]["rows_in"] == 1
+    assert summary.others["medication"]["accepted"] == 0
+    assert any(warning["kind"] == "refused_file" for warning in summary.warnings)

@@ -56,19 +56,18 @@ def test_the_deployments_have_a_time_zone_and_no_limit_that_outlives_a_killed_ru
 def test_a_worker_killed_in_the_midst_of_a_run_frees_its_slot_at_once(deployed: PrefectServer, tmp_path: Path) -> None:
     """The next run completes; it is neither cancelled nor kept waiting for the dead one."""
     store = tmp_path / "s" / "s.duckdb"
-    asked = {"labs": [str(SAMPLE / "labs.csv")], "store": str(store), "as_of": NIGHT}
+    asked = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in ("labs", "medications")}
+    parameters = asked | {"store": str(store), "as_of": NIGHT, "by": "file"}
     backfill = asked_of(deployed, "/deployments/name/neutro-screen-backfill/backfill")["id"]
     words = ["-m", "prefect", "worker", "start", "--pool", "neutro-screen", "--limit", "1"]
-    asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": asked | {"by": "file"}})
+    asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": parameters})
     worker = deployed.start(words, tmp_path / "first.log")
     _wait_until((store.parent / f".{store.name}.lock").exists, tmp_path / "first.log")
     for process in [worker.pid, *descendants(worker.pid)]:  # as systemd does: all that the unit has started
         os.kill(process, signal.SIGKILL)
     worker.wait()
     _free_within(60, store)
-    second = asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": asked | {"by": "file"}})[
-        "id"
-    ]
+    second = asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": parameters})["id"]
     worker = deployed.start(words, tmp_path / "second.log")
     try:
         _wait_until(

@@ -15,11 +15,14 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from neutro_screen.errors import StoreError
+from neutro_screen.store.file import lock
 from tests.flows.conftest import ROOT, PrefectServer, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 
 pytestmark = pytest.mark.xdist_group("prefect")
-_FIRES_WITHIN_SECONDS = 240
+#: On an idle machine a tenth of it.
+_FIRES_WITHIN_SECONDS = 480
 
 
 def asked_of(server: PrefectServer, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -53,23 +56,20 @@ def test_the_deployments_have_a_time_zone_and_no_limit_that_outlives_a_killed_ru
 def test_a_worker_killed_in_the_midst_of_a_run_frees_its_slot_at_once(deployed: PrefectServer, tmp_path: Path) -> None:
     """The next run completes; it is neither cancelled nor kept waiting for the dead one."""
     store = tmp_path / "s" / "s.duckdb"
-    asked = {"labs": [str(SAMPLE / "labs.csv")], "store": str(store), "as_of": NIGHT}
+    asked = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in ("labs", "medications")}
+    parameters = asked | {"store": str(store), "as_of": NIGHT, "by": "file"}
     backfill = asked_of(deployed, "/deployments/name/neutro-screen-backfill/backfill")["id"]
     words = ["-m", "prefect", "worker", "start", "--pool", "neutro-screen", "--limit", "1"]
-    asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": asked | {"by": "file"}})
+    asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": parameters})
     worker = deployed.start(words, tmp_path / "first.log")
     _wait_until((store.parent / f".{store.name}.lock").exists, tmp_path / "first.log")
     for process in [worker.pid, *descendants(worker.pid)]:  # as systemd does: all that the unit has started
         os.kill(process, signal.SIGKILL)
     worker.wait()
-    killed = time.monotonic()
-    second = asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": asked | {"by": "file"}})[
-        "id"
-    ]
+    _free_within(60, store)
+    second = asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": parameters})["id"]
     worker = deployed.start(words, tmp_path / "second.log")
     try:
-        _wait_until(lambda: (store.parent / f".{store.name}.work").exists() or store.exists(), tmp_path / "second.log")
-        freed = time.monotonic() - killed
         _wait_until(
             lambda: asked_of(deployed, f"/flow_runs/{second}")["state_type"] in ("COMPLETED", "FAILED", "CANCELLED"),
             tmp_path / "second.log",
@@ -77,7 +77,6 @@ def test_a_worker_killed_in_the_midst_of_a_run_frees_its_slot_at_once(deployed: 
     finally:
         stop(worker)
     assert asked_of(deployed, f"/flow_runs/{second}")["state_type"] == "COMPLETED"
-    assert freed < 60 * float(os.environ.get("NEUTRO_SCREEN_PATIENCE", "1")), freed
 
 
 def test_a_schedule_fires_and_a_worker_screens_the_night(deployed: PrefectServer, tmp_path: Path) -> None:
@@ -103,6 +102,18 @@ def test_a_schedule_fires_and_a_worker_screens_the_night(deployed: PrefectServer
     (artifact,) = asked_of(deployed, "/artifacts/filter", {"limit": 1, "sort": "UPDATED_DESC"})
     assert artifact["key"] == "neutro-screen-nightly"
     assert f"report: {tmp_path / 'r' / 'report.html'}" in artifact["data"]
+
+
+def _free_within(seconds: float, store: Path) -> None:
+    """The slot is the store's lock: it can be taken."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with lock(store):
+                return
+        except StoreError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def descendants(process: int) -> list[int]:

@@ -359,7 +359,7 @@ def test_another_format_from_postgresql_is_refused() -> None:
 def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql.dbapi", None)
-    with pytest.raises(ConfigurationError, match=r"neutro-screen\[postgres\]"):
+    with pytest.raises(ConfigurationError, match=r"\.\[postgres\]"):
         ingest({"lab": ["postgresql://u@localhost:1/cdm"]})
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.ingest import READERS, chart
+from neutro_screen.ingest.broken_lines import BROKEN_LINE_REASONS
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.fhir.parsing import STRUCTURES
 from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS, WORDS
@@ -29,29 +30,62 @@ _MODULES: Final[dict[str, ModuleType]] = {
     "delimited": delimited,
 }
 _LIMITS: Final = {
-    "fhir": "One JSON document (a Bundle) may have 256 MB, NDJSON any size: it is read some megabytes at a time. A Bundle "
+    "fhir": "One JSON document (a Bundle) may have 256 MB, NDJSON any size: it is read some megabytes at a time; a longer "
+    "line is refused by itself. A unit and its code, a comparator and an interpretation that contradict each other are "
+    "`fields_disagree`. A Bundle "
     "in a Bundle is opened three deep. References are resolved within the file or folder. Resources that a `deleted` Bundle "
     "of the same folder lists become entered in error. An Observation that only an earlier run has stored is found again by "
     "its id (`result_id`) and taken back; one that is not found (never sent, refused, or stored before `result_id` was kept) "
     "is counted as not screened, `deletion_of_unknown_result`. OperationOutcomes, deletions and resources of other types are counted in the notes "
     "of the file. `Patient.link` (replaced-by, replaces) is a merge.",
     "omop": "OMOP has no status and no specimen: corrections are what the ETL made of them. Without its concept table LOINC "
-    "codes and drug names are missing, and units come from `omop_units.csv`. A `postgresql://` address needs the extra "
+    "codes and drug names are missing, and units come from `omop_units.csv`; units that no count has (kelvin or gauss by "
+    "volume, misread K/uL and G/L) give way to the source unit. Operator, value and unit are compared with their source "
+    "fields: a value that was converted with its unit agrees, anything else is `fields_disagree`. A `postgresql://` address needs the extra "
     "`postgres` (ADBC): the tables are copied to a private folder first, in one read-only transaction, in the order of their "
     "ids; the schema is the first of the search path (`?options=-csearch_path%3Dcdm`) that has the table. Keep the password "
     "out of the address: libpq reads PGPASSFILE and PGSERVICEFILE.",
     "mimic": "Give the hosp folder of MIMIC-IV itself. The year of birth is anchor_year - anchor_age. `___` gives way to "
-    "valuenum. Results that stand only in comments are kept as comments.",
+    "valuenum; a value that contradicts it is `fields_disagree`. Lines of a table that others refer to and that are broken "
+    "are a note (`broken_lookup_lines`). Results that stand only in comments are kept as comments.",
     "cdisc": "XPT needs the extra `cdisc` (pyreadstat). A Dataset-JSON document may have 512 MB, its NDJSON form and XPT "
-    "any size. SDTM has no result status.",
+    "any size. SDTM has no result status. Original and standardised results that contradict each other, in units that can be "
+    "compared, are `fields_disagree`.",
     "excel": "Needs the extra `excel` (python-calamine). The header may stand in the first 50 lines of any sheet; merged "
-    "cells are filled, empty ones never. Limits: 1 GB unpacked, 30 million cells a sheet. No .xls.",
+    "cells are filled, empty ones never. A cell that the sheet shows as 20 % is read as 20 %; one that became a date or a truth "
+    "value is refused. Limits: 1 GB unpacked, 30 million cells a sheet. No .xls.",
     "parquet": "Typed columns become text as a CSV would show them; lists and structures are refused.",
-    "delimited": "The delimiter is the one of `, ; tab |` that finds most columns. UTF-8, UTF-16, and Windows-1252 as "
-    "a noted guess; any other encoding through the profile. Lines with too few or too many fields, broken quotes, "
-    "undecodable text, or more than 2 MB are refused rows. A `.gz` or `.zst` that grows beyond 1 GB and 200 times its "
+    "delimited": "The delimiter is the one of `, ; tab |` that finds most columns; the header may stand below titles, in the "
+    "first 50 lines. UTF-8, UTF-16, and Windows-1252 as a noted guess; any other encoding through the profile. Quotes inside "
+    "quotes are doubled or escaped by a backslash. Lines with too few or too many fields, broken quotes, undecodable text, "
+    "zero bytes, a lone carriage return outside quotes, or more than 2 MB are refused rows. A `.gz` or `.zst` that grows beyond 1 GB and 200 times its "
     "size is refused.",
 }
+
+
+_PROFILE: Final = (
+    '- `columns`: native column = the file\'s own; a list of two is joined by a blank (`collected_at = ["Datum", "Zeit"]`)',
+    "- `fallbacks`: native column = the column that counts where the first is blank or removed text (`___`); two numbers of",
+    "  one result that contradict each other refuse the row (`fields_disagree`)",
+    "- `reference_range` is a native column for limits in one text: `1.5-8.0`, `1,500 - 8,000`, `1,5 bis 8,0`, `>=1.0`, `<5`",
+    "- `wide`: the measured columns of a file with one row a blood count; a blank cell is a test that was not asked for, and a",
+    "  row of blanks a note (`untested_rows`)",
+    "- `patient_identifier` (HL7): PID-2, PID-3, PID-4 or OBR-3; the note `patient_identifier_suspect` of a file means that",
+    "  nearly every patient of it has one specimen: the patient's place may hold an accession number",
+    "- a unit that stands behind the value (`0.4 K/uL`) is read where the row has no other",
+)
+
+
+def _broken_lines() -> list[str]:
+    return [
+        "A line that cannot be split into columns is refused under its own number, and every other line is read. Where patient,",
+        "specimen or time stand before the break they are kept, and that patient cannot be assessed (`broken_line`) until a",
+        f"usable count follows. Reasons: {', '.join(f'`{reason}`' for reason in BROKEN_LINE_REASONS)}.",
+        "",
+        "Titles above the header are a note (`title_lines`). A row with a text in the patient's place and nothing else, such as",
+        f"`** End of report **`, is refused (`{chart.NO_ROW}`) and is no patient; neither is a short line whose first field looks",
+        "like no identifier of the file.",
+    ]
 
 
 def formats_page() -> str:
@@ -92,12 +126,18 @@ def formats_page() -> str:
         f"{', '.join(f'`{name}`' for name in KindProfile.model_fields)} (`wide` for lab only: column, analyte, unit).",
         "Examples: tests/formats/profiles.",
         "",
+        *_PROFILE,
+        "",
         "Control totals (`[control]`), where the sender gives them: `checksum` is the ending of a file beside each file with its "
         'SHA-256, as `sha256sum` writes it (`checksum = ".sha256"`: `labs.csv.sha256`); `manifest` the name of a CSV in the same '
         "folder with the columns `file`, `rows` and `sha256` (rows of delimited text, Excel and Parquet; without the header); "
         "`trailer` a regular expression of the last line of delimited text whose first group is the number of rows "
         "(`trailer = '^TRAILER;(\\d+)$'`), which is then no row; `required = true` refuses a file of which nothing is said. The "
         "bytes are checked before the first row is used, the number of rows before anything is published.",
+        "",
+        "## Broken lines, titles and footers",
+        "",
+        *_broken_lines(),
     ]
     lines += ["", "## Codes and units", "", *_codes_and_units()]
     lines += ["", "## Medication, patients, diagnoses, events", "", *_chart()]

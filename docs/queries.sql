@@ -6,7 +6,7 @@
 -- `worklist` holds the open rows of the latest run; whoever is snoozed or dismissed is not in it.
 SELECT patient_id, priority, change, last_anc_comparator AS "<", last_anc_cells_per_ul AS anc, next_step, next_step_due
 FROM worklist
-WHERE priority >= 'high'::priority
+WHERE is_urgent
 ORDER BY priority DESC, last_anc_cells_per_ul, patient_id
 LIMIT 8;
 

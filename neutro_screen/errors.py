@@ -3,9 +3,21 @@
 A message says what is wrong, where, and what to do. It never holds a patient's value.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, Final
+
+#: Signs that are not seen: they steer a terminal, turn the direction of reading or take no room. Line feed and tab are none.
+UNSEEN: Final = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+_UNSEEN: Final = re.compile(f"[{UNSEEN}\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with a replacement character (U+FFFD) for every sign that is not seen: names and values steer no terminal."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class NeutroScreenError(Exception):
@@ -15,7 +27,7 @@ class NeutroScreenError(Exception):
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         self.what, self.where, self.remedy = what, where, remedy
-        super().__init__(". ".join(part for part in (f"{where}: {what}" if where else what, remedy) if part))
+        super().__init__(visible(". ".join(part for part in (f"{where}: {what}" if where else what, remedy) if part)))
 
 
 class ConfigurationError(NeutroScreenError):

@@ -1,14 +1,30 @@
 """Files and folders that only their owner (and a group named by the operator) can read, and how they are replaced."""
 
 import os
+import resource
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, Final
+
+
+def forbid_core_dumps() -> None:
+    """No memory image of this process, or of those that it starts, is written when it crashes: it would hold rows."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a named pipe, a socket or a device: reading from it may wait for ever, and nobody can read it twice."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
 
 
 def private_file(path: Path, mode: str = "wb") -> IO[Any]:
@@ -118,6 +134,34 @@ def private_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def removed_if_killed(folder: Path) -> Iterator[None]:
+    """What is in a folder is removed at once when this process is killed meanwhile.
+
+    A shell waits in the folder for the end of a pipe that only this process holds. It works on the folder that it is in: one
+    that a later run makes under the same name is another. Nothing helps where both are killed at once (power, a whole
+    control group): then the next run, ``doctor`` or the unit's ExecStopPost= removes it.
+    """
+    watch = subprocess.Popen(  # noqa: S603 - a fixed script; the folder is an argument, not a part of it
+        ["/bin/sh", "-c", _REMOVE_AT_END, "sh", str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C of a terminal is not for it
+    )
+    try:
+        yield
+    finally:
+        if watch.stdin:
+            watch.stdin.close()
+        watch.wait()
+
+
+_REMOVE_AT_END: Final = (
+    'trap "" HUP INT TERM; cd -- "$1" || exit 1; read -r _; rm -rf -- ./* ./.[!.]*; [ "$1" -ef . ] && rmdir -- "$1"'
+)
 
 
 @contextmanager

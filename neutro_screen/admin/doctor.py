@@ -152,7 +152,7 @@ def _left_overs(store: Path) -> Finding:
             "left-overs",
             "warning",
             f"of a run at work, or of one that was killed: {', '.join(left)}",
-            "Nothing: the next run clears them.",
+            "Nothing: `doctor` and the next run clear them, unless a run is at work.",
         )
     return Finding("left-overs", "ok", "none")
 
@@ -172,6 +172,7 @@ def _clock(store: Path, now: datetime) -> Finding:
 
 def _lock(store: Path) -> Finding:
     with lock(store):
+        shutil.rmtree(work_folder(store), ignore_errors=True)
         return Finding("store lock", "ok", "no run is using the store")
 
 

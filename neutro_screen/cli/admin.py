@@ -15,21 +15,21 @@ from neutro_screen.pipeline.options import IndexTime
 def init(
     folder: Path | None = None,
     *,
-    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    from_: Annotated[tuple[Path, ...], Parameter(name="--from", consume_multiple=True)] = (),
     deploy: Path | None = None,
     quiet: Quiet = False,
     json_: AsJson = False,
 ) -> None:
     """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
-    Example: neutro-screen init settings --from night/labs.csv
+    Example: neutro-screen init settings --from night/labs.csv night/medications.csv
 
     Parameters
     ----------
     folder
         Where to write profile.toml, policy.toml and notify.toml.
     from_
-        A sample file: the profile is proposed from it, with what could not be mapped.
+        Sample files of any kind: the profile is proposed from them, with what could not be mapped.
     deploy
         Folder for the files of a deployment: prefect.yaml, the flows, systemd units, a cron line, a container file.
     quiet
@@ -39,7 +39,7 @@ def init(
     """
     from neutro_screen.admin.starter import write_deployment, write_starter
 
-    if folder is None and (deploy is None or from_ is not None):
+    if folder is None and (deploy is None or from_):
         raise ConfigurationError("name the folder for the settings, or --deploy FOLDER")
     written = write_starter(folder, from_) if folder else []
     written += write_deployment(deploy) if deploy else []

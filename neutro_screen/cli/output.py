@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from neutro_screen.cli.process import abandon_standard_output
-from neutro_screen.errors import OutputError
+from neutro_screen.errors import OutputError, visible
 from neutro_screen.pipeline.options import Control
 
 AsJson = Annotated[bool, Parameter(name="--json"), Control]
@@ -35,7 +35,7 @@ def progress_on_terminal(silent: bool) -> Iterator[Callable[[str], None]]:
                 progress.update(task, completed=1)
             for task in progress.task_ids[: -_MOST_STEPS + 1]:
                 progress.remove_task(task)
-            progress.add_task(step, total=1)
+            progress.add_task(visible(step), total=1)
 
         yield show
         for task in progress.task_ids:
@@ -58,12 +58,12 @@ def warn(text: str) -> None:
 def say(text: str) -> None:
     """A line on standard error, at once. Where that is closed or full, nobody can be shown anything: it is left out."""
     with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"neutro-screen: {text}\n")
+        sys.stderr.write(f"neutro-screen: {visible(text)}\n")
         sys.stderr.flush()
 
 
 def write(text: str) -> None:
-    """Lines on standard output, for which the command was called.
+    """Lines on standard output, for which the command was called, without a sign that would steer a terminal.
 
     Raises:
         OutputError: standard output is closed or full.
@@ -71,7 +71,7 @@ def write(text: str) -> None:
     if sys.stdout is None:
         raise OutputError("standard output is closed")
     try:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.write(visible(text.rstrip("\n")) + "\n")
         sys.stdout.flush()
     except OSError as error:
         raise OutputError(f"standard output cannot be written ({error.strerror})") from None

@@ -1,14 +1,14 @@
 """Reading in batches: text in blocks of whole records, rows gathered from several blocks. Memory does not grow with the file."""
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import polars as pl
 
-from neutro_screen.errors import UnreadableInputError
 from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import encoding_by_mark, head_of, transcoded, unpacked
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind
@@ -16,6 +16,9 @@ from neutro_screen.private import private_folder
 
 #: Rows of one batch: enough that the cost of a batch does not count, and some tens of megabytes.
 ROWS_A_BATCH: Final = 100_000
+#: Of a record that is too long, its start is kept; its end may stand across two reads.
+_START: Final = 65_536
+_OVERLAP: Final = 8
 #: Native columns that a refused line may still name.
 _READABLE: Final = ("patient_id", "specimen_id", "collected_at")
 
@@ -48,29 +51,41 @@ def as_utf8(path: Path) -> Iterator[Path]:
         yield text if marked in (None, "utf-8-sig") else transcoded(text, str(marked), folder)
 
 
-def blocks(
-    text: Path, size: int, last_start: Callable[[bytes], int], longest: int, too_long: UnreadableInputError
-) -> Iterator[bytes]:
-    """The bytes of a file in blocks of about ``size`` that end where a record ends.
+class Block(NamedTuple):
+    """Whole records of a file; or one that is too long to be held, of which only the start is here."""
 
-    ``last_start`` finds where the last record of some bytes starts; 0 where they hold one record, or a part of one.
+    content: bytes
+    is_too_long: bool = False
+    #: of one that is too long: the line ends in it
+    n_line_ends: int = 0
 
-    Raises:
-        UnreadableInputError: ``too_long``, a record of more than ``longest`` bytes.
-    """
+
+def blocks(text: Path, size: int, end_of_record: re.Pattern[bytes], longest: int) -> Iterator[Block]:
+    """The bytes of a file in blocks of about ``size``, each of whole records; none holds a record over ``longest`` bytes."""
     held = b""
     with text.open("rb") as file:
         while chunk := file.read(size):
             held += chunk
             if len(chunk) < size:
                 break
-            if start := last_start(held):
-                yield held[:start]
-                held = held[start:]
+            if end := max((match.end() for match in end_of_record.finditer(held)), default=0):
+                yield Block(held[:end])
+                held = held[end:]
             elif len(held) > longest:
-                raise too_long
+                start, n_line_ends = held[:_START], _line_ends(held)
+                held = held[-_OVERLAP:]
+                while (match := end_of_record.search(held)) is None and (chunk := file.read(size)):
+                    n_line_ends += _line_ends(chunk)
+                    held = held[-_OVERLAP:] + chunk
+                rest = held[match.end() :] if match else b""
+                yield Block(start, is_too_long=True, n_line_ends=n_line_ends - _line_ends(rest))
+                held = rest
     if held:
-        yield held
+        yield Block(held)
+
+
+def _line_ends(content: bytes) -> int:
+    return max(content.count(b"\n"), content.count(b"\r"))
 
 
 class GatheredRows:

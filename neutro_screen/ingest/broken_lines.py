@@ -21,6 +21,7 @@ BROKEN_LINE_REASONS: Final = (
     "zero_bytes",
     "lone_carriage_return",
     "line_too_long",
+    "message_too_long",
     "broken_json",
     "outside_message",
 )

@@ -11,6 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from neutro_screen.errors import UnreadableInputError
+from neutro_screen.private import is_stream
 
 _CHUNK = 1 << 20
 #: A file that grows beyond both limits when unpacked is a decompression bomb, not a laboratory extract.
@@ -29,7 +30,7 @@ def found_paths(pattern: str) -> list[Path]:
     an option (``-``) or the name of an extension (``sqlite:``).
 
     Raises:
-        UnreadableInputError: the path does not exist, the glob matches nothing.
+        UnreadableInputError: the path does not exist, the glob matches nothing, or what it names is no file and no folder.
     """
     if "://" in pattern:
         # An address may hold a password: it is not repeated.
@@ -37,7 +38,15 @@ def found_paths(pattern: str) -> list[Path]:
     matches = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))
     if not matches:
         raise UnreadableInputError("no such file", where=pattern, remedy="Check the path and the quotes of a glob.")
-    return sorted(Path(match).absolute() for match in matches)
+    return [_no_stream(path) for path in sorted(Path(match).absolute() for match in matches)]
+
+
+def _no_stream(path: Path) -> Path:
+    if is_stream(path):
+        raise UnreadableInputError(
+            "is a named pipe, socket or device, no file", where=path.name, remedy="Write it into a file first."
+        )
+    return path
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -46,7 +55,8 @@ def files_in(folder: Path) -> list[Path]:
     Raises:
         UnreadableInputError: there is none.
     """
-    inside = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    named = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    inside = [path for path in map(_no_stream, named) if path.is_file()]
     if not inside:
         raise UnreadableInputError("the folder holds no files", where=str(folder))
     return inside

@@ -10,6 +10,7 @@ import polars as pl
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
+from neutro_screen.ingest.header import columns_told
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
 
@@ -131,13 +132,12 @@ def _check_required(
     for group in REQUIRED_COLUMNS[kind]:
         if not available & set(group):
             expected = " or ".join(name for column in group for name in owns[column])
-            # A first line that shares only one name with a header may be a row, and its values are not repeated.
-            its_own = [name for name in rows.columns if name != "source_row"] if len(available) > 1 else []
+            known = {name for names in owns.values() for name in names}
+            its_own = [name for name in rows.columns if name != "source_row"]
             raise RefusedInputError(
                 f"required {kind} column missing: {expected}",
                 where=source_file,
-                remedy=f"{'The file has: ' if its_own else ''}{', '.join(its_own[:20])}{'. ' if its_own else ''}"
-                "Map names with --profile.",
+                remedy=f"{columns_told(its_own, known)} Map names with --profile.",
             )
 
 

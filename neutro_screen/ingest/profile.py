@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
+from neutro_screen.private import is_stream
 
 
 class WideColumn(BaseModel):
@@ -130,6 +131,8 @@ def load_profile(path: Path | None) -> Profile:
     """
     if path is None:
         return Profile()
+    if is_stream(path):
+        raise ConfigurationError("profile is a named pipe or device, no file", where=path.name)
     try:
         return Profile.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

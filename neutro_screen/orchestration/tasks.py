@@ -26,6 +26,7 @@ from neutro_screen.pipeline.run import PART_STEPS
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.pipeline.validate import validate_step
+from neutro_screen.private import forbid_core_dumps
 from neutro_screen.store.file import lock
 
 Counts = dict[str, int]
@@ -115,6 +116,7 @@ def published_and_reported(settings: RunOptions, work: str, published: Published
 
 def run_step_by_step(settings: RunOptions, published: Published) -> RunSummary:
     """A run as tasks one after the other, every step of every part to be seen."""
+    forbid_core_dumps()
     check_new_store(settings)
     with lock(settings.store), working_folder(settings.store) as folder:
         work = str(folder)
@@ -136,6 +138,7 @@ def run_parts_at_once(
     """
 
     def run(settings: RunOptions) -> RunSummary:
+        forbid_core_dumps()
         with lock(settings.store), working_folder(settings.store) as folder:
             work = str(folder)
             with known_outcome(settings, Workspace(folder), published):

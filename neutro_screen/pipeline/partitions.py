@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import polars as pl
 
-from neutro_screen.private import private_file
+from neutro_screen.private import private_file, removed_if_killed
 
 #: Patients are spread over so many buckets; a partition is one or more of them. The number is not stored beyond a run.
 BUCKETS: Final = 64
@@ -51,8 +51,10 @@ class Workspace:
     def begin(self) -> None:
         """Forget everything: an attempt before this one may have left rows that nothing overwrites."""
         self._added, self._results, self._files = {}, {}, 0
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None and self._folder.is_dir():
+            # The folder itself stays: it is the one that is watched (``removed_if_killed``).
+            for inside in self._folder.iterdir():
+                shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
 
     @property
     def parts(self) -> range:
@@ -213,8 +215,10 @@ def working_folder(store: Path) -> Iterator[Path]:
     """The private folder beside a store for the length of one run (hold its lock); a killed run's is cleared first."""
     folder = work_folder(store)
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
     try:
-        yield folder
+        with removed_if_killed(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -96,7 +96,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
 
 def _found_in(connection: DuckDBPyConnection, settings: RunOptions, kinds: frozenset[str]) -> _Found:
     before = _latest_program(connection)
-    known_kinds = frozenset(filter(None, before[2].split(","))) if before else frozenset()
+    known_kinds = frozenset(filter(None, (before[2] or "").split(","))) if before else frozenset()
     # A kind of data that comes for the first time is no longer unknown, of anybody.
     because = _why_everybody(settings, before, kinds - known_kinds)
     recalled = read_table(connection, _EVERYBODY) if because else _unsettled(connection, settings)
@@ -112,7 +112,7 @@ def _found_in(connection: DuckDBPyConnection, settings: RunOptions, kinds: froze
 
 
 def _why_everybody(
-    settings: RunOptions, before: tuple[str, str, str, int | None] | None, new_kinds: frozenset[str]
+    settings: RunOptions, before: tuple[str, str, str | None, int | None] | None, new_kinds: frozenset[str]
 ) -> str | None:
     """Why every patient is screened again, in words; None = only those with something new."""
     if settings.rescreen_all:
@@ -128,8 +128,8 @@ def _why_everybody(
     return None
 
 
-def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str, int | None] | None:
-    """Policy, version, kinds of data and schema version (null before schema 2) of the latest run."""
+def _latest_program(connection: DuckDBPyConnection) -> tuple[str, str, str | None, int | None] | None:
+    """Policy, version, kinds of data (null in the first stores) and schema version (null before schema 2) of the latest run."""
     row = first_row(
         connection,
         f"SELECT policy_sha256, software_version, data_kinds, schema_version FROM run WHERE run_id = ({LATEST_RUN})",

@@ -2,7 +2,7 @@
 
 What becomes of a row: patient, specimen and result identifiers (those that a record was merged into as well) and file names are
 replaced by an HMAC-SHA256 of themselves, cut to 96 bits; the free text of comments is dropped but for the words that a
-rule knows; the text of lines that are no rows is dropped. Dates, values, drug names and codes stay: this hides who a
+rule knows, that of events but for the number of a temperature; the text of lines that are no rows is dropped. Dates, values, drug names and codes stay: this hides who a
 patient is from readers of the results, it does not make the data anonymous.
 """
 
@@ -16,10 +16,12 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.ingest import Batch
+from neutro_screen.private import is_stream
 from neutro_screen.rules.counts.results import CLUMPING
 
 _LEAST_KEY_BYTES: Final = 32
 _HEX_DIGITS: Final = 24
+_TEMPERATURE: Final = r"(\d{2,3}(?:[.,]\d{1,2})?)"
 #: Column -> what is hidden: the same text as another kind of identifier gets another pseudonym.
 _HIDDEN: Final = {
     "patient_id": "patient",
@@ -50,6 +52,9 @@ class Pseudonyms:
         rows = batch.rows.with_columns(
             self._hidden(batch.rows[column], kind) for column, kind in _HIDDEN.items() if column in batch.rows.columns
         )
+        if "detail" in rows.columns:
+            measured = pl.when(pl.col("event") == "temperature").then(pl.col("detail").str.extract(_TEMPERATURE))
+            rows = rows.with_columns(detail=measured)
         if "comment" in rows.columns:
             rows = rows.with_columns(pl.col("comment").str.extract_all(CLUMPING).list.join(" ").replace("", None))
         return batch._replace(
@@ -84,6 +89,8 @@ def load_pseudonyms(path: Path | None) -> Pseudonyms | None:
     """
     if path is None:
         return None
+    if is_stream(path):
+        raise ConfigurationError("the key is a named pipe or device, no file", where=path.name)
     try:
         mode, key = stat.S_IMODE(path.stat().st_mode), path.read_bytes()
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from neutro_schemas.store import QualityDrift
+from neutro_screen.quality.robust import robust_sd
 from neutro_screen.reference import Policy, load_reference
 from neutro_screen.validate import in_shape, no_rows
 
@@ -30,8 +31,6 @@ _FOUND: Final[dict[str, pl.DataType]] = {
     "n": pl.Int64(),
     "runs": pl.Int64(),
 }
-#: 1.4826 times the median deviation is the standard deviation of a normal scatter.
-_MAD_TO_SD: Final = 1.4826
 _HOURS: Final = 24
 _OF_LABORATORY: Final = pl.col("analyte").is_null()
 
@@ -206,7 +205,7 @@ def _medians(now: pl.DataFrame, past: pl.DataFrame, rules: pl.DataFrame, policy:
         runs.join(centre, on=_SOURCE, nulls_equal=True)
         .group_by(_SOURCE)
         .agg(
-            one_result=(deviation * pl.col("runs_n").sqrt()).median() * _MAD_TO_SD,
+            one_result=robust_sd(deviation * pl.col("runs_n").sqrt()),
             highest=_but_few(deviation, policy, descending=True).fill_null(0.0),
         )
     )
@@ -378,7 +377,7 @@ def _but_few(values: pl.Expr, policy: Policy, *, descending: bool) -> pl.Expr:
 
 def _scatter(values: pl.Expr) -> pl.Expr:
     """The standard deviation of the earlier runs, robust against a few outlying ones."""
-    return (values - values.median()).abs().median() * _MAD_TO_SD
+    return robust_sd(values - values.median())
 
 
 def _words() -> pl.Expr:

@@ -13,21 +13,13 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.quality.calendar import next_due
+from neutro_screen.quality.robust import robust_sd
 from neutro_screen.reference.policy import SilenceRule
 
-#: What came by run: ``at`` is the run's index time, ``n`` the new results (rows for a kind of data).
-ARRIVALS: Final[dict[str, pl.DataType]] = {
-    "at": pl.Datetime("us"),
-    "lab": pl.String(),
-    "analyte": pl.String(),
-    "n": pl.Int64(),
-}
 _WEEK: Final = 7
 _DAY: Final = timedelta(days=1)
 #: Runs from which the usual distance of two runs is taken.
 _LAST_RUNS: Final = 30
-#: 1.4826 times the median deviation is the standard deviation of a normal scatter.
-_MAD_TO_SD: Final = 1.4826
 #: The largest share of an analyte: that it has come with every specimen so far does not make it certain.
 _MOST_CERTAIN: Final = 0.9
 #: Variance by mean of numbers that scatter less than chance would; and that of numbers that scatter by chance, about.
@@ -117,7 +109,7 @@ def missing_analytes(results: pl.DataFrame, rule: SilenceRule) -> pl.DataFrame:
         share=pl.coalesce(share.over(*source, "weekday"), share.over(source)).clip(0, _MOST_CERTAIN)
     ).filter(pl.col("share").is_not_null())
     expected = pl.col("base") * pl.col("share")
-    spread = (_MAD_TO_SD * (pl.col("n") - expected).abs().filter(before).median()) ** 2
+    spread = robust_sd((pl.col("n") - expected).filter(before)) ** 2
     by_chance = (expected * (1 - pl.col("share"))).filter(before).median().clip(1)
     return (
         visits.with_columns(dispersion=(spread / by_chance).clip(1).over(source))
@@ -143,7 +135,7 @@ def shrunken_sources(arrived: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRul
     past = pl.col("n").filter(is_past)
     median = pl.when(past.len() >= rule.minimum_nights_n).then(past.median())
     ratio = (pl.col("n") / pl.col("usual")).log()
-    scatter = (ratio - ratio.median()).abs().median() * _MAD_TO_SD
+    scatter = robust_sd(ratio - ratio.median())
     nights = nights.with_columns(
         usual=pl.coalesce(
             median.over("name", pl.col("night") % _WEEK),
@@ -222,7 +214,7 @@ def _by_the_week(nights: pl.DataFrame, runs: pl.DataFrame, rule: SilenceRule) ->
         pl.col("expected").fill_null(0.0)
     )
     is_counted = pl.col("is_single").fill_null(False) & (pl.col("night") >= pl.col("last_night"))
-    spread = (_MAD_TO_SD * (pl.col("n") - pl.col("expected")).abs().filter(is_counted).median()) ** 2
+    spread = robust_sd((pl.col("n") - pl.col("expected")).filter(is_counted)) ** 2
     dispersion = (spread / pl.col("expected").filter(is_counted).median()).clip(_LEAST_DISPERSION)
     weekdays = usual.group_by("name").agg(pl.col("weekday").sort().alias("weekdays"), nights_a_week=pl.len())
     least = (pl.col("nights_a_week") / rule.laboratory_chance).log()

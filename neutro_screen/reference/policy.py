@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
+from neutro_screen.private import is_stream
 from neutro_screen.reference.policy_checks import (
     ENTRY_KEYS,
     Entry,
@@ -365,6 +366,8 @@ def _refusal(what: str, where: str) -> ConfigurationError:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if is_stream(path):
+        raise ConfigurationError("policy is a named pipe or device, no file", where=path.name)
     try:
         text = path.read_text("utf-8")
         read = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

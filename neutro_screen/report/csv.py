@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: stable columns, ISO times, no cell that a spreadsheet would run as a formula."""
+"""CSV for spreadsheets: stable columns, ISO times, no cell that a spreadsheet would run as a formula, no unseen sign."""
 
 from typing import Final
 
@@ -6,10 +6,15 @@ import polars as pl
 
 from neutro_schemas import Flag
 from neutro_schemas.store import WorklistRow
+from neutro_screen.errors import UNSEEN
 from neutro_screen.report.contents import RunContents
 
 #: Spreadsheets run a text that starts so (OWASP, CSV injection), also behind blanks and in full-width form.
 _FORMULA: Final = r"^[\s\p{Cf}]*[=+\-@＝＋－＠]|^[\t\r\n]"
+#: A spreadsheet that parts cells at ``;`` or tab (much of Europe) finds the start of a cell inside one of ours, and one that
+#: parts them so finds no quotes around a line break either.
+_FORMULA_INSIDE: Final = r"([;\t\n][\s\p{Cf}\"]*)([=+\-@＝＋－＠])"
+_UNSEEN: Final = f"[{UNSEEN}]"
 #: Identifiers that Excel would turn into numbers, dates or times: 00123, 1E5, 3-4, 12:30.
 _NUMBER_LIKE: Final = (
     r"^\s*(?:[\d.,]+(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|\d{1,2}:\d{2}(?::\d{2})?)\s*$"
@@ -19,12 +24,22 @@ REVIEW_COLUMNS: Final = ("review_status", "review_until", "review_note")
 
 
 def harmless(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text cells that a spreadsheet would run get an apostrophe in front; numbers and times stay what they are."""
+    """Text that a spreadsheet would run gets an apostrophe in front, unseen signs become U+FFFD; numbers and times stay.
+
+    The same for what would be a cell of its own where ``;`` or tab parts the cells: ``P;=1+1`` becomes ``P;'=1+1``.
+    """
+    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     return frame.with_columns(
-        pl.when(pl.col(name).str.contains(_FORMULA)).then(pl.format("'{}", pl.col(name))).otherwise(name).alias(name)
-        for name, dtype in frame.schema.items()
-        if dtype == pl.String
+        pl.when(pl.col(name).str.contains(_FORMULA))
+        .then(pl.format("'{}", _inside(pl.col(name))))
+        .otherwise(_inside(pl.col(name)))
+        .alias(name)
+        for name in texts
     )
+
+
+def _inside(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(_UNSEEN, "\N{REPLACEMENT CHARACTER}").str.replace_all(_FORMULA_INSIDE, "${1}'${2}")
 
 
 def spreadsheet_ids(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,10 +1,10 @@
 """The report's own words: labels of the store's codes, and times and counts as they are read."""
 
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+from neutro_screen.errors import visible
 from neutro_screen.rules.worklist.next_step import load_next_steps
 
 #: Shape and word of a priority; never colour alone.
@@ -63,9 +63,6 @@ RULE_FAMILIES: Final[Mapping[str, str]] = {
     "PIT": "pitfalls",
 }
 LONGEST: Final = 240
-_UNSEEN: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 
 
 def shown(value: Any) -> Any:
@@ -75,7 +72,7 @@ def shown(value: Any) -> Any:
     """
     if type(value) is not str:
         return value
-    seen = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", value)
+    seen = visible(value)
     return seen if len(seen) <= LONGEST else f"{seen[:LONGEST]}… ({len(seen):,} characters)"
 
 

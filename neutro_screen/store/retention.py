@@ -80,6 +80,18 @@ def _remove_patient(connection: DuckDBPyConnection, patient_id: str) -> None:
         "DELETE FROM rejected_row WHERE patient_id IS NULL AND EXISTS (SELECT 1 FROM person p WHERE "
         "regexp_matches(rejected_row.\"row\", '(^|[^0-9A-Za-z])' || regexp_escape(p.patient_id) || '($|[^0-9A-Za-z])'))"
     )
+    # A written drug that no other patient's list holds is the patient's own.
+    connection.execute(
+        "DELETE FROM drug_match d WHERE NOT EXISTS (SELECT 1 FROM medication m WHERE "
+        + " AND ".join(
+            f"m.{name} IS NOT DISTINCT FROM d.{name}" for name in ("drug_name", "atc_code", "rxcui", "route")
+        )
+        + ")"
+    )
+    connection.execute(
+        "DELETE FROM quality_count q WHERE disposition = 'unmatched_drug' "
+        "AND NOT EXISTS (SELECT 1 FROM medication m WHERE m.drug_name = q.analyte)"
+    )
     connection.execute("DROP TABLE person")
 
 

@@ -155,7 +155,7 @@ def build(connection: duckdb.DuckDBPyConnection) -> None:
         if table not in present:
             listed = ", ".join(f'"{name}" {type_}' for name, type_ in wanted.items())
             connection.execute(f'CREATE TABLE "{table}" ({listed})')
-        for name in wanted.keys() - present.get(table, wanted).keys():
+        for name in [name for name in wanted if name not in present.get(table, wanted)]:
             connection.execute(f'ALTER TABLE "{table}" ADD COLUMN "{name}" {wanted[name]}')
         _build_comments(connection, table, model)
     for name, (query, summary) in VIEWS.items():

@@ -191,7 +191,7 @@ class RejectedRow(pa.DataFrameModel):
     kind: str = pa.Field(isin=("lab", "medication", "patient", "diagnosis", "event"), description="Kind of row.")
     scope: str = pa.Field(
         isin=("row", "specimen", "merge"),
-        description="Refused by itself, refuted by its specimen, or a merge that leads around a circle.",
+        description="Refused by itself, contradicted by its specimen, or a merge that leads around a circle.",
     )
     row: str = pa.Field(description="The row as read, JSON.")
     source_file: str = pa.Field(description="Name of the input file.")

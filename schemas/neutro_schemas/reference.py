@@ -7,7 +7,7 @@ import polars as pl
 
 from neutro_schemas.vocabulary import COMPARATORS, PRIORITIES, RETRACTED_STATUSES, SEVERITIES, STATUSES
 
-#: A marker is any other test that the rules know by its text or its own units: no canonical unit, no limits.
+#: A marker is any other test that the rules recognise by its text or its own units: no canonical unit, no limits.
 DIMENSIONS = ("count", "percent", "mass", "volume", "temperature", "per100wbc", "marker")
 
 

@@ -72,7 +72,7 @@ class SourceFileTable(pa.DataFrameModel):
 
 
 class RunWarning(pa.DataFrameModel):
-    """Something that did not come in: silence is not health."""
+    """Something that was expected and did not come in."""
 
     run_id: str = pa.Field(description="Run.")
     kind: str = pa.Field(
@@ -128,7 +128,7 @@ class LaboratoryDay(pa.DataFrameModel):
 
 
 class WithdrawnFlag(pa.DataFrameModel):
-    """One flag that no longer stands: a later night knew better."""
+    """One flag that no longer stands: a later run did not raise it again."""
 
     patient_id: str = pa.Field(description="Patient identifier, text.")
     specimen_id: str = pa.Field(nullable=True, description="Specimen; null where the rule is about an episode.")
@@ -273,15 +273,13 @@ class DrugMatch(pa.DataFrameModel):
     atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
     rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
     route: str = pa.Field(nullable=True, description="Route as sent.")
-    ingredient: str = pa.Field(
-        nullable=True, description="Ingredient of the drug tables; null where no table knows it."
-    )
+    ingredient: str = pa.Field(nullable=True, description="Ingredient of the drug tables; null where no table has it.")
     drug_class: str = pa.Field(nullable=True, description="Its class.")
     matched_by: str = pa.Field(description="atc, rxcui, name, regimen, fuzzy, atc_prefix, or why nothing matched.")
 
 
 INTERNAL_COMMENTS: Final = {
-    "contradicted_result": "Results refused because the rest of their specimen refutes them; judged anew every time.",
+    "contradicted_result": "Results that the rest of their specimen contradicts; judged anew every time.",
     "patient_summary": "What the view patient_status shows.",
     "unassessable": "What the view cannot_assess shows.",
 }

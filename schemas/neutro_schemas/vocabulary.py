@@ -10,7 +10,7 @@ SEVERITIES: Final = ("normal", "mild", "moderate", "severe", "profound")
 PRIORITIES: Final = ("info", "low", "medium", "high", "critical")
 COMPARATORS: Final = ("<", "<=", ">", ">=")
 
-#: Result status as the pipeline knows it, weakest first; the version that counts is the strongest (RULES.md ANC-2).
+#: Result status in the pipeline, weakest first; the version that counts is the strongest (RULES.md ANC-2).
 STATUSES: Final = ("preliminary", "final", "corrected")
 #: A result with one of these takes back what was reported before it.
 RETRACTED_STATUSES: Final = ("cancelled", "entered_in_error")

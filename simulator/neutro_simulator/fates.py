@@ -52,8 +52,8 @@ def _first_count_while_low(group: Group, scenario: Scenario, low: FloatArray) ->
 
 
 def with_record_end(scenario: Scenario, group: Group, end: FloatArray) -> Scenario:
-    """The scenario without what comes after the end of each record, and with a constant course from there on: nothing
-    that nobody could know counts as true.
+    """The scenario without what comes after the end of each record, and with a constant course from there on: only
+    what the record shows counts as true.
     """
     in_record = group.days[None, :] <= end[:, None]
     last_step = np.maximum(in_record.sum(axis=1) - 1, 0)

@@ -118,7 +118,7 @@ def group_sizes(patients: int, mix: Mapping[str, float] | None, section: str = "
 
 
 def patient_ids(rng: np.random.Generator, patients: int, first: int = 1) -> pl.Series:
-    """Ids in random order, so that an id does not give the cause away."""
+    """Ids in random order, so that an id does not show the cause."""
     return pl.Series("patient_id", [f"P-{serial:06d}" for serial in rng.permutation(patients) + first], dtype=pl.String)
 
 
@@ -194,7 +194,7 @@ def lab_rows(scenario: Scenario, group: Group, taken: Collected, now: datetime) 
 def assembled(
     extracts: list[GroupExtract], rng: np.random.Generator, now: datetime, dirt: float, mislabelled_batches: int
 ) -> Hospital:
-    """One hospital of all groups, with dirt, sorted so that the position of a row does not give its cause away."""
+    """One hospital of all groups, with dirt, sorted so that the position of a row does not show its cause."""
 
     def together(name: str, *by: str) -> pl.DataFrame:
         parts: list[pl.DataFrame] = [getattr(part, name) for part in extracts]

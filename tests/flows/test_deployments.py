@@ -4,6 +4,9 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.flows.conftest import PrefectServer, stop
+from tests.flows.conftest import ROOT, PrefectServer, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 
 pytestmark = pytest.mark.xdist_group("prefect")
@@ -115,7 +118,8 @@ def descendants(process: int) -> list[int]:
 def _wait_until(what: Callable[[], bool], log: Path) -> None:
     end = time.monotonic() + _FIRES_WITHIN_SECONDS
     while not what():
-        assert time.monotonic() < end, log.read_text("utf-8")[-2000:]
+        told = [line for line in log.read_text("utf-8").splitlines() if "leaked" not in line]
+        assert time.monotonic() < end, "\n".join(told)[-4000:]
         time.sleep(0.05)
 
 
@@ -129,3 +133,29 @@ def _wait_for_a_completed_run(server: PrefectServer) -> dict[str, Any]:
             return dict(done[0])
         time.sleep(0.5)
     raise AssertionError(f"no run within {_FIRES_WITHIN_SECONDS} s: {(server.home / 'server.log').read_text()[-2000:]}")
+
+
+def test_the_guides_prefect_block_works_pasted_line_by_line(tmp_path: Path) -> None:
+    """Every line of it, in one shell, with the guide's paths under a folder of this test and another port."""
+    guide = (ROOT / "docs" / "operations.md").read_text("utf-8").split("## Prefect with a server")[1]
+    block = guide.split("```console\n")[1].split("```")[0]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    lines = block.replace("4200", str(port)).replace("/opt/neutro-screen/bin", str(Path(sys.executable).parent))
+    lines = lines.replace("/opt/neutro-screen/deploy", str(ROOT)).replace("/var/lib/neutro-screen", str(tmp_path))
+    assert lines.rstrip().splitlines()[-1] == "prefect worker start --pool neutro-screen --limit 1"
+    # The last line stays at work: --run-once ends it after a look at the pool.
+    pasted = f"set -e\n{lines.rstrip()} --run-once\n"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    clean["PREFECT_SERVER_DATABASE_TIMEOUT"] = "120"
+    try:
+        done = subprocess.run(
+            ["bash", "-c", pasted], env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=600
+        )
+    finally:
+        stopping = [sys.executable, "-m", "prefect", "server", "stop"]
+        subprocess.run(stopping, env=clean | {"PREFECT_HOME": str(tmp_path / "prefect")}, capture_output=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "neutro-screen-nightly/nightly" in done.stdout
+    assert (tmp_path / "prefect").stat().st_mode & 0o077 == 0

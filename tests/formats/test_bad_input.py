@@ -365,7 +365,9 @@ def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_missing_column_is_told_beside_those_that_the_file_has(tmp_path: Path) -> None:
     message = refusal(written(tmp_path, "patient_id,value\nSECRET,1\n"), RefusedInputError)
-    assert "required lab column missing: unit. The file has: patient_id, value. " in message
+    assert (
+        "required lab column missing: unit. The file has 2 columns; of the expected ones patient_id, value. " in message
+    )
 
 
 def test_a_parquet_file_whose_text_is_no_text(tmp_path: Path) -> None:

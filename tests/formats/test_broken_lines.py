@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.ingest import Extract, Refused, ingest
+from neutro_screen.ingest.formats.fhir import parsing
+from neutro_screen.ingest.formats.hl7v2 import segments
 from neutro_screen.ingest.profile import Profile
 from tests.formats.hospital_files import write_xlsx
 
@@ -266,3 +268,34 @@ def test_a_wide_row_without_any_result_is_noted(tmp_path: Path) -> None:
     assert "untested_rows:1" in extract.files[0].notes
     assert refused(extract) == [(5, "title_or_footer", None)]
     assert extract.labs.filter(pl.col("unit_text") != "K/uL").height == 0
+
+
+def test_records_over_the_limit_are_refused_by_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(parsing, "LARGEST_DOCUMENT", 10_000)
+    observation = {"resourceType": "Observation", "subject": {"reference": "Patient/P1"}, "valueString": "0.4"}
+    line = json.dumps(observation)
+    huge = json.dumps(observation | {"subject": {"reference": "Patient/P2"}, "valueString": "x" * 50_000})
+    path = tmp_path / "labs.ndjson"
+    path.write_text("\n".join([line] * 30 + [huge] + [line] * 30) + "\n", "utf-8")
+    extract = ingest({"lab": [str(path)]})
+    assert extract.labs["source_row"].to_list() == [*range(1, 31), *range(32, 62)]
+    assert refused(extract) == [(31, "line_too_long", "P2")]
+
+    monkeypatch.setattr(segments, "_BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(segments, "LONGEST_MESSAGE", 10_000)
+
+    def message(patient: str, value: str) -> str:
+        return (
+            f"MSH|^~\\&|L|N|||20260110||ORU^R01|1|P|2.5\rPID|1||{patient}^^^H^MR\rOBR|1||A{patient}|CBC|||20260110080000\r"
+            f"OBX|1|ST|751-8^ANC^LN||{value}|K/uL||||F\r"
+        )
+
+    texts = [message(f"P{number}", "0.4") for number in range(10, 30)]
+    texts[9] = message("P99", "x" * 50_000)
+    path = tmp_path / "night.hl7"
+    path.write_text(f"BHS|^~\\&\r{''.join(texts)}BTS|20\r", newline="")
+    extract = ingest({"lab": [str(path)]})
+    assert extract.labs.height == 19
+    assert extract.labs["source_row"].to_list() == [5 + 4 * number for number in range(20) if number != 9]
+    assert refused(extract) == [(38, "message_too_long", "P99")]

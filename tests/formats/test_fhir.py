@@ -209,6 +209,13 @@ def test_deleted_resources_errors_and_others_are_counted(tmp_path: Path) -> None
     assert notes == ("deleted_resources:2", "error_outcomes:1", "other_resources:1")
 
 
+def test_a_death_is_read_from_the_patient(tmp_path: Path) -> None:
+    died = {"resourceType": "Patient", "id": "1", "deceasedDateTime": "2026-02-04T10:00:00Z"}
+    patients = read(tmp_path, died, {"resourceType": "Patient", "id": "2", "deceasedBoolean": True}).patients
+    deaths = dict(patients.select("patient_id", "death_date").iter_rows())
+    assert (str(deaths["1"]), deaths["2"]) == ("2026-02-04", None)
+
+
 def test_a_merge_is_told_by_either_record(tmp_path: Path) -> None:
     def person(own: str, *links: tuple[str, str]) -> dict[str, Any]:
         listed = [{"type": kind, "other": {"reference": f"Patient/{other}"}} for kind, other in links]

@@ -339,6 +339,11 @@ def test_pharmacy_messages(tmp_path: Path) -> None:
     assert rows["dose"].to_list() == ["25", None, "2", "5"]
 
 
+def test_a_death_is_read_from_the_patient_segment(tmp_path: Path) -> None:
+    died = message(ORDER, NEUTROPHILS, patient=f"{PATIENT}{'|' * 21}20260204|Y")
+    assert str(read(tmp_path, died).patients["death_date"][0]) == "2026-02-04"
+
+
 def test_people_are_one_row_with_the_latest_word(tmp_path: Path) -> None:
     known = message(ORDER, NEUTROPHILS)
     bare = message(ORDER, NEUTROPHILS, patient="PID|1||0042^^^H^MR")

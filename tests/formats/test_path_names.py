@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from neutro_screen.admin.propose import propose_profile
 from neutro_screen.ingest import Extract, ingest
-from neutro_screen.ingest.propose import propose_profile
 from neutro_screen.pipeline.backfill import backfill
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from neutro_schemas import ScreenedResult
+from neutro_screen.admin.propose import propose_profile
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.ingest import Extract, ingest, load_profile
 from neutro_screen.ingest.profile import Profile
-from neutro_screen.ingest.propose import propose_profile
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import judge_rows
 from neutro_screen.validate import Split, split_valid
@@ -297,7 +297,7 @@ def test_a_proposal_for_a_german_ward_sheet(tmp_path: Path) -> None:
         (
             "lab",
             ("Patienten-ID", "Abnahmezeitpunkt", "Parameter", "Ergebnis", "Einheit", "Befundstatus"),
-            ("0001", "31.01.2026 08:15", "Leukozyten", "2,5", "Gpt/l", "endgültig"),
+            ("0001", "31.01.2026 08:15", "Leukozyten", "2,5", "Gpt/l", "abgelegt"),
             {"collected_at": "Abnahmezeitpunkt"},
         ),
     ],
@@ -311,19 +311,19 @@ def test_a_proposal_for_german_files_of_every_kind(
     assert "MISSING" not in text
     assert profile.datetime_formats[0].startswith("%d.%m.%Y")
     if kind == "lab":
-        assert 'Status words that are not known, and would count as preliminary: "endgültig"' in text
+        assert 'Status words that are not known, and would count as preliminary: "abgelegt"' in text
     extract = ingest({kind: [str(path)]}, profile)
     assert not any(extract.refused.values())
 
 
-def test_no_proposal_for_a_file_with_a_title(tmp_path: Path) -> None:
+def test_a_title_above_the_header_is_passed_over(tmp_path: Path) -> None:
     path = write_text_csv(
         tmp_path / "titled.csv",
         [("Export",), ("Patient ID", "Test", "Result", "Units"), ("SECRET", "WBC", "2", "K/uL")],
     )
-    with pytest.raises(NeutroScreenError, match="the header seems to be line 2") as raised:
-        propose_profile(path)
-    assert "SECRET" not in str(raised.value)
+    profile, text = proposed(tmp_path, path)
+    assert profile.lab.columns["patient_id"] == "Patient ID"
+    assert "SECRET" not in text
 
 
 def test_date_and_time_in_two_columns_and_the_range_in_one(tmp_path: Path) -> None:

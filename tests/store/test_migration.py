@@ -1,5 +1,6 @@
 """A store of an older version: brought up to date on the way, with the old file kept; a newer one is left alone."""
 
+import shutil
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from neutro_screen.cli.app import app
 from neutro_screen.errors import StoreError
 from neutro_screen.store.connect import STORAGE_VERSION
-from neutro_screen.store.file import backup_of, migrate, publishing, reading
+from neutro_screen.store.file import backup_of, backups_of, migrate, publishing, reading
 from neutro_screen.store.schema import SCHEMA_VERSION, SCREENED, TABLES, columns_of
 from tests.nights import night, table
 
@@ -18,7 +19,8 @@ _SCHEMA_1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 
 def old_store(store: Path, schema: str = _SCHEMA_1) -> None:
     """The sample hospital in a store of schema 1; words that the schema does not know are null."""
-    night(store.with_name("new.duckdb"))
+    if not store.with_name("new.duckdb").exists():
+        night(store.with_name("new.duckdb"))
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{store}' AS old (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE old")
@@ -29,11 +31,12 @@ def old_store(store: Path, schema: str = _SCHEMA_1) -> None:
             "AND table_name IN (SELECT table_name FROM duckdb_tables() WHERE database_name = 'old') GROUP BY table_name"
         ).fetchall()
         for name, columns, types in tables:
-            if name != "schema_version":
-                listed = ", ".join(f'"{column}"' for column in columns)
+            if name in TABLES:
+                shared = [pair for pair in zip(columns, types, strict=True) if pair[0] in columns_of(name)]
+                listed = ", ".join(f'"{column}"' for column, _ in shared)
                 values = ", ".join(
                     f'TRY_CAST("{column}"::VARCHAR AS {type_})' if type_.startswith("ENUM") else f'"{column}"'
-                    for column, type_ in zip(columns, types, strict=True)
+                    for column, type_ in shared
                 )
                 connection.execute(f'INSERT INTO "{name}" ({listed}) SELECT {values} FROM new."{name}"')
 
@@ -59,7 +62,7 @@ def test_the_next_run_migrates_screens_everybody_and_keeps_the_old_file(old: Pat
     night(tmp_path / "fresh.duckdb")
     night(tmp_path / "fresh.duckdb", as_of="2026-11-23T02:00:00")
     for name in SCREENED:
-        assert table(old, name) == table(tmp_path / "fresh.duckdb", name), name
+        assert by_name(old, name) == by_name(tmp_path / "fresh.duckdb", name), name
     results = [table(store, "lab_result", "result_id") for store in (old, tmp_path / "fresh.duckdb")]
     assert results[0] == results[1]
     with reading(old) as connection:
@@ -106,3 +109,64 @@ def test_an_older_enumeration_takes_the_words_of_this_version(tmp_path: Path) ->
     with reading(store) as connection:
         assert connection.execute(by_severity).fetchall() == kept
         assert connection.execute("SELECT 'profound'::severity > 'severe'::severity").fetchall() == [(True,)]
+
+
+SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
+
+
+@pytest.fixture(scope="module")
+def present(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample hospital in a store of this version, and after another night in which everybody is screened again."""
+    folder = tmp_path_factory.mktemp("present")
+    night(folder / "new.duckdb")
+    shutil.copy(folder / "new.duckdb", folder / "next.duckdb")
+    night(folder / "next.duckdb", as_of="2026-11-23T02:00:00", rescreen_all=True)
+    return folder
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda path: path.stem)
+def test_a_store_of_every_schema_that_ever_was_is_migrated_and_screened(
+    tmp_path: Path, present: Path, schema: Path
+) -> None:
+    store, version = tmp_path / "s.duckdb", int(schema.stem[1])
+    shutil.copy(present / "new.duckdb", tmp_path / "new.duckdb")
+    old_store(store, schema.read_text("utf-8"))
+    if "schema_version BIGINT" in schema.read_text("utf-8"):
+        with duckdb.connect(str(store)) as connection:
+            connection.execute("UPDATE run SET schema_version = ?", [version])
+    before = store.read_bytes()
+    summary = night(store, as_of="2026-11-23T02:00:00")
+    assert summary.everybody_because is not None
+    assert backup_of(store, version).read_bytes() == before
+    for name in SCREENED:
+        assert by_name(store, name) == by_name(present / "next.duckdb", name), name
+    with reading(store) as connection:
+        assert connection.execute("SELECT count(*) FROM worklist").fetchall()[0][0] > 0
+        migrations = connection.execute("SELECT counts FROM audit WHERE action = 'migrate'").fetchall()
+    assert migrations == [(f'{{"from": {version}, "to": {SCHEMA_VERSION}}}',)]
+    night(store, as_of="2026-11-24T02:00:00")
+
+
+def by_name(store: Path, name: str) -> list[tuple[object, ...]]:
+    """A table by its columns' names (a migrated one has the newer columns last), without the run of a flag."""
+    columns = ", ".join(f'"{column}"' for column in columns_of(name) if column != "run_id")
+    with duckdb.connect(str(store), read_only=True) as connection:
+        return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
+
+
+def test_a_second_migration_keeps_the_backup_of_the_first(tmp_path: Path, present: Path) -> None:
+    store = tmp_path / "s.duckdb"
+    shutil.copy(present / "new.duckdb", tmp_path / "new.duckdb")
+    contents = []
+    for number in range(3):
+        store.unlink(missing_ok=True)
+        old_store(store)
+        if number < 2:  # the third time the same file as the second
+            with duckdb.connect(str(store)) as connection:
+                connection.execute("UPDATE run SET status = ?", [f"of attempt {number}"])
+            contents.append(store.read_bytes())
+        else:
+            store.write_bytes(contents[1])
+        assert migrate(store) == backup_of(store, 1, min(number, 1) + 1)
+    assert [path.name for path in backups_of(store)] == ["s.v1-2.backup.duckdb", "s.v1.backup.duckdb"]
+    assert [backup_of(store, 1, number).read_bytes() for number in (1, 2)] == contents

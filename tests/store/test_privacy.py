@@ -109,6 +109,41 @@ def test_a_key_that_is_no_secret_is_refused(tmp_path: Path, content: bytes, mode
     assert not (tmp_path / "s.duckdb").exists()
 
 
+FREE_TEXT = ("SENTINEL-DETAIL", "SENTINEL-COMMENT", "SENTINEL-RESULT", "SENTINEL-LINE", "SENTINEL-FILE", "SENTINEL-MRN")
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_free_text_is_left_anywhere_under_pseudonyms(tmp_path: Path, killed: bool) -> None:
+    """Store, reports and work folder, every byte; also after a kill while the rows wait."""
+    own, labs, events = tmp_path / "own", tmp_path / "SENTINEL-FILE.csv", tmp_path / "events.csv"
+    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
+    added = [f"{line},SENTINEL-COMMENT phoned,SENTINEL-RESULT" for line in lines]
+    added[3] = added[3].replace(lines[3].split(",")[0], "SENTINEL-MRN")
+    labs.write_text("\n".join([f"{header},comment,result_id", *added, "SENTINEL-LINE,x"]) + "\n", "utf-16")
+    told = [f"P-001,{kind},2026-11-20,SENTINEL-DETAIL 38.9" for kind in ("travel", "temperature", "smear_review", "")]
+    events.write_text("patient_id,event,date,detail\n" + "\n".join(told) + "\n", "utf-8")
+    words = ["run", "--labs", str(labs), "--events", str(events), "--store", str(own / "s.duckdb"), "--as-of", NIGHT]
+    words += ["--reports", str(own / "reports"), "--pseudonymise", str(key(tmp_path))]
+    process = subprocess.Popen([sys.executable, "-m", "neutro_screen.cli.app", *words], stderr=subprocess.PIPE)
+    if killed:
+        _wait_for(own / ".s.duckdb.work", process)
+        time.sleep(0.2)
+        process.kill()
+    message = process.communicate(timeout=200)[1]
+    assert process.returncode == (-signal.SIGKILL if killed else 0), message
+    _wait_until_gone(own / ".s.duckdb.work")
+    left = everything(own)
+    assert [text for text in FREE_TEXT if text.encode() in left or text.encode("utf-16-le") in left] == []
+    if not killed:
+        details = [
+            row[0]
+            for row in duckdb.connect(str(own / "s.duckdb"), read_only=True)
+            .execute("SELECT detail FROM event WHERE event = 'temperature'")
+            .fetchall()
+        ]
+        assert details == ["38.9"]
+
+
 # --- retention
 
 
@@ -139,6 +174,36 @@ def test_a_patient_is_removed_from_every_table_and_every_byte(tmp_path: Path) ->
     assert comments[0][0] > 100
     with pytest.raises(ConfigurationError, match="no row of such a patient"):
         remove(store, before=None, patient_id=patient, by=None, at=AT)
+
+
+def test_nothing_that_only_a_removed_patient_had_is_left_in_any_table_or_byte(tmp_path: Path) -> None:
+    """Every text of every kind of row of the patient: drugs, doses, event details, codes, comments, review notes."""
+    store, headers, marks = tmp_path / "own" / "s.duckdb", {}, []
+    chart = {}
+    for kind in KINDS:
+        text = (SAMPLE / f"{kind}.csv").read_text("utf-8")
+        headers[kind] = text.splitlines()[0].split(",")
+        cells = {name: f"SENTINEL-{kind}-{name}" for name in headers[kind]} | {"patient_id": "SENTINEL-PATIENT"}
+        cells |= {name: "2026-11-20" for name in headers[kind] if "date" in name}
+        cells |= {"event": "travel", "system": "icd10", "sex": "F", "duffy_null": "false"}
+        marks += [cells[name] for name in headers[kind] if cells[name].startswith("SENTINEL")]
+        chart[kind] = (str(tmp_path / f"{kind}.csv"),)
+        row = ",".join(cells[name] for name in headers[kind])
+        Path(chart[kind][0]).write_text(f"{text.rstrip()}\n{row}\n", "utf-8")
+    night(store, sentinel_labs(tmp_path), **chart)
+    record_review(store, "SENTINEL-PATIENT", "acknowledged", until=None, note="SENTINEL-NOTE", by="me", at=AT)
+    held = everything(store.parent)
+    kept = [mark for mark in [*marks, "SENTINEL-NOTE", "7.77123"] if mark.encode() in held]
+    assert {"SENTINEL-PATIENT", "SENTINEL-NOTE", "SENTINEL-medications-drug_name", "SENTINEL-events-detail"} <= set(
+        kept
+    )
+    assert any("SENTINEL" in str(row) for row in table(store, "drug_match"))
+    others = len(table(store, "drug_match"))
+    remove(store, before=None, patient_id="SENTINEL-PATIENT", by="officer", at=AT)
+    left = everything(store.parent)
+    assert [mark for mark in kept if mark.encode() in left] == []
+    assert b"SENTINEL" not in left
+    assert len(table(store, "drug_match")) == others - 1
 
 
 def test_what_old_runs_left_is_removed_and_the_latest_run_stays(tmp_path: Path) -> None:
@@ -213,12 +278,22 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
     left = everything(*places) + said
     assert [mark for mark in SENTINELS if mark in left or mark.decode().encode("utf-16-le") in left] == []
     assert all(path.stat().st_mode & 0o077 == 0 for path in kept.rglob("*"))
+    if ending == "killed early":
+        _wait_until_gone(kept / ".s.duckdb.work")
+        assert SENTINELS[0] not in everything(kept), "nothing waits for the next run"
     if ending.startswith("killed"):
         night(kept / "s.duckdb")
         assert SENTINELS[0] not in everything(kept) or ending == "killed late"
         assert [
             path.name for path in kept.iterdir() if path.name not in ("s.duckdb", "reports", ".s.duckdb.lock")
         ] == []
+
+
+def _wait_until_gone(path: Path) -> None:
+    for _ in range(3_000):
+        if not path.exists():
+            return
+        time.sleep(0.01)
 
 
 def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:

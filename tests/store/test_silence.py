@@ -1,6 +1,7 @@
 """A night that brought nothing never looks like a night with nothing to find."""
 
 import shutil
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -115,3 +116,25 @@ def test_a_laboratory_of_every_second_week_is_missed_on_its_night(tmp_path: Path
     found = screened(store, extract(tmp_path, f"{day}.csv", day, {"B": BOTH}), day)
     assert kinds(found) == [("silent_laboratory", "A")]
     assert found.warnings[0]["detail"] == "nothing new tonight; by its own calendar it was due on 2026-10-28"
+
+
+@pytest.mark.parametrize(("day", "lives"), [("2026-11-05", False), ("2026-11-06", True)])
+def test_a_stuck_export_is_no_sign_of_life_and_is_notified(
+    store: Path, tmp_path: Path, day: str, lives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs = extract(tmp_path, "labs.csv", day, {"A": BOTH, "B": ("wbc",)})
+    sent = tmp_path / "sent"
+    script = f"import sys, pathlib; pathlib.Path({str(sent)!r}).write_text(sys.stdin.read())"
+    notify = tmp_path / "notify.toml"
+    notify.write_text(
+        f"command = {[sys.executable, '-c', script]!r}\ndead_man = {str(tmp_path / 'alive')!r}\n", "utf-8"
+    )
+    words = ["run", "--labs", str(labs), "--store", str(store), "--as-of", "2026-11-07T02:00", "--notify", str(notify)]
+    monkeypatch.setattr("sys.argv", ["neutro-screen", *words, "--quiet"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code in (0, None)
+    assert (tmp_path / "alive").exists() is lives
+    text = sent.read_text("utf-8")
+    assert ("missing analyte 1" if lives else "nothing new 1") in text
+    assert "drift 0" not in text

@@ -51,8 +51,23 @@ def test_one_row_a_patient_and_one_a_flag(sample_store: Path, tmp_path: Path) ->
 )
 def test_a_spreadsheet_would_run_nothing(text: str) -> None:
     told = harmless(pl.DataFrame({"name": [text, "P-001", None], "fall": [-0.4, -1.0, None]}))
-    assert told["name"].to_list() == [f"'{text}", "P-001", None]
+    assert told["name"].to_list() == [f"'{shown(text)}".replace("\n=", "\n'=").replace("\t=", "\t'="), "P-001", None]
     assert told["fall"].to_list() == [-0.4, -1.0, None]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    "text",
+    ["P;=1+1", "P; @SUM(1)", 'P;"=1+1"', "P\t+1", "P\n-1", "P\r\n=1", 'a;b;"\u200b=1', "a,=1", "P;\u202e=1", "P\r=1"],
+)
+def test_a_spreadsheet_of_any_country_runs_nothing(text: str, separator: str) -> None:
+    """Where ``;`` or tab parts the cells, quotes that begin inside of one mean nothing, and every line break ends a row."""
+    written = harmless(pl.DataFrame({"run_id": ["r"], "name": [text], "last": [1.5]})).write_csv()
+    if separator == ",":
+        cells = [cell for row in csv.reader(io.StringIO(written)) for cell in row]
+    else:
+        cells = [cell for line in written.splitlines() for cell in line.split(separator)]
+    assert [cell for cell in cells if cell.strip(' "\u200b\u202e').startswith(("=", "+", "-", "@"))] == []
 
 
 def test_byte_order_mark_is_a_choice(sample_store: Path, tmp_path: Path) -> None:

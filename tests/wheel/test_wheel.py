@@ -1,7 +1,11 @@
 """What is installed works away from the repository: the wheel holds both packages and all reference data."""
 
+import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -13,11 +17,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return next(folder.glob("*.whl"))
+    return built("wheel", ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_the_wheel_holds_the_packages_the_reference_data_and_the_report(wheel: Path) -> None:
@@ -26,42 +26,72 @@ def test_the_wheel_holds_the_packages_the_reference_data_and_the_report(wheel: P
     missing = [str(path) for path in tracked if "__pycache__" not in path.parts and str(path) not in names]
     assert missing == []
     assert "neutro_schemas/__init__.py" in names
-    assert "neutro_screen/flows/nightly.py" in names
+    assert {"neutro_screen/flows/nightly.py", "neutro_screen/prefect.yaml"} <= names
+    assert {f"neutro_screen/deploy/{path.name}" for path in (ROOT / "deploy").iterdir()} <= names
     assert not [name for name in names if name.startswith(("tests/", "flows/", "sample_data/"))]
 
 
-def test_the_installed_program_screens_the_sample_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    install = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--target",
-        str(target),
-        str(wheel),
-    ]
-    subprocess.run(install, check=True, capture_output=True)
-    program = (
-        "import sys; root = sys.argv.pop(2); sys.path = [sys.argv.pop(1)] + [p for p in sys.path if not p.startswith(root) or 'site-packages' in p]; "
-        "import neutro_screen; assert neutro_screen.__file__.startswith(sys.path[0]), neutro_screen.__file__; "
-        "from neutro_screen.cli.app import main; main()"
-    )
-    command = [
-        sys.executable,
-        "-I",
-        "-c",
-        program,
-        str(target),
-        str(ROOT),
-        "run",
-        "--labs",
-        str(ROOT / "sample_data" / "labs.csv"),
-    ]
-    command += ["--store", str(tmp_path / "s.duckdb"), "--as-of", "2026-11-22T02:00"]
+def built(kind: str, source: Path, folder: Path) -> Path:
+    """A distribution of a source folder, built without a network."""
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(folder.glob("*.whl" if kind == "wheel" else "*.tar.gz"))
+
+
+def test_the_wheel_of_the_source_distribution_and_of_the_container_is_the_same(wheel: Path, tmp_path: Path) -> None:
+    names = sorted(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(built("sdist", ROOT, tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (source,) = (tmp_path / "unpacked").iterdir()
+    assert sorted(zipfile.ZipFile(built("wheel", source, tmp_path / "second")).namelist()) == names
+    context = tmp_path / "context"
+    context.mkdir()
+    for line in (source / "deploy" / "Containerfile").read_text("utf-8").splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for name in line.split()[1:-1]:
+                copy = shutil.copytree if (source / name).is_dir() else shutil.copy
+                copy(source / name, context / name)
+    assert sorted(zipfile.ZipFile(built("wheel", context, tmp_path / "third")).namelist()) == names
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of an empty environment into which only the wheel was installed; its dependencies come from this one."""
+    place = tmp_path_factory.mktemp("empty") / "venv"
+    venv.create(place, with_pip=False)
+    python = place / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, str(wheel)], check=True, capture_output=True)
+    # A folder that a .pth file names is searched, and its own .pth files (the editable install of this repository) are not read.
+    packages = next(place.glob("lib/python*/site-packages"))
+    (packages / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", "utf-8")
+    where = "import neutro_screen, neutro_schemas; print(neutro_screen.__file__, neutro_schemas.__file__)"
+    done = subprocess.run([python, "-I", "-c", where], capture_output=True, text=True, check=True, cwd=place)
+    assert done.stdout.count(str(packages)) == 2
+    return place / "bin" / "neutro-screen"
+
+
+def test_the_installed_program_screens_the_sample_from_another_folder(program: Path, tmp_path: Path) -> None:
+    command = [program, "run", "--labs", ROOT / "sample_data" / "labs.csv", "--store", tmp_path / "s.duckdb"]
+    command += ["--reports", tmp_path / "reports", "--as-of", "2026-11-22T02:00"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rows in 1665" in done.stdout
+    assert (tmp_path / "reports" / "report.html").exists()
+
+
+def test_the_installed_program_writes_the_files_of_a_deployment(program: Path, tmp_path: Path) -> None:
+    for words in (["init", "settings", "--deploy", "deploy"], ["doctor"]):
+        done = subprocess.run([program, *words], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    shipped = {path.name for path in (ROOT / "deploy").iterdir()} | {"prefect.yaml", "flows/nightly.py"}
+    assert {f"deploy/{name}" for name in shipped} <= written
+    assert {f"settings/{name}.toml" for name in ("profile", "policy", "notify")} <= written
+    for name in ("prefect.yaml", "flows/nightly.py", "flows/backfill.py"):
+        assert (tmp_path / "deploy" / name).read_bytes() == (ROOT / name).read_bytes()
+    assert (tmp_path / "deploy" / "neutro-screen.service").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "settings" / "notify.toml").stat().st_mode & 0o777 == 0o600
+    again = subprocess.run([program, "init", "--deploy", "deploy"], capture_output=True, text=True, cwd=tmp_path)
+    assert (again.returncode, "is there already" in again.stderr) == (10, True)

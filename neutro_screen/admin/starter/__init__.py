@@ -1,6 +1,6 @@
 """The files that ``neutro-screen init`` writes: commented settings for a user to edit, and those of a deployment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,18 +14,18 @@ _DEPLOY_FILES: Final = ("prefect.yaml",)
 _DEPLOY_FOLDERS: Final = ("deploy", "flows")
 
 
-def write_starter(folder: Path, sample: Path | None = None) -> list[Path]:
-    """Write the starter files into a folder and return their paths; with a sample file the profile is proposed from it.
+def write_starter(folder: Path, samples: Sequence[Path] = ()) -> list[Path]:
+    """Write the starter files into a folder and return their paths; with samples the profile is proposed from them.
 
     Raises:
         ConfigurationError: one of them is there already, or the folder cannot be written.
-        NeutroScreenError: the sample cannot be read.
+        NeutroScreenError: a sample cannot be read.
     """
     texts = {name: Path(__file__).with_name(name).read_text("utf-8") for name in _FILES}
-    if sample is not None:
-        from neutro_screen.ingest.propose import propose_profile
+    if samples:
+        from neutro_screen.admin.propose import propose_profile
 
-        texts["profile.toml"] = propose_profile(sample)
+        texts["profile.toml"] = propose_profile(*samples)
     if taken := [name for name in _FILES if (folder / name).exists()]:
         raise ConfigurationError(
             f"is there already: {', '.join(taken)}", where=str(folder), remedy="Name another folder."

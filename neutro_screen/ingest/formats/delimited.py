@@ -26,6 +26,7 @@ from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
 from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, Line, broken_line, numbered_lines, records
 from neutro_screen.ingest.frames import Kind
+from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
@@ -113,8 +114,8 @@ def _layout(text: Path, path: Path, expected: set[str], delimiter: str | None) -
             where=path.name,
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Is the header line there? Else use --profile.",
         )
-    if repeated := {column for column in best.header if best.header.count(column) > 1}:
-        raise RefusedInputError(f"column names stand twice in the header: {sorted(repeated)}", where=path.name)
+    if repeated := repeated_columns(best.header, expected):
+        raise RefusedInputError(repeated, where=path.name)
     return best
 
 

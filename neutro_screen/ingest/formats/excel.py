@@ -17,6 +17,7 @@ from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.formats.excel_formats import column_number, percent_cells
 from neutro_screen.ingest.frames import Kind
+from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
 
@@ -68,7 +69,7 @@ def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Map names with --profile.",
         )
     notes = (f"other_sheets:{len(sheets) - 1}",) if len(sheets) > 1 else ()
-    return RawBatch(path, _rows(sheets[best], header_at, path.name), notes=notes)
+    return RawBatch(path, _rows(sheets[best], header_at, path.name, expected), notes=notes)
 
 
 def sheets_of(path: Path) -> list[list[list[str | None]]]:
@@ -100,12 +101,12 @@ def sheets_of(path: Path) -> list[list[list[str | None]]]:
     return sheets
 
 
-def _rows(cells: list[list[str | None]], header_at: int, name: str) -> pl.DataFrame:
+def _rows(cells: list[list[str | None]], header_at: int, name: str, expected: set[str]) -> pl.DataFrame:
     header = cells[header_at]
     named = [(position, column) for position, column in enumerate(header) if column]
     names = [column for _, column in named]
-    if repeated := {column for column in names if names.count(column) > 1}:
-        raise RefusedInputError(f"column names stand twice in the header: {sorted(repeated)}", where=name)
+    if repeated := repeated_columns(names, expected):
+        raise RefusedInputError(repeated, where=name)
     body = [
         (number, [row[position] for position, _ in named])
         for number, row in enumerate(cells[header_at + 1 :], start=header_at + 2)

@@ -107,8 +107,7 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
 
     ``matched`` comes from ``drug_names.match_medications`` over ``Medication``. Lines that were not taken (their
     status or their text says so) or whose route does not act on the body make no course; ``n_not_given`` counts them
-    beside the courses of the same drug, ``lines_not_counted`` everywhere. An end before the start counts as the day
-    of the start. No end is open (null), except for a line that its status or text calls ended and for doses (see the
+    beside the courses of the same drug. An end before the start counts as the day of the start. No end is open (null), except for a line that its status or text calls ended and for doses (see the
     module): known for the first day only.
 
     A line belongs to a use of its drug (``drug_uses.csv``) by its ATC code or its name; a course takes that of its first line.
@@ -165,24 +164,6 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
         .with_columns(pl.col("n_not_given").fill_null(0))
         .join(profiles.lazy(), on=list(_PROFILE), how="left", nulls_equal=True, validate="m:1")
         .sort(*KEYS, "course")
-    )
-
-
-def lines_not_counted(matched: pl.LazyFrame, tables: DrugTables, rules: CauseRules) -> pl.LazyFrame:
-    """How many lines of listed drugs make no exposure, and why, for the data-quality view: reason, n_lines."""
-    return (
-        _with_drug(matched, tables)
-        .filter(~is_given(rules))
-        .with_columns(
-            reason=pl.when(_status_is(rules.exposure.not_given_words))
-            .then(pl.lit("status_says_not_given"))
-            .when(pl.col("exposure").is_in(_NOT_GIVEN))
-            .then(pl.lit("text_says_not_given"))
-            .otherwise(pl.lit("route_not_systemic"))
-        )
-        .group_by("reason")
-        .agg(n_lines=pl.len())
-        .sort("reason")
     )
 
 

@@ -184,7 +184,7 @@ def with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
 
 
 def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Add ``notes``: what was unusual on the way to this count."""
+    """Add ``notes``: what was unusual on the way to this count, counts that disagree among it (ANC-5)."""
     rule = policy.anc
     computed = pl.coalesce("segs_and_bands", "from_percent")
     by_hand = pl.coalesce("segs_and_bands_manual", "from_percent_manual")

@@ -4,6 +4,7 @@ DuckDB is fast, and nesting of any depth does it no harm. What is read of each r
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ import duckdb
 import polars as pl
 
 from neutro_screen.errors import UnreadableInputError
-from neutro_screen.ingest.batches import as_utf8, blocks
+from neutro_screen.ingest.batches import Block, as_utf8, blocks
 from neutro_screen.ingest.files import head_of
 
 Structure = str | list["Structure"] | dict[str, "Structure"]
 
 BLOCK_BYTES: Final = 8 << 20
-_LARGEST_DOCUMENT: Final = 256 << 20
+LARGEST_DOCUMENT: Final = 256 << 20
+_LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
 _LINES_LOOKED_AT: Final = 50
 _LONGEST_LOOKED_AT: Final = 1 << 20
@@ -109,19 +111,19 @@ def parse_file(
                 "the file is empty", where=path.name, remedy="Check the export; nothing was screened."
             )
         is_document = _is_document(connection, text, path.name)
-        too_long = UnreadableInputError("a line is longer than 256 MB", where=path.name, remedy="Is this NDJSON?")
         whole_lines = (
-            [text.read_bytes()]
-            if is_document
-            else blocks(text, BLOCK_BYTES, lambda held: held.rfind(b"\n") + 1, _LARGEST_DOCUMENT, too_long)
+            iter([Block(text.read_bytes())]) if is_document else blocks(text, BLOCK_BYTES, _LINE_END, LARGEST_DOCUMENT)
         )
         first = 1
         try:
             for block in whole_lines:
-                if may_hold(block):
-                    lines = _lines([block] if is_document else block.split(b"\n"), first, may_hold)
-                    _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
-                first += block.count(b"\n")
+                if block.is_too_long:
+                    head = block.content.decode("utf-8", errors="replace")
+                    sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
+                elif may_hold(block.content):
+                    lines = [block.content] if is_document else block.content.split(b"\n")
+                    _parse(connection, _lines(lines, first, may_hold), wanted, sink, _DEEPEST_BUNDLE)
+                first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield
         except duckdb.Error:
             raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
@@ -133,13 +135,13 @@ def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -
     Where only the first line is damaged, one of the next is a resource by itself, and the whole is no JSON.
     """
     with text.open("rb") as file:
-        first = file.readline(_LARGEST_DOCUMENT).strip(b"\xef\xbb\xbf \t\r\n")
-        while not first and (line := file.readline(_LARGEST_DOCUMENT)):
+        first = file.readline(LARGEST_DOCUMENT).strip(b"\xef\xbb\xbf \t\r\n")
+        while not first and (line := file.readline(LARGEST_DOCUMENT)):
             first = line.strip()
         others = [line for _ in range(_LINES_LOOKED_AT) if (line := file.readline(_LONGEST_LOOKED_AT).strip())]
     if not others or first[:1] not in (b"{", b"[") or _is_json(connection, first):
         return False
-    is_too_large = text.stat().st_size > _LARGEST_DOCUMENT
+    is_too_large = text.stat().st_size > LARGEST_DOCUMENT
     is_resource = (
         line.startswith(b"{") and b'"resourceType"' in line and _is_json(connection, line) for line in others
     )

@@ -16,7 +16,14 @@ from neutro_screen.ingest.batches import GatheredRows, RawBatch, RawBatches, as_
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.hl7v2.fields import Marks, Messages
 from neutro_screen.ingest.formats.hl7v2.rows import ROWS
-from neutro_screen.ingest.formats.hl7v2.segments import Trailers, decoded_segments, message_blocks, placed, strays
+from neutro_screen.ingest.formats.hl7v2.segments import (
+    Trailers,
+    cut_message,
+    decoded_segments,
+    message_blocks,
+    placed,
+    strays,
+)
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind
 from neutro_screen.ingest.profile import Profile
 
@@ -35,11 +42,11 @@ def read_hl7(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     """Read one file of messages; with ``lab`` it brings every kind that is there, else the one asked for.
 
     Which field feeds which column is a table, fields.csv. Results of control material (SPM-11) are skipped and counted.
-    What stands outside a message becomes ``refused``. People and diagnoses, which every message repeats, are kept until
+    What stands outside a message, and a message longer than 64 MB, becomes ``refused``. People and diagnoses, which every message repeats, are kept until
     the end of the file.
 
     Raises:
-        UnreadableInputError: no message in the file, a message longer than 64 MB, a damaged archive.
+        UnreadableInputError: no message in the file, a damaged archive.
         RefusedInputError: the counts of BTS-1 or FTS-1 do not fit, or a batch has no end: the file was cut off.
     """
     return gathered(_batches(path, kind, profile))
@@ -51,9 +58,14 @@ def _batches(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     trailers = Trailers(path.name)
     next_row = 1
     with as_utf8(path) as text:
-        for block in message_blocks(text, path.name):
-            texts, guessed = decoded_segments(block)
+        for block in message_blocks(text):
+            texts, guessed = decoded_segments(block.content)
             segments = placed(texts, next_row)
+            if block.is_too_long:
+                trailers.count(segments.filter(pl.col("type") == "MSH"))
+                rows.refuse(cut_message(segments), "message_too_long")
+                next_row += block.n_line_ends
+                continue
             next_row += len(texts)
             rows.counts["messages_decoded_as_cp1252"] += guessed
             trailers.count(segments)

@@ -8,28 +8,20 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.errors import RefusedInputError, UnreadableInputError
-from neutro_screen.ingest.batches import blocks
+from neutro_screen.errors import RefusedInputError
+from neutro_screen.ingest.batches import Block, blocks
 from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS
 
 ENVELOPE: Final = ("FHS", "BHS", "BTS", "FTS")
 _BLOCK_BYTES: Final = 16 << 20
-_LONGEST_MESSAGE: Final = 64 << 20
+LONGEST_MESSAGE: Final = 64 << 20
+_NEXT_MESSAGE: Final = re.compile(rb"[\r\n\x0b\x1c](?=MSH[^\sA-Za-z0-9])")
 _MESSAGE_START: Final = re.compile(rb"(?:\A|[\r\n\x0b\x1c])(?=MSH[^\sA-Za-z0-9])")
 
 
-def message_blocks(text: Path, name: str) -> Iterator[bytes]:
-    """The bytes of as many whole messages as fit into a block.
-
-    Raises:
-        UnreadableInputError: a message is longer than 64 MB.
-    """
-    too_long = UnreadableInputError("a message is longer than 64 MB", where=name, remedy="Is this an HL7 file?")
-    return blocks(text, _BLOCK_BYTES, _last_message, _LONGEST_MESSAGE, too_long)
-
-
-def _last_message(held: bytes) -> int:
-    return max((match.end() for match in _MESSAGE_START.finditer(held)), default=0)
+def message_blocks(text: Path) -> Iterator[Block]:
+    """The bytes of as many whole messages as fit into a block."""
+    return blocks(text, _BLOCK_BYTES, _NEXT_MESSAGE, LONGEST_MESSAGE)
 
 
 def decoded_segments(block: bytes) -> tuple[list[str], int]:
@@ -99,10 +91,19 @@ def placed(texts: list[str], first_row: int) -> pl.DataFrame:
 def strays(segments: pl.DataFrame) -> pl.DataFrame:
     """Segments outside any message: source_row, text, and the patient_id of the PID before them, by the usual marks."""
     outside = segments.filter(pl.col("msh").is_null(), ~pl.col("type").is_in(ENVELOPE))
+    return outside.select("source_row", "text", patient_id=_patient_in_pid().forward_fill().over("start"))
+
+
+def cut_message(segments: pl.DataFrame) -> pl.DataFrame:
+    """The first segment of a message of which only the start is here, and its patient: source_row, text, patient_id."""
+    return segments.select(pl.col("source_row", "text").first(), patient_id=_patient_in_pid().drop_nulls().first())
+
+
+def _patient_in_pid() -> pl.Expr:
+    """The first identifier of a PID, by the usual marks; null in other segments."""
     fields = pl.col("text").str.split("|")
     listed = pl.coalesce(fields.list.get(number, null_on_oob=True).replace("", None) for number in (3, 2))
-    patient = pl.when(pl.col("type") == "PID").then(listed.str.extract(r"^([^~^&]+)"))
-    return outside.select("source_row", "text", patient_id=patient.forward_fill().over("start"))
+    return pl.when(pl.col("type") == "PID").then(listed.str.extract(r"^([^~^&]+)"))
 
 
 class Trailers:

@@ -1,0 +1,394 @@
+"""A first profile for a source, from a sample of it: what could be told, and what could not."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from neutro_screen.admin.samples import sample_of
+from neutro_screen.errors import RefusedInputError
+from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
+from neutro_screen.ingest.times import parse_times
+from neutro_screen.recognition.evidence import Origin, Tables
+from neutro_screen.recognition.names import read_name
+from neutro_screen.recognition.readings import weigh
+from neutro_screen.recognition.units import read_unit
+from neutro_screen.reference import Reference, load_reference
+from neutro_screen.text import match_key
+
+_MOST_LISTED: Final = 40
+_TIME_FORMATS: Final = (
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S",
+    "%d.%m.%Y",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d%H%M",
+    "%Y%m%d",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d",
+    "%d-%b-%Y %H:%M:%S",
+    "%d-%b-%Y %H:%M",
+    "%d-%b-%Y",
+    "%d/%m/%Y %H:%M:%S",
+    "%d/%m/%Y %H:%M",
+    "%d/%m/%Y",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y",
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+)
+_DAY_FORMATS: Final = tuple(each for each in _TIME_FORMATS if "%H" not in each and "%I" not in each)
+#: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
+_SENTINELS: Final = ("9999999", "999999", "99999", "-999")
+_ABSOLUTE: Final = r"(?i)[\s,]+abs(?:olut\w*)?\.?\s*$"
+_UNIT_IN_HEADER: Final = r"[\[(]([^\])]*)[\])]\s*$"
+
+
+@dataclass(frozen=True)
+class _File:
+    """One sample: its kind, its columns (native -> own, in order) and the measured columns of a wide file."""
+
+    name: str
+    sample: pl.DataFrame
+    details: Sequence[str]
+    kind: Kind
+    columns: dict[str, tuple[str, ...]]
+    wide: dict[str, tuple[str, str]]
+
+    def texts(self, column: str) -> pl.Series:
+        """The values of a native column, several joined as a reader joins them."""
+        names = self.columns[column]
+        return self.sample.select(pl.concat_str(names, separator=" ").alias(names[0])).to_series()
+
+
+def propose_profile(*paths: Path) -> str:
+    """A profile in TOML for delimited, Excel or Parquet files of one source, with comments on what was not mapped.
+
+    The kind of each file is found, its columns by their names (column_names.csv) and by what their values look like, the
+    measured columns of a wide file and the tests by the words of their names, formats of times and the decimal mark by the
+    values. Nothing is guessed that the samples leave open: it is listed instead. No value of a patient is quoted, only
+    names of columns, tests and units.
+
+    Raises:
+        UnreadableInputError: a file cannot be read as a table.
+        RefusedInputError: its first lines have no header.
+    """
+    files = [_described(path) for path in paths]
+    labs = [file for file in files if file.kind == "lab"]
+    lines = [
+        "# Proposed from samples: read it, correct it, and run `neutro-screen check` with it.",
+        "# Lines that `check` prints belong here, above the first table in brackets.",
+        f"name = {_quoted(paths[0].name.split('.')[0])}",
+        'time_zone = "UTC"  # times without an offset are in this zone: set it',
+        *dict.fromkeys(detail for file in files for detail in file.details),
+        *_times(files),
+        *_values(labs),
+        *(line for file in labs for line in _tests(file)),
+    ]
+    for kind in KINDS:
+        of_kind = [file for file in files if file.kind == kind]
+        if not of_kind:
+            continue
+        lines += ["", f"# {', '.join(file.name for file in of_kind)}", f"[{kind}.columns]", *_column_lines(of_kind)]
+        for name, (analyte, unit) in {name: of for file in of_kind for name, of in file.wide.items()}.items():
+            lines += ["", f"[[{kind}.wide]]", f"column = {_quoted(name)}", f"analyte = {_quoted(analyte)}"]
+            lines += [f"unit = {_quoted(unit)}" if unit else 'unit = ""  # not in the header: state it']
+        for file in of_kind:
+            lines += ["", *_open_questions(file)]
+    return "\n".join(lines) + "\n"
+
+
+def _described(path: Path) -> _File:
+    sample, details = sample_of(path)
+    if len(sample.columns) < 2:
+        raise RefusedInputError("no header with several columns was found", where=path.name)
+    reference = load_reference()
+    kind, columns = _best_kind(sample.columns)
+    wide: dict[str, tuple[str, str]] = {}
+    if kind == "lab":
+        columns = _checked_by_values(sample, columns)
+        wide = _wide_columns(sample.columns, set(columns.values()), reference)
+        if len(wide) < 2 or "value" in columns:
+            wide = {}
+    joined = {
+        column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
+    }
+    return _File(path.name, sample, details, kind, joined, wide)
+
+
+def _column_lines(files: Sequence[_File]) -> list[str]:
+    """The columns of all files of a kind; names that differ between files stand beside each other."""
+    owns: dict[str, list[str]] = {}
+    for file in files:
+        for column, names in file.columns.items():
+            known = owns.setdefault(column, [])
+            known += [name for name in names if name not in known]
+    return [
+        f"{column} = {_quoted(names[0]) if len(names) == 1 else json.dumps(names, ensure_ascii=False)}"
+        for column, names in owns.items()
+        if names != [column]
+    ]
+
+
+def _checked_by_values(sample: pl.DataFrame, columns: dict[str, str]) -> dict[str, str]:
+    """The columns of tests and units checked by what stands in them: a column of persons' names has no test in it."""
+    checked = dict(columns)
+    for column, is_one in (("analyte_name", _is_test), ("unit", _is_unit)):
+        taken = {name for other, name in checked.items() if other != column}
+        free = [name for name in sample.columns if name not in taken]
+        shares = {name: _share(sample[name], is_one) for name in free}
+        own, best = checked.get(column), max(free, key=lambda name: shares[name], default=None)
+        if own is not None and shares[own] == 0 and column == "analyte_name":
+            del checked[column]
+            own = None
+        if own is None and best is not None and shares[best] >= _SHARE_OF_A_COLUMN:
+            checked[column] = best
+    return checked
+
+
+def _share(values: pl.Series, is_one: Callable[[str], bool]) -> float:
+    distinct = values.drop_nulls().unique().sort().head(_DISTINCT_LOOKED_AT)
+    return sum(map(is_one, distinct)) / max(distinct.len(), 1)
+
+
+def _is_test(text: str) -> bool:
+    return read_name(text).cell is not None
+
+
+def _is_unit(text: str) -> bool:
+    return bool(read_unit(text).accepted) and not re.fullmatch(r"[\d.,\s]+", text)
+
+
+_SHARE_OF_A_COLUMN: Final = 0.4
+_DISTINCT_LOOKED_AT: Final = 200
+_TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
+_TIMED: Final = ("collected_at", "resulted_at", "start_date", "end_date", "birth_date", "date")
+
+
+def _with_other_half(sample: pl.DataFrame, column: str, own: str, taken: set[str]) -> tuple[str, ...]:
+    """A time of day with the date that stands in a column of its own, or the date with its time of day."""
+    if column not in ("collected_at", "resulted_at"):
+        return (own,)
+    free = [name for name in sample.columns if name not in taken and not re.search(r"(?i)birth|geb|dob|naiss", name)]
+    is_time = _all_match(sample[own], _TIME_ALONE)
+    if not is_time and not _all_match(sample[own], r"^[^:]+$"):
+        return (own,)
+    halves = [name for name in free if (_is_date(sample[name]) if is_time else _all_match(sample[name], _TIME_ALONE))]
+    if not halves:
+        return (own,)
+    nearest = max(halves, key=lambda name: SequenceMatcher(None, _key(name), _key(own)).ratio())
+    return (nearest, own) if is_time else (own, nearest)
+
+
+def _all_match(values: pl.Series, pattern: str) -> bool:
+    texts = values.drop_nulls()
+    return texts.len() > 0 and bool(texts.str.contains(pattern).all())
+
+
+def _is_date(values: pl.Series) -> bool:
+    texts = values.drop_nulls()
+    is_written_so = _all_match(texts, r"^\d{1,4}[-./ ](?:\d{1,2}|\w{3})[-./ ]\d{2,4}$") or _all_match(
+        texts, r"^(?:19|20)\d{6}$"
+    )
+    return is_written_so and any(_fits(texts, each) for each in _DAY_FORMATS)
+
+
+def _fits(values: pl.Series, datetime_format: str) -> bool:
+    return parse_times(values, "UTC", (datetime_format,)).utc.null_count() == 0
+
+
+def _tests(file: _File) -> list[str]:
+    """Tests that may feed the ANC and are not recognised, and units that are not read, as lines to take the sign from."""
+    if file.wide or "analyte_name" not in file.columns:
+        return []
+    tables = Tables(load_reference())
+    tests, units = dict[str, str](), dict[str, str]()
+    named = [column for column in ("analyte_name", "unit", "loinc", "specimen_type") if column in file.columns]
+    distinct = file.sample.select(file.texts(column).alias(column) for column in named).unique().sort(named)
+    for row in distinct.head(_MOST_TESTS).drop_nulls("analyte_name").iter_rows(named=True):
+        reading = weigh(
+            Origin(
+                analyte_name=row["analyte_name"],
+                unit_text=row.get("unit"),
+                loinc=row.get("loinc"),
+                specimen_type=row.get("specimen_type"),
+            ),
+            tables,
+        )
+        if reading.certainty in ("probable", "conflict") and reading.may_feed_anc:
+            tests.setdefault(row["analyte_name"], reading.analyte or "?")
+        if reading.cell is not None and row.get("unit") and not read_unit(row["unit"]).options:
+            units.setdefault(row["unit"], _USUAL_UNITS.get(reading.property or "", "?"))
+    return [
+        *_to_settle("Tests that are not known by name", "analytes", tests),
+        *_to_settle("Units that are not known", "units", units),
+    ]
+
+
+def _to_settle(title: str, table: str, proposed: Mapping[str, str]) -> list[str]:
+    """Texts that were not understood, each with a line that settles it once its sign of a comment is taken away."""
+    if not proposed:
+        return []
+    shown = dict(list(proposed.items())[:_MOST_LISTED])
+    lines = [f"#{table}.{_quoted(text)} = {_quoted(meaning)}" for text, meaning in shown.items()]
+    return [f"# {title}: {_listed(list(proposed))}", *lines]
+
+
+_MOST_TESTS: Final = 2_000
+_USUAL_UNITS: Final = {"count": "10*9/L", "percent": "%", "mass": "g/dL"}
+
+
+def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
+    """The kind whose columns are found best (required ones first), and its native column -> the file's."""
+    known = pl.read_csv(Path(__file__).parent / "column_names.csv", infer_schema=False)
+    keys = {_key(name): name for name in reversed(names)}
+    found: dict[Kind, dict[str, str]] = {kind: {} for kind in KINDS}
+    for kind, column, listed in known.iter_rows():
+        for name in listed.split("|"):
+            if (own := keys.get(_key(name))) is not None and own not in found[kind].values():
+                found[kind][column] = own
+                break
+
+    def fit(kind: Kind) -> tuple[int, int, int]:
+        met = sum(any(column in found[kind] for column in group) for group in REQUIRED_COLUMNS[kind])
+        return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind]), -KINDS.index(kind))
+
+    best = max(KINDS, key=fit)
+    # A patient's columns are in every file; what else is there tells the kinds apart.
+    if best == "patient" and len(found["patient"]) < 2:
+        best = "lab"
+    if not fit(best)[0] or best == "patient":
+        measured = _wide_columns(names, set(found["lab"].values()), load_reference())
+        if "value" in found["lab"] or len(measured) > 1:
+            best = "lab"
+        elif not fit(best)[0]:
+            best = max(KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id"}), -KINDS.index(kind)))
+    return best, found[best]
+
+
+def _wide_columns(names: list[str], taken: set[str], reference: Reference) -> dict[str, tuple[str, str]]:
+    """Measured columns: name -> analyte and the unit in its brackets."""
+    codes = reference.lab_codes.filter((pl.col("system") == "local_name") & pl.col("cell").is_not_null())
+    codes = codes.join(reference.analytes.select("cell", "dimension", "analyte"), on="cell", how="left", suffix="_of")
+    sized = codes.filter(pl.col("dimension").is_null() | (pl.col("dimension") == pl.col("dimension_of")))
+    percents = set(reference.unit_factors.filter(pl.col("dimension") == "percent")["match_key"])
+    wide = {}
+    for name in names:
+        if name in taken:
+            continue
+        unit = (re.search(_UNIT_IN_HEADER, name) or [None, ""])[1] or ("%" if "%" in name else "")
+        bare = re.sub(_UNIT_IN_HEADER, "", name)
+        # "Neutrophile abs." is a name with its dimension; the unit says the same.
+        plain = re.sub(_ABSOLUTE, "", bare) if unit else bare
+        named, bare_key, plain_key, key_of_unit = pl.select(
+            name=match_key(pl.lit(name)),
+            bare=match_key(pl.lit(bare)),
+            plain=match_key(pl.lit(plain)),
+            unit=match_key(pl.lit(unit)),
+        ).row(0)
+        matches = sized.filter(pl.col("code").is_in([key for key in (named, bare_key, plain_key) if key]))
+        if unit and matches["analyte"].n_unique() > 1:
+            dimension = "percent" if key_of_unit in percents else "count"
+            matches = matches.filter(pl.col("dimension_of") == dimension)
+        if matches["analyte"].n_unique() == 1:
+            wide[name] = (matches["analyte"][0], unit)
+    return wide
+
+
+def _times(files: Sequence[_File]) -> list[str]:
+    """The formats of times: those that fit every value of a column, one order of day and month for all files."""
+    options: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for file in files:
+        for column in _TIMED:
+            values = file.texts(column).drop_nulls() if column in file.columns else pl.Series(dtype=pl.String)
+            if not values.len() or parse_times(values, "UTC").utc.null_count() == 0:
+                continue
+            reading = [each for each in _TIME_FORMATS if _fits(values, each)]
+            name = " + ".join(file.columns[column])
+            if reading:
+                options[name] = reading
+            else:
+                notes.append(f"# No known format fits all times of the column {name!r}: add it to datetime_formats.")
+    orders = {_order(reading[0]) for reading in options.values() if len({_order(each) for each in reading}) == 1}
+    formats: list[str] = []
+    for name, reading in options.items():
+        kept = [each for each in reading if _order(each) in orders] if len(orders) == 1 else reading
+        if len({_order(each) for each in kept}) > 1:
+            notes.append(f"# The column {name!r} fits day/month and month/day alike: keep the right one of {reading}.")
+        elif kept[0] not in formats:
+            formats.append(kept[0])
+    return notes + ([f"datetime_formats = {json.dumps(formats)}"] if formats else [])
+
+
+def _order(datetime_format: str) -> str:
+    """Which of day and month comes first where slashes leave it open; empty elsewhere."""
+    return re.sub(r"[^dm]", "", datetime_format.split(" ")[0])[:2] if "/" in datetime_format else ""
+
+
+def _values(labs: Sequence[_File]) -> list[str]:
+    series = [
+        file.sample[name].drop_nulls().rename("value")
+        for file in labs
+        for name in file.columns.get("value", tuple(file.wide))
+    ]
+    values = pl.concat(series) if series else pl.Series([], dtype=pl.String)
+    lines = []
+    has_decimal_comma = values.str.contains(r"^[<>]?\s*\d+,\d{1,2}$").any()
+    has_decimal_point = values.str.contains(r"^[<>]?\s*\d+\.\d{1,2}$").any()
+    if has_decimal_comma and not has_decimal_point:
+        lines.append('decimal_mark = ","')
+    elif has_decimal_comma:
+        lines.append("# Some values have a decimal comma, some a decimal point: the decimal mark is left open.")
+    if sentinels := [each for each in _SENTINELS if (values == each).any()]:
+        lines.append(f"sentinels = {json.dumps(sentinels)}  # numbers that stand for none? they are in the sample")
+    return lines
+
+
+def _open_questions(file: _File) -> list[str]:
+    lines = []
+    available = {*file.columns, *(("value", "unit", "analyte_name") if file.wide else ())}
+    for group in REQUIRED_COLUMNS[file.kind]:
+        if not available & set(group):
+            lines.append(f"# MISSING: no column was found for {' or '.join(group)}, which {file.kind} files need.")
+    used = {name for names in file.columns.values() for name in names}
+    if unused := [name for name in file.sample.columns if name not in {*used, *file.wide}]:
+        lines.append(f"# Columns that are not used: {_listed(unused)}")
+    if file.kind == "lab" and "status" in file.columns:
+        known = load_reference().status_words["match_key"]
+        words = file.texts("status").alias("word").to_frame()
+        unknown = _by_count(words.filter(~match_key(pl.col("word")).is_in(known.implode()))["word"])
+        if unknown and len(unknown) <= _MOST_LISTED:
+            lines += [
+                f"# Status words that are not known, and would count as preliminary: {_listed(unknown)}",
+                '# Above the first table in brackets, for example: statuses."validated" = "final"',
+            ]
+    return lines
+
+
+def _by_count(names: pl.Series) -> list[str]:
+    counted = names.drop_nulls().value_counts().sort("count", names.name, descending=[True, False])
+    return counted[names.name].to_list()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(json.dumps(name, ensure_ascii=False) for name in names[:_MOST_LISTED]) + more
+
+
+def _key(name: str) -> str:
+    """Letters and digits of a column's name, without accents; ß as ss, umlauts as they are typed without a keyboard for them."""
+    spelled = name.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "", plain)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

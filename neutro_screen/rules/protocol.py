@@ -45,7 +45,7 @@ from neutro_screen.rules.course.episodes import episodes_per_patient, recorded_d
 from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
 from neutro_screen.rules.course.trend import with_baseline, with_projection, with_significant_fall, with_trend
 from neutro_screen.rules.flags import episode_flags, rapid_decline_flags, severity_flags, with_episode
-from neutro_screen.rules.worklist.next_step import next_step_per_patient
+from neutro_screen.rules.worklist.next_step import next_step_per_patient, with_conclusion
 from neutro_screen.rules.worklist.order import in_worklist_order, open_cases, worklist_rows
 from neutro_screen.rules.worklist.priority import with_priority
 from neutro_screen.rules.worklist.status import cannot_assess, known_patients, patient_status, verdicts
@@ -144,6 +144,7 @@ def screen(
     ranked = with_priority(episodes, declines, flags, specimens, causes, reference, policy)
     high_risk = load_cause_reference().rules.drug_group.high_risk
     next_steps = next_step_per_patient(causes.steps, ranked, causes.suspects, high_risk, clozapine, policy, as_of)
+    ranked = with_conclusion(ranked, causes, next_steps, policy)
 
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
     given = exposures.lazy().filter(pl.col("ingredient").is_in(high_risk))

@@ -105,7 +105,13 @@ class Episode(pa.DataFrameModel):
     priority: PriorityType = pa.Field(nullable=True, description="Highest priority of this episode (section 7).")
     reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
-    conclusion: str = pa.Field(nullable=True, description="One sentence: what leads, and the first thing to do.")
+    conclusion: str = pa.Field(
+        nullable=True,
+        description="One sentence: the leading explanation, what argues for and against it, the first thing to do.",
+    )
+    telling_test: str = pa.Field(
+        nullable=True, description="The one test that would best tell the two leading explanations apart (WRK-4)."
+    )
     notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
 
     class Config:

@@ -14,6 +14,7 @@ from neutro_schemas import (
     Anc,
     CannotAssess,
     ClozapineCourse,
+    DrugCourse,
     DrugSuspect,
     Episode,
     Evidence,
@@ -28,6 +29,7 @@ from neutro_screen.rules.causes.findings import (
     Chart,
     clozapine_courses,
     cytotoxic_courses,
+    drug_courses,
     exposures_of,
     find_causes,
     high_risk_courses,
@@ -63,6 +65,7 @@ class ScreenResult:
     anc: pl.DataFrame
     episode: pl.DataFrame
     flag: pl.DataFrame
+    drug_course: pl.DataFrame
     fall: pl.DataFrame
     drug_suspect: pl.DataFrame
     evidence: pl.DataFrame
@@ -156,6 +159,7 @@ def screen(
         anc=anc,
         episode=_table(ranked, Episode, "patient_id", "started_at"),
         flag=_table(flags, Flag, "patient_id", "raised_at", "rule_id", "specimen_id", "episode_id", "reason"),
+        drug_course=_table(drug_courses(exposures), DrugCourse, "patient_id", "ingredient", "course"),
         fall=_table(causes.falls, Fall, "patient_id", "seen_at"),
         drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "fall_id", "rank", "ingredient"),
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),

@@ -133,6 +133,24 @@ class Flag(pa.DataFrameModel):
         strict = True
 
 
+class DrugCourse(pa.DataFrameModel):
+    """One course of one listed drug, made from the lines of the medication lists (DRG-1)."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    ingredient: str = pa.Field(description="Ingredient (INN); for a class fall-back the class.")
+    use: str = pa.Field(nullable=True, description="What it is given for, where code or name tell (drug_uses.csv).")
+    course: int = pa.Field(ge=1, description="1 = first course of the drug.")
+    started_on: pl.Date = pa.Field(description="First day, the earliest that its line allows.")
+    started_on_latest: pl.Date = pa.Field(description="The latest first day that its line allows.")
+    ended_on: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    n_lines: int = pa.Field(ge=1, description="Lines of the medication list that the course is made from.")
+    is_cause: bool = pa.Field(description="The drug is listed as a cause of neutropenia.")
+    is_confounder: bool = pa.Field(description="The drug raises the count or hides a fall.")
+
+    class Config:
+        strict = True
+
+
 class Fall(pa.DataFrameModel):
     """One fall of the count: at the start of an episode or within it; what drugs are judged against (DRG-1)."""
 

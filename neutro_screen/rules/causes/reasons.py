@@ -119,14 +119,21 @@ def _together() -> pl.Expr:
     )
 
 
+def _last_dose() -> pl.Expr:
+    """The last dose of the cycle before the fall."""
+    return pl.min_horizontal(pl.col("last_exposure").fill_null(pl.col("onset_day")), "onset_day")
+
+
 def _began() -> pl.Expr:
     """How long before the fall it was begun or given, by what its window counts from."""
-    before = _days(pl.col("days_to_low"))
+    before, from_dose = _days(pl.col("days_to_low")), (pl.col("onset_day") - _last_dose()).dt.total_days()
+    is_one_day = _last_dose() == pl.col("first_exposure")
     dose = pl.format(
-        "{} {} after the dose of {}",
+        "{} {} after the {} of {}",
         _what_fell().str.strip_prefix("the "),
-        before,
-        pl.col("anchor_day").dt.strftime(DAY),
+        _days(from_dose),
+        pl.when(is_one_day).then(pl.lit("dose")).otherwise(pl.lit("last dose")),
+        _last_dose().dt.strftime(DAY),
     )
     return (
         pl.when(pl.col("anchor") == "last_dose")
@@ -175,11 +182,12 @@ def _has_nadir_window() -> pl.Expr:
 
 
 def _nadir() -> pl.Expr:
-    """Of an expected effect: the day of the lowest count after the dose, and whether that is usual."""
-    is_usual = pl.col("days_to_nadir").is_between("nadir_from_d", "nadir_to_d")
+    """Of an expected effect: the day of the lowest count after the last dose, and whether a dose of the cycle explains it."""
+    from_last = (pl.col("nadir_day") - _last_dose()).dt.total_days()
+    is_usual = (pl.col("days_to_nadir") >= pl.col("nadir_from_d")) & (from_last <= pl.col("nadir_to_d"))
     fit = pl.when(is_usual).then(pl.lit("inside its nadir window")).otherwise(pl.lit("outside its nadir window"))
     return pl.when(_has_nadir_window()).then(
-        pl.format("lowest count on day {} after it, {} ({}-{} d)", "days_to_nadir", fit, "nadir_from_d", "nadir_to_d")
+        pl.format("lowest count on day {} after it, {} ({}-{} d)", from_last, fit, "nadir_from_d", "nadir_to_d")
     )
 
 

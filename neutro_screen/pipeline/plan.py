@@ -154,7 +154,7 @@ def _unsettled(connection: DuckDBPyConnection, settings: RunOptions) -> pl.DataF
 
 
 #: Patients with an episode, over or not, and something in their chart since: a count, a drug given or planned, an event;
-#: and those with a likely suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count may be overdue. An episode that is over may still earn a
+#: and those with a likely or leading suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count may be overdue. An episode that is over may still earn a
 #: flag by the passing of time alone (PIT-4: no viral test within 28 days).
 _UNSETTLED: Final = """
     WITH person AS (SELECT patient_id FROM episode UNION SELECT patient_id FROM clozapine_course),
@@ -168,7 +168,8 @@ _UNSETTLED: Final = """
         UNION ALL
         SELECT r.patient_id, greatest(start_date_latest, end_date) FROM medication m JOIN record r ON record_id = m.patient_id
         UNION ALL
-        SELECT patient_id, DATE '9999-12-31' FROM drug_suspect WHERE category = 'likely' AND last_exposure IS NULL
+        SELECT patient_id, DATE '9999-12-31' FROM drug_suspect
+        WHERE (category = 'likely' OR category = 'possible' AND rank = 1) AND last_exposure IS NULL
         UNION ALL
         SELECT patient_id, DATE '9999-12-31' FROM clozapine_course
         UNION ALL

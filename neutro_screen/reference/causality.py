@@ -138,6 +138,17 @@ class PatternRule(_Rule):
     travel_window_d: PositiveInt
 
 
+class ConclusionRule(_Rule):
+    """How much an explanation weighs against the others of its episode (conclusion, WRK-4)."""
+
+    expected: PositiveInt
+    likely: PositiveInt
+    beyond_expected: PositiveInt
+    possible: PositiveInt
+    strong: PositiveInt
+    moderate: PositiveInt
+
+
 class FeverRule(_Rule):
     """Fever with severe neutropenia (FEV-1)."""
 
@@ -177,6 +188,7 @@ class CauseRules(_Rule):
     category: CategoryRule
     drug_group: DrugGroups
     pattern: PatternRule
+    conclusion: ConclusionRule
     fever: FeverRule
     pitfall: PitfallRule
     marker_word: MarkerWords
@@ -191,6 +203,8 @@ class CauseReference:
     marker_codes: pl.DataFrame
     diagnosis_codes: pl.DataFrame
     literature: pl.DataFrame
+    explanations: pl.DataFrame
+    telling_tests: pl.DataFrame
     workup: pl.DataFrame
 
 
@@ -208,6 +222,8 @@ def load_cause_reference() -> CauseReference:
         marker_codes=_table("marker_codes.csv", contract.MarkerCode),
         diagnosis_codes=_table("diagnosis_codes.csv", contract.DiagnosisCode),
         literature=_table("literature.csv", contract.Literature),
+        explanations=_table("explanations.csv", contract.Explanation),
+        telling_tests=_table("telling_tests.csv", contract.TellingTest),
         workup=_table("workup.csv", contract.WorkupRule),
     )
     unknown = reference.marker_codes.join(reference.markers, on="marker", how="anti")["marker"].unique().sort()

@@ -14,6 +14,7 @@ from neutro_schemas import (
     Anc,
     CannotAssess,
     ClozapineCourse,
+    DrugCourse,
     DrugSuspect,
     Episode,
     Evidence,
@@ -28,6 +29,7 @@ from neutro_screen.rules.causes.findings import (
     Chart,
     clozapine_courses,
     cytotoxic_courses,
+    drug_courses,
     exposures_of,
     find_causes,
     high_risk_courses,
@@ -45,7 +47,7 @@ from neutro_screen.rules.course.episodes import episodes_per_patient, recorded_d
 from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
 from neutro_screen.rules.course.trend import with_baseline, with_projection, with_significant_fall, with_trend
 from neutro_screen.rules.flags import episode_flags, rapid_decline_flags, severity_flags, with_episode
-from neutro_screen.rules.worklist.next_step import next_step_per_patient
+from neutro_screen.rules.worklist.next_step import next_step_per_patient, with_conclusion
 from neutro_screen.rules.worklist.order import in_worklist_order, open_cases, worklist_rows
 from neutro_screen.rules.worklist.priority import with_priority
 from neutro_screen.rules.worklist.status import cannot_assess, known_patients, patient_status, verdicts
@@ -63,6 +65,7 @@ class ScreenResult:
     anc: pl.DataFrame
     episode: pl.DataFrame
     flag: pl.DataFrame
+    drug_course: pl.DataFrame
     fall: pl.DataFrame
     drug_suspect: pl.DataFrame
     evidence: pl.DataFrame
@@ -144,6 +147,7 @@ def screen(
     ranked = with_priority(episodes, declines, flags, specimens, causes, reference, policy)
     high_risk = load_cause_reference().rules.drug_group.high_risk
     next_steps = next_step_per_patient(causes.steps, ranked, causes.suspects, high_risk, clozapine, policy, as_of)
+    ranked = with_conclusion(ranked, causes, next_steps, policy)
 
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
     given = exposures.lazy().filter(pl.col("ingredient").is_in(high_risk))
@@ -155,6 +159,7 @@ def screen(
         anc=anc,
         episode=_table(ranked, Episode, "patient_id", "started_at"),
         flag=_table(flags, Flag, "patient_id", "raised_at", "rule_id", "specimen_id", "episode_id", "reason"),
+        drug_course=_table(drug_courses(exposures), DrugCourse, "patient_id", "ingredient", "course"),
         fall=_table(causes.falls, Fall, "patient_id", "seen_at"),
         drug_suspect=_table(causes.suspects, DrugSuspect, "episode_id", "fall_id", "rank", "ingredient"),
         evidence=_table(causes.evidence, Evidence, "episode_id", "category", "rule_id", "finding", "source"),

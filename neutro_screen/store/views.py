@@ -8,6 +8,7 @@ from typing import Final
 
 from neutro_schemas import PRIORITIES
 from neutro_schemas.store import CHANGES
+from neutro_screen.store.drug_views import DRUG_VIEWS
 
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
@@ -199,9 +200,11 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                    count(DISTINCT s.patient_id) FILTER (s.category = 'likely') AS likely,
                    count(DISTINCT s.patient_id) FILTER (s.category = 'possible') AS possible,
                    count(DISTINCT s.patient_id) FILTER (s.category = 'expected') AS expected,
+                   count(DISTINCT s.patient_id) FILTER (s.category = 'beyond_expected') AS beyond_expected,
                    count(DISTINCT s.patient_id) AS suspected
             FROM drug_suspect s JOIN episode e USING (episode_id)
-            WHERE e.ended_at IS NULL AND s.category IN ('likely', 'possible', 'expected') GROUP BY s.ingredient
+            WHERE e.ended_at IS NULL AND s.category IN ('likely', 'possible', 'expected', 'beyond_expected')
+            GROUP BY s.ingredient
         ), exposed AS (
             SELECT d.ingredient, count(DISTINCT m.patient_id) AS exposed
             FROM drug_match d JOIN medication m ON d.drug_name IS NOT DISTINCT FROM m.drug_name
@@ -216,6 +219,7 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         "One drug suspected in open episodes: patients by category, and screened patients whose list names the drug "
         "(exposed). Not a rate of harm, no proof of a cause.",
     ),
+    **DRUG_VIEWS,
     "data_quality": (
         'SELECT run_id, source_file, lab, analyte, disposition, reason, "rows" FROM quality_count '
         "ORDER BY run_id, source_file, lab, analyte, disposition, reason",

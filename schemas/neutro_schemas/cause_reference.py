@@ -103,6 +103,34 @@ class Literature(pa.DataFrameModel):
         strict = True
 
 
+class Explanation(pa.DataFrameModel):
+    """One category of evidence as an explanation in words."""
+
+    category: str = pa.Field(unique=True, isin=CATEGORIES, description="Category of evidence.")
+    words: str = pa.Field(str_length={"min_value": 1}, description="What it is called in a sentence.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class TellingTest(pa.DataFrameModel):
+    """The one test that would best tell two explanations apart (WRK-4)."""
+
+    first: str = pa.Field(isin=CATEGORIES, description="One category, the first of the two in the alphabet.")
+    second: str = pa.Field(isin=CATEGORIES, description="The other category.")
+    test: str = pa.Field(str_length={"min_value": 1}, description="The test in plain words.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["first", "second"]
+
+    @pa.dataframe_check(name="in_the_order_of_the_alphabet")
+    def _in_the_order_of_the_alphabet(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("first") <= pl.col("second"))
+
+
 class WorkupRule(pa.DataFrameModel):
     """One step of the work-up (WRK-1)."""
 

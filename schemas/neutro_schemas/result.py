@@ -105,7 +105,13 @@ class Episode(pa.DataFrameModel):
     priority: PriorityType = pa.Field(nullable=True, description="Highest priority of this episode (section 7).")
     reasons: str = pa.Field(nullable=True, description="Reasons in plain words, most urgent first.")
     reason_codes: str = pa.Field(nullable=True, description="Reason codes, comma-separated, most urgent first.")
-    conclusion: str = pa.Field(nullable=True, description="One sentence: what leads, and the first thing to do.")
+    conclusion: str = pa.Field(
+        nullable=True,
+        description="One sentence: the leading explanation, what argues for and against it, the first thing to do.",
+    )
+    telling_test: str = pa.Field(
+        nullable=True, description="The one test that would best tell the two leading explanations apart (WRK-4)."
+    )
     notes: str = pa.Field(nullable=True, description="What was unusual, comma-separated words.")
 
     class Config:
@@ -122,6 +128,24 @@ class Flag(pa.DataFrameModel):
     raised_at: Microseconds = pa.Field(description="Collection time of the result that raised it, UTC.")
     reason: str = pa.Field(description="The rule in plain words, with this patient's numbers.")
     evidence: str = pa.Field(description="JSON: the results it was raised from: specimen ids, times, values.")
+
+    class Config:
+        strict = True
+
+
+class DrugCourse(pa.DataFrameModel):
+    """One course of one listed drug, made from the lines of the medication lists (DRG-1)."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    ingredient: str = pa.Field(description="Ingredient (INN); for a class fall-back the class.")
+    use: str = pa.Field(nullable=True, description="What it is given for, where code or name tell (drug_uses.csv).")
+    course: int = pa.Field(ge=1, description="1 = first course of the drug.")
+    started_on: pl.Date = pa.Field(description="First day, the earliest that its line allows.")
+    started_on_latest: pl.Date = pa.Field(description="The latest first day that its line allows.")
+    ended_on: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    n_lines: int = pa.Field(ge=1, description="Lines of the medication list that the course is made from.")
+    is_cause: bool = pa.Field(description="The drug is listed as a cause of neutropenia.")
+    is_confounder: bool = pa.Field(description="The drug raises the count or hides a fall.")
 
     class Config:
         strict = True

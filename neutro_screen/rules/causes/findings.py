@@ -79,6 +79,18 @@ def exposures_of(medications: pl.DataFrame, drugs: pl.DataFrame, policy: Policy)
     return exposures_per_patient(matched, load_drug_tables(), policy, load_cause_reference().rules).collect()
 
 
+def drug_courses(exposures: pl.DataFrame) -> pl.DataFrame:
+    """Every course of every listed drug, with the columns of ``DrugCourse``; ``exposures`` from ``exposures_of``."""
+    return exposures.rename(
+        {
+            "first_exposure": "started_on",
+            "first_exposure_latest": "started_on_latest",
+            "last_exposure": "ended_on",
+            "n_orders": "n_lines",
+        }
+    )
+
+
 def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
     """Courses of drugs of high risk (RPD-4): patient_id, first_exposure, last_exposure (null = still given)."""
     listed = load_cause_reference().rules.drug_group.high_risk

@@ -1,5 +1,6 @@
 """Why a drug is suspected, or not, in one sentence: a function a clause (DRG-1 ... DRG-7)."""
 
+import re
 from typing import Final
 
 import polars as pl
@@ -8,6 +9,25 @@ from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.lines import DAY
 from neutro_screen.rules.words import count_text, number
 
+_LOW_BEFORE: Final = "the count was low before it"
+_RECOVERED_WHILE_GIVEN: Final = "recovered while it was given"
+_NOT_RECOVERED: Final = "no recovery after stopping"
+_TOLERATED: Final = "tolerated when given again"
+_OUTSIDE: Final = "outside its window"
+_NO_COUNT_BEFORE: Final = "no count before"
+_FOR_FIRST_SYMPTOMS: Final = "may have been begun for the first symptoms of the fall"
+_EXPECTED: Final = "expected effect; "
+_BEYOND: Final = "beyond what is expected"
+#: Clauses that argue against a drug.
+_AGAINST: Final = (
+    _LOW_BEFORE,
+    _RECOVERED_WHILE_GIVEN,
+    _NOT_RECOVERED,
+    _TOLERATED,
+    _OUTSIDE,
+    _NO_COUNT_BEFORE,
+    _FOR_FIRST_SYMPTOMS,
+)
 _IS_COURSE: Final = pl.col("anchor") == "first_exposure"
 #: A later fall of an episode, named by where it led from and to.
 _IS_LATER: Final = pl.col("kind").is_in(["deeper", "halving"])
@@ -17,16 +37,15 @@ _PARTNER: Final = pl.when(pl.col("partner_evidence") != "possible").then("partne
 
 def reason(rules: CauseRules) -> pl.Expr:
     """The sentence of a suspect: its time, its fit, what stopping and giving it again showed, and what competes."""
-    expected = pl.when("is_in_time").then(pl.lit("expected effect; "))
-    facts = pl.concat_str(_together(), _began(), _fit(), _given(), separator=", ", ignore_nulls=True)
+    expected = pl.when("is_in_time").then(pl.lit(_EXPECTED))
+    facts = pl.concat_str(_together(), _began(), _nadir(), _fit(), _given(), separator=", ", ignore_nulls=True)
     details = pl.concat_str(
-        _nadir(),
         _beyond(rules),
         _withdrawn(),
         _again(),
         pl.when(_PARTNER.is_null()).then(pl.format("given together with {}", "partner")),
         _baseline(),
-        pl.when("is_protopathic").then(pl.lit("may have been begun for the first symptoms of the fall")),
+        pl.when("is_protopathic").then(pl.lit(_FOR_FIRST_SYMPTOMS)),
         pl.when("is_class").then(pl.lit("known by its class only")),
         _competing(),
         separator="; ",
@@ -35,6 +54,25 @@ def reason(rules: CauseRules) -> pl.Expr:
     sentence = pl.concat_str(facts, details.replace("", None), separator="; ", ignore_nulls=True)
     name = pl.concat_str("ingredient", _PARTNER, separator=" with ", ignore_nulls=True)
     return pl.concat_str(name, pl.lit(": "), expected.fill_null(""), sentence)
+
+
+def name_in(sentence: pl.Expr) -> pl.Expr:
+    """The drug that a sentence of ``reason`` is about, with the partner of its pair."""
+    return sentence.str.split(": ").list.first()
+
+
+def case_for(sentence: pl.Expr) -> pl.Expr:
+    """What a sentence of ``reason`` says for its drug: how its course went beyond what is expected, else its time, its
+    window, and whether it is still given."""
+    facts = sentence.str.strip_prefix(pl.concat_str(name_in(sentence), pl.lit(": "))).str.strip_prefix(_EXPECTED)
+    in_time = facts.str.split("; ").list.first().str.replace(f", {_NO_COUNT_BEFORE}", "", literal=True)
+    return pl.coalesce(sentence.str.extract(f"{_BEYOND}: ([^;]+)"), in_time)
+
+
+def case_against(sentence: pl.Expr) -> pl.Expr:
+    """The clauses of a sentence of ``reason`` that argue against its drug; null where none does."""
+    found = sentence.str.extract_all("|".join(re.escape(clause) for clause in _AGAINST))
+    return found.list.join(", ").replace("", None)
 
 
 def reason_of_exclusion() -> pl.Expr:
@@ -75,20 +113,27 @@ def _together() -> pl.Expr:
             "taken together for {} before {} ({}){}",
             _days(pl.col("days_together")),
             _what_fell(),
-            "partner_mechanism",
+            pl.col("partner_mechanism").str.replace_all("; ", ", ", literal=True),
             fit,
         )
     )
 
 
+def _last_dose() -> pl.Expr:
+    """The last dose of the cycle before the fall."""
+    return pl.min_horizontal(pl.col("last_exposure").fill_null(pl.col("onset_day")), "onset_day")
+
+
 def _began() -> pl.Expr:
     """How long before the fall it was begun or given, by what its window counts from."""
-    before = _days(pl.col("days_to_low"))
+    before, from_dose = _days(pl.col("days_to_low")), (pl.col("onset_day") - _last_dose()).dt.total_days()
+    is_one_day = _last_dose() == pl.col("first_exposure")
     dose = pl.format(
-        "{} {} after the dose of {}",
+        "{} {} after the {} of {}",
         _what_fell().str.strip_prefix("the "),
-        before,
-        pl.col("anchor_day").dt.strftime(DAY),
+        _days(from_dose),
+        pl.when(is_one_day).then(pl.lit("dose")).otherwise(pl.lit("last dose")),
+        _last_dose().dt.strftime(DAY),
     )
     return (
         pl.when(pl.col("anchor") == "last_dose")
@@ -102,17 +147,17 @@ def _began() -> pl.Expr:
 
 
 def _fit() -> pl.Expr:
-    """How the fall lies to the drug's own window; of a re-opened one the pair has been named."""
+    """How the fall lies to the drug's own window; a re-opened one and a nadir window are named by themselves."""
     window = pl.format("({}-{} d)", "onset_from_d", "onset_to_d")
     words = {
         "inside": pl.format("inside its window {}", window),
         "overlaps": pl.format("the fall may lie inside its window {}", window),
         "late": pl.format("later than typical {}, but reactions come at any time on it", window),
-        "unknown": pl.format("inside its window {}, no count before", window),
-        "outside": pl.format("outside its window {}", window),
+        "unknown": pl.format("inside its window {}, {}", window, pl.lit(_NO_COUNT_BEFORE)),
+        "outside": pl.format("{} {}", pl.lit(_OUTSIDE), window),
     }
     by_onset = pl.coalesce(pl.when(pl.col("onset") == onset).then(text) for onset, text in words.items())
-    return pl.when(~pl.col("is_reopened")).then(by_onset)
+    return pl.when(~pl.col("is_reopened") & ~_has_nadir_window()).then(by_onset)
 
 
 def _given() -> pl.Expr:
@@ -131,13 +176,18 @@ def _given() -> pl.Expr:
     )
 
 
+def _has_nadir_window() -> pl.Expr:
+    """An expected effect is held against the nadir window of the dose instead of the window of a reaction."""
+    return pl.col("is_in_time") & (pl.col("anchor") == "each_dose") & pl.col("nadir_from_d").is_not_null()
+
+
 def _nadir() -> pl.Expr:
-    """Of an expected effect: the day of the lowest count after the dose, and whether that is usual."""
-    is_usual = pl.col("days_to_nadir").is_between("nadir_from_d", "nadir_to_d")
+    """Of an expected effect: the day of the lowest count after the last dose, and whether a dose of the cycle explains it."""
+    from_last = (pl.col("nadir_day") - _last_dose()).dt.total_days()
+    is_usual = (pl.col("days_to_nadir") >= pl.col("nadir_from_d")) & (from_last <= pl.col("nadir_to_d"))
     fit = pl.when(is_usual).then(pl.lit("inside its nadir window")).otherwise(pl.lit("outside its nadir window"))
-    has_window = (pl.col("anchor") == "each_dose") & pl.col("nadir_from_d").is_not_null()
-    return pl.when(pl.col("is_in_time") & has_window).then(
-        pl.format("lowest count on day {} after it, {} ({}-{} d)", "days_to_nadir", fit, "nadir_from_d", "nadir_to_d")
+    return pl.when(_has_nadir_window()).then(
+        pl.format("lowest count on day {} after it, {} ({}-{} d)", from_last, fit, "nadir_from_d", "nadir_to_d")
     )
 
 
@@ -149,23 +199,20 @@ def _beyond(rules: CauseRules) -> pl.Expr:
     )
     return (
         pl.when(pl.col("beyond") == "severe")
-        .then(pl.format("beyond what is expected: still {} on {}", pl.lit(limit), day))
+        .then(pl.format("{}: still {} on {}", pl.lit(_BEYOND), pl.lit(limit), day))
         .when(pl.col("beyond") == "unrecovered")
-        .then(pl.format("beyond what is expected: still low on {}, after recovery was due", day))
+        .then(pl.format("{}: still low on {}, after recovery was due", pl.lit(_BEYOND), day))
     )
 
 
 def _baseline() -> pl.Expr:
     """What the count was before the drug, where that was low."""
     stable = pl.format(
-        "the count was low before it ({} cells/uL) and stable until this fall",
+        "a low count before it ({} cells/uL) was stable until this fall",
         count_text(pl.col("baseline_cells_per_ul"), pl.lit(None, pl.String)),
     )
     return (
-        pl.when(pl.col("baseline") == "low")
-        .then(pl.lit("the count was low before it"))
-        .when(pl.col("baseline") == "stable")
-        .then(stable)
+        pl.when(pl.col("baseline") == "low").then(pl.lit(_LOW_BEFORE)).when(pl.col("baseline") == "stable").then(stable)
     )
 
 
@@ -180,9 +227,9 @@ def _withdrawn() -> pl.Expr:
         .when(dechallenge == "recovered_confounded")
         .then(pl.format("recovered {} after stopping, which something else may explain", took))
         .when(dechallenge == "recovered_while_given")
-        .then(pl.lit("recovered while it was given"))
+        .then(pl.lit(_RECOVERED_WHILE_GIVEN))
         .when(dechallenge == "not_recovered")
-        .then(pl.lit("no recovery after stopping"))
+        .then(pl.lit(_NOT_RECOVERED))
         .when("is_single")
         .then(pl.lit("one low value only, so no dechallenge"))
         .when(pl.col("stopped_on").is_null())
@@ -197,7 +244,7 @@ def _again() -> pl.Expr:
         pl.when("has_recurred")
         .then(pl.lit("an earlier episode on the same drug"))
         .when("was_tolerated")
-        .then(pl.lit("tolerated when given again"))
+        .then(pl.lit(_TOLERATED))
     )
 
 

@@ -8,7 +8,9 @@ import pandera.polars as pa
 import polars as pl
 
 from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.reference import FOLDER, Policy, load_cause_reference
+from neutro_screen.rules.causes.conclusion import conclusions
+from neutro_screen.rules.causes.findings import Causes
 from neutro_screen.validate import conform, dtypes
 
 _OPEN: Final = ("due", "overdue")
@@ -107,3 +109,25 @@ def _clozapine_counts(courses: pl.DataFrame, open_ones: pl.DataFrame) -> pl.Data
     return elsewhere.select("patient_id", code=pl.lit("repeat_cbc"), due_on="next_anc_due").filter(
         pl.col("due_on").is_not_null()
     )
+
+
+def with_conclusion(episodes: pl.DataFrame, causes: Causes, next_steps: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """Add ``conclusion`` and ``telling_test`` to episodes; null where an episode has no priority.
+
+    ``next_steps`` comes from ``next_step_per_patient``.
+    """
+    labels = load_next_steps().lazy().select(next_step="code", label="label")
+    steps = next_steps.lazy().join(labels, on="next_step", how="left", validate="m:1")
+    found = conclusions(
+        episodes.lazy(),
+        causes.falls.lazy(),
+        causes.suspects.lazy(),
+        causes.evidence.lazy(),
+        steps.select("patient_id", "label", due_on="next_step_due"),
+        policy,
+        load_cause_reference(),
+    ).collect()
+    kept = episodes.drop("conclusion", "telling_test", strict=False)
+    joined = kept.join(found, on="episode_id", how="left", validate="1:1", maintain_order="left")
+    has_priority = pl.col("priority").is_not_null()
+    return joined.with_columns(pl.when(has_priority).then(name).alias(name) for name in ("conclusion", "telling_test"))

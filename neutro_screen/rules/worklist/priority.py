@@ -88,7 +88,6 @@ def with_priority(
     return (
         joined.with_columns(pl.col(pl.Boolean).fill_null(False))  # nothing of the kind is known of the episode
         .pipe(episode_reasons, episode_conditions(), reference)
-        .with_columns(conclusion=sentence(pl.col("reasons")))
         .collect(engine="in-memory")
     )
 

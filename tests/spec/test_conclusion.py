@@ -1,0 +1,188 @@
+"""The one sentence of an episode: what leads, what argues for and against it, what to do first (WRK-4)."""
+
+from datetime import datetime, timedelta
+
+import polars as pl
+import pytest
+
+from neutro_schemas import Severity
+from neutro_screen.reference import load_policy
+from neutro_screen.reference.causality import load_cause_reference
+from neutro_screen.rules.causes.conclusion import conclusions
+
+POLICY, REFERENCE = load_policy(), load_cause_reference()
+LOW = datetime(2026, 6, 14, 8)
+WINDOW = "started 41 days before the first low count, inside its window (14-120 d), still given"
+
+
+def drug(category, ingredient="thiamazole", *, rank=1, reason=None):
+    return {
+        "category": category,
+        "ingredient": ingredient,
+        "rank": rank,
+        "reason": reason or f"{ingredient}: {WINDOW}; dechallenge not yet possible",
+    }
+
+
+def line(rule_id, category, strength, finding="f"):
+    return {"rule_id": rule_id, "category": category, "strength": strength, "finding": finding}
+
+
+def concluded(*suspects, evidence=(), nadir=300.0, fell_from=None, ended_at=None, due_in_h=24.0):
+    """Conclusion and telling test of one episode whose patient has a repeat count to come."""
+    episodes = pl.LazyFrame(
+        {
+            "episode_id": ["E"],
+            "patient_id": ["P"],
+            "worst_severity": pl.Series(["severe"], dtype=Severity),
+            "nadir_cells_per_ul": [nadir],
+            "nadir_comparator": pl.Series([None], dtype=pl.String),
+            "nadir_at": [LOW],
+            "last_low_at": [LOW],
+            "ended_at": pl.Series([ended_at], dtype=pl.Datetime("us")),
+        }
+    )
+    falls = pl.LazyFrame(
+        {
+            "episode_id": ["E"],
+            "kind": ["onset" if fell_from is None else "deeper"],
+            "from_cells_per_ul": pl.Series([fell_from], dtype=pl.Float64),
+            "leads_to_nadir": [True],
+        }
+    )
+    columns = {"category": pl.String, "ingredient": pl.String, "rank": pl.Int16, "reason": pl.String}
+    of_drugs = pl.LazyFrame(list(suspects), schema=columns).with_columns(
+        episode_id=pl.lit("E"), leads_to_nadir=pl.lit(True)
+    )
+    kinds = dict.fromkeys(("rule_id", "category", "strength", "finding"), pl.String)
+    lines = pl.LazyFrame(list(evidence), schema=kinds).with_columns(episode_id=pl.lit("E"))
+    steps = pl.LazyFrame(
+        {"patient_id": ["P"], "label": ["repeat blood count"], "due_on": [LOW + timedelta(hours=due_in_h)]}
+    )
+    ((_, test, sentence),) = (
+        conclusions(episodes, falls, of_drugs, lines, steps, POLICY, REFERENCE)
+        .collect()
+        .select("episode_id", "telling_test", "conclusion")
+        .rows()
+    )
+    return sentence, test
+
+
+def test_wrk_4_the_sentence_names_the_lead_the_case_for_it_and_the_first_step():
+    assert concluded(drug("likely"))[0] == (
+        "Severe neutropenia, lowest 300 cells/uL on 2026-06-14: most likely thiamazole; "
+        f"for it: {WINDOW}; first: repeat blood count (due 2026-06-15 08:00)."
+    )
+
+
+def test_wrk_4_what_argues_against_the_lead_is_said():
+    reason = (
+        "thiamazole: started 37 days before the first low count, inside its window (14-120 d), no count before, still given; "
+        "no recovery after stopping; known by its class only"
+    )
+    sentence, _ = concluded(drug("possible", reason=reason))
+    assert (
+        "possibly thiamazole; for it: started 37 days before the first low count, inside its window (14-120 d), still"
+        in sentence
+    )
+    assert "; against it: no count before, no recovery after stopping; first:" in sentence
+
+
+def test_wrk_4_a_stable_low_count_before_the_drug_does_not_argue_against_it():
+    reason = f"thiamazole: {WINDOW}; a low count before it (1350 cells/uL) was stable until this fall"
+    sentence, _ = concluded(drug("likely", reason=reason), fell_from=1300.0, nadir=50.0)
+    assert sentence.startswith(
+        "Severe neutropenia, fallen from 1300 to 50 cells/uL on 2026-06-14: most likely thiamazole"
+    )
+    assert "against it" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("suspects", "evidence", "lead"),
+    [
+        (["likely"], [("INF-1", "infection", "strong")], "most likely thiamazole"),
+        (["possible"], [("INF-1", "infection", "strong")], "most likely an infection"),
+        (["possible"], [("INF-1", "infection", "moderate")], "possibly thiamazole"),
+        (["possible"], [("INF-1", "infection", "weak")], "possibly thiamazole"),
+        (["unlikely"], [("BMP-1", "marrow production", "moderate")], "possibly failing marrow production"),
+        (["expected"], [("MAL-1", "haematologic malignancy", "strong")], "expected after thiamazole"),
+        (["beyond_expected"], [], "longer than expected of thiamazole"),
+        ([], [("PER-1", "peripheral destruction", "strong")], "most likely destruction or sequestration"),
+        ([], [], "no explanation in these data"),
+    ],
+)
+def test_wrk_4_the_strongest_explanation_leads_and_of_equal_ones_the_drug(suspects, evidence, lead):
+    sentence, _ = concluded(*(drug(category) for category in suspects), evidence=[line(*one) for one in evidence])
+    assert f": {lead};" in sentence
+
+
+@pytest.mark.parametrize(
+    ("suspects", "evidence", "test"),
+    [
+        (["likely"], [("INF-1", "infection", "strong")], "viral serology (HIV, hepatitis, EBV, CMV)"),
+        (["possible"], [("MAL-1", "haematologic malignancy", "moderate")], "blood smear"),
+        (["possible"], [("BMP-1", "marrow production", "moderate")], "vitamin B12, folate and copper"),
+        (["possible"], [("PER-1", "peripheral destruction", "moderate")], "neutrophil antibodies"),
+        (["likely"], [("INF-1", "infection", "moderate")], None),  # the drug leads alone
+        (["expected"], [("MAL-1", "haematologic malignancy", "strong")], None),
+        (
+            [],
+            [("MAL-1", "haematologic malignancy", "moderate"), ("PER-1", "peripheral destruction", "moderate")],
+            "blood smear",
+        ),
+        ([], [("MAL-1", "haematologic malignancy", "strong")], None),
+    ],
+)
+def test_wrk_4_where_two_explanations_lead_the_one_test_that_tells_them_apart_is_proposed(suspects, evidence, test):
+    sentence, found = concluded(*(drug(category) for category in suspects), evidence=[line(*one) for one in evidence])
+    assert found == test
+    assert ("to tell them apart: " in sentence) == (test is not None)
+
+
+def test_wrk_4_two_drugs_that_lead_are_told_apart_by_a_level():
+    sentence, test = concluded(drug("likely"), drug("likely", "clozapine", rank=2))
+    assert test == "drug level where there is one"
+    assert "besides: most likely clozapine; to tell them apart:" in sentence
+
+
+def test_wrk_4_the_drugs_of_a_regimen_are_one_explanation():
+    sentence, test = concluded(drug("expected", "cyclophosphamide"), drug("expected", "doxorubicin", rank=2))
+    assert "expected after cyclophosphamide and doxorubicin;" in sentence
+    assert ("besides" in sentence, test) == (False, None)
+
+
+def test_wrk_4_a_pair_is_one_explanation():
+    pair = "azathioprine with allopurinol: taken together for 34 days before the first low count (m), still given"
+    sentence, test = concluded(drug("likely", "azathioprine", reason=pair), drug("likely", "allopurinol", rank=2))
+    assert "most likely azathioprine with allopurinol; for it: taken together for 34 days" in sentence
+    assert ("besides" in sentence, test) == (False, None)
+
+
+def test_wrk_4_beyond_expected_says_how():
+    reason = (
+        "docetaxel: expected effect; first low count 9 days after the dose of 2026-05-01; "
+        "beyond what is expected: still low on 2026-05-20, after recovery was due; competing: infection"
+    )
+    sentence, _ = concluded(drug("beyond_expected", "docetaxel", reason=reason))
+    assert "longer than expected of docetaxel; for it: still low on 2026-05-20, after recovery was due;" in sentence
+
+
+@pytest.mark.parametrize(("nadir", "is_explained"), [(1000.0, True), (999.0, False)])
+def test_wrk_4_a_benign_context_explains_no_count_below_the_personal_range(nadir, is_explained):
+    benign = line("CTX-1", "benign context", "moderate", "recorded Duffy-null: a lower count is usual")
+    sentence, _ = concluded(evidence=[benign], nadir=nadir)
+    assert ("possibly a benign low count" in sentence) == is_explained
+    assert ("below 1000 cells/uL the benign context explains nothing" in sentence) != is_explained
+
+
+def test_wrk_4_what_is_due_since_the_count_itself_has_no_date_and_an_episode_that_is_over_no_step():
+    assert concluded(due_in_h=0.0)[0].endswith("first: repeat blood count.")
+    over, _ = concluded(drug("likely"), ended_at=datetime(2026, 6, 20))
+    assert over.endswith("; over since 2026-06-20.")
+    assert "first:" not in over
+
+
+def test_every_pair_of_explanations_has_a_test_that_tells_them_apart():
+    categories = REFERENCE.explanations["category"].to_list()
+    pairs = {(one, other) for one in categories for other in categories if one < other} | {("medication", "medication")}
+    assert set(REFERENCE.telling_tests.select("first", "second").rows()) == pairs

@@ -15,6 +15,8 @@ from neutro_screen.text import match_key
 #: Two numbers are the same if they differ by no more than this share: one of them may be rounded.
 _SAME_NUMBER: Final = 0.01
 _COMPARATOR: Final = r"^\s*([<>\x{2264}\x{2265}])"
+_NUMBER: Final = r"^\s*[<>=\x{2264}\x{2265}]*\s*([+-]?\d[\d.,]*(?:[eE][+-]?\d+)?)"
+_SIGNS: Final = {"\u2264": "<", "\u2265": ">"}
 
 
 def disagreement(*differ: pl.Expr) -> pl.Expr:
@@ -24,8 +26,10 @@ def disagreement(*differ: pl.Expr) -> pl.Expr:
 
 def numbers_differ(one: pl.Expr, other: pl.Expr) -> pl.Expr:
     """Whether two texts begin with different numbers. A comma may be a decimal or a thousands mark."""
-    second = number_in(other)
-    return pl.all_horizontal(are_different(number_in(one, mark), second) for mark in (".", ","))
+    # Texts that are equal, as most are, need no reading.
+    first = pl.when(one != other).then(one)
+    second = number_in(pl.when(one != other).then(other))
+    return pl.all_horizontal(are_different(number_in(first, mark), second) for mark in (".", ","))
 
 
 def are_different(one: pl.Expr, other: pl.Expr) -> pl.Expr:
@@ -35,40 +39,45 @@ def are_different(one: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 def number_in(text: pl.Expr, decimal_mark: str = ".") -> pl.Expr:
     """The number at the start of a text, behind a comparator where there is one."""
-    digits = text.str.extract(r"^\s*[<>=\x{2264}\x{2265}]*\s*([+-]?\d[\d.,]*(?:[eE][+-]?\d+)?)")
+    plain = text.cast(pl.Float64, strict=False)
+    digits = pl.when(plain.is_null()).then(text).str.extract(_NUMBER)
     point = (
         digits.str.replace(",", ".", literal=True)
         if decimal_mark == ","
         else digits.str.replace_all(",", "", literal=True)
     )
-    return point.cast(pl.Float64, strict=False)
+    return pl.coalesce(plain, point.cast(pl.Float64, strict=False))
 
 
 def comparators_differ(one: pl.Expr, other: pl.Expr) -> pl.Expr:
-    """Whether one text begins with less than and the other with greater than."""
-    first, second = (text.str.extract(_COMPARATOR).replace({"\u2264": "<", "\u2265": ">"}) for text in (one, other))
-    return first != second
+    """Whether one text begins with less than and the other with greater than; ``other`` is blank in most rows."""
+    second = other.str.extract(_COMPARATOR).replace(_SIGNS)
+    return pl.when(second.is_not_null()).then(one).str.extract(_COMPARATOR).replace(_SIGNS) != second
 
 
 def units_differ(one: pl.Expr, other: pl.Expr) -> pl.Expr:
-    """Whether two units of a count are of different size, or one is of a count and the other a percentage."""
-    first, second = count_factor(one), count_factor(other)
-    is_percent, other_is_percent = is_percentage(one), is_percentage(other)
+    """Whether two units, as ``unit_facts`` describes them, are of different size, or one of a count and one a percentage."""
+    first, second = one.struct, other.struct
     return (
-        (first != second).fill_null(False)
-        | (is_percent & second.is_not_null())
-        | (other_is_percent & first.is_not_null())
+        (first.field("factor") != second.field("factor")).fill_null(False)
+        | (first.field("is_percentage") & second.field("factor").is_not_null())
+        | (second.field("is_percentage") & first.field("factor").is_not_null())
     )
 
 
-def count_factor(unit: pl.Expr) -> pl.Expr:
-    """The factor of a unit of cell counts (unit_factors.csv); null for other units."""
-    return match_key(unit).replace_strict(_factors("count"), default=None, return_dtype=pl.Float64)
-
-
-def is_percentage(unit: pl.Expr) -> pl.Expr:
-    """Whether a unit is a percentage and no unit of counts."""
-    return match_key(unit).is_in(list(_factors("percent").keys() - _factors("count").keys())).fill_null(False)
+def unit_facts(units: pl.Series) -> pl.Series:
+    """Of each unit a struct: factor of cell counts (unit_factors.csv; null = no unit of counts), is_percentage."""
+    distinct = units.unique().to_frame("unit").with_columns(key=match_key(pl.col("unit")))
+    facts = distinct.select(
+        "unit",
+        facts=pl.struct(
+            factor=pl.col("key").replace_strict(_factors("count"), default=None, return_dtype=pl.Float64),
+            is_percentage=pl.col("key")
+            .is_in(list(_factors("percent").keys() - _factors("count").keys()))
+            .fill_null(False),
+        ),
+    )
+    return units.to_frame("unit").join(facts, on="unit", how="left", nulls_equal=True, maintain_order="left")["facts"]
 
 
 @cache

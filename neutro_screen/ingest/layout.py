@@ -187,19 +187,16 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         *(pl.lit(None, pl.String),),
     )
     value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
-    unit = pl.coalesce("unit", pl.col("value").str.extract(_WITH_UNIT, 2))
-    in_range = pl.col("reference_range")
-    low = pl.coalesce("reference_low", in_range.str.extract(_RANGE, 1), in_range.str.extract(_LOWER_LIMIT))
-    high = pl.coalesce("reference_high", in_range.str.extract(_RANGE, 2), in_range.str.extract(_UPPER_LIMIT))
+    # Few rows need each of these; a regular expression passes over nulls at once.
+    without_unit = pl.when(pl.col("unit").is_null()).then(value)
     return frame.with_columns(
         collected_at=collected.utc,
         resulted_at=resulted.utc,
         time_oddity=collected.oddity,
         has_unreadable_time=unreadable,
-        value_text=pl.when(pl.col("unit").is_null())
-        .then(pl.coalesce(value.str.extract(_WITH_UNIT, 1), value))
-        .otherwise(value),
-        unit=unit,
+        value_text=pl.coalesce(without_unit.str.extract(_WITH_UNIT, 1), value),
+        unit=pl.coalesce("unit", without_unit.str.extract(_WITH_UNIT, 2)),
+        **_limits(),
     ).select(
         _identifier("patient_id"),
         _identifier("specimen_id"),
@@ -217,8 +214,8 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "value_text",
         pl.coalesce("unit", stated).alias("unit_text") if profile.units else pl.col("unit").alias("unit_text"),
         (pl.col("unit").is_null() & stated.is_not_null() if profile.units else pl.lit(False)).alias("is_unit_stated"),
-        _with_point(low).alias("reference_low_text"),
-        _with_point(high).alias("reference_high_text"),
+        "reference_low_text",
+        "reference_high_text",
         pl.col("status").alias("status_text"),
         "comment",
         pl.col("result_id").str.strip_chars(),
@@ -231,19 +228,29 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 def _identifier(column: str) -> pl.Expr:
     """An identifier as text, blank as null; 12345.0 is 12345 that went through a column of floating-point numbers."""
-    return pl.col(column).str.strip_chars().str.replace(r"^(\d+)\.0+$", "${1}").replace("", None)
+    text = pl.col(column).str.strip_chars().replace("", None)
+    is_float = text.str.ends_with(".0")
+    return pl.coalesce(pl.when(is_float).then(text).str.extract(r"^(\d+)\.0$"), text)
+
+
+def _limits() -> dict[str, pl.Expr]:
+    """Lower and upper reference limit, from columns of their own or from a range in one text."""
+    in_range = pl.col("reference_range")
+    low = pl.coalesce("reference_low", in_range.str.extract(_RANGE, 1), in_range.str.extract(_LOWER_LIMIT))
+    high = pl.coalesce("reference_high", in_range.str.extract(_RANGE, 2), in_range.str.extract(_UPPER_LIMIT))
+    return {"reference_low_text": _with_point(low), "reference_high_text": _with_point(high)}
 
 
 def _with_point(limit: pl.Expr) -> pl.Expr:
     """A reference limit with a decimal point and no thousands marks."""
-    plain = limit.str.strip_chars()
-    return (
-        pl.when(plain.str.contains(r"^\d+,\d{1,2}$"))
-        .then(plain.str.replace(",", ".", literal=True))
-        .when(plain.str.contains(r"^\d{1,3}(?:,\d{3})+$"))
-        .then(plain.str.replace_all(",", "", literal=True))
-        .otherwise(limit)
+    with_comma = pl.when(limit.str.contains(",", literal=True)).then(limit.str.strip_chars())
+    plain = (
+        pl.when(with_comma.str.contains(r"^\d+,\d{1,2}$"))
+        .then(with_comma.str.replace(",", ".", literal=True))
+        .when(with_comma.str.contains(r"^\d{1,3}(?:,\d{3})+$"))
+        .then(with_comma.str.replace_all(",", "", literal=True))
     )
+    return pl.coalesce(plain, limit)
 
 
 def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

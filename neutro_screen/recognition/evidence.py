@@ -78,7 +78,7 @@ class Tables:
     def code(self, origin: Origin) -> Coded | None:
         """What the source's own code stands for, else its LOINC; a name that stands in a code's place is no code."""
         if origin.code_system and origin.local_code and origin.code_system != "local_name":
-            found = self._codes.get((origin.code_system, _key(origin.local_code)))
+            found = self._codes.get((origin.code_system.lower(), _key(origin.local_code)))
             if found:
                 return found
         return self._codes.get(("loinc", _key(origin.loinc))) if origin.loinc else None

@@ -14,7 +14,7 @@ from typing import Final, cast
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
-from neutro_screen.ingest.agreement import are_different, count_factor, disagreement, number_in, numbers_differ
+from neutro_screen.ingest.agreement import are_different, disagreement, number_in, numbers_differ, unit_facts
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.files import head_of, unpacked
@@ -221,32 +221,38 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         return pl.when(is_original).then(original).otherwise(pl.coalesce(*standard))
 
     local = kept_local_code(pl.col("LBTESTCD").str.to_lowercase(), profile)
-    return rows.rename({"LBLOINC": "loinc"}).select(
-        "loinc",
-        "source_row",
-        patient_id="USUBJID",
-        specimen_id="LBREFID",
-        collected_at="LBDTC",
-        analyte_name="LBTEST",
-        code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
-        local_code=local,
-        value=pl.coalesce(result("LBORRES", "LBSTRESC", "LBSTRESN"), pl.when(is_not_done).then(pl.lit("NOT DONE"))),
-        unit=result("LBORRESU", "LBSTRESU"),
-        reference_low=result("LBORNRLO", "LBSTNRLO"),
-        reference_high=result("LBORNRHI", "LBSTNRHI"),
-        specimen_type="LBSPEC",
-        lab="LBNAM",
-        comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
-        fields_disagree=disagreement(_results_differ()),
+    facts = {"facts": unit_facts(rows["LBORRESU"]), "standard_facts": unit_facts(rows["LBSTRESU"])}
+    return (
+        rows.with_columns(**facts)
+        .rename({"LBLOINC": "loinc"})
+        .select(
+            "loinc",
+            "source_row",
+            patient_id="USUBJID",
+            specimen_id="LBREFID",
+            collected_at="LBDTC",
+            analyte_name="LBTEST",
+            code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
+            local_code=local,
+            value=pl.coalesce(result("LBORRES", "LBSTRESC", "LBSTRESN"), pl.when(is_not_done).then(pl.lit("NOT DONE"))),
+            unit=result("LBORRESU", "LBSTRESU"),
+            reference_low=result("LBORNRLO", "LBSTNRLO"),
+            reference_high=result("LBORNRHI", "LBSTNRHI"),
+            specimen_type="LBSPEC",
+            lab="LBNAM",
+            comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
+            fields_disagree=disagreement(_results_differ()),
+        )
     )
 
 
 def _results_differ() -> pl.Expr:
     """Whether original and standardised result differ, where the same unit or two units of counts let them be compared."""
     original, standard = pl.col("LBORRES"), pl.coalesce("LBSTRESN", "LBSTRESC")
-    factor, standard_factor = count_factor(pl.col("LBORRESU")), count_factor(pl.col("LBSTRESU"))
+    factor, standard_factor = (pl.col(name).struct.field("factor") for name in ("facts", "standard_facts"))
     same_unit = pl.col("LBORRESU").eq_missing(pl.col("LBSTRESU"))
-    converted = are_different(number_in(original) * factor, number_in(standard) * standard_factor)
+    original_number, standard_number = (number_in(pl.when(~same_unit).then(text)) for text in (original, standard))
+    converted = are_different(original_number * factor, standard_number * standard_factor)
     return pl.when(same_unit).then(numbers_differ(original, standard)).otherwise(converted)
 
 

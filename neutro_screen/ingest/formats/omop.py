@@ -21,10 +21,10 @@ from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.agreement import (
     are_different,
     comparators_differ,
-    count_factor,
     disagreement,
     number_in,
     numbers_differ,
+    unit_facts,
     units_differ,
 )
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
@@ -249,6 +249,8 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
             "unit_code", pl.col("unit_concept_id").replace_strict(_units(), default=None, return_dtype=pl.String)
         )
     )
+    rows = rows.with_columns(unit=unit)
+    rows = rows.with_columns(facts=unit_facts(rows["unit"]), source_facts=unit_facts(rows["unit_source_value"]))
     return rows.select(
         "loinc",
         "source_row",
@@ -262,23 +264,21 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
         value=pl.when(pl.col("value_as_number").is_not_null())
         .then(pl.concat_str(comparator, "value_as_number"))
         .otherwise(source_value),
-        unit=pl.coalesce(unit, "unit_source_value", pl.concat_str(pl.lit("OMOP unit concept "), "unit_concept_id")),
+        unit=pl.coalesce("unit", "unit_source_value", pl.concat_str(pl.lit("OMOP unit concept "), "unit_concept_id")),
         reference_low="range_low",
         reference_high="range_high",
-        fields_disagree=disagreement(
-            comparators_differ(operator, source_value), _values_differ(unit, source_value, pl.col("unit_source_value"))
-        ),
+        fields_disagree=disagreement(comparators_differ(source_value, operator), _values_differ(source_value)),
     )
 
 
-def _values_differ(unit: pl.Expr, source_value: pl.Expr, source_unit: pl.Expr) -> pl.Expr:
-    """Whether value and unit say something else than the source's; a value that was converted with its unit is the same."""
+def _values_differ(source_value: pl.Expr) -> pl.Expr:
+    """Whether value and unit contradict the source's; a value that was converted with its unit is the same."""
     value = pl.col("value_as_number").cast(pl.Float64, strict=False)
-    factor, source_factor = count_factor(unit), count_factor(source_unit)
-    is_converted = factor.is_not_null() & source_factor.is_not_null()
-    converted = are_different(value * factor, number_in(source_value) * source_factor)
+    factor, source_factor = (pl.col(name).struct.field("factor") for name in ("facts", "source_facts"))
+    is_converted = factor != source_factor
+    converted = are_different(value * factor, number_in(pl.when(is_converted).then(source_value)) * source_factor)
     by_value = pl.when(is_converted).then(converted).otherwise(numbers_differ(source_value, pl.col("value_as_number")))
-    return pl.coalesce(by_value, units_differ(unit, source_unit))
+    return pl.coalesce(by_value, units_differ(pl.col("facts"), pl.col("source_facts")))
 
 
 def _medication_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:

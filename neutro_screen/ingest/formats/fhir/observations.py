@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from neutro_screen.ingest.agreement import comparators_differ, disagreement, units_differ
+from neutro_screen.ingest.agreement import comparators_differ, disagreement, unit_facts, units_differ
 from neutro_screen.ingest.formats.fhir.elements import (
     code,
     code_of_other_system,
@@ -26,6 +26,8 @@ def lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             code(pl.col("code"), "loinc"), code_without_system(pl.col("code")).str.extract(f"({LOINC_NUMBER})")
         )
     )
+    units = rows.select(pl.col("valueQuantity").struct.field("code", "unit"))
+    rows = rows.with_columns(code_facts=unit_facts(units["code"]), unit_facts=unit_facts(units["unit"]))
     quantity, reference = pl.col("valueQuantity").struct, first(pl.col("referenceRange")).struct
     reason = pl.col("dataAbsentReason").struct
     absent = pl.coalesce(reason.field("text"), first(reason.field("coding")).struct.field("code"))
@@ -53,7 +55,7 @@ def lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         reference_low=reference.field("low").struct.field("value"),
         reference_high=reference.field("high").struct.field("value"),
         fields_disagree=disagreement(
-            comparators_differ(_value(), off_scale), units_differ(quantity.field("code"), quantity.field("unit"))
+            comparators_differ(_value(), off_scale), units_differ(pl.col("code_facts"), pl.col("unit_facts"))
         ),
         comment=pl.concat_str(notes, absent, separator="\n", ignore_nulls=True).replace("", None),
     )

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from neutro_screen.errors import visible
 from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown, warning_text
 
 if TYPE_CHECKING:
@@ -172,8 +173,11 @@ def _section(name: str, rows: Sequence[dict[str, Any]]) -> str:
     for row, source in zip(shown_rows, rows, strict=True):
         if not _is_literature(source):
             table.add_row(*_cells(row[column] for column in columns))
+    sentences = (
+        _wrapped([visible(row["conclusion"]) for row in rows if row.get("conclusion")]) if name == "episodes" else []
+    )
     literature = ["", "literature, groups of patients and not this patient's risk:", *_wrapped(noted)] if noted else []
-    return "\n".join([_printed(table) if table.rows else "none of this patient", *literature])
+    return "\n".join([_printed(table) if table.rows else "none of this patient", *sentences, *literature])
 
 
 def _is_literature(row: Mapping[str, object]) -> bool:

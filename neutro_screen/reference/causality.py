@@ -42,6 +42,7 @@ class FallRule(_Rule):
     band_level_d: PositiveInt
     band_fraction: PositiveFloat
     down_fraction: PositiveFloat
+    minor_fraction: PositiveFloat
     joined_d: PositiveInt
     recovered_factor: PositiveFloat
     back_fraction: PositiveFloat

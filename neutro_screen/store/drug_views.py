@@ -58,10 +58,10 @@ DRUG_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                CAST(f.back_at AS DATE) AS back_on,
                CAST(s.items ->> '$.naranjo.total' AS INTEGER) AS naranjo_total,
                s.items ->> '$.naranjo.category' AS naranjo_category,
-               list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
-                   AND json_extract_string(s.items, '$.naranjo.' || '"' || k || '"') IS NOT NULL) AS naranjo_known,
-               list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
-                   AND json_extract_string(s.items, '$.naranjo.' || '"' || k || '"') IS NULL) AS naranjo_open,
+               array_to_string(list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
+                   AND json_extract_string(s.items, '$.naranjo.' || '"' || k || '"') IS NOT NULL), ', ') AS naranjo_known,
+               array_to_string(list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
+                   AND json_extract_string(s.items, '$.naranjo.' || '"' || k || '"') IS NULL), ', ') AS naranjo_open,
                s.items ->> '$.who_umc' AS who_umc, s.reason
         FROM drug_suspect s JOIN fall f USING (fall_id)
         WHERE s.category IN ('likely', 'possible', 'expected', 'beyond_expected')

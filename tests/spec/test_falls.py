@@ -76,6 +76,30 @@ def test_drg_1_steps_down_within_weekly_counts_are_one_fall():
     assert shown(counts) == [("onset*", 4000.0, 300.0, 7)]
 
 
+def test_drg_1_a_step_within_the_noise_of_the_level_is_a_fall_apart_from_the_deep_one():
+    """Azacitidine was begun on day 2, between the first count below 1,500 and the fall to 100."""
+    counts = """
+        day | anc
+        0   | 1580
+        1   | 1350
+        2   | 1290
+        10  | 970
+        17  | 100
+    """
+    assert shown(counts) == [("onset", 1580.0, 1350.0, 1), ("deeper*", 1290.0, 100.0, 10)]
+
+
+@pytest.mark.parametrize(("first", "falls"), [(1121, 2), (1120, 1)])
+def test_drg_1_a_descent_is_beyond_noise_from_seventy_percent_of_its_level(first, falls):
+    counts = f"""
+        day | anc
+        0   | 1600
+        5   | {first}
+        10  | 300
+    """
+    assert len(shown(counts)) == falls
+
+
 def test_drg_1_a_second_cycle_on_an_unrecovered_count_is_a_fall_of_its_own():
     counts = """
         day | anc

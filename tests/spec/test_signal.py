@@ -135,5 +135,5 @@ def test_drg_4_the_listing_of_cases_says_which_items_are_known_and_which_are_ope
     first = cases.row(0, named=True)
     assert (first["days_to_fall"], first["fell_on"], first["from_cells_per_ul"]) == (40, SEEN.date(), 4000.0)
     assert (first["naranjo_total"], first["naranjo_category"], first["who_umc"]) == (3, "possible", "possible")
-    assert first["naranjo_known"] == ["1_previous_reports"]
-    assert first["naranjo_open"] == ["3_improved_after_stop"]
+    assert first["naranjo_known"] == "1_previous_reports"
+    assert first["naranjo_open"] == "3_improved_after_stop"

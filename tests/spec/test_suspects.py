@@ -165,8 +165,10 @@ def test_drg_2_without_a_normal_count_before_the_time_is_unknown_and_no_point_in
 
 
 def test_drg_4_a_low_count_before_the_drug_speaks_against_it():
-    counts = {-70: 1200, -60: 3000, -7: 3500, 0: 400}
+    counts = {-70: 1200, -60: 3000, -7: 3500, 0: 601}
     assert points(suspects(counts, drug("clozapine", -65))["clozapine"])["baseline"] == RULES.points.baseline_low
+    far_deeper = suspects({**counts, 0: 600}, drug("clozapine", -65))["clozapine"]
+    assert points(far_deeper)["baseline"] == RULES.points.baseline_stable
     assert points(suspects(counts, drug("clozapine", -55))["clozapine"])["baseline"] == RULES.points.baseline_normal
 
 

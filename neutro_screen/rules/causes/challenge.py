@@ -56,8 +56,8 @@ def with_tolerance(pairs: pl.LazyFrame, exposures: pl.LazyFrame, anc: pl.LazyFra
 def with_baseline(pairs: pl.LazyFrame, anc: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     """``baseline``: the last count of the year up to and including the first day of the course.
 
-    normal; stable: low, but the fall is a later one of the same episode, from a level that had been stable since (DRG-1);
-    low; null = no count.
+    normal; stable: low, but the fall is a later one of the same episode, from a level that had been stable since, or led to
+    less than half of that count (DRG-1); low; null = no count.
     """
     counts = (
         anc.filter(pl.col("severity").is_not_null())
@@ -71,6 +71,8 @@ def with_baseline(pairs: pl.LazyFrame, anc: pl.LazyFrame, rules: CauseRules) -> 
     )
     day_ends = pl.col("first_exposure").cast(pl.Datetime("us")) + timedelta(days=1)
     is_later_fall = pl.col("kind").is_in(["deeper", "halving"])
+    half = rules.fall.level_fraction * pl.col("baseline_cells_per_ul")
+    is_far_deeper = pl.col("depth_cells_per_ul") <= half
     return (
         pairs.with_columns(started_by=day_ends)
         .sort("started_by", "patient_id", "fall_id", "ingredient")
@@ -86,7 +88,9 @@ def with_baseline(pairs: pl.LazyFrame, anc: pl.LazyFrame, rules: CauseRules) -> 
         )
         .drop("started_by", "at", strict=False)
         .with_columns(
-            baseline=pl.when((pl.col("baseline") == "low") & is_later_fall).then(pl.lit("stable")).otherwise("baseline")
+            baseline=pl.when((pl.col("baseline") == "low") & (is_later_fall | is_far_deeper))
+            .then(pl.lit("stable"))
+            .otherwise("baseline")
         )
     )
 

@@ -2,7 +2,8 @@
 
 A fall is a drop into a lower severity band, or to half of the level before, at the start of an episode or within it. The
 first low count of an episode always ends one. Steps down that follow each other within ``joined_d`` days without a
-recovery between are one descent; after a longer stable time, or after a recovery, the next step is a fall of its own.
+recovery between are one descent; after a longer stable time, after a recovery, or after steps that may be the noise of the
+level before, the next step is a fall of its own.
 """
 
 from typing import Final
@@ -24,9 +25,10 @@ def falls_per_episode(numbered: pl.LazyFrame, episodes: pl.LazyFrame, policy: Po
     return (
         _counts_of_episodes(numbered, episodes, rule)
         .pipe(_with_descents, rule)
+        .pipe(_split_at_the_first_major_step, rule)
         .pipe(_descents)
         .filter(_is_fall(rule))
-        .pipe(_with_back, numbered, episodes, policy, rule)
+        .pipe(_with_back, numbered, policy, rule)
         .pipe(_with_nadir, episodes)
         .with_columns(
             fall_id=pl.concat_str("patient_id", pl.col("seen_at").dt.strftime("/fall/%Y-%m-%dT%H:%M")), kind=_kind()
@@ -93,6 +95,17 @@ def _with_descents(counts: pl.LazyFrame, rule: FallRule) -> pl.LazyFrame:
     )
 
 
+def _split_at_the_first_major_step(counts: pl.LazyFrame, rule: FallRule) -> pl.LazyFrame:
+    """Add ``is_major``: the descent has left the noise of the level that it began from.
+
+    Before that it may be noise: a drug that was begun between the two is judged against what came after it.
+    """
+    down = pl.when("is_down").then(pl.coalesce("previous_anc", "anc_cells_per_ul"))
+    began_from = down.drop_nulls().first().over(*_EPISODE, "descent", order_by=_ORDER)
+    is_below = pl.col("is_down") & (pl.col("anc_cells_per_ul") <= rule.minor_fraction * began_from)
+    return counts.with_columns(is_major=is_below.cum_max().over(*_EPISODE, "descent", order_by=_ORDER))
+
+
 def _descents(counts: pl.LazyFrame) -> pl.LazyFrame:
     """One row per descent, from the last count before it to its lowest."""
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at")
@@ -101,7 +114,7 @@ def _descents(counts: pl.LazyFrame) -> pl.LazyFrame:
         counts.filter("is_down")
         .with_columns(depth=depth)
         .sort(*_EPISODE, *_ORDER)
-        .group_by(*_EPISODE, "descent", maintain_order=True)
+        .group_by(*_EPISODE, "descent", "is_major", maintain_order=True)
         .agg(
             is_start=pl.col("is_first").any(),
             from_cells_per_ul=pl.col("previous_anc").first(),
@@ -144,25 +157,18 @@ def _kind() -> pl.Expr:
     )
 
 
-def _with_back(
-    falls: pl.LazyFrame, numbered: pl.LazyFrame, episodes: pl.LazyFrame, policy: Policy, rule: FallRule
-) -> pl.LazyFrame:
+def _with_back(falls: pl.LazyFrame, numbered: pl.LazyFrame, policy: Policy, rule: FallRule) -> pl.LazyFrame:
     """Add ``back_at``: the first later count at the level fallen from, or normal; null while there is none."""
     normal = policy.rpd_4.normal_from_cells_per_ul
     own_level = pl.min_horizontal(rule.back_fraction * pl.col("from_cells_per_ul"), pl.lit(normal))
     later = numbered.select("patient_id", at="collected_at", count="anc_cells_per_ul")
-    within = (
-        falls.filter(~pl.col("is_start"))
-        .join(later, on="patient_id")
+    back = (
+        falls.join(later, on="patient_id")
         .filter((pl.col("at") > pl.col("reached_at")) & (pl.col("count") >= own_level))
-        .group_by(*_EPISODE, "descent")
-        .agg(back_within=pl.col("at").min())
+        .group_by(*_EPISODE, "seen_at")
+        .agg(back_at=pl.col("at").min())
     )
-    return (
-        falls.join(within, on=[*_EPISODE, "descent"], how="left", validate="1:1")
-        .join(episodes.select(*_EPISODE, "ended_at"), on=_EPISODE, how="left", validate="m:1")
-        .with_columns(back_at=pl.when("is_start").then("ended_at").otherwise("back_within"))
-    )
+    return falls.join(back, on=[*_EPISODE, "seen_at"], how="left", validate="1:1")
 
 
 def _with_nadir(falls: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:

@@ -9,14 +9,23 @@ from neutro_screen.rules.causes.timing import PAIR, onset_against, onset_rank
 _STRENGTH: Final = {"definite": 0, "probable": 1, "possible": 2}
 #: Pairs of this evidence are common and explain little alone: they are named and re-open nothing.
 _WEAK: Final = "possible"
-_INTERACTION: Final = ("partner", "partner_evidence", "partner_mechanism", "days_together", "together_onset")
+#: Two drugs that cause agranulocytosis make it likelier; which of them did is told by their own times.
+_OF_RISK: Final = "adds_agranulocytosis_risk"
+_INTERACTION: Final = (
+    "partner",
+    "is_risk_only",
+    "partner_evidence",
+    "partner_mechanism",
+    "days_together",
+    "together_onset",
+)
 
 
 def with_interaction(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
     """Add the partner of each pair and what it changes; ``pairs`` has every course of every drug that was exposed.
 
     ``exposures`` are the courses of all drugs, ``interactions`` is ``DrugInteraction``. partner (null = none),
-    partner_evidence, partner_mechanism, days_together (from the first day on which both were taken to the first count of
+    partner_evidence, partner_mechanism, is_risk_only (it only adds a risk of its own), days_together (from the first day on which both were taken to the first count of
     the fall). Where the pair's evidence is better than possible and the fall lies in the time of the pair, ``onset`` is
     the better of the drug's own and that of the pair, and ``is_reopened`` says that it is the pair's.
     """
@@ -39,6 +48,7 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
         "partner_lag_days",
         partner_evidence="evidence",
         partner_mechanism="mechanism",
+        is_risk_only=pl.col("effect") == _OF_RISK,
         pair_from_d="from_days",
         pair_to_d="to_days",
     )

@@ -208,8 +208,9 @@ def _beyond(rules: CauseRules) -> pl.Expr:
 def _baseline() -> pl.Expr:
     """What the count was before the drug, where that was low."""
     stable = pl.format(
-        "a low count before it ({} cells/uL) was stable until this fall",
+        "a low count before it ({} cells/uL) was {}",
         count_text(pl.col("baseline_cells_per_ul"), pl.lit(None, pl.String)),
+        pl.when(_IS_LATER).then(pl.lit("stable until this fall")).otherwise(pl.lit("far above this one")),
     )
     return (
         pl.when(pl.col("baseline") == "low").then(pl.lit(_LOW_BEFORE)).when(pl.col("baseline") == "stable").then(stable)

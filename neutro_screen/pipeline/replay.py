@@ -46,6 +46,7 @@ _KEPT: Final = (
     "quality_measure",
     "quality_drift",
     "run_warning",
+    "recognition",
     "run_delivery",
 )
 

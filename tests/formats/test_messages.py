@@ -12,11 +12,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from neutro_screen.admin.propose import propose_profile
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.ingest import KINDS, READERS, Kind, ingest
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
 from neutro_screen.ingest.header import columns_told, repeated_columns
-from neutro_screen.ingest.propose import propose_profile
 from tests.formats.hospital_files import write_xlsx
 
 #: A patient as a file may hold one; a value that is a column's name stands among them.

@@ -169,7 +169,7 @@ _UNSETTLED: Final = """
         SELECT r.patient_id, greatest(start_date_latest, end_date) FROM medication m JOIN record r ON record_id = m.patient_id
         UNION ALL
         SELECT patient_id, DATE '9999-12-31' FROM drug_suspect
-        WHERE (category = 'likely' OR category = 'possible' AND rank = 1) AND last_exposure IS NULL
+        WHERE category IN ('likely', 'possible') AND last_exposure IS NULL
         UNION ALL
         SELECT patient_id, DATE '9999-12-31' FROM clozapine_course
         UNION ALL

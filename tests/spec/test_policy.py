@@ -121,7 +121,7 @@ def test_every_unit_of_the_built_in_policy_has_a_range_and_every_row_an_entry() 
         return [line.split(",") for line in (folder / name).read_text("utf-8").splitlines()[1:]]
 
     units = {row[0] for row in rows("policy_units.csv")}
-    assert {unit for _, _, value, unit, _ in entries if not isinstance(value, str)} <= units
+    assert {unit for _, _, value, unit, _ in entries if isinstance(value, int | float)} <= units
     named = [f"{row[0]}.{row[1]}" for name in ("policy_limits.csv", "policy_reach.csv") for row in rows(name)]
     named += [name for row in rows("policy_order.csv") for name in row[:2]]
     assert [name for name in named if name not in known] == []

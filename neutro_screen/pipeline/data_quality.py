@@ -86,7 +86,7 @@ _KNOWN_LABORATORIES: Final = (
 
 
 def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> None:
-    """Refuse a run of which too much was refused. A single row stops the others only where none may be refused at all.
+    """Refuse a run of which too much was refused. A single row among others stops them only where none may be refused at all.
 
     Rows of tests that were not understood do not count: they are reported by themselves (``recognition``), and a test that
     is new must not stop those that are known.
@@ -97,8 +97,9 @@ def check_share(account: Account, settings: RunOptions, outcomes: Sequence[Outco
     """
     aside = _kept_aside(outcomes)
     screened, rejected = account.rows_in - account.not_screened - aside, account.rejected - aside
-    most = max(settings.max_rejected * screened, 1) if settings.max_rejected else 0
-    if screened and rejected > most:
+    is_over = rejected > settings.max_rejected * screened
+    is_single = rejected == 1 < screened and settings.max_rejected > 0
+    if is_over and not is_single:
         raise RefusedInputError(
             f"{rejected} of {screened} screened laboratory rows would be refused "
             f"({rejected / screened:.0%}; at most {settings.max_rejected:.0%} allowed)",

@@ -220,7 +220,7 @@ def test_a_report_folder_that_stays_away_fails_the_report_only(
     assert_same(store, clean)
     message = told.read_text("utf-8")
     assert message.startswith("neutro-screen FAILED: ReportError, exit code 16")
-    assert "Tonight's results are in the store" in message
+    assert "The results are published, but not reported" in message
     assert "Nobody was screened" not in message
 
 

@@ -25,11 +25,11 @@ import dask
 from distributed import LocalCluster
 
 def kill_one(cluster, work, said):
-    while not list(work.glob("anc.*.parquet")):
+    while not list(work.glob("Screened.tables.anc.*.parquet")):
         time.sleep(0.01)
     said["killed"] = cluster.workers[0].pid
     os.kill(said["killed"], signal.SIGKILL)
-    said["finished_before"] = len(list(work.glob("refuted.*.parquet")))
+    said["finished_before"] = len(list(work.glob("Screened.*.json")))
 
 if __name__ == "__main__":
     asked, said = json.loads(sys.argv[1]), {}

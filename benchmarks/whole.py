@@ -87,15 +87,18 @@ def measure(hospital: Hospital, work: Workspace) -> dict[str, Any]:
         .filter(pl.col("started_at") >= pl.col("onset_at") - pl.duration(days=1))
         .sort("patient_id", "started_at")
         .unique("patient_id", keep="first", maintain_order=True)
-        .join(suspects.filter(pl.col("rank") == 1).select("episode_id", "ingredient"), on="episode_id", how="left")
+        .join(
+            suspects.filter((pl.col("rank") == 1) & pl.col("leads_to_nadir")).select("episode_id", "ingredient"),
+            on="episode_id",
+            how="left",
+        )
         .group_by("episode_id")
         .agg(is_first=(pl.col("ingredient") == pl.col("causal_ingredient")).any().fill_null(False))
     )
     no_drug = patients.filter(pl.col("causal_ingredient").is_null()).select("patient_id")
     accused = suspects.filter(pl.col("category") == "likely").join(no_drug, on="patient_id")
-    started = suspects.filter(pl.col("rank").is_not_null()).join(
-        episodes.select("episode_id", "started_at"), on="episode_id"
-    )
+    seen = work.kept(Screened).tables["fall"].select("fall_id", "seen_at")
+    ranked = suspects.filter(pl.col("rank").is_not_null()).join(seen, on="fall_id")
     return {
         "rapid_decline_sensitivity": share(visible["has_rapid_decline"]),
         "rapid_decline_ppv": share(patients.filter("has_rapid_decline")["has_true_rapid_decline"]),
@@ -108,8 +111,8 @@ def measure(hospital: Hospital, work: Workspace) -> dict[str, Any]:
         "episodes_without_drug_cause": episodes.join(no_drug, on="patient_id").height,
         "likely_patients_without_drug_cause": accused["patient_id"].n_unique(),
         "patients_without_drug_cause": no_drug.height,
-        "ranked_suspects_begun_after_the_fall": started.filter(
-            pl.col("first_exposure") > pl.col("started_at").dt.date()
+        "ranked_suspects_begun_after_the_fall": ranked.filter(
+            pl.col("first_exposure") >= pl.col("seen_at").dt.date()
         ).height,
     }
 

@@ -234,18 +234,12 @@ def load_cause_reference() -> CauseReference:
 
 
 def _rules() -> CauseRules:
-    sections: Mapping[str, Any] = tomllib.loads((_FOLDER / "causality.toml").read_text("utf-8"))
-    values: dict[str, Any] = {}
-    for section, entries in sections.items():
-        if not isinstance(entries, dict):
-            values[section] = entries
-            continue
-        for name, entry in entries.items():
-            if not (isinstance(entry, dict) and entry.keys() == {"value", "unit", "source"}):
-                raise ReferenceDataError(
-                    "entry without value, unit and source", where=f"causality.toml [{section}] {name}"
-                )
-        values[section] = {name: entry["value"] for name, entry in entries.items()}
+    sections = _sections()
+    values: dict[str, Any] = {name: entries for name, entries in sections.items() if not isinstance(entries, dict)}
+    for section, name, entry in _entries(sections):
+        if not (isinstance(entry, dict) and entry.keys() == {"value", "unit", "source"}):
+            raise ReferenceDataError("entry without value, unit and source", where=f"causality.toml [{section}] {name}")
+        values.setdefault(section, {})[name] = entry["value"]
     try:
         return CauseRules.model_validate(values)
     except ValidationError as error:
@@ -258,3 +252,24 @@ def _table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
     types = {column: field.dtype.type for column, field in model.to_schema().columns.items() if field.dtype}
     table = pl.read_csv(_FOLDER / name, schema_overrides=types)
     return conform(table, model, ReferenceDataError, where=name)
+
+
+def cause_entries() -> list[tuple[str, str, Any, str, str]]:
+    """Every number of ``causality.toml``: section, name, value, unit, source."""
+    return [
+        (section, name, entry["value"], entry["unit"], entry["source"])
+        for section, name, entry in _entries(_sections())
+    ]
+
+
+def _sections() -> Mapping[str, Any]:
+    return tomllib.loads((_FOLDER / "causality.toml").read_text("utf-8"))
+
+
+def _entries(sections: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    return [
+        (section, name, entry)
+        for section, entries in sections.items()
+        if isinstance(entries, dict)
+        for name, entry in entries.items()
+    ]

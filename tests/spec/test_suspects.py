@@ -334,6 +334,18 @@ def test_drg_6_the_fall_lies_in_the_time_of_the_pair(start, end, is_named):
     assert found["reason"].startswith("azathioprine with allopurinol: ") == is_named
 
 
+@pytest.mark.parametrize(
+    ("partner", "category"),
+    [(None, "expected"), (("brivudine", -12, -5), "likely"), (("warfarin", -12, None), "expected")],
+)
+def test_drg_6_a_definite_pair_makes_a_reaction_of_an_expected_effect(partner, category):
+    """Brivudine blocks the breakdown of fluoropyrimidines for weeks."""
+    drugs = [drug("capecitabine", -12, -1), *([drug(*partner)] if partner else [])]
+    found = suspects({-30: 4000, -13: 3900, 0: 300}, *drugs, low_lines=1)["capecitabine"]
+    assert found["category"] == category
+    assert found["reason"].startswith("capecitabine with brivudine: ") == (category == "likely")
+
+
 def test_drg_6_a_common_pair_is_named_and_re_opens_nothing():
     found = suspects(FALL, drug("methotrexate", -1500), drug("ibuprofen", -20))["methotrexate"]
     assert "given together with ibuprofen" in found["reason"]

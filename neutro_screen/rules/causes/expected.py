@@ -29,7 +29,8 @@ def with_expected_time(pairs: pl.LazyFrame) -> pl.LazyFrame:
         .then(pl.col("before_day") > window_ends)
         .otherwise(pl.col("onset_day") > pl.max_horizontal(window_ends, recovery_due))
     )
-    in_time = has_begun.fill_null(False) & ~is_over.fill_null(False)
+    is_overdosed = (pl.col("partner_evidence") == "definite") & ~pl.col("is_risk_only")
+    in_time = has_begun.fill_null(False) & ~is_over.fill_null(False) & ~is_overdosed.fill_null(False)
     return pairs.with_columns(is_in_time=pl.col("is_expected") & in_time)
 
 
@@ -45,7 +46,11 @@ def _later(day: pl.Expr, days: pl.Expr) -> pl.Expr:
 def with_expected_drugs(pairs: pl.LazyFrame) -> pl.LazyFrame:
     """``expected_drugs``: the drugs that lower the count of the fall as expected, in their time; null = none."""
     # After a dose a later or second fall within its lag is still its own; a drug taken for years must fit its window.
-    acts = pl.col("is_in_time") | (pl.col("is_expected") & (pl.col("anchor") == "each_dose"))
+    acts = pl.col("is_in_time") | (
+        pl.col("is_expected")
+        & (pl.col("anchor") == "each_dose")
+        & (pl.col("partner_evidence") != "definite").fill_null(True)
+    )
     names = (
         pairs.filter(acts).group_by("fall_id").agg(expected_drugs=pl.col("ingredient").unique().sort().str.join(", "))
     )

@@ -39,7 +39,8 @@ def faults(connection: DuckDBPyConnection) -> list[str]:
     }
     found = {
         "patients": "SELECT count(*) FROM patient_summary",
-        "worklist": f"SELECT count(*) FROM worklist_row WHERE run_id = '{run_id}' AND change <> 'resolved'",
+        "worklist": f"SELECT count(*) FROM worklist_row WHERE run_id = '{run_id}' "
+        "AND row_group IN ('open', 'lost_to_follow_up')",
         "cannot_assess": "SELECT count(DISTINCT patient_id) FROM unassessable",
     }
     wrong = [name for name, query in found.items() if first_row(connection, query) != (told[name],)]

@@ -68,6 +68,10 @@ class _File:
         return self.sample.select(pl.concat_str(names, separator=" ").alias(names[0])).to_series()
 
 
+#: A number, a date or a time: no column is called so.
+_NO_NAME: Final = r"\s*[<>]?\d+([.,]\d+)*\s*$|\s*\d{4}-\d\d-\d\d|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\s*\d{8,}"
+
+
 def propose_profile(*paths: Path) -> str:
     """A profile in TOML for delimited, Excel or Parquet files of one source, with comments on what was not mapped.
 
@@ -109,6 +113,13 @@ def _described(path: Path) -> _File:
     sample, details = sample_of(path)
     if len(sample.columns) < 2:
         raise RefusedInputError("no header with several columns was found", where=path.name)
+    # A profile quotes the header: of a file without one that would be its first patient.
+    if any(re.match(_NO_NAME, name) for name in sample.columns):
+        raise RefusedInputError(
+            "the first line seems to be a row, not a header",
+            where=path.name,
+            remedy="Export the file with column names.",
+        )
     reference = load_reference()
     kind, columns = _best_kind(sample.columns)
     wide: dict[str, tuple[str, str]] = {}

@@ -130,7 +130,9 @@ def test_every_number_of_the_policy_is_used() -> None:
 
 
 def test_every_rule_of_the_catalogue_is_named_by_the_code_that_applies_it() -> None:
-    code = "\n".join(path.read_text("utf-8") for path in RULES.rglob("*.py"))
+    # DRG-8 is a view of the store, so the module of views that applies it counts as well.
+    applied_in = [*RULES.rglob("*.py"), ROOT / "neutro_screen" / "store" / "drug_views.py"]
+    code = "\n".join(path.read_text("utf-8") for path in applied_in)
     rules = [row["rule_id"] for row in rows(FOLDER / "rules.csv")]
     assert [rule for rule in rules if not re.search(rf"\b{rule}\b", code)] == [], (
         "neutro_screen/reference/rules.csv has the rule, no module of neutro_screen/rules names it"

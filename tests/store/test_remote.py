@@ -46,7 +46,11 @@ def test_remote_files_give_the_tables_of_local_ones_and_leave_no_copy(
     far, near = tmp_path / "far" / "s.duckdb", tmp_path / "near" / "s.duckdb"
     storage.get("/hospital", str(tmp_path / "copy"), recursive=True)
     for store, place in ((far, "memory://hospital"), (near, str(tmp_path / "copy"))):
-        run(RunOptions(store, NIGHT, labs=(f"{place}/*/labs.csv",), medications=(f"{place}/medications.csv",)))
+        run(
+            RunOptions(
+                store=store, as_of=NIGHT, labs=(f"{place}/*/labs.csv",), medications=(f"{place}/medications.csv",)
+            )
+        )
     expected = tables(near)
     for name, frame in tables(far).items():
         assert frame.equals(expected[name]), name
@@ -55,7 +59,7 @@ def test_remote_files_give_the_tables_of_local_ones_and_leave_no_copy(
 
 
 def test_a_backfill_knows_remote_chunks_by_their_content(storage: MemoryFileSystem, tmp_path: Path) -> None:
-    settings = RunOptions(tmp_path / "s" / "s.duckdb", NIGHT, labs=("memory://hospital/*/labs.csv",))
+    settings = RunOptions(store=tmp_path / "s" / "s.duckdb", as_of=NIGHT, labs=("memory://hospital/*/labs.csv",))
     assert backfill(settings, "year").chunks_run == 2
     assert backfill(settings, "year").chunks_run == 0
     storage.pipe("/hospital/2025/labs.csv", storage.cat("/hospital/2025/labs.csv") + b"\n")
@@ -74,7 +78,7 @@ def test_what_is_not_there_is_said_without_repeating_the_address(
     tmp_path: Path, address: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error) as told:
-        run(RunOptions(tmp_path / "s" / "s.duckdb", NIGHT, labs=(address,)))
+        run(RunOptions(store=tmp_path / "s" / "s.duckdb", as_of=NIGHT, labs=(address,)))
     assert message in str(told.value)
     assert "SECRET" not in str(told.value)
 
@@ -83,7 +87,7 @@ def test_what_is_not_there_is_said_without_repeating_the_address(
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample hospital's results, screened."""
     path = tmp_path_factory.mktemp("export") / "s.duckdb"
-    run(RunOptions(path, NIGHT, labs=(str(SAMPLE / "labs.csv"),)))
+    run(RunOptions(store=path, as_of=NIGHT, labs=(str(SAMPLE / "labs.csv"),)))
     return path
 
 
@@ -103,7 +107,7 @@ def test_tables_are_exported_whole_private_and_with_their_checksums(store: Path,
 
 
 def test_an_export_to_object_storage_is_the_same(store: Path, tmp_path: Path) -> None:
-    far, near = export(store, "memory://exported"), export(store, str(tmp_path))
+    far, near = export(store, "memory://exported", at=NIGHT), export(store, str(tmp_path), at=NIGHT)
     files: MemoryFileSystem = fsspec.filesystem("memory")
     assert files.cat(f"{far}/manifest.json") == Path(near, "manifest.json").read_bytes()
     assert files.cat(f"{far}/anc.parquet") == Path(near, "anc.parquet").read_bytes()
@@ -113,4 +117,4 @@ def test_an_export_to_object_storage_is_the_same(store: Path, tmp_path: Path) ->
 def test_a_place_that_cannot_be_written_is_said(store: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PublishError, match="cannot be written"):
-        export(store, str(tmp_path / "file"))
+        export(store, str(tmp_path / "file"), at=NIGHT)

@@ -8,6 +8,7 @@ from typing import Final
 
 from neutro_schemas import PRIORITIES
 from neutro_schemas.store import CHANGES
+from neutro_screen.rules.worklist.order import LIST_ORDER, ROW_GROUPS
 from neutro_screen.store.drug_views import DRUG_VIEWS
 
 #: The run that is shown when none is named.
@@ -38,12 +39,12 @@ _NOW: Final = (
     "(SELECT as_of, CAST(policy_values ->> '$.worklist.lost_d' AS INTEGER) AS lost_d "
     "FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1)"
 )
-#: Groups of the worklist in the order of the page.
-_GROUP_RANK: Final = (
-    "list_position(['open', 'recovered', 'withdrawn', 'died', 'lost_to_follow_up'], coalesce(w.row_group, 'open'))"
+#: The order of the list in SQL; a row of an older version without a group is open.
+WORKLIST_ORDER: Final = ", ".join(
+    (f"list_position({list(ROW_GROUPS)}, coalesce(w.row_group, 'open'))" if column == "row_group" else f"w.{column}")
+    + (" DESC NULLS LAST" if is_highest_first else "")
+    for column, is_highest_first in LIST_ORDER.items()
 )
-#: The order within a group: most urgent first; ties: lower ANC, faster fall, older result.
-WORKLIST_ORDER: Final = f"{_GROUP_RANK}, w.priority DESC, w.last_anc_cells_per_ul, w.fall_pct DESC NULLS LAST, w.last_collected_at, w.patient_id"
 #: The order of the page (RULES.md section 7): what is new or changed and recent first, then as ``WORKLIST_ORDER``.
 PAGE_ORDER: Final = f"coalesce(w.is_recent, false) DESC, {WORKLIST_ORDER}"
 #: Rows of a run that are on its list; the others only close what was on it before.

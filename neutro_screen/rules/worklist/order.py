@@ -19,6 +19,16 @@ from neutro_screen.rules.worklist.priority import sentence
 STANDING: Final = {"RPD-": "rapid_decline", "SEV-4": "clozapine_anc_overdue", "SEV-3": None}
 #: Groups of the page, the first on top.
 ROW_GROUPS: Final = ("open", "recovered", "withdrawn", "died", "lost_to_follow_up")
+#: The order of the list: column, and whether its highest value is on top. The groups as above; a missing value is last.
+#: The views of the store and the page are sorted by it as well.
+LIST_ORDER: Final = {
+    "row_group": False,
+    "priority": True,
+    "last_anc_cells_per_ul": False,
+    "fall_pct": True,
+    "last_collected_at": False,
+    "patient_id": False,
+}
 #: Rows of these groups are on the list the next night as well.
 _STAYING: Final = ("open", "lost_to_follow_up")
 _CASE: Final = (
@@ -291,15 +301,7 @@ def _with_change(rows: pl.LazyFrame, reference: Reference, policy: Policy, as_of
 
 
 def in_worklist_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Groups in the order of ``ROW_GROUPS``, the most urgent first; ties: lower ANC, faster fall, older result."""
+    """Rows by ``LIST_ORDER``: the group, the most urgent first; ties: lower ANC, faster fall, older result."""
     group = pl.col("row_group").replace_strict({name: place for place, name in enumerate(ROW_GROUPS)})
-    return rows.sort(
-        group,
-        "priority",
-        "last_anc_cells_per_ul",
-        "fall_pct",
-        "last_collected_at",
-        "patient_id",
-        descending=[False, True, False, True, False, False],
-        nulls_last=True,
-    )
+    keys = [group if column == "row_group" else pl.col(column) for column in LIST_ORDER]
+    return rows.sort(keys, descending=list(LIST_ORDER.values()), nulls_last=True)

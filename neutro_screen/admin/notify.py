@@ -83,7 +83,7 @@ class Night:
 
     def __init__(self, notify: Notify, options: RunOptions, warn: Callable[[str], None]) -> None:
         self._notify, self._options, self._warn = notify, options, warn
-        self._published: dict[str, Any] | None = None
+        self._published: dict[str, object] | None = None
 
     def began(self) -> None:
         """A run begins: of the one before it (an earlier chunk of a backfill) nothing is left to notify."""
@@ -210,7 +210,7 @@ def _kind_of(error: BaseException) -> tuple[str, int, str]:
     return type(error).__name__, 1, "An error that the program does not expect."
 
 
-def _what_stands(published: Mapping[str, Any] | None) -> str:
+def _what_stands(published: Mapping[str, object] | None) -> str:
     """What the store and the reports hold after a run that ended in an error."""
     if published is None:
         return "The results of the run before stand; this run published nothing."
@@ -269,7 +269,7 @@ def _unsent_by_apprise(message: Message, notify: Notify) -> int:
     return failed
 
 
-def _sign_of_life(summary: Mapping[str, Any], notify: Notify) -> list[str]:
+def _sign_of_life(summary: Mapping[str, object], notify: Notify) -> list[str]:
     """Touch the dead-man file, save after a night that brought nothing new of what was due: a stuck export is no life."""
     if notify.dead_man is None or _NO_LIFE & _warnings(summary).keys():
         return []

@@ -244,7 +244,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _cells(values: Iterable[Any]) -> list[str]:
+def _cells(values: Iterable[object]) -> list[str]:
     return ["" if value is None else escape(_seen(str(value))) for value in values]
 
 

@@ -56,7 +56,7 @@ def state_at(address: str) -> list[tuple[str, str]]:
     """
     storage, place = storage_of(address)
     with _reading(address):
-        files: dict[str, dict[str, Any]] = storage.find(place, detail=True)
+        files: dict[str, dict[str, object]] = storage.find(place, detail=True)
         return [(one, str([about.get(mark) for mark in _MARKS])) for one, about in sorted(files.items())]
 
 

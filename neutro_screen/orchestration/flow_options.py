@@ -64,7 +64,7 @@ def with_run_options(flow_function: Callable[..., T]) -> Callable[..., T]:
     return flow_of_each
 
 
-def task_runner(asked: str | None = None) -> Any:
+def task_runner(asked: str | None = None) -> object:
     """Where a flow's parts are screened: ``NEUTRO_SCREEN_TASK_RUNNER``, or ``asked``.
 
     Nothing: one after the other in this process, which has all cores to itself. ``dask:N``: N processes on this

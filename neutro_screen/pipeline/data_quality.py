@@ -1,7 +1,7 @@
 """The quality of a run's data: what is counted and measured, what drifted, and when a run is refused for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
@@ -37,7 +37,7 @@ def publish_quality(
     return tuple(drift["words"])
 
 
-def quality_rows(unmatched_drugs: Iterable[Mapping[str, Any]], counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
+def quality_rows(unmatched_drugs: Iterable[Mapping[str, object]], counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
     """Laboratory rows by what became of them, and the drug names that no table knows (``QualityCount``)."""
     drugs = pl.DataFrame(list(unmatched_drugs), schema=dtypes(QualityCount)).with_columns(run_id=pl.lit(run_id))
     keys = [name for name in drugs.columns if name != "rows"]

@@ -67,7 +67,7 @@ class Judged:
     tests: pl.DataFrame
     #: rows of the other kinds: kind, reason (null = accepted), rows
     chart_counts: pl.DataFrame
-    unmatched_drugs: list[dict[str, Any]]
+    unmatched_drugs: list[dict[str, object]]
     newest: str | None
     #: laboratory rows by disposition
     counted: dict[str, int]
@@ -109,7 +109,7 @@ class Screened:
 class PublishedRun:
     """Of the whole run: its summary (``summary.RunSummary.as_dict``); kept as soon as the run is in the store."""
 
-    summary: dict[str, Any]
+    summary: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Outcome:
     collected_days: pl.DataFrame
     tests: pl.DataFrame
     chart_counts: pl.DataFrame
-    unmatched_drugs: list[dict[str, Any]]
+    unmatched_drugs: list[dict[str, object]]
     newest: str | None
     patients_touched: int
     severities: dict[str, int]

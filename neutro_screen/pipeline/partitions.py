@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -137,7 +137,7 @@ class Workspace:
 
     def _spill(self, result: object, part: int) -> None:
         """A frame is a Parquet file, the other fields are one JSON file, which is written last."""
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for name, value in vars(result).items():
             frames = {"": value} if isinstance(value, pl.DataFrame) else value
             if isinstance(frames, dict) and frames and all(isinstance(each, pl.DataFrame) for each in frames.values()):
@@ -151,7 +151,7 @@ class Workspace:
 
     def _spilled(self, kind: type[T], part: int) -> T:
         kept = json.loads((self._place / f"{kind.__name__}.{part:02d}.json").read_text("utf-8"))
-        values: dict[str, Any] = {}
+        values: dict[str, object] = {}
         for name, value in kept.items():
             if isinstance(value, dict) and _FRAMES in value:
                 frames = {

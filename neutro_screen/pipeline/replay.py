@@ -118,7 +118,7 @@ def _policy_of(night: dict[str, Any], given: Path | None, folder: Path) -> Path 
     return path
 
 
-def _copy_received(connection: DuckDBPyConnection, night: dict[str, Any]) -> None:
+def _copy_received(connection: DuckDBPyConnection, night: dict[str, object]) -> None:
     """What had been received by then; results that were refuted then or later are judged anew."""
     for table in _KEPT:
         _copy(connection, table, table, "run_id IN (SELECT run_id FROM run)")
@@ -200,7 +200,7 @@ def _fetched(connection: DuckDBPyConnection, patients: pl.DataFrame) -> Historie
     return Histories(new, complete, patients, arrivals(new.items()), patients.height)
 
 
-def _notes(night: dict[str, Any]) -> list[str]:
+def _notes(night: dict[str, object]) -> list[str]:
     if night["software_version"] == __version__:
         return []
     return [

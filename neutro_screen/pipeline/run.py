@@ -6,7 +6,7 @@ Each step is a module of this package.
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -69,7 +69,7 @@ def _steps(settings: RunOptions, work: Workspace, progress: Callable[[str], None
     return summary.with_report(report_step(settings, work))
 
 
-def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
+def check(inputs: Inputs, as_of: datetime) -> dict[str, object]:
     """Ingest and validate only, and write nothing: ``rows_in``, ``counted`` by disposition and ``quality`` in detail.
 
     Raises:
@@ -84,7 +84,7 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
         work = Workspace(folder, settings.rows_at_once)
         ingest_step(settings, work)
         survey_step(settings, work)
-        row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, Any]]()
+        row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, object]]()
         tests, charts = list[pl.DataFrame](), list[pl.DataFrame]()
         for part in work.parts:
             validate_step(settings, work, part)

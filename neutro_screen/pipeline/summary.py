@@ -63,7 +63,7 @@ class RunSummary:
     report: str | None
     everybody_because: str | None = None
     #: Rows of the other kinds of file that came: rows_in = accepted + the refused, by reason.
-    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     #: What about the laboratories is not as it was in their last runs, in words, the most serious first.
     drift: tuple[str, ...] = ()
     #: What did not come in: kind, lab (null = the whole feed), detail and since (ISO time, null = never).
@@ -86,7 +86,7 @@ class RunSummary:
         """The summary after the report step, which gave this page."""
         return replace(self, report=str(page) if page else None)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
@@ -137,7 +137,7 @@ def counted_rows(broken_labs: int, counts: Iterable[Mapping[str, int]]) -> dict[
     return dict(total)
 
 
-def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[str, dict[str, Any]]:
+def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[str, dict[str, object]]:
     """Of medications, patients, diagnoses and events that came: rows_in, accepted, and the refused by reason."""
     total = pl.concat(counts).group_by("kind", "reason").agg(pl.col("rows").sum()).sort("kind", "reason")
     accounts = {}

@@ -1,7 +1,6 @@
 """The validate step: every row of a partition is accepted, refused or set aside, with its reason; none is dropped."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
 
@@ -95,7 +94,7 @@ def _counted_charts(accepted: Mapping[Kind, pl.DataFrame], refused: pl.DataFrame
     return pl.concat([taken, other.sort("kind", "reason")])
 
 
-def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, Any]]:
+def _unmatched_drugs(medications: pl.DataFrame, drugs: pl.DataFrame) -> list[dict[str, object]]:
     """Drug names that no table knows, with the number of lines: what the suspects cannot have been chosen from."""
     unmatched = unmatched_names(match_medications(medications.lazy(), drugs)).collect()
     return [

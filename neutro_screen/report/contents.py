@@ -52,8 +52,8 @@ class RunContents:
     """
 
     run: dict[str, Any]
-    counts: dict[str, Any]
-    previous: dict[str, Any] | None
+    counts: dict[str, object]
+    previous: dict[str, object] | None
     is_latest: bool
     chart_rows: dict[str, int]
     worklist: pl.DataFrame

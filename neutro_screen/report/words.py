@@ -65,7 +65,7 @@ RULE_FAMILIES: Final[Mapping[str, str]] = {
 LONGEST: Final = 240
 
 
-def shown(value: Any) -> Any:
+def shown(value: object) -> Any:
     """A text as the page shows it: nothing unseen that turns the direction of reading, and no longer than a line or two.
 
     The whole text is in the CSV and in the store. Anything but a plain ``str`` is returned as it is.

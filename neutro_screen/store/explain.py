@@ -1,6 +1,6 @@
 """One patient, every stage: rows received, values chosen, conclusions."""
 
-from typing import Any, Final
+from typing import Final
 
 from duckdb import DuckDBPyConnection
 
@@ -40,13 +40,13 @@ _SECTIONS: Final = {
 }
 
 
-def explain_patient(connection: DuckDBPyConnection, patient_id: str) -> dict[str, Any]:
+def explain_patient(connection: DuckDBPyConnection, patient_id: str) -> dict[str, object]:
     """Every section as a list of rows (dicts), keyed by its name, and the id under ``patient_id``.
 
     Raises:
         ConfigurationError: the store knows nothing of such a patient.
     """
-    sections: dict[str, Any] = {"patient_id": patient_id}
+    sections: dict[str, object] = {"patient_id": patient_id}
     for name, query in _SECTIONS.items():
         rows = read_table(connection, query, {"patient": patient_id})
         sections[name] = rows.to_dicts()

@@ -12,7 +12,7 @@ from neutro_screen.store.schema import columns_of
 
 
 def read_table(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, object] | None = None
 ) -> pl.DataFrame:
     """The rows of a query with bound parameters, severities and priorities as ordered Enums."""
     relation = connection.sql(query, params=dict(parameters) if parameters else None)
@@ -27,14 +27,14 @@ def read_table(
 
 
 def first_row(
-    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()
+    connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[object] = ()
 ) -> tuple[Any, ...] | None:
     """The first row of a query, or None. (A result that is not read to its end would block the connection.)"""
     rows = connection.execute(query, list(parameters)).fetchall()
     return rows[0] if rows else None
 
 
-def _enum_kind(type_: Any) -> str | None:
+def _enum_kind(type_: object) -> str | None:
     text = str(type_)
     if not text.startswith("ENUM"):
         return None

@@ -1,7 +1,7 @@
 """Severity and toxicity grades: ladders built from the rows of the reference tables (SEV-1, SEV-2)."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -57,7 +57,7 @@ def with_every_grade(
     """
     graded: dict[str, pl.Expr] = {}
     same_as: dict[str, pl.Expr] = {}
-    known: dict[tuple[Any, ...], str] = {}
+    known: dict[tuple[object, ...], str] = {}
     for (system,), rows in bands.group_by("system", maintain_order=True):
         ladders = tuple(rows.drop("system", "version", "source").rows())
         twin = known.setdefault(ladders, f"{system}_grade")

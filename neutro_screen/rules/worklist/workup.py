@@ -177,7 +177,11 @@ def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datet
 
 
 def days_done(
-    step: dict[str, Any], events: pl.LazyFrame, labs: pl.LazyFrame, diagnoses: pl.LazyFrame, reference: CauseReference
+    step: dict[str, object],
+    events: pl.LazyFrame,
+    labs: pl.LazyFrame,
+    diagnoses: pl.LazyFrame,
+    reference: CauseReference,
 ) -> pl.LazyFrame:
     """``patient_id, day``: every time the step was done, by events, laboratory codes and procedure codes."""
     codes = reference.diagnosis_codes.lazy().filter(

@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 export NEUTRO_DEMO_AS_OF := 2026-11-22T02:00:00
+# The tests start the command hundreds of times: its modules are compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check coverage bench bench-large docs lock sbom clean
 

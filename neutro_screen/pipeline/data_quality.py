@@ -21,11 +21,14 @@ from neutro_screen.validate import dtypes
 
 
 def publish_quality(
-    connection: DuckDBPyConnection, settings: RunOptions, outcomes: Sequence[Outcome], run_id: str
+    connection: DuckDBPyConnection,
+    settings: RunOptions,
+    outcomes: Sequence[Outcome],
+    measures: pl.DataFrame,
+    run_id: str,
 ) -> tuple[str, ...]:
     """Store the counts and measures of the run's data and what drifted since the last runs; returns that in words."""
     counts = merged(outcome.counts for outcome in outcomes)
-    measures = tonights_measures(outcomes, run_id)
     drift = _drift(connection, settings, measures, run_id)
     insert(
         connection,

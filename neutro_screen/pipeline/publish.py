@@ -11,7 +11,7 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError
-from neutro_screen.pipeline.data_quality import check_share, publish_quality
+from neutro_screen.pipeline.data_quality import check_share, publish_quality, tonights_measures
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
 from neutro_screen.pipeline.known_files import reading_fingerprint
@@ -71,7 +71,8 @@ def publish_step(
         newest = max(filter(None, (outcome.newest for outcome in outcomes)), default=None)
         counts = run_counts(connection, outcomes, worklist)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
-        silence = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
+        measures = tonights_measures(outcomes, plan.run_id)
+        silence = publish_warnings(connection, settings, account, ingested.files, outcomes, measures, plan.run_id)
         others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
         found = publish_recognition(connection, table, refused_files(others), plan.run_id)
         warnings = pl.concat([found, silence])
@@ -81,7 +82,7 @@ def publish_step(
         insert(connection, "run_delivery", deliveries(settings, plan.run_id))
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
         audit(connection, at=row["started_at"][0], action="run", by=None, counts=rows | {"patients": touched})
-        drift = publish_quality(connection, settings, outcomes, plan.run_id)
+        drift = publish_quality(connection, settings, outcomes, measures, plan.run_id)
         summary = RunSummary(
             run_id=plan.run_id,
             account=account,

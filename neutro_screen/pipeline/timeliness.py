@@ -7,7 +7,6 @@ from typing import Any, Final
 import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.pipeline.data_quality import tonights_measures
 from neutro_screen.pipeline.handover import Outcome
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.summary import Account
@@ -23,6 +22,7 @@ def publish_warnings(
     account: Account,
     files: Sequence[Mapping[str, Any]],
     outcomes: Sequence[Outcome],
+    measures: pl.DataFrame,
     run_id: str,
 ) -> pl.DataFrame:
     """Store and return what did not come in tonight, and the rules that the policy keeps from firing (``RunWarning``
@@ -39,7 +39,7 @@ def publish_warnings(
         usable_rows=account.accepted + account.duplicate + skipped,
         new_rows=account.accepted,
         days=_publish_days(connection, settings, outcomes),
-        arrivals=pl.concat([_earlier_arrivals(connection, runs), _tonights_arrivals(settings, outcomes, run_id)]),
+        arrivals=pl.concat([_earlier_arrivals(connection, runs), _tonights_arrivals(settings, measures)]),
         extracts=_extracts(connection, settings),
         runs=pl.concat([runs.select("at"), _tonight(settings)]),
     )
@@ -72,10 +72,8 @@ def _tonight(settings: RunOptions) -> pl.DataFrame:
     return pl.DataFrame({"at": [settings.as_of]}, schema={"at": pl.Datetime("us")})
 
 
-def _tonights_arrivals(settings: RunOptions, outcomes: Sequence[Outcome], run_id: str) -> pl.DataFrame:
-    new = tonights_measures(outcomes, run_id).filter(
-        pl.col("measure") == "new", pl.col("analyte").is_not_null(), pl.col("source_file").is_null()
-    )
+def _tonights_arrivals(settings: RunOptions, measures: pl.DataFrame) -> pl.DataFrame:
+    new = measures.filter(pl.col("measure") == "new", pl.col("analyte").is_not_null(), pl.col("source_file").is_null())
     return _shaped(new.join(_tonight(settings), how="cross"), ARRIVALS)
 
 

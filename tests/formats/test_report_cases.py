@@ -148,6 +148,10 @@ def test_one_patient_under_the_identifier_that_the_profile_names(tmp_path: Path)
     assert any("patient_identifier_suspect" in note for listed in notes for note in listed)
     with_setting = ingest({"lab": [str(REPORTS / "patient_id_places.hl7")]}, Profile(patient_identifier="PID-2")).files
     assert not any("patient_identifier_suspect" in note for file in with_setting for note in file.notes)
+    (tmp_path / "without").mkdir()
+    without = Screened(REPORTS / "patient_id_places.hl7", tmp_path / "without").summary
+    assert "patient_identifier" in {warning["kind"] for warning in without.warnings}
+    assert "patient_identifier" not in {warning["kind"] for warning in screened.summary.warnings}
 
 
 def test_a_code_of_one_cell_under_the_name_of_another_is_used_as_neither(tmp_path: Path) -> None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
-import polars as pl
-
+from neutro_schemas.reference import RecognitionUnit
 from neutro_screen.recognition.words import decoded, folded, unaccented
-from neutro_screen.reference import FOLDER, load_reference
+from neutro_screen.reference import load_reference, reference_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def unit_key(text: str) -> str:
 @cache
 def _rows(kind: str) -> list[tuple[str, str, str]]:
     """Text, property and value of the rows of one kind of recognition_units.csv."""
-    table = pl.read_csv(FOLDER / "recognition_units.csv", infer_schema=False).fill_null("")
+    table = reference_table("recognition_units.csv", RecognitionUnit).fill_null("")
     return table.filter(kind=kind).select("text", "property", "value").rows()
 
 

@@ -15,15 +15,10 @@ from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Final
 
-import polars as pl
-
+from neutro_schemas.reference import RecognitionCell, RecognitionWord
 from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER
+from neutro_screen.reference import reference_table
 
-KINDS: Final = ("cell", "property", "method", "specimen", "panel", "exclusion", "filler", "ending")
-#: Where a word may stand: anywhere, on its own only, as the first token, as the first or last, or at the end of a
-#: compound.
-USES: Final = ("any", "word", "first", "edge", "end")
 #: Kinds whose phrases count as well where a word is abbreviated: what decides against a count must not be missed.
 _DECIDING_AGAINST: Final = ("exclusion", "specimen", "panel")
 #: Signs that are words of a test name; every other sign separates.
@@ -283,12 +278,9 @@ def load_words() -> Words:
     """Read and check the word table.
 
     Raises:
-        ReferenceDataError: a kind or use that does not exist.
+        ReferenceDataError: it does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False)
-    for column, allowed in (("kind", KINDS), ("use", USES)):
-        if unknown := sorted(set(table[column]) - set(allowed)):
-            raise ReferenceDataError(f"unknown {column}: {unknown}", where="recognition_words.csv")
+    table = reference_table("recognition_words.csv", RecognitionWord)
     return Words(
         Word(row["word"], row["concept"], row["property"], row["kind"], row["use"])
         for row in table.iter_rows(named=True)
@@ -298,7 +290,7 @@ def load_words() -> Words:
 @cache
 def load_cells() -> Cells:
     """Read the relations of the cell concepts."""
-    table = pl.read_csv(FOLDER / "recognition_cells.csv", infer_schema=False)
+    table = reference_table("recognition_cells.csv", RecognitionCell)
     rows = {
         relation: list(table.filter(relation=relation).iter_rows(named=True)) for relation in set(table["relation"])
     }

@@ -2,8 +2,7 @@
 
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.admin.columns import lab_columns
 from neutro_screen.admin.samples import sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
@@ -19,36 +19,32 @@ from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.readings import weigh
 from neutro_screen.recognition.units import read_unit
-from neutro_screen.reference import Reference, load_reference
+from neutro_screen.recognition.words import folded, unaccented
+from neutro_screen.reference import load_reference
 from neutro_screen.text import match_key
 
 _MOST_LISTED: Final = 40
-_TIME_FORMATS: Final = (
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S",
+#: Day, month and year as exports write them; day and month change places where a slash or dash leaves it open.
+_DAYS: Final = (
     "%d.%m.%Y",
-    "%Y%m%d%H%M%S",
-    "%Y%m%d%H%M",
     "%Y%m%d",
-    "%Y/%m/%d %H:%M",
     "%Y/%m/%d",
-    "%d-%b-%Y %H:%M:%S",
-    "%d-%b-%Y %H:%M",
+    "%Y.%m.%d",
     "%d-%b-%Y",
-    "%d/%m/%Y %H:%M:%S",
-    "%d/%m/%Y %H:%M",
+    "%d %b %Y",
     "%d/%m/%Y",
-    "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M",
     "%m/%d/%Y",
-    "%m/%d/%Y %I:%M:%S %p",
-    "%m/%d/%Y %I:%M %p",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%d.%m.%y",
+    "%d/%m/%y",
+    "%m/%d/%y",
 )
+_CLOCKS: Final = (" %H:%M", " %H:%M:%S", "", " %H.%M", ", %H:%M", " %I:%M %p", " %I:%M:%S %p")
+_TIME_FORMATS: Final = (*(day + clock for day in _DAYS for clock in _CLOCKS), "%Y%m%d%H%M%S", "%Y%m%d%H%M")
 _DAY_FORMATS: Final = tuple(each for each in _TIME_FORMATS if "%H" not in each and "%I" not in each)
 #: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
 _SENTINELS: Final = ("9999999", "999999", "99999", "-999")
-_ABSOLUTE: Final = r"(?i)[\s,]+abs(?:olut\w*)?\.?\s*$"
-_UNIT_IN_HEADER: Final = r"[\[(]([^\])]*)[\])]\s*$"
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,7 @@ class _File:
     details: Sequence[str]
     kind: Kind
     columns: dict[str, tuple[str, ...]]
+    fallbacks: dict[str, str]
     wide: dict[str, tuple[str, str]]
 
     def texts(self, column: str) -> pl.Series:
@@ -101,6 +98,9 @@ def propose_profile(*paths: Path) -> str:
         if not of_kind:
             continue
         lines += ["", f"# {', '.join(file.name for file in of_kind)}", f"[{kind}.columns]", *_column_lines(of_kind)]
+        fallbacks = {column: own for file in of_kind for column, own in file.fallbacks.items()}
+        if fallbacks:
+            lines += ["", f"[{kind}.fallbacks]", *(f"{column} = {_quoted(own)}" for column, own in fallbacks.items())]
         for name, (analyte, unit) in {name: of for file in of_kind for name, of in file.wide.items()}.items():
             lines += ["", f"[[{kind}.wide]]", f"column = {_quoted(name)}", f"analyte = {_quoted(analyte)}"]
             lines += [f"unit = {_quoted(unit)}" if unit else 'unit = ""  # not in the header: state it']
@@ -120,18 +120,23 @@ def _described(path: Path) -> _File:
             where=path.name,
             remedy="Export the file with column names.",
         )
-    reference = load_reference()
     kind, columns = _best_kind(sample.columns)
     wide: dict[str, tuple[str, str]] = {}
+    fallbacks: dict[str, str] = {}
     if kind == "lab":
-        columns = _checked_by_values(sample, columns)
-        wide = _wide_columns(sample.columns, set(columns.values()), reference)
-        if len(wide) < 2 or "value" in columns:
+        wide = _wide_columns(sample.columns)
+        columns, fallbacks = lab_columns(sample.drop(wide), {k: own for k, own in columns.items() if own not in wide})
+        if len(wide) < 2 or {"value", "analyte_name"} <= columns.keys():
             wide = {}
+            columns, fallbacks = lab_columns(sample, _best_kind(sample.columns)[1])
+        else:
+            columns = {
+                column: own for column, own in columns.items() if column not in ("value", "unit", "analyte_name")
+            }
     joined = {
         column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
     }
-    return _File(path.name, sample, details, kind, joined, wide)
+    return _File(path.name, sample, details, kind, joined, fallbacks, wide)
 
 
 def _column_lines(files: Sequence[_File]) -> list[str]:
@@ -148,37 +153,6 @@ def _column_lines(files: Sequence[_File]) -> list[str]:
     ]
 
 
-def _checked_by_values(sample: pl.DataFrame, columns: dict[str, str]) -> dict[str, str]:
-    """The columns of tests and units checked by what stands in them: a column of persons' names has no test in it."""
-    checked = dict(columns)
-    for column, is_one in (("analyte_name", _is_test), ("unit", _is_unit)):
-        taken = {name for other, name in checked.items() if other != column}
-        free = [name for name in sample.columns if name not in taken]
-        shares = {name: _share(sample[name], is_one) for name in free}
-        own, best = checked.get(column), max(free, key=lambda name: shares[name], default=None)
-        if own is not None and shares[own] == 0 and column == "analyte_name":
-            del checked[column]
-            own = None
-        if own is None and best is not None and shares[best] >= _SHARE_OF_A_COLUMN:
-            checked[column] = best
-    return checked
-
-
-def _share(values: pl.Series, is_one: Callable[[str], bool]) -> float:
-    distinct = values.drop_nulls().unique().sort().head(_DISTINCT_LOOKED_AT)
-    return sum(map(is_one, distinct)) / max(distinct.len(), 1)
-
-
-def _is_test(text: str) -> bool:
-    return read_name(text).cell is not None
-
-
-def _is_unit(text: str) -> bool:
-    return bool(read_unit(text).accepted) and not re.fullmatch(r"[\d.,\s]+", text)
-
-
-_SHARE_OF_A_COLUMN: Final = 0.4
-_DISTINCT_LOOKED_AT: Final = 200
 _TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _TIMED: Final = ("collected_at", "resulted_at", "start_date", "end_date", "birth_date", "date")
 
@@ -276,41 +250,26 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
     if best == "patient" and len(found["patient"]) < 2:
         best = "lab"
     if not fit(best)[0] or best == "patient":
-        measured = _wide_columns(names, set(found["lab"].values()), load_reference())
-        if "value" in found["lab"] or len(measured) > 1:
+        if "value" in found["lab"] or len(_wide_columns(names)) > 1:
             best = "lab"
         elif not fit(best)[0]:
             best = max(KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id"}), -KINDS.index(kind)))
     return best, found[best]
 
 
-def _wide_columns(names: list[str], taken: set[str], reference: Reference) -> dict[str, tuple[str, str]]:
-    """Measured columns: name -> analyte and the unit in its brackets."""
-    codes = reference.lab_codes.filter((pl.col("system") == "local_name") & pl.col("cell").is_not_null())
-    codes = codes.join(reference.analytes.select("cell", "dimension", "analyte"), on="cell", how="left", suffix="_of")
-    sized = codes.filter(pl.col("dimension").is_null() | (pl.col("dimension") == pl.col("dimension_of")))
-    percents = set(reference.unit_factors.filter(pl.col("dimension") == "percent")["match_key"])
+def _wide_columns(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Measured columns by the words of their headers: name -> analyte and the unit that the header states."""
+    tables = Tables(load_reference())
     wide = {}
     for name in names:
-        if name in taken:
-            continue
-        unit = (re.search(_UNIT_IN_HEADER, name) or [None, ""])[1] or ("%" if "%" in name else "")
-        bare = re.sub(_UNIT_IN_HEADER, "", name)
-        # "Neutrophile abs." is a name with its dimension; the unit says the same.
-        plain = re.sub(_ABSOLUTE, "", bare) if unit else bare
-        named, bare_key, plain_key, key_of_unit = pl.select(
-            name=match_key(pl.lit(name)),
-            bare=match_key(pl.lit(bare)),
-            plain=match_key(pl.lit(plain)),
-            unit=match_key(pl.lit(unit)),
-        ).row(0)
-        matches = sized.filter(pl.col("code").is_in([key for key in (named, bare_key, plain_key) if key]))
-        if unit and matches["analyte"].n_unique() > 1:
-            dimension = "percent" if key_of_unit in percents else "count"
-            matches = matches.filter(pl.col("dimension_of") == dimension)
-        if matches["analyte"].n_unique() == 1:
-            wide[name] = (matches["analyte"][0], unit)
+        reading = weigh(Origin(analyte_name=name), tables)
+        if reading.certainty == "certain" and reading.analyte and reading.property != "marker":
+            wide[name] = (reading.analyte, read_name(name).unit or _STATED_BY_NAME.get(reading.property or "", ""))
     return wide
+
+
+#: What a header says without a unit: Neut %.
+_STATED_BY_NAME: Final = {"percent": "%"}
 
 
 def _times(files: Sequence[_File]) -> list[str]:
@@ -340,8 +299,10 @@ def _times(files: Sequence[_File]) -> list[str]:
 
 
 def _order(datetime_format: str) -> str:
-    """Which of day and month comes first where slashes leave it open; empty elsewhere."""
-    return re.sub(r"[^dm]", "", datetime_format.split(" ")[0])[:2] if "/" in datetime_format else ""
+    """Which of day and month comes first where slashes or dashes leave it open; empty elsewhere."""
+    day = datetime_format.split(" ")[0]
+    is_open = day in {"%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y"}
+    return re.sub(r"[^dm]", "", day)[:2] if is_open else ""
 
 
 def _values(labs: Sequence[_File]) -> list[str]:
@@ -369,7 +330,7 @@ def _open_questions(file: _File) -> list[str]:
     for group in REQUIRED_COLUMNS[file.kind]:
         if not available & set(group):
             lines.append(f"# MISSING: no column was found for {' or '.join(group)}, which {file.kind} files need.")
-    used = {name for names in file.columns.values() for name in names}
+    used = {name for names in file.columns.values() for name in names} | {*file.fallbacks.values()}
     if unused := [name for name in file.sample.columns if name not in {*used, *file.wide}]:
         lines.append(f"# Columns that are not used: {_listed(unused)}")
     if file.kind == "lab" and "status" in file.columns:
@@ -395,10 +356,9 @@ def _listed(names: list[str]) -> str:
 
 
 def _key(name: str) -> str:
-    """Letters and digits of a column's name, without accents; ß as ss, umlauts as they are typed without a keyboard for them."""
-    spelled = name.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue", ord("ß"): "ss"})
-    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "", plain)
+    """Letters and digits of a column's name, without accents; umlauts as they are typed without a keyboard for them."""
+    spelled = name.lower().translate({ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue"})
+    return "".join(filter(str.isalnum, unaccented(folded(spelled))))
 
 
 def _quoted(text: str) -> str:

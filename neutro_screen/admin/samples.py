@@ -7,14 +7,23 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.admin.columns import roles_of
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import encoding_by_mark, head_of, refusing, transcoded, unpacked
 from neutro_screen.ingest.formats.excel import HEADER_WITHIN, sheets_of
 from neutro_screen.ingest.formats.excel import recognises as is_excel
 from neutro_screen.private import private_folder
+from neutro_screen.recognition.words import load_words, tokens
 
 _SAMPLE: Final = 5_000
 _LONGEST_SAMPLE: Final = 8 << 20
+#: Encodings of exports that are not UTF-8, the most usual first.
+_ENCODINGS: Final = ("cp1252", "cp1250", "cp1251", "cp1254", "cp1253", "cp1257", "gb18030", "cp932", "cp949", "big5")
+_DELIMITERS: Final = ",;\t|"
+_LONGEST_LETTER: Final = 4
+_LETTERS_LOOKED_AT: Final = 20_000
+_WORDS_LOOKED_AT: Final = 200
+_ROWS_LOOKED_AT: Final = 30
 
 
 def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
@@ -40,25 +49,48 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
                 raw = file.read(_LONGEST_SAMPLE)
         except OSError:
             raise UnreadableInputError("cannot be read", where=path.name) from None
-    try:
-        sampled, details = raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        sampled, details = raw.decode("cp1252", errors="replace"), ['encoding = "cp1252"']
+    sampled, details = _decoded(raw)
     lines = sampled.splitlines()[: _SAMPLE + 1]
     if not lines or "\0" in lines[0]:
         raise UnreadableInputError("is empty or no text", where=path.name)
-    delimiter = max(",;\t|", key=lines[0].count)
-    if not lines[0].count(delimiter):
-        delimited = [number for number, line in enumerate(lines[:HEADER_WITHIN], start=1) if _has_several(line)]
-        if delimited:
-            lines = lines[delimited[0] - 1 :]
-            delimiter = max(",;\t|", key=lines[0].count)
-    return _table(list(islice(csv.reader(lines, delimiter=delimiter), _SAMPLE))), details
+    start, delimiter = _header_of(lines)
+    return _table(list(islice(csv.reader(lines[start:], delimiter=delimiter), _SAMPLE))), details
 
 
-def _has_several(line: str) -> bool:
-    """Whether a line has as many columns as the smallest extract."""
-    return max(map(line.count, ",;\t|")) >= 3
+def _decoded(raw: bytes) -> tuple[str, list[str]]:
+    """The text, and the line of the profile that names its encoding where it is not UTF-8.
+
+    Bytes fit many encodings; the right one is that in which most words of laboratories are found.
+    """
+    try:
+        return raw.decode("utf-8-sig"), []
+    except UnicodeDecodeError as error:
+        if error.end >= len(raw) - _LONGEST_LETTER:  # a letter that the end of the sample cuts through
+            return raw.decode("utf-8-sig", errors="ignore"), []
+    texts = {encoding: raw.decode(encoding, errors="replace") for encoding in _ENCODINGS}
+    encoding = max(texts, key=lambda name: (_known_words(texts[name]), -_ENCODINGS.index(name)))
+    return texts[encoding], [f'encoding = "{encoding}"']
+
+
+def _known_words(text: str) -> float:
+    """How many distinct words that are not all ASCII are words of tests, specimens or headers; a damaged letter is against it."""
+    words = sorted({word for word in tokens(text[:_LETTERS_LOOKED_AT]) if not word.isascii()})[:_WORDS_LOOKED_AT]
+    known = sum(bool(roles_of(word)) or bool(load_words().read(word)[0]) for word in words)
+    return known - text[:_LETTERS_LOOKED_AT].count("\ufffd")
+
+
+def _header_of(lines: list[str]) -> tuple[int, str]:
+    """The place of the header and its delimiter: the first line with as many names as the lines below it have fields."""
+    best, most = (0, max(_DELIMITERS, key=lines[0].count)), 1
+    for delimiter in _DELIMITERS:
+        widths = [len(row) for row in csv.reader(lines[: HEADER_WITHIN + _ROWS_LOOKED_AT], delimiter=delimiter)]
+        for place, line in enumerate(lines[:HEADER_WITHIN]):
+            named = sum(bool(name.strip()) for name in next(csv.reader([line], delimiter=delimiter), []))
+            below = widths[place + 1 :]
+            is_width_of_rows = not below or below.count(widths[place]) * 2 >= len(below)
+            if named > most and is_width_of_rows:
+                best, most = (place, delimiter), named
+    return best
 
 
 def _first_table(sheets: list[list[list[str | None]]], name: str) -> pl.DataFrame:

@@ -9,11 +9,10 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.recognition.evidence import limits
 from neutro_screen.reference import load_reference
 from neutro_screen.text import match_key
 
-#: Two numbers are the same if they differ by no more than this share: one of them may be rounded.
-_SAME_NUMBER: Final = 0.01
 _COMPARATOR: Final = r"^\s*([<>\x{2264}\x{2265}])"
 _NUMBER: Final = r"^\s*[<>=\x{2264}\x{2265}]*\s*([+-]?\d[\d.,]*(?:[eE][+-]?\d+)?)"
 _SIGNS: Final = {"\u2264": "<", "\u2265": ">"}
@@ -34,7 +33,7 @@ def numbers_differ(one: pl.Expr, other: pl.Expr) -> pl.Expr:
 
 def are_different(one: pl.Expr, other: pl.Expr) -> pl.Expr:
     """Whether two numbers differ by more than rounding; null where one is null."""
-    return (one - other).abs() > _SAME_NUMBER * pl.max_horizontal(one.abs(), other.abs())
+    return (one - other).abs() > limits()["same_number_share"] * pl.max_horizontal(one.abs(), other.abs())
 
 
 def number_in(text: pl.Expr, decimal_mark: str = ".") -> pl.Expr:

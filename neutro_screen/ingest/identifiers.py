@@ -5,14 +5,8 @@ from typing import Final
 
 import polars as pl
 
-#: Engineering judgement: fewer patients prove nothing.
-_LEAST_PATIENTS: Final = 3
-#: Share of the patients who have one specimen only.
-_NEARLY_EVERY: Final = 0.95
-#: Without other evidence: so many patients, over so long a time, of whom nobody was drawn twice.
-_MANY_PATIENTS: Final = 20
-_LONG_TIME: Final = timedelta(days=28)
-_ROWS_LOOKED_AT: Final = 50_000
+from neutro_screen.recognition.evidence import limits
+
 SUSPECT: Final = "patient_identifier_suspect"
 
 
@@ -21,8 +15,10 @@ def identifier_notes(labs: pl.DataFrame) -> tuple[str, ...]:
 
     Nearly every patient has one specimen, and either the identifier is that of the specimen, or the rows span weeks.
     """
+    bounds = limits()
+    nearly_every = bounds["identifier_nearly_every"]
     drawn = (
-        labs.head(_ROWS_LOOKED_AT)
+        labs.head(int(bounds["identifier_rows"]))
         .filter(pl.col("patient_id").is_not_null())
         .select(
             "patient_id",
@@ -33,11 +29,13 @@ def identifier_notes(labs: pl.DataFrame) -> tuple[str, ...]:
         .unique()
     )
     n_specimens = drawn.group_by("patient_id").agg(pl.col("specimen").n_unique())["specimen"]
-    if n_specimens.len() < _LEAST_PATIENTS or (n_specimens == 1).sum() < _NEARLY_EVERY * n_specimens.len():
+    few = n_specimens.len() < bounds["identifier_fewest_patients"]
+    if few or (n_specimens == 1).sum() < nearly_every * n_specimens.len():
         return ()
     numbered = drawn.drop_nulls("specimen_id")
-    is_the_same = (numbered["patient_id"] == numbered["specimen_id"]).sum() >= _NEARLY_EVERY * numbered.height > 0
-    is_long = n_specimens.len() >= _MANY_PATIENTS and bool(
-        drawn.select(pl.col("collected_at").max() - pl.col("collected_at").min() >= _LONG_TIME).item()
+    is_the_same = (numbered["patient_id"] == numbered["specimen_id"]).sum() >= nearly_every * numbered.height > 0
+    long_time = timedelta(days=bounds["identifier_long_time"])
+    is_long = n_specimens.len() >= bounds["identifier_many_patients"] and bool(
+        drawn.select(pl.col("collected_at").max() - pl.col("collected_at").min() >= long_time).item()
     )
     return (f"{SUSPECT}:one_specimen_each",) if is_the_same or is_long else ()

@@ -13,6 +13,7 @@ from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.header import columns_told
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
+from neutro_screen.ingest.unread_columns import RESULT, unread_columns
 
 #: In front of the names of measured columns, which may be those of native ones.
 _WIDE: Final = "measured "
@@ -74,9 +75,12 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     """
     layout: KindProfile = getattr(profile, kind)
     wide = [each for each in layout.wide if each.column in rows.columns]
-    texts, notes = _named_texts(rows, kind, profile, source_file, wide)
+    texts, ignored = _named_texts(rows, kind, profile, source_file, wide)
+    notes = (f"ignored_columns:{len(ignored)}",) if ignored else ()
     if wide:
-        frame, n_untested = _unpivoted(rows, texts, wide)
+        unread = unread_columns((name for name in ignored if name not in profile.analytes), wide)
+        frame, n_untested = _unpivoted(rows, texts, wide, unread)
+        notes += (f"unread_columns:{len(unread)}",) if unread else ()
         notes += (f"untested_rows:{n_untested}",) if n_untested else ()
     else:
         frame = rows.select("source_row", **texts)
@@ -92,8 +96,8 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
 
 def _named_texts(
     rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str, wide: list[WideColumn]
-) -> tuple[dict[str, pl.Expr], tuple[str, ...]]:
-    """Native column -> its text in the source's table, constants included; and what is ignored, as a note."""
+) -> tuple[dict[str, pl.Expr], list[str]]:
+    """Native column -> its text in the source's table, constants included; and the columns that are ignored."""
     layout: KindProfile = getattr(profile, kind)
     owns = source_columns(kind, layout)
     present = {column: [name for name in names if name in rows.columns] for column, names in owns.items()}
@@ -109,9 +113,8 @@ def _named_texts(
     measured = {"value", "unit", "analyte_name"} if wide else set()
     _check_required(rows, kind, {*texts, *constants, *measured}, owns, source_file)
     used = {name for names in present.values() for name in names} | {*fallbacks.values(), "source_row"}
-    ignored = set(rows.columns) - used - {each.column for each in wide}
-    notes = (f"ignored_columns:{len(ignored)}",) if ignored else ()
-    return {column: text for column, text in (texts | constants).items() if column not in measured}, notes
+    ignored = sorted(set(rows.columns) - used - {each.column for each in wide})
+    return {column: text for column, text in (texts | constants).items() if column not in measured}, ignored
 
 
 def _joined(names: Sequence[str]) -> pl.Expr:
@@ -141,15 +144,18 @@ def _check_required(
             )
 
 
-def _unpivoted(rows: pl.DataFrame, texts: dict[str, pl.Expr], wide: list[WideColumn]) -> tuple[pl.DataFrame, int]:
+def _unpivoted(
+    rows: pl.DataFrame, texts: dict[str, pl.Expr], mapped: list[WideColumn], unread: list[WideColumn]
+) -> tuple[pl.DataFrame, int]:
     """One row per cell that is filled, and the number of rows with a time and no filled cell.
 
     A row with neither stays as one without test and value: a title or footer, which is refused.
     """
+    wide = [*mapped, *unread]
     units = {_measured(each): each.unit for each in wide}
-    cells = rows.select(
-        "source_row", **texts, **{_measured(each): _joined([each.column]) for each in wide}
-    ).with_columns(_unless_blank(pl.col(measured)).alias(measured) for measured in units)
+    filled = {_measured(each): _unless_blank(_joined([each.column])) for each in wide}
+    numbers = {name: pl.when(filled[name].str.contains(RESULT)).then(filled[name]) for name in map(_measured, unread)}
+    cells = rows.select("source_row", **texts, **(filled | numbers))
     times = [pl.col(name).is_not_null() for name in ("collected_at", "resulted_at") if name in cells.columns]
     cells = cells.with_columns(
         is_untested=pl.all_horizontal(pl.col(list(units)).is_null()), is_timed=pl.any_horizontal(times)

@@ -18,7 +18,7 @@ from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
-from neutro_screen.pipeline.recognised import check_recognised, publish_recognition, recognised, refused_files
+from neutro_screen.pipeline.recognised import check_recognised, input_warnings, publish_recognition, recognised
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import (
@@ -74,7 +74,7 @@ def publish_step(
         measures = tonights_measures(outcomes, plan.run_id)
         silence = publish_warnings(connection, settings, account, ingested.files, outcomes, measures, plan.run_id)
         others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
-        found = publish_recognition(connection, table, refused_files(others), plan.run_id)
+        found = publish_recognition(connection, table, input_warnings(ingested.files, others), plan.run_id)
         warnings = pl.concat([found, silence])
         counts |= {"reading": reading_fingerprint(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)

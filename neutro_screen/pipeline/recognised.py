@@ -9,8 +9,10 @@ from duckdb import DuckDBPyConnection
 from neutro_schemas.store import RecognitionTable, RunWarning
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import load_profile
+from neutro_screen.ingest.identifiers import SUSPECT
 from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.recognition.evidence import limits
 from neutro_screen.recognition.table import in_words, recognition, unrecognised
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import insert
@@ -67,21 +69,30 @@ def recognition_warnings(table: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=columns)
 
 
-def refused_files(others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
-    """A warning for every kind of file of which much was refused: as loud as a file that is missing."""
+def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
+    """A warning for every kind of file of which much was refused, as loud as a file that is missing, and for every file in
+    whose patient's place another number seems to stand (``RunWarning`` without run_id).
+    """
     columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}
     rows = []
     for kind, account in others.items():
         refused = account["rows_in"] - account["accepted"]
-        if refused and (not account["accepted"] or refused > _MUCH * account["rows_in"]):
+        if refused and (not account["accepted"] or refused > limits()["refused_file_share"] * account["rows_in"]):
             why = ", ".join(f"{reason} {n}" for reason, n in account["refused"].items())
             detail = f"{refused:,} of {account['rows_in']:,} {kind} rows were refused ({why}): they are missing below"
             rows.append({"kind": "refused_file", "lab": None, "detail": detail, "since": None})
+    rows += [
+        {"kind": "patient_identifier", "lab": None, "detail": f"{file['name']}: {_NO_PATIENTS}", "since": None}
+        for file in files
+        if any(note.startswith(SUSPECT) for note in file["notes"])
+    ]
     return pl.DataFrame(rows, schema=columns)
 
 
-#: The share of a kind's rows whose refusal is warned of.
-_MUCH = 0.2
+_NO_PATIENTS = (
+    "nearly every patient has one specimen, so the identifier may be that of the specimen; then no fall is seen. Name the "
+    "patient's column in the profile, or the field in patient_identifier for HL7 messages"
+)
 #: Tests in the message of a refused run, and warnings of one run.
 _MOST_NAMED = 5
 _MOST_WARNED = 20

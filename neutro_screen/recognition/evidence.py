@@ -6,10 +6,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, Final
 
-import polars as pl
-
+from neutro_schemas.reference import RecognitionLimit
 from neutro_screen.recognition.words import folded
-from neutro_screen.reference import FOLDER, Reference
+from neutro_screen.reference import Reference, reference_table
 
 _LOINC: Final = re.compile(r"\d{1,7}-\d")
 
@@ -103,5 +102,5 @@ def _key(text: str | None) -> str:
 @cache
 def limits() -> Mapping[str, float]:
     """The numbers that values and reference ranges are compared with (recognition_limits.csv)."""
-    table = pl.read_csv(FOLDER / "recognition_limits.csv", schema_overrides={"value": pl.Float64})
+    table = reference_table("recognition_limits.csv", RecognitionLimit)
     return dict(table.select("limit", "value").rows())

@@ -43,8 +43,15 @@ class NameReading:
 
 _NO_NAME: Final = NameReading("unknown")
 _BRACKETED: Final = re.compile(r"[(\[{（［【]([^()\[\]{}（）［］【】]*)[)\]}）］】]")
-_TRAILING: Final = re.compile(r"[\s_:,;]+(?=\S*[/^*_])")
+_TRAILING: Final = re.compile(r"[\s_:,;]+(?=(?:[xX×*]\s+)?\S*[/^*_])")
 _RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
+#: The number or LOINC of an item of a catalogue before its name, and the name of a code system behind it.
+_ITEM_NUMBER: Final = re.compile(
+    r"^\s*(?:[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
+    r"|\^(?:LN?|99\w*)\s*$"
+)
+#: LeucocitosTotales: words that are set apart by a capital letter alone.
+_CAPITAL: Final = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 #: T.L.C., W.B.C.: three initials or more are one word.
 _INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
 #: The system of NPU names: Leukocytter;B
@@ -60,7 +67,7 @@ _SIMILARITY_OF_A_GUESS: Final = 0.8
 @lru_cache(maxsize=1 << 16)
 def read_name(name: str) -> NameReading:
     """Read one test name; blank is unknown."""
-    text, unit = _without_unit(_RANGE.sub(" ", name))
+    text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", name))))
     words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
     words = _without_denominator(words)
     by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
@@ -73,7 +80,8 @@ def read_name(name: str) -> NameReading:
     excluded = _excluded(words, cell)
     prop, is_contradictory = _property(words)
     is_differential = cell == "wbc" and any(word.concept == "diff" for word in words)
-    is_certain = not (unread or guess or is_contradictory or is_differential) and cell is not None
+    is_abbreviated = all(word.use == "begun" for word in by_kind["cell"])
+    is_certain = not (unread or is_abbreviated or is_contradictory or is_differential) and cell is not None
     return NameReading(
         certainty="other_test" if excluded else "certain" if is_certain else "probable",
         cell=cell,
@@ -122,7 +130,13 @@ def _without_unit(name: str) -> tuple[str, str | None]:
 
 def _spellings(text: str) -> tuple[str, ...]:
     """A unit as it stands, and as a column name writes it: G_L, 10_9_l, 1000cells.ul."""
-    return text, text.replace("_", "/", 1), text.replace("_", "^", 1).replace("_", "/", 1), text.replace(".", "/", 1)
+    return (
+        text,
+        text.replace("_", "/", 1),
+        text.replace("_", "^", 1).replace("_", "/", 1),
+        text.replace(".", "/", 1),
+        text.replace("_per_", "/"),
+    )
 
 
 def _is_unit(text: str) -> bool:

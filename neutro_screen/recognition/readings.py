@@ -79,7 +79,8 @@ def read_origins(origins: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 
 def weigh(origin: Origin, tables: Tables) -> Reading:
     """Weigh the evidence of one origin."""
-    name, unit = read_name(name_of(origin)), read_unit(origin.unit_text)
+    name = read_name(name_of(origin))
+    unit = read_unit(origin.unit_text if _states_unit(origin) else name.unit)
     specimen = read_specimen(origin.specimen_type).specimen
     profile = tables.profile(origin)
     if profile is not None and profile.excluded is not None:
@@ -283,16 +284,17 @@ def _with_unit(
     reading: Reading, origin: Origin, name: NameReading, unit: UnitReading, typical: float | None
 ) -> Reading:
     """The factor to the canonical unit: from the unit, else from a unit that the name itself states."""
-    source = "unit"
-    if not (origin.unit_text or "").strip():
-        unit, source = read_unit(name.unit), "name"
-        if not unit.options:
-            return replace(reading, unit_status="missing")
+    source = "unit" if _states_unit(origin) else "name"
+    if source == "name" and not unit.options:
+        return replace(reading, unit_status="missing")
     option = unit.of(str(reading.property))
     if option is None:
         return replace(reading, unit_status="other_property" if unit.options else "unread")
     if option.decision == "refuse":
         return replace(reading, unit_status="refused")
+    named = read_unit(name.unit).of(str(reading.property))
+    if named is not None and named.factor != option.factor:
+        return replace(reading, unit_status="ambiguous")
     if unit.is_ambiguous and not _values_agree(origin, option.factor, typical):
         return replace(reading, unit_status="ambiguous")
     return replace(
@@ -304,6 +306,10 @@ def _with_unit(
         unit_status="accepted",
         unit_source=source,
     )
+
+
+def _states_unit(origin: Origin) -> bool:
+    return bool((origin.unit_text or "").strip())
 
 
 def _values_agree(origin: Origin, factor: float | None, typical: float | None) -> bool:

@@ -13,8 +13,9 @@ from typing import Final, Literal
 
 import polars as pl
 
+from neutro_schemas.reference import RecognitionSpecimen, RecognitionWord
 from neutro_screen.recognition.words import Word, Words, folded
-from neutro_screen.reference import FOLDER
+from neutro_screen.reference import reference_table
 
 Specimen = Literal["blood", "other", "unknown"]
 
@@ -77,7 +78,7 @@ def _code_key(text: str) -> str:
 
 @cache
 def _table() -> pl.DataFrame:
-    return pl.read_csv(FOLDER / "recognition_specimens.csv", infer_schema=False)
+    return reference_table("recognition_specimens.csv", RecognitionSpecimen)
 
 
 @cache
@@ -90,6 +91,6 @@ def _codes() -> dict[str, Specimen]:
 def _words() -> Words:
     """The words of this table, then the specimen words of test names."""
     own = _table().filter(use="word").select("text", "specimen").rows()
-    names = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False).filter(kind="specimen", use="any")
+    names = reference_table("recognition_words.csv", RecognitionWord).filter(kind="specimen", use="any")
     rows = [*own, *names.select("word", "concept").rows()]
     return Words(Word(text, specimen, None, "specimen", "any") for text, specimen in rows)

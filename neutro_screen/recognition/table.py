@@ -85,7 +85,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     }.get(
         row["reason"], f"probably {row['analyte']}" if row["analyte"] else "not understood, the unit is that of a count"
     )
-    return f'{row["rows"]:,} rows "{name}"{code}{unit}{where}: {what}'
+    rows = "1 row" if row["rows"] == 1 else f"{row['rows']:,} rows"
+    return f'{rows} "{name}"{code}{unit}{where}: {what}'
 
 
 def _profile_line(test: Mapping[str, Any], tables: Tables) -> str | None:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Final
 
-import polars as pl
-
-from neutro_screen.recognition.words import folded, unaccented
-from neutro_screen.reference import FOLDER, load_reference
+from neutro_schemas.reference import RecognitionUnit
+from neutro_screen.recognition.words import decoded, folded, unaccented
+from neutro_screen.reference import load_reference, reference_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,14 @@ def _within_brackets(key: str) -> str:
 
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT_RUN: Final = re.compile(r"(?<=[\w)\]])([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+#: The micro sign is the one letter before a litre that a change of character set loses.
+_LOST_MICRO: Final = re.compile(r"(?<=/)\s*(?:\?{1,2}|\ufffd{1,2})(?=[lL]\b)")
 _SIGNS: Final = str.maketrans({"×": "x", "✕": "x", "∗": "*", "·": "*", "•": "*", "ˆ": "^", "∕": "/", "⁄": "/"})
 
 
 def unit_key(text: str) -> str:
     """A unit's text without what never matters: superscripts as ^n, micro as u, times as x, case, accents, spaces."""
+    text = _LOST_MICRO.sub("u", decoded(text))
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^" + run[1].translate(_SUPERSCRIPTS), text.replace("\\S\\", "^"))
     text = unaccented(folded(text.translate(_SIGNS))).translate(_SIGNS)
     text = re.sub(r"^\s*х(?=\s*1)", "x", text)  # the Cyrillic letter before a number
@@ -97,7 +99,7 @@ def unit_key(text: str) -> str:
 @cache
 def _rows(kind: str) -> list[tuple[str, str, str]]:
     """Text, property and value of the rows of one kind of recognition_units.csv."""
-    table = pl.read_csv(FOLDER / "recognition_units.csv", infer_schema=False).fill_null("")
+    table = reference_table("recognition_units.csv", RecognitionUnit).fill_null("")
     return table.filter(kind=kind).select("text", "property", "value").rows()
 
 

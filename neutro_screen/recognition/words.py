@@ -7,21 +7,20 @@ or one of the signs that mean something in a test name. Case, spacing and separa
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from itertools import groupby
+from itertools import groupby, takewhile
+from operator import itemgetter
 from typing import Final
 
-import polars as pl
-
+from neutro_schemas.reference import RecognitionCell, RecognitionWord
 from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER
+from neutro_screen.reference import reference_table
 
-KINDS: Final = ("cell", "property", "method", "specimen", "panel", "exclusion", "filler", "ending")
-#: Where a word may stand: anywhere, on its own only, as the first token, as the first or last, or at the end of a
-#: compound.
-USES: Final = ("any", "word", "first", "edge", "end")
+#: Kinds whose phrases count as well where a word is abbreviated: what decides against a count must not be missed.
+_DECIDING_AGAINST: Final = ("exclusion", "specimen", "panel")
 #: Signs that are words of a test name; every other sign separates.
 SIGNS: Final = "#%+/?&"
 
@@ -29,6 +28,11 @@ _SAME_LETTER: Final = str.maketrans(
     {"ø": "o", "đ": "d", "ł": "l", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "µ": "u", "μ": "u", "＃": "#", "٪": "%"}
 )
 _APOSTROPHES: Final = re.compile(r"(?<=\w)['’`´ʼ](?=\w)")
+#: A letter that a change of character set lost: a question mark, or the sign for it, inside a word.
+_LOST: Final = "\ufffd"
+_LOST_LETTERS: Final = re.compile(r"(?<=[^\W\d_])(?:\?{1,2}|\ufffd{1,3})(?=[^\W\d_])")
+#: UTF-8 that was read as Windows-1252 or Latin-1: no text of any language looks like it (Ã³ for ó).
+_MISREAD: Final = re.compile(r"[\u00c2-\u00f4][\u0080-\u00bf\u0152-\u2122]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,26 @@ class Word:
 
 def folded(text: str) -> str:
     """NFKC, case folded, apostrophes inside words taken out, Greek micro as u; accents are kept."""
+    text = _LOST_LETTERS.sub(_LOST, decoded(text)) if not text.isascii() or "?" in text else text
     text = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i").replace("\u200c", " ")
     return unicodedata.normalize("NFKC", _APOSTROPHES.sub("", text))
+
+
+def decoded(text: str) -> str:
+    """UTF-8 that was read as Windows-1252 or Latin-1 as it was meant; any other text as it stands."""
+    if _MISREAD.search(text) is None:
+        return text
+    try:
+        return b"".join(map(_byte, text)).decode("utf-8")
+    except UnicodeError:
+        return text
+
+
+def _byte(letter: str) -> bytes:
+    try:
+        return letter.encode("cp1252")
+    except UnicodeEncodeError:
+        return letter.encode("latin-1")
 
 
 def unaccented(text: str) -> str:
@@ -77,7 +99,7 @@ def tokens(text: str) -> tuple[str, ...]:
 def _sort(letter: str) -> str:
     """What a character belongs to: a script of letters (with their marks), digits, a sign, or "" for a separator."""
     category = unicodedata.category(letter)
-    if category[0] == "L" or category in ("Mn", "Mc"):
+    if category[0] == "L" or category in ("Mn", "Mc") or letter == _LOST:
         return "asian" if _script(letter) in _ASIAN else "letters"
     if category == "Nd":
         return "digit"
@@ -107,13 +129,18 @@ class Words:
                 if len(form) == 1 and row.use in ("any", "end") and _may_join(form[0], row):
                     self._parts.setdefault(form[0], row)
         self._longest = max(map(len, self._by_key))
+        self._beginnings = sorted(
+            ((key[0], word) for key, word in self._by_key.items() if len(key) == 1 or word.kind in _DECIDING_AGAINST),
+            key=itemgetter(0),
+        )
+        self._tokens = sorted({token for key in self._by_key for token in key if not token.isascii()})
         self.read = lru_cache(maxsize=1 << 16)(self._read)
 
     def _read(self, text: str) -> tuple[tuple[Word, ...], tuple[str, ...]]:
         """The words of a text, longest phrase first, and the tokens that no row and no compound of rows reads."""
         words: list[Word] = []
         unread: list[str] = []
-        rest = tokens(text)
+        rest = tuple(map(self._restored, tokens(text)))
         is_first = True
         while rest:
             length, found = self._longest_phrase(rest, is_first)
@@ -129,7 +156,30 @@ class Words:
                 word = self._by_key.get(key)
                 if word and _may_stand(word.use, is_first, is_last=length == len(rest)):
                     return length, (word,)
-        return 1, self.compound(rest[0]) or self.compound(unaccented(rest[0]))
+        found = self.compound(rest[0]) or self.compound(unaccented(rest[0]))
+        return 1, found or self._begun(unaccented(rest[0]), is_last=len(rest) == 1)
+
+    def _restored(self, token: str) -> str:
+        """A token with its lost letters, where the words of the table leave one way to fill them in."""
+        if _LOST not in token:
+            return token
+        pattern = re.compile(r"[^\x00-\x7f]".join(map(re.escape, token.split(_LOST))))
+        whole = {unaccented(known) for known in self._tokens if pattern.fullmatch(known)}
+        return whole.pop() if len(whole) == 1 else token
+
+    def _begun(self, token: str, is_last: bool) -> tuple[Word, ...]:
+        """The word that a token abbreviates: all words that begin so mean the same. None for short tokens.
+
+        A field that is too short cuts off the last word of a name.
+        """
+        shortest = _SHORTEST_CUT_OFF if is_last else _SHORTEST_BEGUN
+        if len(token) < shortest or _sort(token[0]) != "letters":
+            return ()
+        start = bisect_left(self._beginnings, token, key=itemgetter(0))
+        meant = list(takewhile(lambda known: known[0].startswith(token), self._beginnings[start:]))
+        if len({(word.concept, word.property, word.kind) for _, word in meant}) != 1:
+            return ()
+        return (replace(meant[0][1], use="begun"),)
 
     def compound(self, token: str) -> tuple[Word, ...]:
         """A joined word as its parts, the fewest that use it up completely; none where no such parts exist."""
@@ -169,7 +219,7 @@ def _may_stand(use: str, is_first: bool, is_last: bool) -> bool:
 def _fits(before: tuple[Word, ...], part: Word, is_last: bool) -> bool:
     if part.use != "end":
         return True
-    return is_last and bool(before) and before[-1].kind == "cell"
+    return is_last and bool(before) and before[-1].kind in ("cell", "property", "method")
 
 
 def _may_join(token: str, row: Word) -> bool:
@@ -180,6 +230,8 @@ def _may_join(token: str, row: Word) -> bool:
 
 
 _SHORTEST_PART: Final = 3
+_SHORTEST_BEGUN: Final = 4
+_SHORTEST_CUT_OFF: Final = 3
 _SHORTEST_WITHIN: Final = 5
 _SHORTEST_IN_CHARACTERS: Final = 2
 
@@ -226,12 +278,9 @@ def load_words() -> Words:
     """Read and check the word table.
 
     Raises:
-        ReferenceDataError: a kind or use that does not exist.
+        ReferenceDataError: it does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False)
-    for column, allowed in (("kind", KINDS), ("use", USES)):
-        if unknown := sorted(set(table[column]) - set(allowed)):
-            raise ReferenceDataError(f"unknown {column}: {unknown}", where="recognition_words.csv")
+    table = reference_table("recognition_words.csv", RecognitionWord)
     return Words(
         Word(row["word"], row["concept"], row["property"], row["kind"], row["use"])
         for row in table.iter_rows(named=True)
@@ -241,7 +290,7 @@ def load_words() -> Words:
 @cache
 def load_cells() -> Cells:
     """Read the relations of the cell concepts."""
-    table = pl.read_csv(FOLDER / "recognition_cells.csv", infer_schema=False)
+    table = reference_table("recognition_cells.csv", RecognitionCell)
     rows = {
         relation: list(table.filter(relation=relation).iter_rows(named=True)) for relation in set(table["relation"])
     }

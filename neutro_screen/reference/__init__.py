@@ -21,7 +21,16 @@ from neutro_screen.reference.policy import Policy, load_policy
 from neutro_screen.text import match_key
 from neutro_screen.validate import conform, dtypes
 
-__all__ = ["FOLDER", "Policy", "Reference", "load_cause_reference", "load_drug_tables", "load_policy", "load_reference"]
+__all__ = [
+    "FOLDER",
+    "Policy",
+    "Reference",
+    "load_cause_reference",
+    "load_drug_tables",
+    "load_policy",
+    "load_reference",
+    "reference_table",
+]
 
 FOLDER = Path(__file__).parent
 #: What a profile calls a test that is no business of the screen.
@@ -126,16 +135,16 @@ def load_reference() -> Reference:
     """
     markers = load_cause_reference()
     reference = Reference(
-        analytes=pl.concat([_table("analytes.csv", contract.Analyte), _marker_analytes(markers)]),
-        lab_codes=pl.concat([_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
-        unit_factors=_table("unit_factors.csv", contract.UnitFactor),
-        no_result_words=_table("no_result_words.csv", contract.NoResultWord),
-        comparator_words=_table("comparator_words.csv", contract.ComparatorWord),
-        status_words=_table("status_words.csv", contract.StatusWord),
-        anc_bands=_table("anc_bands.csv", contract.AncBand).sort("lower"),
-        grade_bands=_table("grade_bands.csv", contract.GradeBand),
-        reasons=_table("reasons.csv", contract.Reason),
-        drift_rules=_table("drift_rules.csv", contract.DriftRule),
+        analytes=pl.concat([reference_table("analytes.csv", contract.Analyte), _marker_analytes(markers)]),
+        lab_codes=pl.concat([reference_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
+        unit_factors=reference_table("unit_factors.csv", contract.UnitFactor),
+        no_result_words=reference_table("no_result_words.csv", contract.NoResultWord),
+        comparator_words=reference_table("comparator_words.csv", contract.ComparatorWord),
+        status_words=reference_table("status_words.csv", contract.StatusWord),
+        anc_bands=reference_table("anc_bands.csv", contract.AncBand).sort("lower"),
+        grade_bands=reference_table("grade_bands.csv", contract.GradeBand),
+        reasons=reference_table("reasons.csv", contract.Reason),
+        drift_rules=reference_table("drift_rules.csv", contract.DriftRule),
     )
     check_ladder(reference.anc_bands.rename({"severity": "step"}), "anc_bands.csv")
     if tuple(reference.anc_bands["severity"]) != SEVERITIES[::-1]:
@@ -221,6 +230,11 @@ def _check_loinc(codes: pl.DataFrame) -> None:
             raise ReferenceDataError(f"LOINC {code} has a wrong check digit", where="lab_codes.csv")
 
 
-def _table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
+def reference_table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
+    """One table of this folder, checked against its contract.
+
+    Raises:
+        ReferenceDataError: it does not fit; the message names column, check and number of rows.
+    """
     table = pl.read_csv(FOLDER / name, schema_overrides=dtypes(model))
     return conform(table, model, ReferenceDataError, where=name)

@@ -43,6 +43,17 @@ _RECORDS: Final = (
 )
 
 
+#: What came of medications, patients, diagnoses and events in a run, and what of it was refused, why.
+_CHART_ACCOUNT: Final = """
+    WITH came AS (SELECT kind, sum(rows)::BIGINT AS rows_in FROM source_file WHERE run_id = $run AND kind <> 'lab' GROUP BY kind),
+         refused AS (SELECT kind, reason, count(*) AS n FROM rejected_row WHERE run_id = $run AND kind <> 'lab' GROUP BY ALL),
+         told AS (SELECT kind, sum(n)::BIGINT AS refused, string_agg(reason || ' ' || n, ', ' ORDER BY n DESC, reason) AS why
+                  FROM refused GROUP BY kind)
+    SELECT kind, rows_in, rows_in - coalesce(refused, 0) AS accepted, coalesce(refused, 0) AS refused, why
+    FROM came LEFT JOIN told USING (kind) ORDER BY kind
+"""
+
+
 @dataclass(frozen=True)
 class RunContents:
     """The run, its worklist in order, and the history of the patients that the page shows.
@@ -75,6 +86,8 @@ class RunContents:
     quality_measure: pl.DataFrame
     quality_drift: pl.DataFrame
     source_file: pl.DataFrame
+    recognition: pl.DataFrame
+    chart_account: pl.DataFrame
     rules: pl.DataFrame
     trend: pl.DataFrame
     throughput: pl.DataFrame
@@ -178,6 +191,12 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         source_file=read_table(
             connection, "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name", {"run": chosen}
         ),
+        recognition=read_table(
+            connection,
+            "SELECT * FROM recognition WHERE run_id = $run ORDER BY rows DESC, lab, name, code, unit, specimen",
+            {"run": chosen},
+        ),
+        chart_account=read_table(connection, _CHART_ACCOUNT, {"run": chosen}),
         rules=read_table(
             connection,
             "SELECT rule_id, count(*) AS flags, count(DISTINCT patient_id) AS patients, "

@@ -166,3 +166,81 @@ class GradeBand(pa.DataFrameModel):
 
     class Config:
         strict = True
+
+
+class RecognitionWord(pa.DataFrameModel):
+    """One word or phrase of test names and what it means (REC-1)."""
+
+    word: str = pa.Field(str_length={"min_value": 1}, description="As a laboratory writes it; case never matters.")
+    language: str = pa.Field(str_length={"min_value": 1}, description="Language or origin of the word.")
+    concept: str = pa.Field(str_length={"min_value": 1}, description="What it means: a cell, a property, a reason.")
+    property: str = pa.Field(nullable=True, description="Property that a word of a cell states: count or percent.")
+    kind: str = pa.Field(
+        isin=("cell", "property", "method", "specimen", "panel", "exclusion", "filler", "ending"),
+        description="What sort of word it is.",
+    )
+    use: str = pa.Field(
+        isin=("any", "word", "first", "edge", "end"),
+        description="Anywhere, on its own, first, first or last, or ending a compound.",
+    )
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class RecognitionCell(pa.DataFrameModel):
+    """How two concepts of cells relate."""
+
+    relation: str = pa.Field(isin=("within", "combined", "agrees"), description="within: concept is a part of other.")
+    concept: str = pa.Field(description="Concept of a cell.")
+    other: str = pa.Field(description="The other concept.")
+    gives: str = pa.Field(nullable=True, description="Of combined: what both together are.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class RecognitionUnit(pa.DataFrameModel):
+    """One word of the grammar of units, or a spelling that is looked up whole (REC-5)."""
+
+    kind: str = pa.Field(
+        isin=("limit", "whole", "field", "ambiguous", "scale", "entity", "volume", "per"),
+        description="Which part of a unit it is.",
+    )
+    text: str = pa.Field(str_length={"min_value": 1}, description="Spelling; of a limit the power of ten.")
+    property: str = pa.Field(nullable=True, description="Of whole and ambiguous: count, percent, mass, ...")
+    value: str = pa.Field(nullable=True, description="Power of ten, factor, or smallest raw value; by kind.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["kind", "text", "property"]
+
+
+class RecognitionSpecimen(pa.DataFrameModel):
+    """One word or code of a specimen (REC-4)."""
+
+    text: str = pa.Field(str_length={"min_value": 1}, description="Word or code as sent.")
+    language: str = pa.Field(str_length={"min_value": 1}, description="Language, or system of codes.")
+    specimen: str = pa.Field(
+        isin=("blood", "other", "unknown", "neutral", "site", "origin"), description="What it says of the specimen."
+    )
+    use: str = pa.Field(isin=("code", "word"), description="Looked up whole, or a word of a text.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class RecognitionLimit(pa.DataFrameModel):
+    """One number that values, reference ranges, identifiers and files are compared with."""
+
+    limit: str = pa.Field(unique=True, description="Name of the number.")
+    value: float = pa.Field(ge=0, description="The number.")
+    unit: str = pa.Field(str_length={"min_value": 1}, description="Its unit.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True

@@ -87,6 +87,7 @@ class RunWarning(pa.DataFrameModel):
             "policy",
             "unrecognised",
             "refused_file",
+            "patient_identifier",
         ),
         description="What is amiss.",
     )

@@ -380,13 +380,15 @@ def write_dataset_json(of: Hospital, folder: Path) -> dict[str, list[str]]:
 
 
 def write_xlsx(path: Path, rows: Iterable[Sequence[Any]], merges: Sequence[str] = (), sheet: str = "Labs") -> None:
-    """A workbook of one sheet; numbers as numbers, everything else as text."""
+    """A workbook of one sheet; numbers as numbers, times as ISO dates, everything else as text."""
     lines = []
     for number, row in enumerate(rows, start=1):
         cells = []
         for position, value in enumerate(row):
             reference = f"{chr(ord('A') + position)}{number}"
-            if isinstance(value, int | float):
+            if isinstance(value, datetime):
+                cells.append(f'<c r="{reference}" t="d"><v>{value.isoformat()}</v></c>')
+            elif isinstance(value, int | float):
                 cells.append(f'<c r="{reference}"><v>{value}</v></c>')
             elif value is not None:
                 cells.append(f'<c r="{reference}" t="inlineStr"><is><t>{escape(value)}</t></is></c>')

@@ -67,6 +67,32 @@ def test_wide_columns_are_rows_with_their_unit(tmp_path: Path) -> None:
     ]
 
 
+def test_rec_3_a_column_of_a_wide_file_that_no_profile_maps_and_may_feed_the_count_loses_nobody(tmp_path: Path) -> None:
+    """REC-3: its cells are rows under its header; what is not understood is kept aside, a repeated analyte is left out."""
+    header = ("id", "day", "wbc", "White count", "ANC (10*3/uL)", "Neutrophils Zwickau", "Neut comment", "Platelets")
+    path = write_text_csv(
+        tmp_path / "wide.csv",
+        [
+            header,
+            ("1", "2026-05-01", "4.1", "4.1", "0.4", "", "see 2", "180"),
+            ("2", "2026-05-01", "", "", "", "0.3", "", ""),
+        ],
+    )
+    columns = {"patient_id": "id", "collected_at": "day"}
+    profile = Profile.model_validate(
+        {"lab": {"columns": columns, "wide": [{"column": "wbc", "analyte": "wbc", "unit": "K/uL"}]}}
+    )
+    extract = ingest({"lab": [str(path)]}, profile)
+    assert extract.labs.sort("source_row", "analyte_name").select("analyte_name", "value_text", "unit_text").rows() == [
+        ("ANC (10*3/uL)", "0.4", "10*3/uL"),
+        ("wbc", "4.1", "K/uL"),
+        ("Neutrophils Zwickau", "0.3", None),
+    ]
+    assert "unread_columns:2" in extract.files[0].notes
+    accepted, _ = judged(extract, profile)
+    assert accepted.filter(analyte="neut_abs")["value"].to_list() == [0.4]
+
+
 def test_epic_order_results(tmp_path: Path) -> None:
     header = (
         "PAT_ID",

@@ -148,3 +148,43 @@ def test_one_patient_under_the_identifier_that_the_profile_names(tmp_path: Path)
     assert any("patient_identifier_suspect" in note for listed in notes for note in listed)
     with_setting = ingest({"lab": [str(REPORTS / "patient_id_places.hl7")]}, Profile(patient_identifier="PID-2")).files
     assert not any("patient_identifier_suspect" in note for file in with_setting for note in file.notes)
+    (tmp_path / "without").mkdir()
+    without = Screened(REPORTS / "patient_id_places.hl7", tmp_path / "without").summary
+    assert "patient_identifier" in {warning["kind"] for warning in without.warnings}
+    assert "patient_identifier" not in {warning["kind"] for warning in screened.summary.warnings}
+
+
+def test_a_code_of_one_cell_under_the_name_of_another_is_used_as_neither(tmp_path: Path) -> None:
+    screened = Screened(REPORTS / "code_name_conflict.csv", tmp_path)
+    assert screened.counts == {}
+    assert screened.unknown == dict.fromkeys(("Y1", "Y2", "Y3", "Y4", "Y5"), "code_name_conflict")
+
+
+def test_granulocytes_under_the_code_of_another_cell_bound_the_count_from_above(tmp_path: Path) -> None:
+    screened = Screened(REPORTS / "code_name_conflict.hl7", tmp_path)
+    assert screened.counts == {"X1": 400, "X2": 3600}  # 4.00 under 751-8 are the lymphocytes, 1.80 likewise
+    assert screened.unknown == {"X2": "indeterminate"}
+    assert {reason for _, reason in screened.refused} == {"code_name_conflict"}
+
+
+def test_unit_errors_in_both_directions_are_refused(tmp_path: Path) -> None:
+    screened = Screened(REPORTS / "unit_both_ways.csv", tmp_path)
+    assert screened.counts == {"T2": 360}
+    assert screened.unknown == {
+        **dict.fromkeys(("T1", "T3", "T4", "T5", "T6"), "unit_suspect"),
+        "T7": "unit_unknown",  # 4,000 without quotes moved its unit one column on
+        **dict.fromkeys(("T8", "T9"), "no_differential"),
+    }
+
+
+def test_a_specimen_of_zeros_alone_is_missing_and_a_zero_beside_its_reference_range_is_one(tmp_path: Path) -> None:
+    screened = Screened(REPORTS / "all_zero_specimen.csv", tmp_path)
+    assert screened.counts["Z2"] == 0
+    assert screened.counts["Z3"] == 0  # beside white cells of 6.2
+    assert screened.unknown == {"Z5": "specimen_all_zero"}
+
+
+def test_words_beside_blood_do_not_make_it_another_specimen(tmp_path: Path) -> None:
+    screened = Screened(REPORTS / "blood_words.csv", tmp_path)
+    assert screened.counts == dict.fromkeys((f"b{number}" for number in range(7)), 400)
+    assert screened.unknown == {}

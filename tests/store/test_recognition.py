@@ -1,5 +1,6 @@
 """What a run says of tests that it does not understand (REC-3, REC-6), and of files that it refuses."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,17 @@ def test_a_refused_medication_list_is_as_loud_as_a_missing_one(tmp_path: Path) -
     assert summary.others["medication"]["rows_in"] == 1
     assert summary.others["medication"]["accepted"] == 0
     assert any(warning["kind"] == "refused_file" for warning in summary.warnings)
+
+
+def test_the_page_lists_every_test_the_open_ones_first_and_the_account_of_the_other_files(tmp_path: Path) -> None:
+    run(options(tmp_path, reports=tmp_path / "reports"))
+    page = (tmp_path / "reports" / "report.html").read_text("utf-8")
+    table = page[page.index('id="recognition"') : page.index("Not as it was")]
+    rows = [re.sub(r"<[^>]*>", " ", row).split() for row in re.findall(r"<tr><td>.*?</tr>", table)]
+    tests, files = rows[:-1], rows[-1]
+    assert [row[1] for row in tests] == ["WBC", "ANC", "Sodium"]
+    assert tests[0][-3:] == ["COUNTQ&#34;", "=", "&#34;wbc&#34;"]
+    assert files[:4] == ["medication", "1", "0", "1"]
+    assert "2 tests are open" in table
+    assert "No medication list." in page
+    assert "all 1 rows of the list that was given were refused" in page

@@ -5,12 +5,15 @@ from typing import Any, Final
 
 import polars as pl
 
+from neutro_schemas import NOT_UNDERSTOOD
 from neutro_screen.reference import load_reference
 from neutro_screen.report import words
 from neutro_screen.report.contents import RunContents
 
 #: Lines of a table of the page; the store has the rest.
 MOST_LINES: Final = 40
+#: Lines of the table of what was recognised as what; those that are open come first.
+MOST_TESTS: Final = 200
 #: Sentences of the banner; the page has them all.
 MOST_SENTENCES: Final = 3
 _BY_LABORATORY: Final = ("unmapped", "wbc_without_differential", "anc_discordant", *words.TIME_ODDITIES)
@@ -23,7 +26,12 @@ def quality_tables(contents: RunContents) -> dict[str, Any]:
     unmapped = contents.data_quality.filter(pl.col("reason") == "unmapped").sort(
         "rows", "analyte", "lab", "source_file", descending=[True, False, False, False], nulls_last=True
     )
+    recognised, n_unrecognised = _recognised(contents.recognition)
     return {
+        "recognition": recognised.head(MOST_TESTS).to_dicts(),
+        "recognition_more": max(0, recognised.height - MOST_TESTS),
+        "unrecognised": n_unrecognised,
+        "chart_account": contents.chart_account.to_dicts(),
         "drift": _with_titles(contents.quality_drift).to_dicts(),
         "banner": _banner(contents),
         "laboratories": _by_laboratory(measures).to_dicts(),
@@ -32,6 +40,14 @@ def quality_tables(contents: RunContents) -> dict[str, Any]:
         "unmapped": unmapped.head(MOST_LINES).to_dicts(),
         "unmapped_more": max(0, unmapped.height - MOST_LINES),
     }
+
+
+def _recognised(table: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The tests of the run, those first that were not understood and may feed the ANC, and how many these are."""
+    is_open = pl.col("reason").is_in([*NOT_UNDERSTOOD, "unknown_specimen", "unit_unknown"]).fill_null(False)
+    labels = load_reference().analytes.select("analyte", "label")
+    listed = table.join(labels, on="analyte", how="left", maintain_order="left").with_columns(is_open=is_open)
+    return listed.sort("is_open", descending=True, maintain_order=True), listed["is_open"].sum()
 
 
 def _banner(contents: RunContents) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import RECEIVED
-from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER
+from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER, is_worse
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -29,11 +29,12 @@ _WORKLIST: Final = """
     JOIN run USING (run_id)
     LEFT JOIN (SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1) r
          ON r.patient_id = w.patient_id
-         AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+         AND NOT {is_worse}
          AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
     WHERE w.run_id = $run AND {which} {rows}
     ORDER BY {order}
 """
+_OF_THE_PAGE: Final = {"rows": ON_LIST, "order": PAGE_ORDER, "is_worse": is_worse("w", "r")}
 
 
 #: Every record of the patients shown, and the patient it belongs to.
@@ -101,7 +102,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         )
     run = this.to_dicts()[0]
     position = runs["run_id"].to_list().index(chosen)
-    worklist = read_table(connection, _WORKLIST.format(which="", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen})
+    worklist = read_table(connection, _WORKLIST.format(which="", **_OF_THE_PAGE), {"run": chosen})
     panels = worklist.sort("is_set_aside", maintain_order=True).head(MOST_PANELS).select("patient_id")
     connection.register("listed", worklist.select("patient_id"))
     connection.register("shown", panels)
@@ -133,7 +134,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             for table in ("lab_result", "medication", "patient", "diagnosis", "event")
         },
         worklist=worklist,
-        resolved=read_table(connection, _WORKLIST.format(which="NOT", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen}),
+        resolved=read_table(connection, _WORKLIST.format(which="NOT", **_OF_THE_PAGE), {"run": chosen}),
         flag=of("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
         panels=panels,
         anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),

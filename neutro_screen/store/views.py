@@ -28,10 +28,24 @@ MERGE_STATEMENTS: Final = (
 #: The records of one person: the one named by $patient and those merged into it.
 PERSON: Final = "(SELECT $patient UNION ALL SELECT patient_id FROM patient_merge WHERE survivor_id = $patient)"
 
+#: Everybody of whom a reviewer can decide: who has a status, and whose count is unknown.
+KNOWN_PATIENTS: Final = "(SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM unassessable)"
 #: The latest decision of a reviewer per patient.
 _LATEST_REVIEW: Final = (
     'SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1'
 )
+
+
+def is_worse(now: str, seen: str) -> str:
+    """Whether a worklist row is worse than what a reviewer saw: a higher priority or a lower nadir, or one where none was.
+
+    Such a decision does not stand: who was set aside comes back.
+    """
+    return (
+        f"({now}.priority IS NOT NULL AND ({seen}.priority IS NULL OR {now}.priority > {seen}.priority "
+        f"OR coalesce({now}.nadir_cells_per_ul < coalesce({seen}.nadir_cells_per_ul, 'infinity'), false)))"
+    )
+
 
 #: Index time of the latest run, and for how long a patient without a result is looked for (policy of that run).
 _NOW: Final = (
@@ -111,7 +125,7 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         FROM worklist_row w
         JOIN run USING (run_id)
         LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = w.patient_id
-             AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+             AND NOT {is_worse("w", "r")}
              AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
         WHERE w.run_id = ({LATEST_RUN})
           AND {ON_LIST}

@@ -29,6 +29,7 @@ from neutro_screen.pipeline.summary import (
     counted_rows,
     deliveries,
     file_rows,
+    page_settings,
     run_counts,
     run_row,
 )
@@ -78,7 +79,7 @@ def publish_step(
         refused = pl.concat([undecided, refused_files(others)])
         found = publish_recognition(connection, table, refused, plan.run_id)
         warnings = pl.concat([found, silence])
-        counts |= {"reading": reading_fingerprint(settings)}
+        counts |= {"reading": reading_fingerprint(settings), "page": page_settings(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
         insert(connection, "run_delivery", deliveries(settings, plan.run_id))

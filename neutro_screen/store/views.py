@@ -65,7 +65,7 @@ ON_LIST: Final = (
     "(coalesce(w.row_group, 'open') IN ('open', 'recovered', 'lost_to_follow_up') AND w.change <> 'resolved')"
 )
 #: Rows that stay on the list the next night.
-_STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
+STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
 
 
 def _priority_rank(column: str = "priority") -> str:
@@ -147,10 +147,10 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         f"""
         SELECT r.run_id, r.as_of, r.patients_touched AS patients_screened,
                CAST(r.counts ->> '$.patients' AS BIGINT) AS patients_known,
-               count(*) FILTER ({_STAYING}) AS alerts,
-               {", ".join(f"count(*) FILTER ({_STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
-               count(*) FILTER ({_STAYING} AND w.change = 'new') AS new,
-               count(*) FILTER ({_STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
+               count(*) FILTER ({STAYING}) AS alerts,
+               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               count(*) FILTER ({STAYING} AND w.change = 'new') AS new,
+               count(*) FILTER ({STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
         FROM run r LEFT JOIN worklist_row w USING (run_id) GROUP BY ALL ORDER BY r.as_of, r.run_id
         """,
         "One night: patients screened, open rows of its worklist by priority, and how many of them are new.",
@@ -169,8 +169,8 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "run_trend": (
         f"""
         SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
-               count(w.patient_id) FILTER ({ON_LIST}) AS on_worklist,
-               {", ".join(f"count(*) FILTER ({ON_LIST} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               count(w.patient_id) FILTER ({STAYING}) AS on_worklist,
+               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
                {", ".join(f"count(*) FILTER (w.change = '{name}') AS {name}" for name in CHANGES)},
                CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
         FROM run r LEFT JOIN worklist_row w USING (run_id)

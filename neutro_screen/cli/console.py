@@ -121,10 +121,13 @@ def worklist_text(rows: pl.DataFrame) -> str:
             step + due,
         )
         table.add_row(*_cells(cells))
-    counted = rows.group_by(pl.col("priority").cast(pl.String)).len()
+    has_recovered = (pl.col("row_group") == "recovered").fill_null(False)
+    staying, recovered = rows.filter(~has_recovered), rows.filter(has_recovered).height
+    counted = staying.group_by(pl.col("priority").cast(pl.String)).len()
     numbers = dict(counted.iter_rows())
     of = ", ".join(f"{numbers[name]} {name}" for name in PRIORITY_SHAPES if name in numbers)
-    head = f"{rows.height} on the worklist of run {rows['run_id'][0]}\n{of}"
+    besides = f"; besides, {recovered} recovered" if recovered else ""
+    head = f"{staying.height} on the worklist of run {rows['run_id'][0]}{besides}\n{of}"
     return f"{head}\n\n{_printed(table)}"
 
 

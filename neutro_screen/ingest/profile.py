@@ -103,6 +103,8 @@ class Profile(BaseModel):
     statuses: dict[str, str] = Field(default_factory=dict)
     #: values that stand for "no number here", for example 9999999
     sentinels: tuple[str, ...] = ()
+    #: the hospital's record system in the report: an https address with {patient_id}, which is put in encoded
+    record_link: str | None = None
 
     @property
     def named_analytes(self) -> dict[str, str]:
@@ -114,6 +116,13 @@ class Profile(BaseModel):
     def _with_wide_columns(cls, analytes: dict[str, str], others: ValidationInfo) -> dict[str, str]:
         lab: KindProfile = others.data.get("lab", KindProfile())
         return {column.column: column.analyte for column in lab.wide} | analytes
+
+    @field_validator("record_link")
+    @classmethod
+    def _is_a_link(cls, template: str | None) -> str | None:
+        if template is not None and not (template.startswith("https://") and template.count("{patient_id}") == 1):
+            raise ValueError("a record link begins with https:// and holds {patient_id} once")
+        return template
 
     @field_validator("time_zone")
     @classmethod

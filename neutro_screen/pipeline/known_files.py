@@ -29,7 +29,7 @@ _FOR_NOW: Final = ("future_time", "impossible_time", "before_birth", UNKNOWN)
 
 def reading_fingerprint(settings: RunOptions) -> str:
     """SHA-256 of how the files of a run are read: the profile's entries and the format asked for."""
-    profile = load_profile(settings.profile).model_dump_json()
+    profile = load_profile(settings.profile).model_dump_json(exclude={"record_link"})
     return hashlib.sha256(json.dumps([profile, settings.format]).encode()).hexdigest()
 
 

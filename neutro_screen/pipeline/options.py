@@ -129,6 +129,8 @@ class RunOptions(Inputs):
     "The DuckDB file; made when it is not there."
     reports: Path | None = None
     "Folder for report.html, flagged.csv and flags.csv."
+    reviews: Path | None = None
+    "Folder (or file) of decisions that reviewers saved in the page: put on record once, before the night is ranked."
     notify: Path | None = None
     "TOML file that says who is notified of failures, critical patients and warnings: counts only."
     policy: Annotated[Path | None, Control] = None

@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.data_quality import check_share, publish_quality, tonights_measures
+from neutro_screen.pipeline.decisions import publish_decisions
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
 from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
 from neutro_screen.pipeline.known_files import reading_fingerprint
@@ -28,6 +29,7 @@ from neutro_screen.pipeline.summary import (
     counted_rows,
     deliveries,
     file_rows,
+    page_settings,
     run_counts,
     run_row,
 )
@@ -58,6 +60,7 @@ def publish_step(
         return RunSummary.of(work.kept(PublishedRun).summary)
     with publishing(settings.store, settings.memory // 2) as connection:
         remember_held(connection)
+        undecided = publish_decisions(connection, settings)
         worklist = _publish_patients(connection, settings, work, prepare)
         outcomes = [work.kept(Outcome, part) for part in work.parts]
         check_held(connection, pl.concat(outcome.arrived for outcome in outcomes))
@@ -74,9 +77,10 @@ def publish_step(
         measures = tonights_measures(outcomes, plan.run_id)
         silence = publish_warnings(connection, settings, account, ingested.files, outcomes, measures, plan.run_id)
         others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
-        found = publish_recognition(connection, table, input_warnings(ingested.files, others), plan.run_id)
+        refused = pl.concat([undecided, input_warnings(ingested.files, others)])
+        found = publish_recognition(connection, table, refused, plan.run_id)
         warnings = pl.concat([found, silence])
-        counts |= {"reading": reading_fingerprint(settings)}
+        counts |= {"reading": reading_fingerprint(settings), "page": page_settings(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)
         insert(connection, "run", row)
         insert(connection, "run_delivery", deliveries(settings, plan.run_id))

@@ -15,7 +15,7 @@ from neutro_schemas import PRIORITIES, SEVERITIES
 from neutro_schemas.store import CHANGES, RunDelivery, RunTable, SourceFileTable
 from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError, PublishError
-from neutro_screen.ingest import KINDS
+from neutro_screen.ingest import KINDS, load_profile
 from neutro_screen.pipeline.handover import Ingested, Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock, iso
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
@@ -172,6 +172,12 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }
+
+
+def page_settings(settings: RunOptions) -> dict[str, str | None]:
+    """What the profile says of the report: the time zone of its times, and the address of a patient's record."""
+    profile = load_profile(settings.profile)
+    return {"time_zone": profile.time_zone, "record_link": profile.record_link}
 
 
 def _counted_in(connection: DuckDBPyConnection, query: str) -> int:

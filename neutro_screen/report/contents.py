@@ -12,7 +12,7 @@ from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import RECEIVED
-from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER
+from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER, STAYING, is_worse
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -24,16 +24,17 @@ OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
 _WORKLIST: Final = """
     SELECT w.*, r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
            r."at" AS review_at,
-           coalesce(r.status IN ('snoozed', 'dismissed'), false) AS is_set_aside
+           coalesce(r.status IN ('snoozed', 'dismissed'), false) AS is_set_aside, {on_list} AS is_on_list, {staying} AS is_staying
     FROM worklist_row w
     JOIN run USING (run_id)
     LEFT JOIN (SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1) r
          ON r.patient_id = w.patient_id
-         AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+         AND NOT {is_worse}
          AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
-    WHERE w.run_id = $run AND {which} {rows}
+    WHERE w.run_id = $run
     ORDER BY {order}
 """
+_OF_THE_PAGE: Final = {"on_list": ON_LIST, "staying": STAYING, "order": PAGE_ORDER, "is_worse": is_worse("w", "r")}
 
 
 #: Every record of the patients shown, and the patient it belongs to.
@@ -58,17 +59,18 @@ _CHART_ACCOUNT: Final = """
 class RunContents:
     """The run, its worklist in order, and the history of the patients that the page shows.
 
-    ``worklist`` (with the standing review decision and ``is_set_aside``), ``resolved`` and ``flag`` are complete;
-    ``panels`` names the patients of the page, the most urgent first, and the other tables are of these.
+    ``worklist`` (with the standing review decision, ``is_set_aside``, and ``is_staying``: still there the next night),
+    ``left`` (who left it) and ``flag`` are complete; ``panels`` are the rows of the page, the most urgent first: of the
+    worklist and of those withdrawn from it. The other tables are of these patients.
     """
 
     run: dict[str, Any]
-    counts: dict[str, object]
+    counts: dict[str, Any]
     previous: dict[str, object] | None
     is_latest: bool
     chart_rows: dict[str, int]
     worklist: pl.DataFrame
-    resolved: pl.DataFrame
+    left: pl.DataFrame
     flag: pl.DataFrame
     panels: pl.DataFrame
     anc: pl.DataFrame
@@ -96,6 +98,11 @@ class RunContents:
     warnings: pl.DataFrame
 
 
+def zone_of(contents: RunContents) -> str:
+    """The time zone of the profile with which the run read its files; UTC for runs that did not keep it."""
+    return str(contents.counts.get("page", {}).get("time_zone", "UTC"))
+
+
 def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> RunContents:
     """Read what a run's report shows.
 
@@ -114,10 +121,12 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         )
     run = this.to_dicts()[0]
     position = runs["run_id"].to_list().index(chosen)
-    worklist = read_table(connection, _WORKLIST.format(which="", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen})
-    panels = worklist.sort("is_set_aside", maintain_order=True).head(MOST_PANELS).select("patient_id")
+    rows = read_table(connection, _WORKLIST.format(**_OF_THE_PAGE), {"run": chosen})
+    worklist, left = rows.filter("is_on_list"), rows.filter(~pl.col("is_on_list"))
+    is_shown = pl.col("is_on_list") | (pl.col("row_group") == "withdrawn").fill_null(False)
+    panels = rows.filter(is_shown).sort("is_set_aside", maintain_order=True).head(MOST_PANELS)
     connection.register("listed", worklist.select("patient_id"))
-    connection.register("shown", panels)
+    connection.register("shown", panels.select("patient_id"))
     # Rows keep the id they came with; those of a merged-away record are the surviving patient's.
     connection.register("shown_record", read_table(connection, _RECORDS))
 
@@ -146,7 +155,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
             for table in ("lab_result", "medication", "patient", "diagnosis", "event")
         },
         worklist=worklist,
-        resolved=read_table(connection, _WORKLIST.format(which="NOT", rows=ON_LIST, order=PAGE_ORDER), {"run": chosen}),
+        left=left,
         flag=of("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
         panels=panels,
         anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),

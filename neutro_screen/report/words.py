@@ -1,10 +1,15 @@
 """The report's own words: labels of the store's codes, and times and counts as they are read."""
 
+import math
+import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any, Final, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 from neutro_screen.errors import visible
+from neutro_screen.reference import load_reference
 from neutro_screen.rules.worklist.next_step import load_next_steps
 
 #: Shape and word of a priority; never colour alone.
@@ -63,6 +68,15 @@ RULE_FAMILIES: Final[Mapping[str, str]] = {
     "PIT": "pitfalls",
 }
 LONGEST: Final = 240
+#: Groups of the page in its order (RULES.md section 7); "recent" are those of ``open`` that are new or changed.
+GROUPS: Final[Mapping[str, str]] = {
+    "recent": "New and changed",
+    "open": "Open",
+    "recovered": "Recovered",
+    "withdrawn": "Withdrawn",
+    "lost_to_follow_up": "Lost to follow-up",
+}
+Moment = TypeVar("Moment", date, datetime, None)
 
 
 def shown(value: object) -> Any:
@@ -92,26 +106,97 @@ def minute(moment: datetime | None) -> str:
 
 
 def near(moment: datetime | None, now: datetime) -> str:
-    """``21 Nov 06:10``, with its year only where it is not this one; or a dash."""
+    """``21 Nov 06:10``; of another year the day alone: ``21 Nov 2025``; or a dash."""
     if moment is None:
         return "–"
-    return f"{moment.day} {moment:%b %H:%M}" if moment.year == now.year else minute(moment)
+    return f"{moment.day} {moment:%b %H:%M}" if moment.year == now.year else day(moment)
+
+
+def local(moment: Moment, zone: str) -> Moment:
+    """A time of the store (UTC without zone) as a clock in a time zone shows it; a day stays the day it is."""
+    if not isinstance(moment, datetime):
+        return moment
+    return cast(Moment, moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None))
 
 
 def count(cells_per_ul: float | None, comparator: str | None = None) -> str:
-    """A count in cells/uL as it is read: ``1,230``, ``< 100``, or a dash."""
+    """A count as it is read, in whole cells/uL: ``1,230``, ``< 100``, or a dash.
+
+    One just below a limit of severity is not rounded up to it: 499.6 is read ``499``, for it is severe.
+    """
     if cells_per_ul is None:
         return "–"
-    number = f"{cells_per_ul:,.1f}".removesuffix(".0")
+    whole = round(cells_per_ul)
+    number = f"{whole - (whole > cells_per_ul and whole in _limits()):,}"
     return f"{_SIGNS.get(comparator, comparator)} {number}" if comparator else number
 
 
 _SIGNS: Final[Mapping[str, str]] = {"<=": "≤", ">=": "≥"}
 
 
-def signed(number: float) -> str:
-    """A number with its sign, and a minus that is as wide as a plus: ``−0.64``."""
-    return f"{number:+.2f}".replace("-", "−")
+def prose(text: str | None, zone: str) -> str | None:
+    """A sentence of the store as the page reads: counts in whole cells/µL, days and local times as everywhere else."""
+    if text is None:
+        return None
+    counted = _COUNTS.sub(lambda found: count(float(found[0])), text).replace("cells/uL", "cells/µL")
+    return _DATES.sub(lambda found: _dated(found[0], zone), counted).replace(" degrees Celsius", " °C")
+
+
+#: Counts in sentences of the store, and ISO days and times (UTC).
+_COUNTS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= cells/uL| to (?:[<>]=? )?[\d.]+ cells/uL)")
+_DATES: Final = re.compile(r"\b\d{4}-[01]\d-[0-3]\d(?: [0-2]\d:[0-5]\d)?\b")
+
+
+def _dated(iso: str, zone: str) -> str:
+    try:
+        moment = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    return minute(local(moment, zone)) if " " in iso else day(moment)
+
+
+def source(text: str) -> str:
+    """The source of a finding without the places in this program's own rules: ``laboratory``."""
+    return _OWN_RULES.sub("", text).strip(" ;") or "rules of this program"
+
+
+_OWN_RULES: Final = re.compile(r"\s*\(RULES\.md[^)]*\)|[;,]?\s*RULES\.md[^;,)]*")
+
+
+@cache
+def _limits() -> frozenset[float]:
+    """Counts (cells/uL) at which the severity changes."""
+    return frozenset(load_reference().anc_bands["upper"].drop_nulls())
+
+
+def percent(share: float | None) -> str:
+    """A percentage as it is read: ``55 %``, halves upwards as the rules' own sentences have it, or a dash."""
+    return "–" if share is None else f"{math.floor(share + 0.5)} %"
+
+
+def pace(log2_per_week: float, low: float | None = None, high: float | None = None) -> str:
+    """How fast a count changes: ``halves in 11 days (9 to 14)``, ``doubles in 20 days``, ``steady``.
+
+    ``low`` and ``high`` are the interval of the slope; where it reaches the other direction, its far end is open.
+    """
+    days = _days_to_twofold(log2_per_week)
+    if days is None:
+        return "steady"
+    word = "halves" if log2_per_week < 0 else "doubles"
+    ends = [end for end in (low, high) if end is not None]
+    if len(ends) < 2:
+        return f"{word} in {days} days"
+    fast = max(ends, key=lambda end: end if log2_per_week > 0 else -end)
+    slow = ends[0] if fast is ends[1] else ends[1]
+    least = _days_to_twofold(fast)
+    most = _days_to_twofold(slow) if slow * log2_per_week > 0 else None
+    interval = f"{least} to {most}" if most else f"{least} or more"
+    return f"{word} in {days} days ({interval})"
+
+
+def _days_to_twofold(log2_per_week: float) -> int | None:
+    """Days to half or twice the count; None where that takes longer than a year."""
+    return round(7 / abs(log2_per_week)) if abs(log2_per_week) * 365 > 7 else None
 
 
 def duration(span: timedelta) -> str:
@@ -130,7 +215,7 @@ def hours(number: float | None) -> str:
 
 
 #: Kinds of warning whose sentence names the laboratory or file itself.
-_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file", "patient_identifier")
+_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file", "patient_identifier", "refused_decision")
 
 
 def warning_text(warning: Mapping[str, str | None]) -> str:

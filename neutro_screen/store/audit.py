@@ -15,7 +15,7 @@ def audit(
     at: datetime,
     action: str,
     by: str | None,
-    counts: Mapping[str, int],
+    counts: Mapping[str, int | str],
     patient_id: str | None = None,
 ) -> None:
     """Record an action; of a patient only the hash of the identifier is kept."""

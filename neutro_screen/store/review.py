@@ -1,7 +1,9 @@
 """The worklist that reviewers work through, and their decisions."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -9,9 +11,10 @@ import polars as pl
 from neutro_schemas import PRIORITIES
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.store.audit import audit
+from neutro_screen.store.decisions import Applied, is_applied, judged, outcome, read_decisions, record
 from neutro_screen.store.file import publishing, reading
 from neutro_screen.store.rows import first_row, read_table
-from neutro_screen.store.views import LATEST_RUN, WORKLIST_ORDER
+from neutro_screen.store.views import KNOWN_PATIENTS, LATEST_RUN, ON_LIST, WORKLIST_ORDER
 
 
 def current_worklist(
@@ -27,33 +30,78 @@ def current_worklist(
 
 
 def record_review(
-    store: Path, patient_id: str, status: str, *, until: date | None, note: str | None, by: str | None, at: datetime
+    store: Path,
+    patients: str | Sequence[str],
+    status: str,
+    *,
+    until: date | None,
+    note: str | None,
+    by: str | None,
+    at: datetime,
 ) -> None:
-    """Append a reviewer's decision, with the patient's priority and nadir at that time.
+    """Append a reviewer's decision on one patient or several, all or none, with the priority and nadir of each at that time.
 
     Raises:
-        ConfigurationError: the store does not know the patient.
+        ConfigurationError: the store does not know one of them, or the snooze is over already.
         StoreError, PublishError: as ``publishing``.
     """
+    wanted = [patients] if isinstance(patients, str) else list(dict.fromkeys(patients))
     with reading(store) as connection:
-        known = read_table(
-            connection,
-            "SELECT max(w.priority) AS priority, any_value(s.nadir_cells_per_ul) AS nadir FROM patient_summary s "
-            f"LEFT JOIN worklist_row w ON w.patient_id = s.patient_id AND w.run_id = ({LATEST_RUN}) "
-            "WHERE s.patient_id = $patient GROUP BY s.patient_id",
-            {"patient": patient_id},
-        ).to_dicts()
-        merged = first_row(connection, "SELECT count(*) FROM patient_merge WHERE patient_id = ?", [patient_id])
+        known = {row["patient_id"]: row for row in _standing(connection, wanted)}
+        merged = first_row(
+            connection, "SELECT count(*) FROM patient_merge WHERE patient_id IN (SELECT unnest(?))", [wanted]
+        )
+        newest = first_row(connection, f"SELECT as_of FROM run WHERE run_id = ({LATEST_RUN})")
     if merged and merged[0]:
         raise ConfigurationError(
             "this record was merged into another one", remedy="`neutro-screen explain` names it; review that one."
         )
-    if not known:
-        raise ConfigurationError("the store holds no such patient", remedy="Check the identifier; leading zeros count.")
-    with publishing(store) as connection:
-        connection.execute(
-            'INSERT INTO review (patient_id, status, until, note, "by", "at", priority, nadir_cells_per_ul) '
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [patient_id, status, until, note, by, at, known[0]["priority"], known[0]["nadir"]],
+    if places := [number for number, patient in enumerate(wanted, start=1) if patient not in known]:
+        which = f" (number {', '.join(map(str, places))} of {len(wanted)})" if len(wanted) > 1 else ""
+        raise ConfigurationError(
+            f"the store holds no such patient{which}", remedy="Check the identifier; leading zeros count."
         )
-        audit(connection, at=at, action="review", by=by, patient_id=patient_id, counts={status: 1})
+    first_day = max(at, newest[0] if newest else at).date()
+    if until is not None and until < first_day:
+        raise ConfigurationError(
+            f"the snooze would be over already: {until} is past", remedy=f"Name a day from {first_day} on."
+        )
+    with publishing(store) as connection:
+        for patient in wanted:
+            connection.execute(
+                'INSERT INTO review (patient_id, status, until, note, "by", "at", priority, nadir_cells_per_ul) '
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [patient, status, until, note, by, at, known[patient]["priority"], known[patient]["nadir"]],
+            )
+            audit(connection, at=at, action="review", by=by, patient_id=patient, counts={status: 1})
+
+
+def _standing(connection: duckdb.DuckDBPyConnection, patients: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each known patient the priority and nadir of its row of the latest worklist; null where it has none."""
+    return read_table(
+        connection,
+        f"SELECT s.patient_id, w.priority, w.nadir_cells_per_ul AS nadir FROM {KNOWN_PATIENTS} s LEFT JOIN worklist_row w "
+        f"ON w.patient_id = s.patient_id AND w.run_id = ({LATEST_RUN}) AND {ON_LIST} "
+        "WHERE s.patient_id IN (SELECT unnest($patients))",
+        {"patients": list(patients)},
+    ).to_dicts()
+
+
+def review_from_file(store: Path, path: Path, *, at: datetime) -> Applied:
+    """Put the decisions of a file that the page saved on record, in one transaction; those that cannot stand are named.
+
+    A file that was applied before changes nothing. Hold the lock.
+
+    Raises:
+        UnreadableInputError: the file cannot be read or is no file of decisions.
+        ConfigurationError: the store does not hold the run that the page showed.
+        StoreError, PublishError: as ``reading`` and ``publishing``.
+    """
+    read, sha256 = read_decisions(path, at)
+    with reading(store) as connection:
+        expected = outcome(judged(connection, read))
+        was_applied = is_applied(connection, sha256)
+    if not expected.recorded and was_applied:
+        return expected
+    with publishing(store) as connection:
+        return record(connection, judged(connection, read), sha256, at=at)

@@ -29,10 +29,24 @@ MERGE_STATEMENTS: Final = (
 #: The records of one person: the one named by $patient and those merged into it.
 PERSON: Final = "(SELECT $patient UNION ALL SELECT patient_id FROM patient_merge WHERE survivor_id = $patient)"
 
+#: Everybody of whom a reviewer can decide: who has a status, and whose count is unknown.
+KNOWN_PATIENTS: Final = "(SELECT patient_id FROM patient_summary UNION SELECT patient_id FROM unassessable)"
 #: The latest decision of a reviewer per patient.
 _LATEST_REVIEW: Final = (
     'SELECT * FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "at" DESC) = 1'
 )
+
+
+def is_worse(now: str, seen: str) -> str:
+    """Whether a worklist row is worse than what a reviewer saw: a higher priority or a lower nadir, or one where none was.
+
+    Such a decision does not stand: who was set aside comes back.
+    """
+    return (
+        f"({now}.priority IS NOT NULL AND ({seen}.priority IS NULL OR {now}.priority > {seen}.priority "
+        f"OR coalesce({now}.nadir_cells_per_ul < coalesce({seen}.nadir_cells_per_ul, 'infinity'), false)))"
+    )
+
 
 #: Index time of the latest run, and for how long a patient without a result is looked for (policy of that run).
 _NOW: Final = (
@@ -52,7 +66,7 @@ ON_LIST: Final = (
     "(coalesce(w.row_group, 'open') IN ('open', 'recovered', 'lost_to_follow_up') AND w.change <> 'resolved')"
 )
 #: Rows that stay on the list the next night.
-_STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
+STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
 
 
 def _priority_rank(column: str = "priority") -> str:
@@ -112,7 +126,7 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         FROM worklist_row w
         JOIN run USING (run_id)
         LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = w.patient_id
-             AND NOT coalesce(w.priority > r.priority OR w.nadir_cells_per_ul < r.nadir_cells_per_ul, false)
+             AND NOT {is_worse("w", "r")}
              AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
         WHERE w.run_id = ({LATEST_RUN})
           AND {ON_LIST}
@@ -134,10 +148,10 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         f"""
         SELECT r.run_id, r.as_of, r.patients_touched AS patients_screened,
                CAST(r.counts ->> '$.patients' AS BIGINT) AS patients_known,
-               count(*) FILTER ({_STAYING}) AS alerts,
-               {", ".join(f"count(*) FILTER ({_STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
-               count(*) FILTER ({_STAYING} AND w.change = 'new') AS new,
-               count(*) FILTER ({_STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
+               count(*) FILTER ({STAYING}) AS alerts,
+               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               count(*) FILTER ({STAYING} AND w.change = 'new') AS new,
+               count(*) FILTER ({STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
         FROM run r LEFT JOIN worklist_row w USING (run_id) GROUP BY ALL ORDER BY r.as_of, r.run_id
         """,
         "One night: patients screened, open rows of its worklist by priority, and how many of them are new.",
@@ -156,8 +170,8 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "run_trend": (
         f"""
         SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
-               count(w.patient_id) FILTER ({ON_LIST}) AS on_worklist,
-               {", ".join(f"count(*) FILTER ({ON_LIST} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
+               count(w.patient_id) FILTER ({STAYING}) AS on_worklist,
+               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
                {", ".join(f"count(*) FILTER (w.change = '{name}') AS {name}" for name in CHANGES)},
                CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
         FROM run r LEFT JOIN worklist_row w USING (run_id)

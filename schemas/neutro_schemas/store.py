@@ -88,6 +88,7 @@ class RunWarning(pa.DataFrameModel):
             "unrecognised",
             "refused_file",
             "patient_identifier",
+            "refused_decision",
         ),
         description="What is amiss.",
     )
@@ -243,13 +244,16 @@ class AuditTable(pa.DataFrameModel):
 
     at: Microseconds = pa.Field(description="When, UTC, by the machine's clock.")
     action: str = pa.Field(
-        isin=("run", "review", "retention", "migrate", "rebuild", "export", "failed_run"), description="What."
+        isin=("run", "review", "review_file", "retention", "migrate", "rebuild", "export", "failed_run"),
+        description="What.",
     )
     by: str = pa.Field(nullable=True, description="Who: the reviewer as named, else the user of the machine.")
     subject_sha256: str = pa.Field(
         nullable=True, description="SHA-256 of the patient's identifier, where it is about one."
     )
-    counts: str = pa.Field(description="JSON: rows by kind or table, a failed run's exit code, a migration's versions.")
+    counts: str = pa.Field(
+        description="JSON: rows by kind or table, a failed run's exit code, a migration's versions, the hash of a file."
+    )
 
 
 class ReviewTable(pa.DataFrameModel):

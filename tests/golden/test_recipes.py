@@ -101,7 +101,9 @@ def test_every_collected_name_is_read_to_its_last_word() -> None:
 
 def test_a_new_word_stands_in_a_collected_name() -> None:
     lists = ("names_positive.csv", "names_negative.csv")
-    collected = [row["name"] for folder in (NAMES, NAMES / "first_sight") for name in lists for row in rows(folder / name)]
+    collected = [
+        row["name"] for folder in (NAMES, NAMES / "first_sight") for name in lists for row in rows(folder / name)
+    ]
     seen = {word.text for name in collected for word in load_words().read(name)[0]}
     added = [row["word"] for row in rows(FOLDER / "recognition_words.csv") if row["source"] not in FIRST_WORDS]
     assert [word for word in added if word not in seen] == [], (

@@ -6,19 +6,24 @@ import hashlib
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import quote
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from neutro_schemas import ANC_METHODS, PRIORITIES
 from neutro_screen.reference import FOLDER, load_cause_reference, load_policy, load_reference
 from neutro_screen.report import words
-from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents
+from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents, zone_of
+from neutro_screen.report.html.decisions import MOST_UNKNOWN, deciding, presets, unknown_rows
 from neutro_screen.report.html.patients import minutes, patient_panels
 from neutro_screen.report.html.quality import quality_tables
 
@@ -27,6 +32,8 @@ SOURCE_ROOM_BYTES: Final = 4_000_000
 #: Runs that the course of the worklist shows.
 MOST_RUNS: Final = 60
 MOST_BYTES: Final = 4_900_000
+#: The page's own script, one module made of these in turn.
+_OWN: Final = ("patient.js", "decide.js", "worklist.js", "overview.js", "page.js")
 _LIBRARIES: Final = ("d3.min.js", "plot.umd.min.js", "dataTables.min.js")
 #: The style element that Observable Plot writes into each chart of class "drawn"; allowed by its hash.
 _PLOT_STYLE: Final = (
@@ -50,17 +57,22 @@ def page(contents: RunContents) -> str:
 
 
 def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
-    courses = {panel["number"]: panel["payload"] | {"sources": panel["sources"]} for panel in panels}
+    courses = {panel["key"]: panel["payload"] | {"sources": panel["sources"]} for panel in panels}
     style = Markup(_asset("report.css").replace("RUN_ID", re.sub(r"[^\w:.\-]", "", contents.run["run_id"])))  # noqa: S704
     early = Markup('document.documentElement.classList.add("js");')
     libraries = [Markup(_asset(name)) for name in _LIBRARIES]  # noqa: S704  (files of this package)
-    own = Markup(_asset("report.js"))  # noqa: S704
+    own = Markup("\n".join(_asset(name) for name in _OWN))  # noqa: S704
+    literature = numbered_literature(panels)
     return (
         _environment()
         .get_template("report.html.jinja")
         .render(
             run=contents.run,
-            title=words.day(contents.run["as_of"]),
+            zone=zone_of(contents),
+            record_link=contents.counts.get("page", {}).get("record_link"),
+            groups=group_counts(panels),
+            presets=presets(),
+            title=words.day(words.local(contents.run["as_of"], zone_of(contents))),
             policy_header=Markup(  # noqa: S704  (hashes of this module)
                 f"default-src 'none'; script-src {_hashes([early, *libraries, own])}; "
                 f"style-src {_hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
@@ -72,9 +84,10 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
             headline=headline(contents),
             panels=panels,
             total=contents.worklist.height,
-            resolved=contents.resolved.to_dicts(),
+            left=contents.left.to_dicts(),
             chart_rows=contents.chart_rows,
-            cannot_assess=contents.cannot_assess.to_dicts(),
+            cannot_assess=unknown_rows(contents),
+            unknown_more=max(contents.cannot_assess.height - MOST_UNKNOWN, 0),
             files=contents.source_file.to_dicts(),
             quality=quality(contents) | quality_tables(contents),
             suspects=contents.suspects.to_dicts(),
@@ -87,10 +100,10 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
                 band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
             ),
             bands=load_reference().anc_bands.to_dicts(),
-            literature=load_cause_reference().literature.to_dicts(),
+            literature=literature,
             is_latest=contents.is_latest,
             warnings=contents.warnings.to_dicts(),
-            overview=packed(overview(contents, panels) | {"courses": courses}),
+            overview=packed(overview(contents, panels) | {"courses": courses, "deciding": deciding(contents, panels)}),
             has_history=contents.trend.height > 1,
             has_baselines=any(panel["baseline"] is not None for panel in panels),
             throughput=contents.throughput.to_dicts(),
@@ -101,8 +114,12 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
 
 
 def headline(contents: RunContents) -> dict[str, Any]:
-    """Counts that add up: open rows by priority, changes, what reviewers set aside, and how fresh the feed is."""
-    run, on_list = contents.run, contents.worklist
+    """Counts that add up: open rows by priority, changes, what reviewers set aside, and how fresh the feed is.
+
+    The worklist is counted as everywhere else: rows that are there the next night, too; who recovered or was withdrawn is
+    counted beside it.
+    """
+    run, on_list = contents.run, contents.worklist.filter("is_staying")
     is_open = on_list.filter(~pl.col("is_set_aside"))
     newest, previous = run["newest_result_at"], contents.previous
     by_priority = dict(is_open.group_by(pl.col("priority").cast(pl.String)).len().iter_rows())
@@ -126,7 +143,8 @@ def headline(contents: RunContents) -> dict[str, Any]:
         "open": is_open.height,
         "set_aside": on_list.height - is_open.height,
         "changes": {name: by_change.get(name, 0) for name in ("new", "escalated", "unchanged", "improved")},
-        "resolved": contents.resolved.height,
+        "recovered": contents.worklist.height - on_list.height,
+        "left": {name: contents.left.filter(change=name).height for name in ("resolved", "withdrawn", "died")},
         "cannot_assess": contents.cannot_assess["patient_id"].n_unique(),
         "patients": contents.counts.get("patients", 0),
         "newest_age": words.duration(run["as_of"] - newest) if newest else None,
@@ -202,6 +220,7 @@ def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, A
         ],
         "shapes": dict(words.PRIORITY_SHAPES),
         "as_of": minutes(contents.run["as_of"]),
+        "zone": zone_of(contents),
         "history": [
             [
                 row["run_id"],
@@ -211,7 +230,7 @@ def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, A
         ],
         "population": [
             [
-                panel["number"],
+                panel["key"],
                 words.shown(panel["patient_id"]),
                 panel["baseline"],
                 panel["nadir_cells_per_ul"],
@@ -221,6 +240,25 @@ def overview(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, A
             if panel["baseline"] is not None and panel["nadir_cells_per_ul"] is not None
         ],
     }
+
+
+def group_counts(panels: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """Name, title and number of the rows of each group of the page that has any, in the page's order."""
+    of = Counter(panel["group"] for panel in panels if not panel["is_set_aside"])
+    return [(name, title, of[name]) for name, title in words.GROUPS.items() if of[name]]
+
+
+def numbered_literature(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every figure from the literature once, numbered from 1; each panel gets the numbers of its own (``cited``)."""
+    figures = dict.fromkeys(
+        (words.prose(row["statement"], "UTC"), words.source(row["source"]))
+        for row in load_cause_reference().literature.to_dicts()
+    )
+    figures |= dict.fromkeys((line["statement"], line["source"]) for panel in panels for line in panel["literature"])
+    numbers = {figure: number for number, figure in enumerate(figures, start=1)}
+    for panel in panels:
+        panel["cited"] = sorted({numbers[line["statement"], line["source"]] for line in panel["literature"]})
+    return [{"number": n, "statement": statement, "source": source} for (statement, source), n in numbers.items()]
 
 
 def policy_rows(sha256: str) -> list[dict[str, Any]] | None:
@@ -277,12 +315,34 @@ def _environment() -> Environment:
     environment.globals["cytopenias"] = words.CYTOPENIAS
     environment.globals["next_steps"] = words.NEXT_STEPS
     environment.filters |= {
-        "near": words.near,
-        "day": words.day,
-        "minute": words.minute,
+        "near": _near,
+        "day": _day,
+        "minute": _minute,
+        "percent": words.percent,
+        "record_address": record_address,
         "count": words.count,
         "spoken": words.spoken,
-        "signed": words.signed,
         "hours": words.hours,
     }
     return environment
+
+
+@pass_context
+def _near(context: Context, moment: datetime | None, now: datetime) -> str:
+    zone = context["zone"]
+    return words.near(words.local(moment, zone), words.local(now, zone))
+
+
+@pass_context
+def _day(context: Context, moment: date | None) -> str:
+    return words.day(words.local(moment, context["zone"]))
+
+
+@pass_context
+def _minute(context: Context, moment: datetime | None) -> str:
+    return words.minute(words.local(moment, context["zone"]))
+
+
+def record_address(patient_id: str, template: str) -> str:
+    """The address of a patient in the hospital's record system: the profile's template with the identifier, encoded."""
+    return template.replace("{patient_id}", quote(patient_id, safe=""))

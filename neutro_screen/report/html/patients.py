@@ -1,5 +1,6 @@
 """The panel of each patient: sentences for the template and, as JSON, what the charts and tables draw."""
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,9 +12,9 @@ import polars as pl
 from neutro_schemas import ANC_METHODS
 from neutro_screen.reference import load_reference
 from neutro_screen.reference.causality import load_cause_reference
-from neutro_screen.report.contents import OTHER_LINES, RunContents
+from neutro_screen.report.contents import OTHER_LINES, RunContents, zone_of
 from neutro_screen.report.html.sparkline import sparkline
-from neutro_screen.report.words import count, shown
+from neutro_screen.report.words import count, pace, prose, shown, source, spoken
 
 Row = dict[str, Any]
 #: How much of a long history a panel holds, newest first; what is left out is counted on the panel.
@@ -30,15 +31,22 @@ _PROJECTION: Final = ("days_to_severe", "days_to_severe_low", "days_to_severe_hi
 _END: Final = 2**53
 _LITERATURE: Final = "literature: "
 _FALLS: Final = ("RPD-", "TRD-2")
+_MOST_SEARCHED: Final = 700
+_SENTENCES: Final = ("conclusion", "reasons", "reason", "finding")
+#: Categories of suspects that the list names, and strengths of evidence for other causes, the strongest first.
+_NAMED_CATEGORIES: Final = ("likely", "possible", "expected", "beyond_expected")
+_STRENGTHS: Final = ("strong", "moderate")
+#: Categories of evidence that say how urgent a count is, or are said as a suspect, and explain nothing by themselves.
+_NO_CAUSES: Final = ("fever", "medication", "masking", "pitfall")
 _SEEN_IN_THE_BAND: Final = ("SEV-1", "ANC-10")
 
 
 def patient_panels(contents: RunContents) -> list[Row]:
-    """One dictionary per patient of ``contents.panels``, in that order, with ``payload`` for the script."""
-    rows = {row["patient_id"]: row for row in contents.worklist.iter_rows(named=True)}
+    """One dictionary per row of ``contents.panels``, in that order, with ``payload`` for the script."""
+    zone = zone_of(contents)
     by_patient = {
         table: _by_patient(
-            getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode()))
+            getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode())), zone
         )
         for table in (
             "anc",
@@ -56,15 +64,23 @@ def patient_panels(contents: RunContents) -> list[Row]:
     }
     labels = dict(load_cause_reference().workup.select("step", "label").iter_rows())
     return [
-        _panel(number, rows[patient_id], {table: found[patient_id] for table, found in by_patient.items()}, labels)
-        for number, patient_id in enumerate(contents.panels["patient_id"], start=1)
+        _panel(
+            number, _worded(row, zone), {table: found[row["patient_id"]] for table, found in by_patient.items()}, labels
+        )
+        for number, row in enumerate(contents.panels.iter_rows(named=True), start=1)
     ]
 
 
-def _by_patient(frame: pl.DataFrame) -> Mapping[str, list[Row]]:
+def _worded(row: Row, zone: str) -> Row:
+    """The row with its sentences as the page reads (``words.prose``)."""
+    worded = {name: prose(row[name], zone) for name in _SENTENCES if name in row}
+    return row | worded | ({"source": source(row["source"])} if "finding" in row else {})
+
+
+def _by_patient(frame: pl.DataFrame, zone: str) -> Mapping[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
     for row in frame.iter_rows(named=True):
-        found[row["patient_id"]].append(row)
+        found[row["patient_id"]].append(_worded(row, zone))
     return found
 
 
@@ -88,6 +104,8 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
     next_step = next((step for step in steps if step["step"] == row["next_step"]), None)
     return row | {
         "number": number,
+        "key": key_of(row["patient_id"]),
+        "group": group_of(row),
         "last": anc[-1] if anc else None,
         "person": person,
         "age": _age(person.get("birth_date"), row["last_collected_at"]),
@@ -96,15 +114,14 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "episodes": len(episodes),
         "baseline": _latest(anc, "baseline_cells_per_ul"),
         "trend": anc[-1]["trend"] if anc else None,
-        "slope": anc[-1]["slope_log2_per_week"] if anc else None,
-        "slope_range": (anc[-1]["slope_low"], anc[-1]["slope_high"]) if anc else (None, None),
+        "pace": _pace(anc[-1]) if anc else None,
         "days_to_severe": anc[-1]["days_to_severe"] if anc else None,
         "reason_list": (row["reasons"] or "no reason on file").split("; "),
         "next_state": next_step["state"] if next_step else None,
-        "top_category": next((one["category"] for one in suspects if one["ingredient"] == row["top_suspect"]), None),
+        "explanations": _explanations(suspects, lines),
         "is_drug_suspected": any(one["category"] in ("likely", "possible") for one in suspects),
         "is_overdue": any(step["state"] == "overdue" for step in steps),
-        "searched": "; ".join([row["reasons"] or "", *(one["ingredient"] for one in suspects)]),
+        "searched": _searched(row, suspects, lines, steps),
         "suspects": [
             one | {"reason": one["reason"].removeprefix(f"{one['ingredient']}: ")} for one in suspects[:MOST_LINES]
         ],
@@ -126,6 +143,41 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "sources": _source_rows(row, anc, flags, episode, of["feeding"]),
         "arithmetic": _arithmetic(anc[-1]) if anc else [],
     }
+
+
+def key_of(patient_id: str) -> str:
+    """The name of a patient in an address: the same in every report, and not the identifier in clear."""
+    return hashlib.sha256(patient_id.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def group_of(row: Row) -> str:
+    """The group of the page that a row belongs to (``words.GROUPS``)."""
+    return "recent" if row["is_recent"] and row["is_on_list"] else row["row_group"] or "open"
+
+
+def _pace(last: Row) -> str | None:
+    slope = last["slope_log2_per_week"]
+    return None if slope is None else pace(slope, last["slope_low"], last["slope_high"])
+
+
+def _explanations(suspects: list[Row], lines: list[Row]) -> list[tuple[str, str]]:
+    """What may be behind the count, in two words each: the first drug, then other causes by the strength of their evidence."""
+    drugs = [(one["ingredient"], spoken(one["category"])) for one in suspects if one["category"] in _NAMED_CATEGORIES]
+    causes: dict[str, str] = {}
+    for strength in _STRENGTHS:
+        for line in lines:
+            if line["strength"] == strength and line["category"] not in _NO_CAUSES:
+                causes.setdefault(line["category"], f"{strength} evidence")
+    return [*drugs[:1], *list(causes.items())[:2]]
+
+
+def _searched(row: Row, suspects: list[Row], lines: list[Row], steps: list[Row]) -> str:
+    """What the search of the list looks through, beside the text of the row."""
+    findings = [line["finding"] for line in lines if not line["source"].startswith(_LITERATURE)]
+    parts = [row["reasons"], row["conclusion"], row["review_note"], row["next_step"]]
+    parts += [one["ingredient"] for one in suspects] + findings[:MOST_LINES]
+    parts += [step["label"] for step in steps if step["state"] == "overdue"]
+    return "; ".join(part for part in parts if part)[:_MOST_SEARCHED]
 
 
 def _once(suspects: list[Row]) -> list[Row]:

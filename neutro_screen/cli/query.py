@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from neutro_screen.cli.output import AsJson, Quiet, conclude, progress_on_terminal, warn, write, write_result
+from cyclopts import Parameter
+
+from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, warn, write, write_result
 
 Priority = Literal["critical", "high", "medium", "low", "info"]
 
@@ -102,10 +104,17 @@ def report(
     write_result({"report": page}, str(page), quiet, json_)
 
 
-def export(*, store: Path, to: str) -> None:
-    """Write every table and view as Parquet, into a folder or onto object storage, with a manifest written last.
+def export(
+    *,
+    store: Path,
+    to: str,
+    as_: Annotated[Literal["parquet", "fhir", "omop-cohort"], Parameter(name="--as")] = "parquet",
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
+    """Write the results in another tool's form, into a folder or onto object storage.
 
-    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen
+    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen --as fhir
 
     Parameters
     ----------
@@ -113,11 +122,21 @@ def export(*, store: Path, to: str) -> None:
         The DuckDB file.
     to
         A folder, or the address of one; the run's own folder is made in it.
+    as_
+        parquet: every table and view; fhir: counts, open rows and their patients as R4 NDJSON; omop-cohort: cohort and
+        cohort_definition of the CDM 5.4 as CSV and Parquet.
+    quiet
+        Show nothing but errors.
+    json_
+        Print the path of the folder as JSON.
     """
     from neutro_screen.pipeline.options import clock
-    from neutro_screen.store.export import export as export_tables
+    from neutro_screen.store.export import export as export_results
 
-    conclude(export_tables(store, to, at=clock(), warn=warn))
+    with progress_on_terminal(quiet or json_) as show:
+        show(f"exporting as {as_}")
+        folder = export_results(store, to, kind=as_, at=clock(), warn=warn)
+    write_result({"folder": folder}, folder, quiet, json_)
 
 
 def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:

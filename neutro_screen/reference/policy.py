@@ -111,7 +111,11 @@ class TrueDeclineRule(_Rule):
 
     level_n: PositiveInt
     level_d: PositiveInt
+    same_level_ratio: PositiveFloat
+    around_n: PositiveInt
+    around_h: PositiveInt
     noise_ratio: PositiveFloat
+    unconfirmed_noise_ratio: PositiveFloat
     suspected_noise_ratio: PositiveFloat
     suspected_fraction: PositiveFloat
     suspected_below_cells_per_ul: PositiveFloat

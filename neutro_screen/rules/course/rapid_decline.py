@@ -14,9 +14,9 @@ import polars as pl
 from neutro_screen.reference import Policy
 from neutro_screen.reference.policy import RapidDeclineRule
 from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
-from neutro_screen.rules.counts.intervals import log_variance
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
+from neutro_screen.rules.course.levels import levels, with_log_counts, with_surroundings
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text, days_text
 
@@ -94,14 +94,17 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     """Add the verdict on the true course of every specimen (RPD-3, RPD-4).
 
     ``high_risk`` (patient_id, first_exposure, last_exposure; Date, null = still given) are the exposures to drugs of
-    high risk. Every specimen is held against the levels of the weeks before it: means, on the log scale, of up to
-    ``level_n`` results. A fall counts if it is large and fast enough for RPD-3 (a halving at a pace of 14 days and now
-    < 2000; or down to 60 %, at a pace of 30 % in 7 days, and now < 1500; or a fall by a third that halves within 10
-    days and now < 3000) and exceeds what the noise of both sides explains by ``noise_ratio``. Columns:
+    high risk. Every specimen, averaged with its neighbours in time (``levels.with_surroundings``), is held against the
+    levels of the weeks before it (``levels.levels``). A fall counts if it is as large as RPD-1 or RPD-2 ask for, or a
+    fall by a third that halves within 10 days, to below 2000, and exceeds what the noise of both sides explains by
+    ``noise_ratio``. Where the level is older than the rule's window, it must be the value in force when the window opened
+    (RPD-1), and nobody knows when in the gap the count fell: unless it was back as soon, the fall must be larger by the
+    root of the gap. Columns:
 
     decline: null = no fall of that kind; ``confirmed``: the result before or any later one within the window of RPD-1 is
-        low as well, whatever follows; ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, only beyond what one in a hundred
-        unchanged patients shows; ``contradicted``: the next result is back too soon for a marrow to have recovered.
+        low as well (below three quarters of the level and nearer to the fall than to the level), whatever follows;
+        ``unconfirmed``: no such result (yet); ``suspected``: the fall by a third, or a single result too close to the noise;
+        ``contradicted``: the next result is back too soon for a marrow to have recovered.
     has_decline: the verdict. Confirmed, unconfirmed, or suspected with no later result.
     decline_rule: RPD-4 for a confirmed halving within 7 days to 2000-3000 on a high-risk drug, else RPD-3.
     decline_from_cells_per_ul, decline_from_n, decline_from_id, decline_from_at: the level, of how many results, and
@@ -198,23 +201,26 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
             ("comparator", "anc_comparator"),
         )
     )
+    within = policy.rpd_1.window_d * _SECONDS_PER_DAY
+    backwards = -pl.col("collected_at").dt.epoch("s")
     usable = (
         anc.filter(pl.col("severity").is_not_null())
         .sort(TIME_ORDER)
+        .pipe(with_log_counts, policy)
+        .pipe(with_surroundings, policy)
         .select(
             *TIME_ORDER,
             "anc_cells_per_ul",
             "anc_comparator",
+            "log_count",
+            "log_variance",
+            "around_log",
+            "around_variance",
             *following,
             previous_at=pl.when(has_previous).then(pl.col("collected_at").shift(1)),
             previous_anc=pl.when(has_previous).then(count.shift(1)),
-            lowest_after=count.rolling_min_by(
-                -pl.col("collected_at").dt.epoch("s"),
-                window_size=f"{policy.rpd_1.window_d * _SECONDS_PER_DAY}i",
-                closed="left",
-            ).over("patient_id"),
-            log_count=count.clip(lower_bound=policy.noise.lowest_cells_per_ul).log(),
-            log_variance=log_variance(policy),
+            lowest_after=count.rolling_min_by(backwards, window_size=f"{within}i", closed="left").over("patient_id"),
+            highest_after=count.rolling_max_by(backwards, window_size=f"{within}i", closed="left").over("patient_id"),
             stretch=pl.col("collected_at").dt.epoch("d") // reach,
             highest=count.rolling_max_by("collected_at", window_size=f"{reach + rule.level_d}d").over("patient_id"),
             recently=count.rolling_max_by(
@@ -224,52 +230,20 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     )
     least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
     low = usable.filter(
-        (count < max(rule.suspected_below_cells_per_ul, policy.rpd_1.below_cells_per_ul))
+        (count < max(policy.rpd_4.high_risk_below_cells_per_ul, policy.rpd_1.below_cells_per_ul))
         & (count <= pl.col("highest") * least)
         & ~is_lower_bound()
     ).with_columns(stretch=pl.concat_list("stretch", pl.col("stretch") - 1))
     age = pl.col("collected_at") - pl.col("decline_from_at")
     return (
         low.explode("stretch")
-        .join(_levels(usable, policy), on=["patient_id", "stretch"])
+        .join(levels(usable, policy), on=["patient_id", "stretch"])
         .filter((age > timedelta()) & (age <= timedelta(days=reach)))
-        .with_columns(fall=pl.col("level") - pl.col("log_count"), decline_days=days(age))
+        .with_columns(fall=pl.col("level") - pl.max_horizontal("log_count", "around_log"), decline_days=days(age))
         .with_columns(
             decline_from_cells_per_ul=pl.col("level").exp(),
             decline_fall_pct=(1 - count / pl.col("level").exp()) * 100,
-            decline_noise_ratio=pl.col("fall") / (pl.col("level_variance") + pl.col("log_variance")).sqrt(),
-        )
-    )
-
-
-def _levels(usable: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """The level that stood at each result: the mean of the logarithms of it and the few before it, by their weight."""
-    rule = policy.rpd_3
-    weight, weighted = 1 / pl.col("log_variance"), pl.col("log_count") / pl.col("log_variance")
-    oldest = pl.col("collected_at") - timedelta(days=rule.level_d)
-
-    def before(column: pl.Expr, steps: int) -> pl.Expr:
-        is_recent = pl.col("collected_at").shift(steps) >= oldest
-        same_patient = pl.col("patient_id") == pl.col("patient_id").shift(steps)
-        return pl.when(is_recent & same_patient).then(column.shift(steps)).otherwise(0)
-
-    steps = range(rule.level_n)
-    return (
-        usable.filter(~is_upper_bound())
-        .sort(TIME_ORDER)
-        .select(
-            "patient_id",
-            "stretch",
-            decline_from_id="specimen_id",
-            decline_from_at="collected_at",
-            sum_of_weights=pl.sum_horizontal(before(weight, step) for step in steps),
-            sum_weighted=pl.sum_horizontal(before(weighted, step) for step in steps),
-            decline_from_n=pl.sum_horizontal(
-                before(pl.col("log_count").is_not_null().cast(pl.Int64), step) for step in steps
-            ),
-        )
-        .with_columns(
-            level=pl.col("sum_weighted") / pl.col("sum_of_weights"), level_variance=1 / pl.col("sum_of_weights")
+            decline_noise_ratio=pl.col("fall") / (pl.col("level_variance") + pl.col("around_variance")).sqrt(),
         )
     )
 
@@ -278,27 +252,24 @@ def _with_tests(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Keep the falls that are large, fast and clear enough; add ``is_large``, ``is_early`` and ``is_clear``."""
     rule, halving, fall = policy.rpd_3, policy.rpd_1, policy.rpd_2
     count, depth, gap = pl.col("anc_cells_per_ul"), pl.col("fall"), pl.col("decline_days")
-    halved = (depth >= math.log(1 / halving.highest_fraction) * (gap / halving.window_d).clip(lower_bound=1)) & (
-        count < halving.below_cells_per_ul
+    halved = depth >= math.log(1 / halving.highest_fraction) * _pace(halving, policy).clip(lower_bound=1)
+    fallen = depth >= pl.max_horizontal(
+        pl.lit(math.log(1 / fall.highest_fraction)), math.log(1 / rule.fall_fraction) * _pace(fall, policy)
     )
-    fallen = (
-        depth
-        >= pl.max_horizontal(
-            pl.lit(math.log(1 / fall.highest_fraction)), math.log(1 / rule.fall_fraction) * gap / fall.window_d
-        )
-    ) & (count < fall.below_cells_per_ul)
+    large = (halved & _is_in_force(halving) & (count < halving.below_cells_per_ul)) | (
+        fallen & _is_in_force(fall) & (count < fall.below_cells_per_ul)
+    )
     early = (
         (depth >= math.log(1 / rule.suspected_fraction))
         & (depth >= math.log(2) * gap / rule.suspected_halving_d)
         & (gap <= rule.suspected_window_d)
-        & (count < rule.suspected_below_cells_per_ul)
     )
     high = policy.rpd_4.neutrophilia_above_cells_per_ul
     from_neutrophilia = (count >= policy.rpd_4.normal_from_cells_per_ul) & (
         (pl.col("decline_from_cells_per_ul") > high) | (pl.col("recently") > high)
     )
     return falls.with_columns(
-        is_large=halved | fallen, is_early=early, is_clear=pl.col("decline_noise_ratio") >= rule.noise_ratio
+        is_large=large, is_early=early, is_clear=pl.col("decline_noise_ratio") >= rule.noise_ratio
     ).filter(
         ~from_neutrophilia
         & (
@@ -306,6 +277,20 @@ def _with_tests(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
             | (pl.col("is_early") & (pl.col("decline_noise_ratio") >= rule.suspected_noise_ratio))
         )
     )
+
+
+def _pace(window: RapidDeclineRule, policy: Policy) -> pl.Expr:
+    """By how much a fall since an older level must be larger: the root of the gap in windows; 1 where the count was back
+    within the window of RPD-1 after it, since what recovers so fast has fallen fast."""
+    was_back = pl.col("highest_after") >= policy.rpd_3.agrees_fraction * pl.col("decline_from_cells_per_ul")
+    return pl.when(was_back.fill_null(False)).then(1.0).otherwise((pl.col("decline_days") / window.window_d).sqrt())
+
+
+def _is_in_force(window: RapidDeclineRule) -> pl.Expr:
+    """The level is inside the window, or the last before it opened and not older than the carry (RPD-1)."""
+    opens_at = pl.col("collected_at") - timedelta(days=window.window_d)
+    is_carried = (pl.col("followed_at") > opens_at) & (pl.col("decline_days") <= window.window_d + window.carry_d)
+    return (pl.col("decline_days") <= window.window_d) | is_carried.fill_null(False)
 
 
 def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
@@ -334,15 +319,21 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
 
 
 def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the results around it."""
+    """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the results around it.
+
+    Above the limit of suspicion only what RPD-4 asks for stays.
+    """
     rule = policy.rpd_3
     wait = pl.col("decline_next_at") - pl.col("collected_at")
     following = pl.col("decline_next_cells_per_ul")
-    is_back = (following >= pl.col("decline_from_cells_per_ul") * rule.agrees_fraction) & ~is_upper_bound(
-        "decline_next_comparator"
-    )
     within = timedelta(days=policy.rpd_1.window_d)
-    low_enough = pl.col("decline_from_cells_per_ul") * rule.agrees_fraction
+    # A second result that agrees is low, and nearer to the fall than to the level.
+    lowest = pl.col("anc_cells_per_ul").clip(lower_bound=policy.noise.lowest_cells_per_ul)
+    low_enough = pl.min_horizontal(
+        pl.col("decline_from_cells_per_ul") * rule.agrees_fraction,
+        (pl.col("decline_from_cells_per_ul") * lowest).sqrt(),
+    )
+    is_back = (following >= low_enough) & ~is_upper_bound("decline_next_comparator")
     was_low_before = (
         (pl.col("previous_at") > pl.col("decline_from_at"))
         & (pl.col("collected_at") - pl.col("previous_at") <= within)
@@ -358,16 +349,21 @@ def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         .otherwise(wait <= timedelta(days=rule.suspected_rebound_d))
     )
     is_rpd_4 = pl.col("is_rpd_4") & agrees
+    # A single result that the next one does not bear out must be clearer.
+    is_clear_alone = pl.col("decline_next_at").is_null() | (
+        pl.col("decline_noise_ratio") >= rule.unconfirmed_noise_ratio
+    )
     decline = (
         pl.when((is_back & too_soon).fill_null(False))
         .then(pl.lit("contradicted"))
         .when((pl.col("is_clear") & agrees) | is_rpd_4)
         .then(pl.lit("confirmed"))
-        .when(pl.col("is_clear"))
+        .when(pl.col("is_large") & pl.col("is_clear") & is_clear_alone)
         .then(pl.lit("unconfirmed"))
         .otherwise(pl.lit("suspected"))
     )
-    return falls.with_columns(
+    is_low = pl.col("anc_cells_per_ul") < rule.suspected_below_cells_per_ul
+    return falls.filter(is_low | pl.col("is_rpd_4")).with_columns(
         decline=decline, decline_rule=pl.when(is_rpd_4).then(pl.lit("RPD-4")).otherwise(pl.lit("RPD-3"))
     ).with_columns(
         has_decline=pl.col("decline").is_in(["confirmed", "unconfirmed"])

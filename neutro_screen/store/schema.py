@@ -163,7 +163,7 @@ def build(connection: duckdb.DuckDBPyConnection) -> None:
     for name, (query, summary) in VIEWS.items():
         connection.execute(f'CREATE VIEW "{name}" AS {query}')
         _comment(connection, f'VIEW "{name}"', summary)
-        _build_view_comments(connection, name)
+    _build_view_comments(connection)
     connection.execute("INSERT INTO schema_version VALUES (?)", [SCHEMA_VERSION])
 
 
@@ -209,13 +209,14 @@ def _build_comments(connection: duckdb.DuckDBPyConnection, table: str, model: An
         _comment(connection, f'COLUMN "{table}"."run_id"', what)
 
 
-def _build_view_comments(connection: duckdb.DuckDBPyConnection, view: str) -> None:
-    """A comment on every column: that of the view's own list, else that of the table's column of this name."""
-    own = view_columns()
-    for (name,) in connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? AND NOT internal", [view]
+def _build_view_comments(connection: duckdb.DuckDBPyConnection) -> None:
+    """A comment on every column of every view: that of the view's own list, else that of the table's column of this name."""
+    own, inherited = view_columns(), _table_columns()
+    for view, name in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE table_name IN (SELECT unnest(?)) AND NOT internal",
+        [list(VIEWS)],
     ).fetchall():
-        found = own.get((view, name)) or own.get(("*", name)) or _table_columns().get(name)
+        found = own.get((view, name)) or own.get(("*", name)) or inherited.get(name)
         if found is None:
             raise ReferenceDataError(f"column {view}.{name} has no comment", where="view_columns.csv")
         _comment(connection, f'COLUMN "{view}"."{name}"', found)

@@ -1,12 +1,15 @@
 """The sample hospital: the screen says of every teaching case what sample_data/README.md promises."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from neutro_screen.cli.console import summary_text
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
+from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist
 from neutro_screen.store.rows import read_table
@@ -17,13 +20,19 @@ NIGHT = moment("2026-11-22T02:00:00")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Store and reports of the sample hospital."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunSummary]:
+    """Folder of store and reports of the sample hospital, and what the run says at its end."""
     folder = tmp_path_factory.mktemp("sample")
     chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
     labs = (str(SAMPLE / "labs.csv"),)
-    run(RunOptions(store=folder / "s.duckdb", labs=labs, as_of=NIGHT, reports=folder / "reports", **chart))
-    return folder
+    options = RunOptions(store=folder / "s.duckdb", labs=labs, as_of=NIGHT, reports=folder / "reports", **chart)
+    return folder, run(options)
+
+
+@pytest.fixture(scope="module")
+def folder(demo: tuple[Path, RunSummary]) -> Path:
+    """Store and reports of the sample hospital."""
+    return demo[0]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +64,13 @@ def test_every_teaching_case_has_the_priority_it_teaches(screened: pl.DataFrame)
 def test_the_tracked_example_is_what_the_report_writes(folder: Path, name: str) -> None:
     written = (folder / "reports" / name).read_text("utf-8")
     assert written == (SAMPLE.parent / "reports" / "example" / name).read_text("utf-8")
+
+
+def test_the_readme_shows_what_the_demo_says(demo: tuple[Path, RunSummary]) -> None:
+    shown = (SAMPLE.parent / "README.md").read_text("utf-8").partition("```text\n")[2].partition("```")[0].splitlines()
+    said = {*summary_text(replace(demo[1], report="reports/demo/report.html")).splitlines(), "..."}
+    assert [line for line in shown if line not in said] == []
+    assert len(shown) >= 5
 
 
 def test_the_tracked_sample_is_what_the_simulator_writes(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra, neighbour
 from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.summary import RunSummary, stored_summary
@@ -65,7 +65,9 @@ def load_notify(path: Path | None) -> Notify:
         notify = Notify.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(f"notifications cannot be read: {reason}", where=path.name) from None
+        raise ConfigurationError(
+            f"notifications cannot be read: {reason}", where=path.name, remedy=neighbour(path, "notify.toml")
+        ) from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise ConfigurationError(

@@ -160,8 +160,15 @@ def notify(settings: Path, *, store: Path | None = None, run: str | None = None)
     elif run is not None:
         raise ConfigurationError("--run goes with --store, and only with it")
     else:
+        ways = load_notify(settings)
+        if not (ways.urls or ways.command):
+            raise ConfigurationError(
+                "names no way that a message could go",
+                where=settings.name,
+                remedy="Write `command` or `urls` into it; a dead-man file gets no message.",
+            )
         test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
-        problems = send(test, load_notify(settings))
+        problems = send(test, ways)
     for problem in problems:
         warn(problem)
     if problems:

@@ -26,15 +26,30 @@ def current_worklist(
     )
 
 
+def check_last_day(until: date | None, at: datetime) -> None:
+    """A snooze ends today or later.
+
+    Raises:
+        ConfigurationError: its last day is over.
+    """
+    if until is not None and until < at.date():
+        raise ConfigurationError(
+            f"the snooze would have ended on {until}",
+            where="--until",
+            remedy=f"Name its last day: {at.date()} (today, UTC) or later.",
+        )
+
+
 def record_review(
     store: Path, patient_id: str, status: str, *, until: date | None, note: str | None, by: str | None, at: datetime
 ) -> None:
     """Append a reviewer's decision, with the patient's priority and nadir at that time.
 
     Raises:
-        ConfigurationError: the store does not know the patient.
+        ConfigurationError: the store does not know the patient, or the last day of a snooze is over.
         StoreError, PublishError: as ``publishing``.
     """
+    check_last_day(until, at)
     with reading(store) as connection:
         known = read_table(
             connection,

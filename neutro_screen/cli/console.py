@@ -132,7 +132,7 @@ def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
     """One run a line: what came in, what needs somebody, and whom it reached."""
     if not runs:
         return "no run"
-    table = _table("run", "status", "rows in", "alerts", "new", "reported", "notified")
+    table = _table("run", "status", "rows", "alerts", "new", "report", "notice")
     for run in runs:
         status = f"failed ({run['exit_code']})" if run["status"] == "failed" else run["status"]
         name = run["run_id"] or _moment(run["started_at"])

@@ -138,7 +138,7 @@ a patient's value, and the nearest identifier is never proposed: it is another p
 may hold patient data.
 
 Shell completion of commands, options, their choices and the names of files: `neutro-screen --install-completion` (bash, zsh, fish,
-PowerShell), then a new shell. A slip in a command, option or choice is one line with the nearest name, and exit code 10.
+PowerShell), then a new shell. A slip in a command, option or choice is one line with the nearest name.
 
 """
     words, sys.argv = sys.argv, ["neutro-screen"]  # else the usage lines name the module that runs here

@@ -64,7 +64,9 @@ def _(mo, rows, table):
         ORDER BY priority_rank DESC, last_anc_cells_per_ul, patient_id
         """
     )
-    mo.vstack([mo.md("## Urgent tonight"), table(urgent, wrapped_columns=["conclusion"], column_widths={"conclusion": 640})])
+    mo.vstack(
+        [mo.md("## Urgent tonight"), table(urgent, wrapped_columns=["conclusion"], column_widths={"conclusion": 640})]
+    )
     return
 
 

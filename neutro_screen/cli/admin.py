@@ -153,22 +153,15 @@ def notify(settings: Path, *, store: Path | None = None, run: str | None = None)
     run
         Which run of the store; default the latest.
     """
-    from neutro_screen.admin.notify import Message, load_notify, notify_again, send
+    from neutro_screen.admin.notify import Message, load_with_a_way, notify_again, send
 
     if store is not None:
         problems = notify_again(settings, store, run)
     elif run is not None:
         raise ConfigurationError("--run goes with --store, and only with it")
     else:
-        ways = load_notify(settings)
-        if not (ways.urls or ways.command):
-            raise ConfigurationError(
-                "names no way that a message could go",
-                where=settings.name,
-                remedy="Write `command` or `urls` into it; a dead-man file gets no message.",
-            )
         test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
-        problems = send(test, ways)
+        problems = send(test, load_with_a_way(settings))
     for problem in problems:
         warn(problem)
     if problems:

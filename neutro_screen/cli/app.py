@@ -1,13 +1,17 @@
 """The command line. Thin: every command calls one function of the library and shows what it returns."""
 
 import sys
+from typing import Final
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from neutro_screen.cli import admin, query, review, run
 from neutro_screen.cli.output import say
 from neutro_screen.cli.process import abandon_standard_output, prepare_process
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, OutputError
+from neutro_screen.errors import NeutroScreenError, OutputError
+
+#: Exit code where the words of a command cannot be read, as shells and other programs have it.
+_MISSPELT: Final = 2
 
 app = App(
     name="neutro-screen",
@@ -65,7 +69,7 @@ def message_of(error: BaseException) -> tuple[str, int]:
     if isinstance(error, NeutroScreenError):
         return str(error), error.exit_code
     if isinstance(error, CycloptsError):
-        return usage_text(error), ConfigurationError.exit_code
+        return usage_text(error), _MISSPELT
     outcome = " ".join(getattr(error, "__notes__", ())) or "the results of the run before stand"
     if isinstance(error, KeyboardInterrupt):
         return f"stopped; {outcome}", getattr(error, "exit_code", 130)
@@ -76,12 +80,15 @@ def message_of(error: BaseException) -> tuple[str, int]:
 
 def usage_text(error: CycloptsError) -> str:
     """What is wrong with the words of a command, and where to look; one line."""
-    command = " ".join(("neutro-screen", *(error.command_chain or ())))
+    command = " ".join(error.command_chain or ())
     text = " ".join(str(error).split())
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        meant = text.partition("Did you mean")[1:]
-        text = f"{command}: {error.argument.name} is missing." + (" " + "".join(meant) if meant[0] else "")
-    return f"{text.rstrip()} `{command} --help` shows the options and an example."
+        name, meant = error.argument.name, text.partition("Did you mean")[2]
+        if error.argument.index is not None:
+            name = name.lstrip("-").replace("-", "_").upper()
+        text = f"{command}: {name} is missing." + (f" Did you mean{meant}" if meant else "")
+    help_of = " ".join(("neutro-screen", *(error.command_chain or ()), "--help"))
+    return f"{text} `{help_of}` shows the options and an example."
 
 
 if __name__ == "__main__":

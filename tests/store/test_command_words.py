@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from neutro_screen.admin.notify import notifying
 from neutro_screen.cli import app as cli
-from neutro_screen.pipeline.options import clock
+from neutro_screen.pipeline.options import RunOptions, clock
+from neutro_screen.pipeline.summary import stored_summary
+from neutro_screen.store.journal import deliveries_noted
 from tests.nights import SAMPLE, night
 
 DOCUMENTED = {
@@ -50,22 +53,24 @@ RUN = "run --labs labs.csv --store new.duckdb"
         (f"{RUN} --max-rejected 20", 10, "--max-rejected: 20 is no share", "Did you mean 0.2?"),
         (f"{RUN} --max-rejected=-0.1", 10, "--max-rejected: -0.1 is no share", "from 0 to 1"),
         (f"{RUN} --max-rejected nan", 10, "--max-rejected: nan is no share", "from 0 to 1"),
-        (f"{RUN} --max-rejected many", 10, "--max-rejected", "run --help"),
-        ("run --labs labs.csv", 10, "run: --store is missing", "`neutro-screen run --help`"),
-        ("run --store new.duckdb", 10, "run: --labs is missing", "`neutro-screen run --help`"),
-        ("worklist", 10, "worklist: --store is missing", "`neutro-screen worklist --help`"),
-        ("worklist --stor screen.duckdb", 10, "--store is missing", "Did you mean --store"),
-        (f"{RUN} --polcy p.toml", 10, "--polcy", "Did you mean"),
-        ("worklst --store screen.duckdb", 10, "worklst", "Did you mean"),
+        ("explain --store screen.duckdb", 2, "explain: PATIENT_ID is missing", "explain --help"),
+        (f"{RUN} --max-rejected many", 2, "--max-rejected", "run --help"),
+        ("run --labs labs.csv", 2, "run: --store is missing", "`neutro-screen run --help`"),
+        ("run --store new.duckdb", 2, "run: --labs is missing", "`neutro-screen run --help`"),
+        ("worklist", 2, "worklist: --store is missing", "`neutro-screen worklist --help`"),
+        ("worklist --stor screen.duckdb", 2, "--store is missing", "Did you mean --store"),
+        (f"{RUN} --polcy p.toml", 2, "--polcy", "Did you mean"),
+        ("worklst --store screen.duckdb", 2, "worklst", "Did you mean"),
         ("worklist --store scren.duckdb", 14, "no such store", "Did you mean 'screen.duckdb'?"),
         (f"{RUN} --format hl7", 10, "no format 'hl7'", "Did you mean 'hl7v2'?"),
-        ("export --store screen.duckdb --to out --as fihr", 10, "fihr", "Did you mean"),
+        ("export --store screen.duckdb --to out --as fihr", 2, "fihr", "Did you mean"),
         (f"{RUN} --profile hospitl.toml", 10, "hospitl.toml: profile cannot be read", "Did you mean 'hospital.toml'?"),
         (f"{RUN} --profile gone/other.toml", 10, "other.toml: profile cannot be read", "`neutro-screen init DIR`"),
         (f"{RUN} --policy none.toml", 10, "none.toml: policy cannot be read", "`neutro-screen init DIR`"),
-        ("notify", 10, "notify: --settings is missing", "notify --help"),
+        ("notify", 2, "notify: SETTINGS is missing", "notify --help"),
         ("notify silnt.toml", 10, "silnt.toml: notifications cannot be read", "Did you mean 'silent.toml'?"),
         ("notify silent.toml", 10, "silent.toml: names no way", "Write `command` or `urls`"),
+        ("notify silent.toml --store screen.duckdb", 10, "silent.toml: names no way", "Write `command` or `urls`"),
         ("runs --store screen.duckdb --latest 0", 10, "--latest is a number of runs", "at least 1"),
     ],
 )
@@ -99,6 +104,17 @@ def test_a_snooze_cannot_end_before_it_begins(
     with pytest.raises(SystemExit) as done:
         cli.main()
     assert not done.value.code
+
+
+def test_a_night_whose_notification_file_names_no_way_says_that_nobody_is_notified(folder: Path) -> None:
+    said_at_the_end: list[str] = []
+    options = RunOptions(
+        labs=(str(folder / "labs.csv"),), store=folder / "screen.duckdb", notify=folder / "hospital.toml"
+    )
+    with notifying(options, said_at_the_end.append) as ending:
+        ending.ended(stored_summary(options.store, None))
+    assert said_at_the_end == ["hospital.toml names no way that a message could go: nobody is notified"]
+    assert deliveries_noted(options.store) == {}
 
 
 def test_doctor_says_once_that_there_is_no_store(

@@ -34,7 +34,8 @@ DuckDB's own notebook in the browser, without a file of its own (the extension `
 $ duckdb -readonly -ui screen.duckdb
 ```
 
-Comments on tables, views and columns are shown beside them; every query of [queries.md](queries.md) runs there.
+Every query of [queries.md](queries.md) runs there; `SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'worklist'` describes a
+view.
 
 ## R
 

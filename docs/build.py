@@ -10,6 +10,7 @@ from textwrap import dedent
 
 import polars as pl
 
+from docs.dashboard_page import dashboard_page
 from docs.formats_page import formats_page
 from docs.notebook_page import notebook_page
 from docs.queries import queries_page
@@ -33,9 +34,10 @@ PAGES = {
     "csv.md": "csv_page",
     "queries.md": "queries_page",
     "walkthrough.md": "walkthrough_page",
+    "dashboard.md": "dashboard_page",
     "notebook.ipynb": "notebook_page",
 }
-__all__ = ["PAGES", "formats_page", "notebook_page", "queries_page", "walkthrough_page"]
+__all__ = ["PAGES", "dashboard_page", "formats_page", "notebook_page", "queries_page", "walkthrough_page"]
 
 
 def rules_page() -> str:
@@ -135,7 +137,8 @@ newer · 15 could not publish, the previous results stand. An error is one short
 a patient's value, and the nearest identifier is never proposed: it is another patient's. `--debug` shows the traceback, which
 may hold patient data.
 
-Shell completion: `neutro-screen --install-completion` (bash, zsh, fish, PowerShell).
+Shell completion of commands, options, their choices and the names of files: `neutro-screen --install-completion` (bash, zsh, fish,
+PowerShell), then a new shell. A slip in a command, option or choice is one line with the nearest name.
 
 """
     words, sys.argv = sys.argv, ["neutro-screen"]  # else the usage lines name the module that runs here

@@ -33,12 +33,12 @@ course = connection.sql(
 course.tail(4)
 
 # %% [markdown]
-# How many patients were ever severe or worse, and how deep did they fall? Compare an ENUM with a value of its own type.
+# How many patients were ever severe or worse, and how deep did they fall? Ranks are integers, higher is worse: 3 is severe.
 
 # %%
 connection.sql(
     "SELECT worst_severity::VARCHAR AS worst, count(*) AS patients, min(nadir_cells_per_ul) AS lowest "
-    "FROM patient_status WHERE worst_severity >= 'severe'::severity GROUP BY worst_severity ORDER BY worst_severity DESC"
+    "FROM patient_status WHERE worst_severity_rank >= 3 GROUP BY worst_severity, worst_severity_rank ORDER BY worst_severity_rank DESC"
 ).pl()
 
 # %% [markdown]

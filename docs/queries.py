@@ -41,9 +41,12 @@ $ duckdb -readonly -ui screen.duckdb        # its notebook in the browser, on th
 
 - **Excel**: `flagged.csv` and `flags.csv`, written with every report ([csv.md](csv.md)).
 
-Times are UTC and null means unknown. `severity` and `priority` are ENUMs in clinical order: compare them with
-`severity >= 'severe'::severity`, never with a bare text, which DuckDB would compare by the alphabet. "Now" is the index time
-of a run (`run.as_of`), so that an old store gives the old answer.
+Times are UTC and null means unknown. "Now" is the index time of a run (`run.as_of`), so that an old store gives the old answer.
+
+**Compare ranks, not words.** `severity` and `priority` are ENUMs. DuckDB compares an ENUM with a bare text by the alphabet, without an
+error: `priority >= 'high'` loses every critical row. Every view therefore has integers, higher is worse (`severity_rank` 0 normal …
+4 profound, `priority_rank` 0 info … 4 critical), and the booleans `is_severe` (severe or profound) and `is_urgent` (high or
+critical). The tables `anc` and `episode` have them as the views `anc_ranked` and `episode_ranked`.
 """
 
 

@@ -7,14 +7,14 @@
 SELECT patient_id, priority, change, last_anc_comparator AS "<", last_anc_cells_per_ul AS anc, next_step, next_step_due
 FROM worklist
 WHERE is_urgent
-ORDER BY priority DESC, last_anc_cells_per_ul, patient_id
+ORDER BY priority_rank DESC, last_anc_cells_per_ul, patient_id
 LIMIT 8;
 
 -- ## What changed since the night before?
 SELECT patient_id, change, previous_priority, priority, reasons
 FROM worklist_change
 WHERE run_id = (SELECT max(run_id) FROM run) AND change <> 'unchanged'
-ORDER BY priority DESC, change, patient_id;
+ORDER BY priority_rank DESC, change, patient_id;
 
 -- ## Whose count cannot be told, and why?
 -- They are not normal; they are unknown until a usable result arrives.
@@ -34,13 +34,14 @@ LIMIT 10;
 SELECT first_priority, count(*) AS shown, count(first_decision_at) AS decided,
        round(median(hours_to_review), 1) AS median_hours, round(max(hours_to_review), 1) AS longest_hours
 FROM review_time
-GROUP BY first_priority
-ORDER BY first_priority DESC;
+GROUP BY first_priority, priority_rank
+ORDER BY priority_rank DESC;
 
 -- ## Which urgent patients has nobody looked at yet?
+-- Rank 4 is critical; `w.is_urgent` would take the high ones as well.
 SELECT t.patient_id, w.priority, t.first_shown_at, w.reasons
 FROM review_time t JOIN worklist w USING (patient_id)
-WHERE t.first_decision_at IS NULL AND w.priority = 'critical'::priority
+WHERE t.first_decision_at IS NULL AND w.priority_rank = 4
 ORDER BY t.first_shown_at, t.patient_id;
 
 -- ## Who was snoozed or dismissed and came back because it got worse?
@@ -49,7 +50,7 @@ FROM (FROM review QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY "a
 JOIN worklist w USING (patient_id)
 WHERE v.status IN ('snoozed', 'dismissed')
   AND (w.priority > v.priority OR w.nadir_cells_per_ul < v.nadir_cells_per_ul)
-ORDER BY w.priority DESC, v.patient_id;
+ORDER BY w.priority_rank DESC, v.patient_id;
 
 -- ## How does the worklist develop from night to night?
 SELECT run_id, on_worklist, critical, high, medium, new, escalated, resolved, cannot_assess
@@ -68,15 +69,15 @@ ORDER BY "rows" DESC, lab, disposition, reason;
 SELECT lab, count(*) AS severe_counts,
        round(median(date_diff('minute', collected_at, resulted_at) / 60.0), 1) AS median_hours,
        round(max(date_diff('minute', collected_at, resulted_at) / 60.0), 1) AS longest_hours
-FROM anc
-WHERE severity >= 'severe'::severity AND resulted_at IS NOT NULL
+FROM anc_ranked
+WHERE is_severe AND resulted_at IS NOT NULL
 GROUP BY lab
 ORDER BY lab;
 
 -- ## By which route were the counts obtained, and how many are only an upper bound?
-SELECT anc_method, count(*) AS counts, count(*) FILTER (severity >= 'severe'::severity) AS severe,
+SELECT anc_method, count(*) AS counts, count(*) FILTER (is_severe) AS severe,
        count(*) FILTER (anc_comparator IS NOT NULL) AS with_comparator
-FROM anc
+FROM anc_ranked
 GROUP BY anc_method
 ORDER BY counts DESC, anc_method;
 
@@ -89,8 +90,8 @@ ORDER BY patient_id, specimen_id, analyte, source_file, source_row;
 -- ## How many neutropenic patients had platelets or haemoglobin low as well?
 -- `cytopenia` is only told where the count is low; *unknown* says that the other lines were not reported.
 SELECT cytopenia, count(DISTINCT patient_id) AS patients, min(anc_cells_per_ul) AS lowest_anc
-FROM anc
-WHERE severity > 'normal'::severity AND cytopenia IS NOT NULL
+FROM anc_ranked
+WHERE severity_rank > 0 AND cytopenia IS NOT NULL
 GROUP BY cytopenia
 ORDER BY patients DESC, cytopenia;
 
@@ -140,9 +141,9 @@ ORDER BY first_grade;
 SELECT worst_severity, count(*) AS episodes, count(ended_at) AS ended,
        round(median(duration_days) FILTER (ended_at IS NOT NULL), 1) AS median_days_of_ended,
        min(nadir_cells_per_ul) AS lowest_nadir
-FROM episode
-GROUP BY worst_severity
-ORDER BY worst_severity DESC;
+FROM episode_ranked
+GROUP BY worst_severity, severity_rank
+ORDER BY severity_rank DESC;
 
 -- ## Who will be below 500 soon, if the count goes on falling like this?
 SELECT patient_id, collected_at, anc_cells_per_ul AS anc, round(slope_log2_per_week, 2) AS log2_per_week,

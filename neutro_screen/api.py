@@ -27,6 +27,8 @@ from neutro_screen.rules.protocol import ScreenResult
 from neutro_screen.rules.protocol import screen as screen_history
 from neutro_screen.validate import dtypes, in_shape, no_rows, split_valid
 
+__all__ = ["Extract", "Profile", "RunSummary", "ScreenResult", "Screening", "read", "run", "screen"]
+
 
 @runtime_checkable
 class ArrowStream(Protocol):

@@ -6,6 +6,7 @@ A message says what is wrong, where, and what to do. It never holds a patient's 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import ClassVar, Final
 
 #: Signs that are not seen: they steer a terminal, turn the direction of reading or take no room. Line feed and tab are none.
@@ -94,6 +95,12 @@ def is_panic(error: BaseException) -> bool:
 def extra(name: str) -> str:
     """The remedy where an optional library is missing. The program is installed from its wheel or repository, from no index."""
     return f"Install the extra {name}: pip install 'FILE.whl[{name}]', or '.[{name}]' in the repository."
+
+
+def neighbour(path: Path, starter: str) -> str:
+    """The remedy where a file of settings cannot be read: one with nearly this name beside it, else how to make one."""
+    beside = [other.name for other in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    return did_you_mean(path.name, beside) + f"`neutro-screen init DIR` writes a {starter} to edit."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple
 
 import duckdb
 
-from neutro_screen.errors import NeutroScreenError, extra
+from neutro_screen.errors import NeutroScreenError, did_you_mean, extra
 from neutro_screen.orchestration.prefect_server import WORKING_VERSIONS, version_fault
 from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
@@ -43,7 +43,9 @@ def examine(store: Path | None, now: datetime) -> list[Finding]:
         ("flows", _flows),
         ("reference data", _reference),
     ]
-    if store is not None:
+    if store is not None and not store.exists():
+        checks.append(("store", lambda: _missing(store)))
+    elif store is not None:
         checks += [
             ("store", lambda: _store(store)),
             ("store contents", lambda: _contents(store)),
@@ -56,6 +58,12 @@ def examine(store: Path | None, now: datetime) -> list[Finding]:
             ("latest run", lambda: _latest_run(store, now)),
         ]
     return [_carried_out(name, check) for name, check in checks]
+
+
+def _missing(store: Path) -> Finding:
+    beside = [path.name for path in store.parent.glob("*.duckdb")] if store.parent.is_dir() else []
+    remedy = f"{did_you_mean(store.name, beside)}`neutro-screen run --store {store.name} …` makes one."
+    return Finding("store", "failed", f"{store}: no such store", remedy)
 
 
 def _carried_out(name: str, check: Callable[[], Finding]) -> Finding:

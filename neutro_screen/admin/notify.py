@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, SecretStr, ValidationError
 
-from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra
+from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreError, extra, neighbour
 from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.summary import RunSummary, stored_summary
@@ -41,6 +41,11 @@ class Notify(BaseModel):
     #: touched by every run that published and had new data, or on a night on which none is usual
     dead_man: Path | None = None
     timeout_seconds: PositiveFloat = 30
+
+    @property
+    def has_way(self) -> bool:
+        """Whether a message can go anywhere; a dead-man file gets none."""
+        return bool(self.command or self.urls)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,9 @@ def load_notify(path: Path | None) -> Notify:
         notify = Notify.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(f"notifications cannot be read: {reason}", where=path.name) from None
+        raise ConfigurationError(
+            f"notifications cannot be read: {reason}", where=path.name, remedy=neighbour(path, "notify.toml")
+        ) from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise ConfigurationError(
@@ -75,6 +82,22 @@ def load_notify(path: Path | None) -> Notify:
         ) from None
     if notify.urls and find_spec("apprise") is None:
         raise ConfigurationError("urls need Apprise, which is not installed", where=path.name, remedy=extra("notify"))
+    return notify
+
+
+def load_with_a_way(path: Path) -> Notify:
+    """As ``load_notify``, for a message that somebody asks for.
+
+    Raises:
+        ConfigurationError: also where the file names no way that a message could go.
+    """
+    notify = load_notify(path)
+    if not notify.has_way:
+        raise ConfigurationError(
+            "names no way that a message could go",
+            where=path.name,
+            remedy="Write `command` or `urls` into it; a dead-man file gets no message.",
+        )
     return notify
 
 
@@ -98,6 +121,8 @@ class Night:
         self._published = summary.as_dict()
         message = end_of_run(self._published, self._notify.events)
         problems = send(message, self._notify) if message else []
+        if self._options.notify and not self._notify.has_way and self._notify.dead_man is None:
+            problems = [f"{self._options.notify.name} names no way that a message could go: nobody is notified"]
         if not problems:
             problems = self._on_record(summary.run_id)
         for problem in [*problems, *_sign_of_life(self._published, self._notify)]:
@@ -132,7 +157,7 @@ def notify_again(settings: Path, store: Path, run_id: str | None = None) -> list
         ConfigurationError: the notification file cannot be used, or the store holds no such run.
         StoreError: the store cannot be read.
     """
-    notify, summary = load_notify(settings), stored_summary(store, run_id)
+    notify, summary = load_with_a_way(settings), stored_summary(store, run_id)
     message = end_of_run(summary.as_dict(), tuple({*notify.events, "done"}))
     return (send(message, notify) if message else []) or _on_record(store, summary.run_id)
 

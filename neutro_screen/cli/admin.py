@@ -153,7 +153,7 @@ def notify(settings: Path, *, store: Path | None = None, run: str | None = None)
     run
         Which run of the store; default the latest.
     """
-    from neutro_screen.admin.notify import Message, load_notify, notify_again, send
+    from neutro_screen.admin.notify import Message, load_with_a_way, notify_again, send
 
     if store is not None:
         problems = notify_again(settings, store, run)
@@ -161,7 +161,7 @@ def notify(settings: Path, *, store: Path | None = None, run: str | None = None)
         raise ConfigurationError("--run goes with --store, and only with it")
     else:
         test = Message("test", "neutro-screen: test message", "Nothing happened: somebody tried the notifications.")
-        problems = send(test, load_notify(settings))
+        problems = send(test, load_with_a_way(settings))
     for problem in problems:
         warn(problem)
     if problems:

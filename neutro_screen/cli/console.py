@@ -131,6 +131,23 @@ def worklist_text(rows: pl.DataFrame) -> str:
     return f"{head}\n\n{_printed(table)}"
 
 
+def runs_text(runs: Sequence[Mapping[str, Any]]) -> str:
+    """One run a line: what came in, what needs somebody, and whom it reached."""
+    if not runs:
+        return "no run"
+    table = _table("run", "status", "rows", "alerts", "new", "report", "notice")
+    for run in runs:
+        status = f"failed ({run['exit_code']})" if run["status"] == "failed" else run["status"]
+        name = run["run_id"] or _moment(run["started_at"])
+        counts = (run[column] for column in ("rows_in", "alerts", "new"))
+        table.add_row(*_cells((name, status, *counts, _done(run["reported"]), _done(run["notified"]))))
+    return _printed(table)
+
+
+def _done(done: bool | None) -> str:
+    return "-" if done is None else "yes" if done else "NO"
+
+
 def explanation_text(explanation: dict[str, Any]) -> str:
     """One patient, section by section."""
     parts = [f"patient {explanation['patient_id']}"]

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from neutro_screen.cli.output import AsJson, Quiet, progress_on_terminal, warn, write, write_result
+from neutro_screen.errors import ConfigurationError
+from neutro_screen.pipeline.options import FileName
 
 Priority = Literal["critical", "high", "medium", "low", "info"]
 
@@ -107,7 +109,7 @@ def report(
 def export(
     *,
     store: Path,
-    to: str,
+    to: FileName,
     as_: Annotated[Literal["parquet", "fhir", "omop-cohort"], Parameter(name="--as")] = "parquet",
     quiet: Quiet = False,
     json_: AsJson = False,
@@ -137,6 +139,30 @@ def export(
         show(f"exporting as {as_}")
         folder = export_results(store, to, kind=as_, at=clock(), warn=warn)
     write_result({"folder": folder}, folder, quiet, json_)
+
+
+def runs(*, store: Path, latest: int | None = None, json_: AsJson = False) -> None:
+    """List the runs of a store: what came in, what was found, and whether it was published, reported and notified.
+
+    Example: neutro-screen runs --store screen.duckdb --latest 7
+
+    Parameters
+    ----------
+    store
+        The DuckDB file.
+    latest
+        Only so many, the latest.
+    json_
+        Print JSON.
+    """
+    from neutro_screen.cli.console import runs_text
+    from neutro_screen.store.runs import runs as runs_of
+
+    if latest is not None and latest < 1:
+        raise ConfigurationError("--latest is a number of runs, at least 1")
+    found = runs_of(store)
+    listed = found[-latest:] if latest else found
+    write(json.dumps(listed, indent=2, default=str) if json_ else runs_text(listed))
 
 
 def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:

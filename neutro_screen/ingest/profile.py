@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from neutro_screen.errors import ConfigurationError
+from neutro_screen.errors import ConfigurationError, neighbour
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
 from neutro_screen.private import is_stream
 
@@ -146,7 +146,9 @@ def load_profile(path: Path | None) -> Profile:
         return Profile.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigurationError(f"profile cannot be read: {reason}", where=path.name) from None
+        raise ConfigurationError(
+            f"profile cannot be read: {reason}", where=path.name, remedy=neighbour(path, "profile.toml")
+        ) from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         raise ConfigurationError(

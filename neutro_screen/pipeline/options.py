@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from neutro_screen.ingest import Kind
 
+    FileName = str
+else:
+    # A shell completes the names of files for options whose type may be a path; what is given stays a text.
+    FileName = str | Path
+
 #: What a laboratory row takes at the peak of a partition, from text to flags (measured: docs/performance.md).
 _BYTES_PER_ROW: Final = 1_000
 #: One partition is stored while the next is screened.
@@ -94,15 +99,15 @@ IndexTime = Annotated[datetime, Parameter(group=_CONTROL, converter=_time_option
 class Inputs:
     """What is read, and how it is written."""
 
-    labs: Annotated[tuple[str, ...], Parameter(group=_INPUT)]
+    labs: Annotated[tuple[FileName, ...], Parameter(group=_INPUT)]
     "Laboratory files, folders or globs; a folder format (fhir, omop, mimic) brings medications and patients with it."
-    medications: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    medications: Annotated[tuple[FileName, ...], Parameter(group=_INPUT, show_default=False)] = ()
     "Medication files."
-    patients: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    patients: Annotated[tuple[FileName, ...], Parameter(group=_INPUT, show_default=False)] = ()
     "Patient files (birth date, recorded Duffy-null, death date)."
-    diagnoses: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    diagnoses: Annotated[tuple[FileName, ...], Parameter(group=_INPUT, show_default=False)] = ()
     "Diagnosis files."
-    events: Annotated[tuple[str, ...], Parameter(group=_INPUT, show_default=False)] = ()
+    events: Annotated[tuple[FileName, ...], Parameter(group=_INPUT, show_default=False)] = ()
     "Event files (smear review, bone marrow, travel, temperature ...)."
     format: Annotated[str | None, Parameter(group=_INPUT)] = None
     "Format of the files, where name and content do not show it."
@@ -155,6 +160,13 @@ class RunOptions(Inputs):
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_of", utc(self.as_of))
         object.__setattr__(self, "store", real_path(self.store))
+        if not 0 <= self.max_rejected <= 1:
+            meant = f"Did you mean {self.max_rejected / 100:g}? " if 1 < self.max_rejected <= 100 else ""
+            raise ConfigurationError(
+                f"{self.max_rejected:g} is no share of rows",
+                where="--max-rejected",
+                remedy=f"{meant}A share is a number from 0 to 1; the default is 0.2, a fifth.",
+            )
 
     @property
     def rows_at_once(self) -> int:

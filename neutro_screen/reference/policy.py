@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
-from neutro_screen.errors import ConfigurationError, ReferenceDataError
+from neutro_screen.errors import ConfigurationError, ReferenceDataError, neighbour
 from neutro_screen.private import is_stream
 from neutro_screen.reference.policy_checks import (
     ENTRY_KEYS,
@@ -376,7 +376,9 @@ def _read(path: Path) -> dict[str, Any]:
         text = path.read_text("utf-8")
         read = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise ConfigurationError(f"policy cannot be read ({error.strerror})", where=path.name) from None
+        raise ConfigurationError(
+            f"policy cannot be read ({error.strerror})", where=path.name, remedy=neighbour(path, "policy.toml")
+        ) from None
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"policy cannot be read: {error}", where=path.name) from None
     if not isinstance(read, dict):

@@ -20,7 +20,7 @@ _NUMBER_LIKE: Final = (
     r"^\s*(?:[\d.,]+(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|\d{1,2}:\d{2}(?::\d{2})?)\s*$"
 )
 IDENTIFIERS: Final = ("patient_id", "specimen_id", "episode_id")
-REVIEW_COLUMNS: Final = ("review_status", "review_until", "review_note")
+REVIEW_COLUMNS: Final = ("review_status", "review_until", "review_note", "review_by", "review_at")
 
 
 def harmless(frame: pl.DataFrame) -> pl.DataFrame:

@@ -56,6 +56,11 @@ DRUG_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                CAST(f.seen_at AS DATE) AS fell_on, date_diff('day', s.first_exposure, CAST(f.seen_at AS DATE)) AS days_to_fall,
                f.from_cells_per_ul, f.to_cells_per_ul, f.to_comparator, CAST(f.reached_at AS DATE) AS lowest_on,
                CAST(f.back_at AS DATE) AS back_on,
+               CASE WHEN f.back_at IS NULL THEN 'no_recovery_seen'
+                    WHEN s.last_exposure < CAST(f.back_at AS DATE) THEN 'recovered_after_stop'
+                    ELSE 'recovered_while_given' END AS outcome,
+               e.worst_severity, enum_code(e.worst_severity) AS severity_rank,
+               e.worst_severity >= 'severe'::severity AS is_severe,
                CAST(s.items ->> '$.naranjo.total' AS INTEGER) AS naranjo_total,
                s.items ->> '$.naranjo.category' AS naranjo_category,
                array_to_string(list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
@@ -63,7 +68,7 @@ DRUG_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                array_to_string(list_filter(json_keys(s.items, '$.naranjo'), lambda k: regexp_matches(k, '^[0-9]')
                    AND json_extract_string(s.items, '$.naranjo.' || '"' || k || '"') IS NULL), ', ') AS naranjo_open,
                s.items ->> '$.who_umc' AS who_umc, s.reason
-        FROM drug_suspect s JOIN fall f USING (fall_id)
+        FROM drug_suspect s JOIN fall f USING (fall_id) LEFT JOIN episode e ON e.episode_id = s.episode_id
         WHERE s.category IN ('likely', 'possible', 'expected', 'beyond_expected')
         ORDER BY s.patient_id, f.seen_at, s.rank, s.ingredient
         """,

@@ -54,6 +54,29 @@ def delivered(store: Path, run_id: str) -> set[str]:
     return {entry["delivered"] for entry in _entries(_content(store)) if entry.get("run_id") == run_id}
 
 
+def deliveries_noted(store: Path) -> dict[tuple[str | None, str], datetime]:
+    """When what was delivered, by run and kind, as far as the journal has it."""
+    return {
+        (entry["run_id"], entry["delivered"]): datetime.fromisoformat(entry["at"])
+        for entry in _entries(_content(real_path(store)))
+        if "delivered" in entry
+    }
+
+
+def failures_noted(store: Path) -> list[dict[str, Any]]:
+    """The failed runs of the journal: started_at, status, exit_code, published."""
+    return [
+        {
+            "started_at": datetime.fromisoformat(entry["at"]),
+            "status": "failed",
+            "exit_code": entry["counts"].get("exit_code"),
+            "published": False,
+        }
+        for entry in _entries(_content(store))
+        if entry.get("action") == "failed_run"
+    ]
+
+
 def _append(store: Path, entry: Mapping[str, Any]) -> None:
     store = real_path(store)
     try:

@@ -29,6 +29,15 @@ def current_worklist(
     )
 
 
+def _check_last_day(until: date | None, first_day: date) -> None:
+    if until is not None and until < first_day:
+        raise ConfigurationError(
+            f"the snooze would have ended on {until}",
+            where="--until",
+            remedy=f"Name its last day: {first_day} (UTC) or later.",
+        )
+
+
 def record_review(
     store: Path,
     patients: str | Sequence[str],
@@ -61,11 +70,7 @@ def record_review(
         raise ConfigurationError(
             f"the store holds no such patient{which}", remedy="Check the identifier; leading zeros count."
         )
-    first_day = max(at, newest[0] if newest else at).date()
-    if until is not None and until < first_day:
-        raise ConfigurationError(
-            f"the snooze would be over already: {until} is past", remedy=f"Name a day from {first_day} on."
-        )
+    _check_last_day(until, max(at, newest[0] if newest else at).date())
     with publishing(store) as connection:
         for patient in wanted:
             connection.execute(

@@ -79,6 +79,17 @@ def _severity_rank(column: str) -> str:
     return f"enum_code({column}) AS severity_rank, {column} >= 'severe'::severity AS is_severe"
 
 
+def _count_of(column: str, word: str, condition: str = "TRUE") -> str:
+    """How many rows of a worklist have a priority or change."""
+    cast = "::priority" if column == "priority" else ""
+    return f"count(*) FILTER ({condition} AND w.{column} = '{word}'{cast})"
+
+
+def _of_kept(counted: str) -> str:
+    """A count of a run's worklist; null where retention has removed it: that was no quiet night."""
+    return f"CASE WHEN any_value(r.status) <> 'reduced' THEN {counted} END"
+
+
 @cache
 def view_columns() -> dict[tuple[str, str], str]:
     """(view, column) -> comment, where the table's own description does not serve; ``*`` = of any view."""
@@ -89,9 +100,18 @@ def view_columns() -> dict[tuple[str, str], str]:
 #: View -> its query and what one row of it is.
 VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "patient_status": (
-        f"SELECT *, {_severity_rank('current_severity')}, {_priority_rank()} FROM patient_summary",
+        f"SELECT *, {_severity_rank('current_severity')}, enum_code(worst_severity) AS worst_severity_rank, "
+        f"{_priority_rank()} FROM patient_summary",
         "One patient at the index time of the latest run. priority is the highest of any episode; one that is over is at "
         "most low.",
+    ),
+    "anc_ranked": (
+        f"SELECT *, {_severity_rank('severity')} FROM anc",
+        "One specimen and its ANC (table anc), with its severity as an integer and whether it is severe.",
+    ),
+    "episode_ranked": (
+        f"SELECT *, {_severity_rank('worst_severity')}, {_priority_rank()} FROM episode",
+        "One episode (table episode), with its worst severity and its priority as integers.",
     ),
     "cannot_assess": (
         f"""
@@ -119,7 +139,7 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         f"""
         SELECT w.patient_id, w.priority, {_priority_rank("w.priority")}, w.change, w.row_group, w.is_recent, w.is_expected,
                w.conclusion, w.reasons, w.reason_codes, w.current_severity, {_severity_rank("w.current_severity")},
-               w.worst_severity, w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at,
+               w.worst_severity, enum_code(w.worst_severity) AS worst_severity_rank, w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at,
                w.nadir_cells_per_ul, w.fall_pct, w.top_suspect, w.next_step, w.next_step_due, w.episode_id,
                w.episode_status, w.run_id, r.status AS review_status, r.until AS review_until, r.note AS review_note,
                r."by" AS review_by
@@ -139,22 +159,32 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "worklist_change": (
         f"""
-        SELECT run_id, patient_id, change, row_group, previous_priority, priority, {_priority_rank()}, reasons
+        SELECT run_id, patient_id, change, row_group, previous_priority,
+               enum_code(previous_priority) AS previous_priority_rank, priority, {_priority_rank()}, reasons
         FROM worklist_row ORDER BY run_id, priority DESC, patient_id
         """,
         "What changed from one run to the next: new, escalated, unchanged, improved, resolved, withdrawn, lost, died.",
     ),
     "alert_burden": (
         f"""
+        WITH w AS (
+            SELECT w.*, coalesce(NOT coalesce(w.priority > v.priority OR w.nadir_cells_per_ul < v.nadir_cells_per_ul, false)
+                   AND (v.status = 'dismissed' OR v.status = 'snoozed' AND v.until >= CAST(w.as_of AS DATE)), false)
+                   AS is_set_aside
+            FROM (SELECT w.*, r.as_of FROM worklist_row w JOIN run r USING (run_id) WHERE {STAYING}) w
+            ASOF LEFT JOIN review v ON v.patient_id = w.patient_id AND v."at" <= w.as_of
+        )
         SELECT r.run_id, r.as_of, r.patients_touched AS patients_screened,
                CAST(r.counts ->> '$.patients' AS BIGINT) AS patients_known,
-               count(*) FILTER ({STAYING}) AS alerts,
-               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
-               count(*) FILTER ({STAYING} AND w.change = 'new') AS new,
-               count(*) FILTER ({STAYING} AND w.change = 'new' AND w.priority >= 'high'::priority) AS new_urgent
-        FROM run r LEFT JOIN worklist_row w USING (run_id) GROUP BY ALL ORDER BY r.as_of, r.run_id
+               {_of_kept("count(w.patient_id)")} AS alerts,
+               {", ".join(f"{_of_kept(_count_of('priority', name))} AS {name}" for name in PRIORITIES[::-1])},
+               {_of_kept(_count_of("change", "new"))} AS new,
+               {_of_kept("count(*) FILTER (w.change = 'new' AND w.priority >= 'high'::priority)")} AS new_urgent,
+               {_of_kept("count(*) FILTER (w.is_set_aside)")} AS set_aside
+        FROM run r LEFT JOIN w USING (run_id) GROUP BY ALL ORDER BY r.as_of, r.run_id
         """,
-        "One night: patients screened, open rows of its worklist by priority, and how many of them are new.",
+        "One night: patients screened, open rows of its worklist by priority, and how many of them are new. Null where "
+        "retention has removed the night's worklist.",
     ),
     "clozapine_monitoring": (
         f"""
@@ -170,14 +200,15 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "run_trend": (
         f"""
         SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
-               count(w.patient_id) FILTER ({STAYING}) AS on_worklist,
-               {", ".join(f"count(*) FILTER ({STAYING} AND w.priority = '{name}'::priority) AS {name}" for name in PRIORITIES[::-1])},
-               {", ".join(f"count(*) FILTER (w.change = '{name}') AS {name}" for name in CHANGES)},
+               {_of_kept(f"count(w.patient_id) FILTER ({STAYING})")} AS on_worklist,
+               {", ".join(f"{_of_kept(_count_of('priority', name, STAYING))} AS {name}" for name in PRIORITIES[::-1])},
+               {", ".join(f"{_of_kept(_count_of('change', name))} AS {name}" for name in CHANGES)},
                CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
         FROM run r LEFT JOIN worklist_row w USING (run_id)
         GROUP BY ALL ORDER BY r.as_of, r.run_id
         """,
-        "One run: patients on its worklist by priority, what changed, who could not be assessed.",
+        "One run: patients on its worklist by priority, what changed, who could not be assessed. Null where retention has "
+        "removed the run's worklist.",
     ),
     "review_time": (
         f"""

@@ -23,9 +23,10 @@ def test_there_are_twenty_questions_and_each_has_an_answer() -> None:
 
 
 @pytest.mark.parametrize("question", questions(), ids=lambda question: question.title[:40])
-def test_an_order_is_named_and_no_enum_is_compared_with_a_bare_text(question: Question) -> None:
+def test_an_order_is_named_and_no_enum_is_compared_or_sorted(question: Question) -> None:
     assert "ORDER BY" in question.query
-    assert not re.search(r"(?:severity|priority)\s*[<>]=?\s*'\w+'(?!::)", question.query)
+    assert not re.search(r"(?:severity|priority)\s*[<>=]+\s*'\w+'", question.query)
+    assert not re.search(r"\b(?:severity|priority)\b", question.query.rpartition("ORDER BY")[2])
 
 
 def test_first_comes_whoever_is_in_most_danger() -> None:

@@ -165,7 +165,7 @@ def test_a_patient_that_the_store_does_not_know_is_named_by_place_and_the_others
 def test_a_snooze_that_is_over_is_refused(store: Path) -> None:
     file = saved(store, seen(store, "A", "snoozed", until="2026-11-17"))
     assert [one.reason for one in review_from_file(store, file, at=AT).refused] == ["the snooze is over already"]
-    with pytest.raises(ConfigurationError, match="2026-11-17 is past"):
+    with pytest.raises(ConfigurationError, match="ended on 2026-11-17"):
         record_review(store, "A", "snoozed", until=datetime(2026, 11, 17).date(), note=None, by=None, at=AT)
     assert reviews(store) == []
 

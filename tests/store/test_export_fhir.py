@@ -1,6 +1,8 @@
 """``export --as fhir``: every resource validates, and our own reader reads the counts back to the same severity."""
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +16,12 @@ from fhir.resources.R4B.observation import Observation
 from fhir.resources.R4B.patient import Patient
 
 import neutro_screen
+from neutro_schemas import ANC_METHODS
+from neutro_screen.errors import PublishError
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
-from neutro_screen.store.export import export
+from neutro_screen.reference import FOLDER, load_reference
+from neutro_screen.store.export import export, fhir
 from neutro_screen.store.file import reading
 from tests.spec.tables import table
 
@@ -174,6 +179,13 @@ def test_a_count_says_how_it_was_obtained(
     assert found["effectiveDateTime"].endswith("Z")
 
 
+def test_every_method_of_counting_names_its_sources_and_its_words() -> None:
+    sources = pl.read_csv(FOLDER / "anc_sources.csv", infer_schema=False)
+    words = pl.read_csv(FOLDER / "fhir_codes.csv", infer_schema=False).filter(element="method")
+    assert set(sources["anc_method"]) == set(words["key"]) == set(ANC_METHODS)
+    assert set(sources["analyte"]) <= set(load_reference().analytes["analyte"])
+
+
 def test_a_limit_of_normal_is_given_where_the_laboratory_gave_one(by_specimen: Callable[[str], dict[str, Any]]) -> None:
     low = by_specimen("a1")["referenceRange"][0]["low"]
     assert (low["value"], low["code"]) == (1.8, "10*9/L")
@@ -236,6 +248,19 @@ def test_a_merged_record_is_exported_as_its_survivor_with_its_sources(tmp_path: 
     assert len(found["Observation"][0]["derivedFrom"]) == 1
 
 
+def test_a_patient_on_the_list_without_a_count_is_there(tmp_path: Path) -> None:
+    (tmp_path / "labs.csv").write_text(
+        "patient_id,specimen_id,collected_at,loinc,value,unit\nA,S1,2026-11-20 08:00,751-8,3.0,10*9/L\n", "utf-8"
+    )
+    (tmp_path / "drugs.csv").write_text("patient_id,drug_name,start_date\nB,clozapine,2026-09-01\n", "utf-8")
+    labs, drugs = (str(tmp_path / f"{name}.csv") for name in ("labs", "drugs"))
+    run(RunOptions(store=tmp_path / "s.duckdb", as_of=NIGHT, labs=(labs,), medications=(drugs,)))
+    _, found = exported(tmp_path / "s.duckdb", tmp_path / "out")
+    assert [issue["patient"]["reference"] for issue in found["DetectedIssue"]] == ["Patient/B"]
+    assert [patient["id"] for patient in found["Patient"]] == ["A", "B"]
+    assert DetectedIssue.model_validate(found["DetectedIssue"][0]).implicated is None
+
+
 def test_pseudonyms_stay_pseudonyms(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"k" * 32)
     (tmp_path / "key").chmod(0o600)
@@ -265,3 +290,19 @@ def test_an_export_is_private_whole_noted_and_the_same_again(clinic: Path, tmp_p
     run(RunOptions(store=clinic, as_of=datetime(2026, 11, 17), labs=(str(clinic.parent / "labs.csv"),)))
     with reading(clinic) as connection:
         assert ("export",) in connection.sql("SELECT action FROM audit").fetchall()
+
+
+def test_an_export_that_fails_leaves_the_one_before(
+    clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = exported(clinic, tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(row: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fhir, "_issue", full)
+    with pytest.raises(PublishError, match="No space left"):
+        exported(clinic, tmp_path)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import duckdb
+import fsspec
 import pytest
 
 from neutro_screen.errors import ConfigurationError
@@ -189,3 +190,13 @@ def test_the_sample_is_exported_privately(tmp_path: Path) -> None:
         "cohort_definition.parquet",
         "manifest.json",
     }
+
+
+def test_a_crosswalk_on_object_storage_keeps_its_numbers(tmp_path: Path) -> None:
+    files = fsspec.filesystem("memory")
+    store = screened(tmp_path, "B 2026-01-05 0.4\nD 2026-01-06 0.3")
+    for _ in range(2):
+        folder = export(store, "memory://cohorts", kind="omop-cohort", at=NIGHT)
+        assert files.cat("/cohorts/subject_crosswalk.csv") == b"subject_id,patient_id\n1000000001,B\n1000000002,D\n"
+    assert b"1000000002,2026-01-06" in files.cat(f"{folder.removeprefix('memory:/')}/cohort.csv")
+    files.rm("/cohorts", recursive=True)

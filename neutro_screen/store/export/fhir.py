@@ -47,9 +47,13 @@ _ISSUES: Final = """
 """
 
 
+#: Whoever has a count, or an open row without one (an overdue count on clozapine).
+_PATIENTS: Final = "SELECT patient_id FROM anc UNION SELECT patient_id FROM worklist ORDER BY patient_id"
+
+
 def write_fhir(connection: DuckDBPyConnection, place: Place) -> None:
     """``Patient.ndjson``, ``Observation.ndjson`` and ``DetectedIssue.ndjson``."""
-    patients = read_table(connection, "SELECT DISTINCT patient_id FROM anc ORDER BY patient_id")["patient_id"]
+    patients = read_table(connection, _PATIENTS)["patient_id"]
     _write(place, "Patient", map(_patient, patients))
     _write(place, "Observation", _observations(connection))
     _write(place, "DetectedIssue", map(_issue, read_table(connection, _ISSUES).iter_rows(named=True)))

@@ -4,7 +4,7 @@ import sys
 
 from cyclopts import App, Parameter
 
-from neutro_screen.cli import admin, query, review, run
+from neutro_screen.cli import admin, backtest, query, review, run
 from neutro_screen.cli.output import say
 from neutro_screen.cli.process import abandon_standard_output, prepare_process
 from neutro_screen.errors import NeutroScreenError, OutputError
@@ -27,6 +27,7 @@ for command in (
     query.report,
     query.pseudonym,
     run.rebuild,
+    backtest.backtest,
     admin.retention,
     query.export,
     admin.simulate,

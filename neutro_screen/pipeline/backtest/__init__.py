@@ -13,18 +13,20 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen import __version__
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.backtest.history import History, Received, read_history
 from neutro_screen.pipeline.backtest.measures import Burden, burden, first_severe
 from neutro_screen.pipeline.backtest.nights import Night, replay
 from neutro_screen.private import private_file
 from neutro_screen.reference import Policy, load_policy
+from neutro_screen.report.backtest import BacktestContents, PolicyFigures, write_backtest
 from neutro_screen.rules.protocol import screen
 from neutro_screen.store.file import reading
 from neutro_screen.store.rows import first_row
 from neutro_screen.store.views import LATEST_RUN
 
-__all__ = ["Backtest", "Burden", "Received", "backtest"]
+__all__ = ["Backtest", "Burden", "Received", "backtest", "write_files"]
 
 #: Name of the policy of the store's latest run.
 PRESENT: Final = "present policy"
@@ -61,7 +63,9 @@ def backtest(
         StoreError: the store cannot be read, or holds no run.
     """
     if last < first:
-        raise ConfigurationError(f"the last night ({last}) is before the first ({first})", remedy="Swap --from and --to.")
+        raise ConfigurationError(
+            f"the last night ({last}) is before the first ({first})", remedy="Swap --from and --to."
+        )
     with reading(store) as connection:
         run = first_row(connection, f"SELECT as_of, policy_values FROM run WHERE run_id = ({LATEST_RUN})")
         if run is None:
@@ -85,7 +89,9 @@ def backtest(
         falls.append(_falls(of, patients, named[0][1], nights))
         for name, policy in named:
             part = f", part {number} of {len(chunks)}" if len(chunks) > 1 else ""
-            parts[name].append(replay(of, policy, nights, lambda night, of=f"{name}{part}": progress(f"{of}: {night:%Y-%m}")))
+            parts[name].append(
+                replay(of, policy, nights, lambda night, of=f"{name}{part}": progress(f"{of}: {night:%Y-%m}"))
+            )
     together = pl.concat(falls).sort("patient_id", "reached_at")
     burdens = tuple(burden(name, policy, _together(parts[name]), together) for name, policy in named)
     patients_known = history.lab_result["patient_id"].n_unique()
@@ -118,7 +124,9 @@ def _chunks(history: History, rows_at_once: int) -> list[pl.DataFrame]:
     everybody = pl.concat([history.lab_result.select("patient_id"), history.others.select("patient_id")])
     counted = everybody.group_by("patient_id").len().sort("patient_id")
     part = (pl.col("len").cum_sum() - pl.col("len")) // rows_at_once
-    return [rows.select("patient_id") for rows in counted.with_columns(part=part).partition_by("part", maintain_order=True)]
+    return [
+        rows.select("patient_id") for rows in counted.with_columns(part=part).partition_by("part", maintain_order=True)
+    ]
 
 
 def _falls(history: History, patients: pl.DataFrame, policy: Policy, nights: Sequence[datetime]) -> pl.DataFrame:
@@ -140,3 +148,21 @@ def _together(parts: Sequence[Sequence[Night]]) -> list[Night]:
         )
         for same in zip(*parts, strict=True)
     ]
+
+
+def write_files(found: Backtest, folder: Path) -> Path:
+    """Write the page and the CSV files of a replay; the path of the page.
+
+    Raises:
+        ReportError: as ``write_backtest``.
+    """
+    contents = BacktestContents(
+        first=found.nights[0],
+        last=found.nights[-1],
+        received=found.received,
+        rows=found.rows,
+        patients=found.patients,
+        software_version=__version__,
+        policies=[PolicyFigures(of.policy, of.nights, of.falls, of.summary()) for of in found.burdens],
+    )
+    return write_backtest(contents, folder)

@@ -50,9 +50,11 @@ class History:
     def known_at(self, night: datetime, patients: pl.DataFrame) -> "History":
         """What was known of these patients (patient_id) on a night, without the column ``received_at``."""
         known = self._each(
-            lambda rows: rows.filter(pl.col(_AT) <= night)
-            .join(patients, on="patient_id", how="semi", maintain_order="left")
-            .drop(_AT)
+            lambda rows: (
+                rows.filter(pl.col(_AT) <= night)
+                .join(patients, on="patient_id", how="semi", maintain_order="left")
+                .drop(_AT)
+            )
         )
         if not self.hides_future:
             return known
@@ -96,7 +98,9 @@ def read_history(connection: DuckDBPyConnection, until: datetime, received: Rece
 
     def rows(table: str, known_from: str, only: str = "TRUE") -> pl.DataFrame:
         at = "r.as_of" if by_run else known_from
-        query = f"SELECT t.*, {at} AS received_at FROM {table} t JOIN run r USING (run_id) WHERE {only} AND {at} <= $until"
+        query = (
+            f"SELECT t.*, {at} AS received_at FROM {table} t JOIN run r USING (run_id) WHERE {only} AND {at} <= $until"
+        )
         return with_survivor(read_table(connection, query, {"until": until}), merges)
 
     listed = ", ".join(f'"{name}"' for name in columns_of("lab_result"))
@@ -126,11 +130,8 @@ _RESULTED: Final = "greatest(coalesce(t.resulted_at, t.collected_at), t.collecte
 def _unusable(refused: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
     """Rows as ``unusable_results`` has them; each is known from ``received_at``, and unknown since its collection."""
     timed = [frame.with_columns(pl.coalesce("collected_at", _AT)) for frame in (refused, missing)]
-    found = unusable_results(*timed, _NEVER)
+    found = unusable_results(*timed, datetime.fromisoformat("9999-12-31"))  # no row is without a time here
     known = pl.concat([frame.select("patient_id", "specimen_id", _AT, since="collected_at") for frame in timed])
     first = known.group_by("patient_id", "specimen_id", "since").agg(pl.col(_AT).min())
     return found.join(first, on=["patient_id", "specimen_id", "since"], how="left", nulls_equal=True)
 
-
-#: Takes the place of an index time: no row is without a time here.
-_NEVER: Final = datetime.max

@@ -183,7 +183,9 @@ def _stays(shown: pl.DataFrame, times: Sequence[datetime]) -> pl.DataFrame:
 
 def _standing(falls: pl.DataFrame, stays: pl.DataFrame, times: Sequence[datetime], prefix: str) -> pl.DataFrame:
     """Add since and priority of the stay on the last night before each fall; null where the patient was not listed."""
-    before = pl.Series("before", [sum(time < reached for time in times) - 1 for reached in falls["reached_at"]], pl.Int64)
+    before = pl.Series(
+        "before", [sum(time < reached for time in times) - 1 for reached in falls["reached_at"]], pl.Int64
+    )
     placed = falls.with_columns(before)
     standing = (
         placed.join(stays, on="patient_id")

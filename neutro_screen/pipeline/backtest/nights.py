@@ -45,17 +45,24 @@ class Night:
 
 
 def replay(
-    history: History, policy: Policy, nights: Sequence[datetime], progress: Callable[[datetime], None] = lambda night: None
+    history: History,
+    policy: Policy,
+    nights: Sequence[datetime],
+    progress: Callable[[datetime], None] = lambda night: None,
 ) -> list[Night]:
     """The given nights, in order. The first screens everybody known by then: what it lists was there before."""
     state = {name: no_rows(model) for name, model in _STATE.items()}
     arrivals = history.arrivals()
-    previous, before, replayed = no_rows(WorklistRow), datetime.min, list[Night]()
+    previous, replayed = no_rows(WorklistRow), list[Night]()
     for night in nights:
         progress(night)
-        new = arrivals.filter(pl.col("received_at") > before, pl.col("received_at") <= night)
-        waiting = _unsettled(state, previous, history, before, policy)
-        wanted = patients_of([new, waiting])
+        come = arrivals.filter(pl.col("received_at") <= night)
+        if replayed:
+            before = replayed[-1].as_of
+            waiting = _unsettled(state, previous, history, before, policy)
+            wanted = patients_of([come.filter(pl.col("received_at") > before), waiting])
+        else:
+            wanted = patients_of([come])
         seen = state["episode"].filter(pl.col("ended_at").is_not_null()).join(wanted, on="patient_id", how="semi")
         if wanted.height:
             state = _with_result(state, wanted, _screened(history.known_at(night, wanted), policy, night))
@@ -69,7 +76,6 @@ def replay(
                 cannot_assess=state["cannot_assess"].filter(pl.col("since") <= night)["patient_id"].n_unique(),
             )
         )
-        before = night
     return replayed
 
 
@@ -77,8 +83,6 @@ def _unsettled(
     state: dict[str, pl.DataFrame], previous: pl.DataFrame, history: History, before: datetime, policy: Policy
 ) -> pl.DataFrame:
     """Patients (patient_id) whose row may look different though nothing came in."""
-    if before == datetime.min:
-        return previous.select("patient_id")
     is_given = pl.col("category").is_in(["likely", "possible"]) & pl.col("last_exposure").is_null()
     always = patients_of([state["clozapine_course"], state["drug_suspect"].filter(is_given)])
     candidates = patients_of(
@@ -88,7 +92,9 @@ def _unsettled(
     last = pl.max_horizontal("start_date_latest", "end_date").cast(pl.Datetime("us"))
     happened = pl.concat(
         [
-            state["patient_status"].join(candidates, on="patient_id", how="semi").select("patient_id", at="last_collected_at"),
+            state["patient_status"]
+            .join(candidates, on="patient_id", how="semi")
+            .select("patient_id", at="last_collected_at"),
             chart.medication.select("patient_id", at=last),
             chart.event.select("patient_id", at="occurred_at"),
             chart.diagnosis.select("patient_id", at=pl.col("date").cast(pl.Datetime("us"))),
@@ -135,9 +141,7 @@ def _worklist(
     """The worklist of the night (``WorklistRow``), as a run would publish it (``pipeline/worklist.py``)."""
     reference = load_reference().worded_by(policy)
     is_new_end = pl.col("patient_id").is_in(screened["patient_id"].implode())
-    episodes = state["episode"].filter(
-        pl.col("priority").is_not_null() & (pl.col("ended_at").is_null() | is_new_end)
-    )
+    episodes = state["episode"].filter(pl.col("priority").is_not_null() & (pl.col("ended_at").is_null() | is_new_end))
     outside = state["flag"].filter(pl.col("episode_id").is_null())
     standing = outside.filter(pl.any_horizontal(pl.col("rule_id").str.starts_with(rule) for rule in STANDING))
     wanted = patients_of([episodes, standing, previous])

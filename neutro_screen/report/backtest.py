@@ -1,8 +1,5 @@
 """A backtest as CSV for spreadsheets and one HTML page, private to their owner."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -10,29 +7,9 @@ import polars as pl
 from neutro_screen.errors import ReportError
 from neutro_screen.private import replace_together
 from neutro_screen.report.csv import harmless
+from neutro_screen.report.html.backtest import BacktestContents, PolicyFigures, backtest_page
 
-
-@dataclass(frozen=True)
-class PolicyFigures:
-    """What one policy would have shown: frames and figures as ``pipeline.backtest.measures.Burden`` has them."""
-
-    policy: str
-    nights: pl.DataFrame
-    falls: pl.DataFrame
-    summary: Mapping[str, float | int | str | None]
-
-
-@dataclass(frozen=True)
-class BacktestContents:
-    """All that the page and the files show. ``received``: what counted as the time of receipt, ``result`` or ``run``."""
-
-    first: datetime
-    last: datetime
-    received: str
-    rows: int
-    patients: int
-    software_version: str
-    policies: Sequence[PolicyFigures]
+__all__ = ["BacktestContents", "PolicyFigures", "write_backtest"]
 
 
 def write_backtest(contents: BacktestContents, folder: Path) -> Path:
@@ -41,8 +18,6 @@ def write_backtest(contents: BacktestContents, folder: Path) -> Path:
     Raises:
         ReportError: the folder cannot be written; files of an earlier backtest stand.
     """
-    from neutro_screen.report.html.backtest import backtest_page
-
     texts = {
         "backtest.html": backtest_page(contents),
         "backtest_summary.csv": _csv(pl.DataFrame([dict(figures.summary) for figures in contents.policies])),

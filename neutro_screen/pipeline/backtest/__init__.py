@@ -82,18 +82,18 @@ def backtest(
         )
     named = _named_policies(policies, run[1])
     falls = list[pl.DataFrame]()
-    parts: dict[str, list[list[Night]]] = {name: [] for name, _ in named}
+    parts: dict[str, list[list[Night]]] = {}
     chunks = _chunks(history, rows_at_once)
     for number, patients in enumerate(chunks, start=1):
         of = history.of_patients(patients)
         falls.append(_falls(of, patients, named[0][1], nights))
-        for name, policy in named:
-            part = f", part {number} of {len(chunks)}" if len(chunks) > 1 else ""
-            parts[name].append(
-                replay(of, policy, nights, lambda night, of=f"{name}{part}": progress(f"{of}: {night:%Y-%m}"))
-            )
+        part = f", part {number} of {len(chunks)}" if len(chunks) > 1 else ""
+        for rules, (name, policy) in _different(named).items():
+            shown = f"{name}{part}"
+            listed = replay(of, policy, nights, lambda night, shown=shown: progress(f"{shown}: {night:%b %Y}"))
+            parts.setdefault(rules, []).append(listed)
     together = pl.concat(falls).sort("patient_id", "reached_at")
-    burdens = tuple(burden(name, policy, _together(parts[name]), together) for name, policy in named)
+    burdens = tuple(burden(name, policy, _together(parts[_rules_of(policy)]), together) for name, policy in named)
     patients_known = history.lab_result["patient_id"].n_unique()
     return Backtest(tuple(nights[1:]), received, history.lab_result.height, patients_known, burdens)
 
@@ -106,6 +106,16 @@ def _named_policies(given: Sequence[Path], present: str | None) -> list[tuple[st
         name = path.stem if path.stem not in taken else f"{path.stem} ({len(taken) + 1})"
         named.append((name, load_policy(path)))
     return named
+
+
+def _rules_of(policy: Policy) -> str:
+    """What the rules read of a policy: two that differ only in what the replay counts have the same nights."""
+    return policy.model_dump_json(exclude={"version", "backtest"})
+
+
+def _different(named: Sequence[tuple[str, Policy]]) -> dict[str, tuple[str, Policy]]:
+    """One of the policies for each set of rules."""
+    return {_rules_of(policy): (name, policy) for name, policy in reversed(named)}
 
 
 def _present_policy(values: str | None) -> Policy:

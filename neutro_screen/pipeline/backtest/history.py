@@ -134,4 +134,3 @@ def _unusable(refused: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
     known = pl.concat([frame.select("patient_id", "specimen_id", _AT, since="collected_at") for frame in timed])
     first = known.group_by("patient_id", "specimen_id", "since").agg(pl.col(_AT).min())
     return found.join(first, on=["patient_id", "specimen_id", "since"], how="left", nulls_equal=True)
-

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -14,7 +16,6 @@ from markupsafe import Markup
 
 from neutro_schemas import PRIORITIES
 from neutro_screen.report import words
-from neutro_screen.report.backtest import BacktestContents, PolicyFigures
 
 #: Falls that the page lists; all of them are in the CSV.
 MOST_FALLS: Final = 200
@@ -40,6 +41,29 @@ _FIGURES: Final = (
     ("falls_seen_urgent", "Falls that were high or critical before", "count"),
     ("urgent_lead_days_median", "Days at high or critical before (median)", "days"),
 )
+
+
+@dataclass(frozen=True)
+class PolicyFigures:
+    """What one policy would have shown: frames and figures as ``pipeline.backtest.measures.Burden`` has them."""
+
+    policy: str
+    nights: pl.DataFrame
+    falls: pl.DataFrame
+    summary: Mapping[str, float | int | str | None]
+
+
+@dataclass(frozen=True)
+class BacktestContents:
+    """All that the page and the files show. ``received``: what counted as the time of receipt, ``result`` or ``run``."""
+
+    first: datetime
+    last: datetime
+    received: str
+    rows: int
+    patients: int
+    software_version: str
+    policies: Sequence[PolicyFigures]
 
 
 def backtest_page(contents: BacktestContents) -> str:

@@ -1,6 +1,7 @@
 """A backtest as CSV for spreadsheets and one HTML page, private to their owner."""
 
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -36,10 +37,12 @@ def write_backtest(contents: BacktestContents, folder: Path) -> Path:
     return folder / "backtest.html"
 
 
-def _together(contents: BacktestContents, table: str) -> pl.DataFrame:
+def _together(contents: BacktestContents, table: Literal["nights", "falls"]) -> pl.DataFrame:
     """One table of all policies, the policy in front."""
     return pl.concat(
-        getattr(figures, table).select(pl.lit(figures.policy).alias("policy"), pl.all())
+        (figures.nights if table == "nights" else figures.falls).select(
+            pl.lit(figures.policy).alias("policy"), pl.all()
+        )
         for figures in contents.policies
     )
 

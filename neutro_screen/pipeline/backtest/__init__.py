@@ -89,9 +89,8 @@ def backtest(
         falls.append(_falls(of, patients, named[0][1], nights))
         part = f", part {number} of {len(chunks)}" if len(chunks) > 1 else ""
         for rules, (name, policy) in _different(named).items():
-            shown = f"{name}{part}"
-            listed = replay(of, policy, nights, lambda night, shown=shown: progress(f"{shown}: {night:%b %Y}"))
-            parts.setdefault(rules, []).append(listed)
+            progress(f"{name}{part}")
+            parts.setdefault(rules, []).append(replay(of, policy, nights))
     together = pl.concat(falls).sort("patient_id", "reached_at")
     burdens = tuple(burden(name, policy, _together(parts[_rules_of(policy)]), together) for name, policy in named)
     patients_known = history.lab_result["patient_id"].n_unique()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 from duckdb import DuckDBPyConnection
@@ -67,7 +67,7 @@ class History:
 
     def arrivals(self) -> pl.DataFrame:
         """Every time at which something of a patient became known: patient_id, received_at."""
-        parts = [getattr(self, name).select("patient_id", _AT) for name in _TABLES]
+        parts: list[pl.DataFrame] = [getattr(self, name).select("patient_id", _AT) for name in _TABLES]
         if self.hides_future:
             for rows, column in ((self.medication, "end_date"), (self.patient, "death_date")):
                 ends = rows.drop_nulls(column)
@@ -75,7 +75,8 @@ class History:
         return pl.concat(parts).drop_nulls().unique()
 
     def _each(self, change: Callable[[pl.DataFrame], pl.DataFrame]) -> "History":
-        return replace(self, **{name: change(getattr(self, name)) for name in _TABLES})
+        changed: dict[str, Any] = {name: change(getattr(self, name)) for name in _TABLES}
+        return replace(self, **changed)
 
 
 _TABLES: Final = ("lab_result", "medication", "patient", "diagnosis", "event", "unusable", "others")
@@ -129,8 +130,9 @@ _RESULTED: Final = "greatest(coalesce(t.resulted_at, t.collected_at), t.collecte
 
 def _unusable(refused: pl.DataFrame, missing: pl.DataFrame) -> pl.DataFrame:
     """Rows as ``unusable_results`` has them; each is known from ``received_at``, and unknown since its collection."""
-    timed = [frame.with_columns(pl.coalesce("collected_at", _AT)) for frame in (refused, missing)]
-    found = unusable_results(*timed, datetime.fromisoformat("9999-12-31"))  # no row is without a time here
-    known = pl.concat([frame.select("patient_id", "specimen_id", _AT, since="collected_at") for frame in timed])
+    refused, missing = (frame.with_columns(pl.coalesce("collected_at", _AT)) for frame in (refused, missing))
+    found = unusable_results(refused, missing, datetime.fromisoformat("9999-12-31"))  # no row is without a time here
+    columns = ("patient_id", "specimen_id", _AT)
+    known = pl.concat([frame.select(*columns, since="collected_at") for frame in (refused, missing)])
     first = known.group_by("patient_id", "specimen_id", "since").agg(pl.col(_AT).min())
     return found.join(first, on=["patient_id", "specimen_id", "since"], how="left", nulls_equal=True)

@@ -5,7 +5,7 @@ alone: an open episode, a clozapine course, a row on the list of the night befor
 Nobody else can come onto the list or leave it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,18 +44,12 @@ class Night:
     cannot_assess: int
 
 
-def replay(
-    history: History,
-    policy: Policy,
-    nights: Sequence[datetime],
-    progress: Callable[[datetime], None] = lambda night: None,
-) -> list[Night]:
+def replay(history: History, policy: Policy, nights: Sequence[datetime]) -> list[Night]:
     """The given nights, in order. The first screens everybody known by then: what it lists was there before."""
     state = {name: no_rows(model) for name, model in _STATE.items()}
     arrivals = history.arrivals()
     previous, replayed = no_rows(WorklistRow), list[Night]()
     for night in nights:
-        progress(night)
         come = arrivals.filter(pl.col("received_at") <= night)
         if replayed:
             before = replayed[-1].as_of

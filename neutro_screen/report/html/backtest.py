@@ -147,7 +147,7 @@ def _bars(nights: pl.DataFrame, columns: Sequence[str], most: int) -> dict[str, 
 
 def _ceiling(most: int) -> int:
     """An even number not below ``most``, of two digits that count."""
-    size = 10 ** max(len(str(most)) - 2, 0)
+    size = int("1" + "0" * max(len(str(most)) - 2, 0))
     ceiling = -(-max(most, 2) // size) * size
     return ceiling if ceiling % 2 == 0 else ceiling + size
 

@@ -27,10 +27,10 @@ _LATE_AFTER: Final = timedelta(hours=36)
 
 
 class Finding(NamedTuple):
-    """One check: ``state`` ok, warning or failed; what was found; what to do."""
+    """One check: ``state`` ok, warning, failed or skipped (only by the self-test); what was found; what to do."""
 
     check: str
-    state: Literal["ok", "warning", "failed"]
+    state: Literal["ok", "warning", "failed", "skipped"]
     found: str
     remedy: str = ""
 

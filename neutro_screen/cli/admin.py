@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -46,15 +47,32 @@ def init(
     write_result({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
 
 
-def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = False) -> None:
-    """Check the installation, the reference data and the store; say what to do.
+def doctor(
+    *,
+    store: Path | None = None,
+    self_test: bool = False,
+    out: Path | None = None,
+    by: str | None = None,
+    quiet: Quiet = False,
+    json_: AsJson = False,
+) -> None:
+    """Check the installation, the reference data and the store; say what to do. Exit code 1 when a check failed.
 
     Example: neutro-screen doctor --store screen.duckdb
+
+    Example: neutro-screen doctor --self-test --store screen.duckdb --out accreditation
 
     Parameters
     ----------
     store
-        The DuckDB file.
+        The DuckDB file. With --self-test it is not opened: the test makes stores of its own in the same folder.
+    self_test
+        Prove this installation on this machine: known counts, the sample hospital in every format, what the store
+        promises, versions and hashes. Takes under a minute; no patient is read.
+    out
+        Where to write the record of the self-test, to be signed: a folder (both forms), or a .json or .txt file.
+    by
+        Who tests, for the record; default the user of the machine.
     quiet
         Show only what is not in order.
     json_
@@ -63,6 +81,11 @@ def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = F
     from neutro_screen.admin.doctor import examine
     from neutro_screen.pipeline.options import now
 
+    if self_test:
+        _prove(store, out, by, quiet, json_)
+        return
+    if out is not None or by is not None:
+        raise ConfigurationError("--out and --by go with --self-test, and only with it")
     findings = examine(store, now())
     if json_:
         write(json.dumps([finding._asdict() for finding in findings], indent=2))
@@ -76,6 +99,28 @@ def doctor(*, store: Path | None = None, quiet: Quiet = False, json_: AsJson = F
             )
         )
     if any(finding.state == "failed" for finding in findings):
+        sys.exit(1)
+
+
+def _prove(store: Path | None, out: Path | None, by: str | None, quiet: bool, as_json: bool) -> None:
+    """The self-test: its table or JSON on standard output, its record in a file, exit code 1 when a check failed."""
+    from neutro_screen.admin.self_test import self_test
+    from neutro_screen.admin.self_test.record import findings_table, self_test_record, write_record
+    from neutro_screen.cli.self_test import sample
+    from neutro_screen.pipeline.options import now
+    from neutro_screen.store.audit import user_name
+
+    place = store.absolute().parent if store else Path(tempfile.gettempdir())
+    with progress_on_terminal(quiet or as_json) as show:
+        findings = self_test(sample(), place, show)
+    record = self_test_record(findings, now(), by or user_name() or "")
+    written = write_record(record, out) if out is not None else []
+    if as_json:
+        write(json.dumps(record, indent=2))
+    else:
+        shown = [finding for finding in findings if not quiet or finding.state != "ok"]
+        write("\n".join([findings_table(shown) if shown else "", *map(str, written)]).strip() or "PASSED")
+    if not record["passed"]:
         sys.exit(1)
 
 

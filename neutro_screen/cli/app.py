@@ -5,7 +5,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
-from neutro_screen.cli import admin, query, review, run
+from neutro_screen.cli import admin, backtest, query, review, run
 from neutro_screen.cli.output import say
 from neutro_screen.cli.process import abandon_standard_output, prepare_process
 from neutro_screen.errors import NeutroScreenError, OutputError
@@ -32,6 +32,7 @@ for command in (
     query.report,
     query.pseudonym,
     run.rebuild,
+    backtest.backtest,
     admin.retention,
     query.export,
     admin.simulate,

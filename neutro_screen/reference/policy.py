@@ -283,6 +283,12 @@ class DrugRule(_Rule):
     recovery_d: PositiveInt
 
 
+class BacktestRule(_Rule):
+    """Which rows of the worklist a replay of past nights counts as alerts (pipeline/backtest)."""
+
+    alert_priorities: Annotated[tuple[Literal["critical", "high", "medium", "low", "info"], ...], Field(strict=False)]
+
+
 class Policy(_Rule):
     """All numbers of one policy. ``sha256`` names the values, wherever they came from."""
 
@@ -308,6 +314,7 @@ class Policy(_Rule):
     worklist: WorklistRule
     drug: DrugRule
     silence: SilenceRule
+    backtest: BacktestRule
 
     @property
     def sha256(self) -> str:

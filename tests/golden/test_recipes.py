@@ -166,7 +166,7 @@ def test_every_function_of_a_rule_has_its_place() -> None:
 def test_every_format_is_written_by_the_same_hospital() -> None:
     written = {name for name, *_ in FORMATS} | {"delimited"}  # what the others are compared with
     assert sorted(set(READERS) - written) == [], (
-        "no writer: tests/formats/hospital_files.py, and its row of FORMATS in tests/formats/test_same_hospital.py"
+        "no writer: simulator/neutro_simulator/formats/, and its row of FORMATS in tests/formats/test_same_hospital.py"
     )
 
 

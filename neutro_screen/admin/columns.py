@@ -75,7 +75,7 @@ def _look(column: pl.Series) -> Look:
     years = values.str.extract(_YEAR).cast(pl.Int32, strict=False).drop_nulls()
 
     def share(pattern: str) -> float:
-        return values.str.contains(pattern).sum() / max(values.len(), 1)
+        return float(values.str.contains(pattern).sum()) / max(values.len(), 1)
 
     return Look(
         name=column.name,

@@ -76,7 +76,7 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     layout: KindProfile = getattr(profile, kind)
     wide = [each for each in layout.wide if each.column in rows.columns]
     texts, ignored = _named_texts(rows, kind, profile, source_file, wide)
-    notes = (f"ignored_columns:{len(ignored)}",) if ignored else ()
+    notes: tuple[str, ...] = (f"ignored_columns:{len(ignored)}",) if ignored else ()
     if wide:
         unread = unread_columns((name for name in ignored if name not in profile.analytes), wide)
         frame, n_untested = _unpivoted(rows, texts, wide, unread)

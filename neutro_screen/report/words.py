@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
+from neutro_schemas.reference import RefusalWord
 from neutro_screen.errors import visible
+from neutro_screen.reference import reference_table
 from neutro_screen.rules.worklist.next_step import load_next_steps
 
 #: Shape and word of a priority; never colour alone.
@@ -79,6 +82,16 @@ def shown(value: Any) -> Any:
 def spoken(code: str | None) -> str:
     """A code of the store in words: ``not_applicable`` is read ``not applicable``."""
     return (code or "").replace("_", " ")
+
+
+def refused(reason: str | None) -> str:
+    """Why a row is not used, in plain words (refusal_words.csv), else the reason itself."""
+    return _refusal_words().get(reason or "", spoken(reason))
+
+
+@cache
+def _refusal_words() -> dict[str, str]:
+    return dict(reference_table("refusal_words.csv", RefusalWord).select("reason", "words").iter_rows())
 
 
 def day(moment: date | None) -> str:

@@ -282,6 +282,7 @@ def _environment() -> Environment:
         "minute": words.minute,
         "count": words.count,
         "spoken": words.spoken,
+        "refused": words.refused,
         "signed": words.signed,
         "hours": words.hours,
     }

@@ -117,7 +117,8 @@ _ASIAN: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "
 class Words:
     """The word table, ready to read token after token."""
 
-    def __init__(self, rows: Iterable[Word]) -> None:
+    def __init__(self, rows: Iterable[Word], *, reads_beginnings: bool = True) -> None:
+        self._reads_beginnings = reads_beginnings
         self._by_key: dict[tuple[str, ...], Word] = {}
         self._parts: dict[str, Word] = {}
         for row in rows:
@@ -173,7 +174,7 @@ class Words:
         A field that is too short cuts off the last word of a name.
         """
         shortest = _SHORTEST_CUT_OFF if is_last else _SHORTEST_BEGUN
-        if len(token) < shortest or _sort(token[0]) != "letters":
+        if not self._reads_beginnings or len(token) < shortest or _sort(token[0]) != "letters":
             return ()
         start = bisect_left(self._beginnings, token, key=itemgetter(0))
         meant = list(takewhile(lambda known: known[0].startswith(token), self._beginnings[start:]))

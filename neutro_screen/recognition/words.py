@@ -180,7 +180,10 @@ class Words:
         meant = list(takewhile(lambda known: known[0].startswith(token), self._beginnings[start:]))
         if len({(word.concept, word.property, word.kind) for _, word in meant}) != 1:
             return ()
-        return (replace(meant[0][1], use="begun"),)
+        whole = meant[0][1]
+        # What makes it another test has to be written out: read wrongly, it would lose its patients in silence.
+        is_against = whole.kind in _DECIDING_AGAINST and whole.concept != "blood"
+        return () if is_against else (replace(whole, use="begun"),)
 
     def compound(self, token: str) -> tuple[Word, ...]:
         """A joined word as its parts, the fewest that use it up completely; none where no such parts exist."""

@@ -110,6 +110,31 @@ def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]
     return {name: seconds for name, seconds in steps.items() if name != "start"}
 
 
+def recognition(root: Path) -> dict[str, Any]:
+    """Every collected name, with its unit, read as the origins of one run; the tables are loaded before."""
+    import polars as pl
+
+    from neutro_screen.recognition.readings import read_origins
+    from neutro_screen.recognition.specimens import read_specimen
+    from neutro_screen.recognition.words import load_words
+    from neutro_screen.reference import load_reference
+
+    lists = sorted((root / "tests" / "spec" / "vocabulary").rglob("names_*.csv"))
+    named = pl.concat([pl.read_csv(path, infer_schema=False) for path in lists], how="diagonal")
+    origins = named.select(analyte_name="name", unit_text="unit_given").unique().sort("analyte_name", "unit_text")
+    reference = load_reference()
+
+    def act() -> dict[str, float]:
+        started = time.perf_counter()
+        load_words()
+        read_specimen("blood")
+        loaded = time.perf_counter()
+        read_origins(origins, reference)
+        return {"origins": origins.height, "tables": loaded - started, "reading": time.perf_counter() - loaded}
+
+    return measured(act)
+
+
 def rules(path: Path) -> dict[str, Any]:
     """Each rule's own time within the screen step, on accepted rows in memory."""
     from neutro_screen.pipeline.options import moment
@@ -271,7 +296,8 @@ def sample(path: Path) -> dict[str, Any]:
 
 
 WORKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    each.__name__: each for each in (floor, full, full_in_8gb, tables, anc, peer, grades, ladder, rules, sample)
+    each.__name__: each
+    for each in (floor, full, full_in_8gb, tables, anc, peer, grades, ladder, recognition, rules, sample)
 }
 
 if __name__ == "__main__":

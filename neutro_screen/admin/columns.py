@@ -25,6 +25,8 @@ _DATE: Final = r"^(?:\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{1,2}[-. ][^\W\d_]{3}[-. 
 _TIME: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _RANGE: Final = r"^[<>\u2264\u2265]?\s*\d[\d.,]*\s*(?:-|\u2013|\.\.|a|to|bis)\s*\d[\d.,]*$"
 _YEAR: Final = r"((?:19|20)\d{2})"
+#: CollDate, TestName: a capital in place of a space.
+_CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 #: Words of a header that are shorter stand alone in it.
 _SHORTEST_WITHIN: Final = 4
 _DISTINCT_LOOKED_AT: Final = 200
@@ -73,7 +75,7 @@ def _look(column: pl.Series) -> Look:
     years = values.str.extract(_YEAR).cast(pl.Int32, strict=False).drop_nulls()
 
     def share(pattern: str) -> float:
-        return float(values.str.contains(pattern).mean() or 0) if values.len() else 0.0  # type: ignore[arg-type]
+        return float(values.str.contains(pattern).sum()) / max(values.len(), 1)
 
     return Look(
         name=column.name,
@@ -115,7 +117,7 @@ def _role_words() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def roles_of(header: str) -> frozenset[str]:
     """What the words of a header say of its column (column_words.csv)."""
-    spelled = unaccented(folded(header))
+    spelled = unaccented(folded(_CAPITAL.sub(" ", header)))
     single, whole = set(tokens(spelled)), "".join(tokens(spelled))
     return frozenset(role for role, words in _role_words() if any(_stands_in(word, single, whole) for word in words))
 
@@ -201,6 +203,13 @@ def _range_score(look: Look, _: Mapping[str, Look]) -> float:
     return look.ranges if look.ranges >= _MOSTLY else 0
 
 
+def _limit_score(which: str) -> Callable[[Look, Mapping[str, Look]], float]:
+    def score(look: Look, _: Mapping[str, Look]) -> float:
+        return 1 if look.roles >= {"range", which} and look.numbers >= _MOSTLY else 0
+
+    return score
+
+
 def _status_score(look: Look, _: Mapping[str, Look]) -> float:
     return look.statuses if look.statuses >= _MOSTLY and "status" in look.roles else 0
 
@@ -219,6 +228,8 @@ _SCORES: Final[Mapping[str, Callable[[Look, Mapping[str, Look]], float]]] = {
     "unit": _unit_score,
     "collected_at": _drawn_score,
     "resulted_at": _resulted_score,
+    "reference_low": _limit_score("low"),
+    "reference_high": _limit_score("high"),
     "reference_range": _range_score,
     "status": _status_score,
     "value": _value_score,

@@ -121,22 +121,36 @@ def _described(path: Path) -> _File:
             remedy="Export the file with column names.",
         )
     kind, columns = _best_kind(sample.columns)
+    if kind != "lab" and (found := _as_lab(sample)) is not None:
+        kind, columns = "lab", found
     wide: dict[str, tuple[str, str]] = {}
     fallbacks: dict[str, str] = {}
     if kind == "lab":
-        wide = _wide_columns(sample.columns)
-        columns, fallbacks = lab_columns(sample.drop(wide), {k: own for k, own in columns.items() if own not in wide})
-        if len(wide) < 2 or {"value", "analyte_name"} <= columns.keys():
-            wide = {}
-            columns, fallbacks = lab_columns(sample, _best_kind(sample.columns)[1])
-        else:
-            columns = {
-                column: own for column, own in columns.items() if column not in ("value", "unit", "analyte_name")
-            }
+        columns, fallbacks, wide = _lab_layout(sample, columns)
     joined = {
         column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
     }
     return _File(path.name, sample, details, kind, joined, fallbacks, wide)
+
+
+def _lab_layout(
+    sample: pl.DataFrame, named: dict[str, str]
+) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str]]]:
+    """Columns, fall-backs and measured columns of a laboratory file: one row a result, or one a blood count."""
+    wide = _wide_columns(sample.columns)
+    beside = {column: own for column, own in named.items() if own not in wide}
+    columns, fallbacks = lab_columns(sample.drop(wide), beside)
+    if len(wide) < 2 or {"value", "analyte_name"} <= columns.keys():
+        return *lab_columns(sample, named), {}
+    measured = ("value", "unit", "analyte_name")
+    return {column: own for column, own in columns.items() if column not in measured}, fallbacks, wide
+
+
+def _as_lab(sample: pl.DataFrame) -> dict[str, str] | None:
+    """The columns of a file that its header does not call laboratory results and whose values are; null where they are not."""
+    columns, _ = lab_columns(sample, {})
+    is_met = all(any(column in columns for column in group) for group in REQUIRED_COLUMNS["lab"])
+    return columns if is_met and {"analyte_name", "value"} <= columns.keys() else None
 
 
 def _column_lines(files: Sequence[_File]) -> list[str]:

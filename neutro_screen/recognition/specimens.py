@@ -93,4 +93,5 @@ def _words() -> Words:
     own = _table().filter(use="word").select("text", "specimen").rows()
     names = reference_table("recognition_words.csv", RecognitionWord).filter(kind="specimen", use="any")
     rows = [*own, *names.select("word", "concept").rows()]
-    return Words(Word(text, specimen, None, "specimen", "any") for text, specimen in rows)
+    # An abbreviation that is taken for another specimen would lose its patient in silence: it stays unread.
+    return Words((Word(text, specimen, None, "specimen", "any") for text, specimen in rows), reads_beginnings=False)

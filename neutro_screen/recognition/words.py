@@ -117,7 +117,8 @@ _ASIAN: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "
 class Words:
     """The word table, ready to read token after token."""
 
-    def __init__(self, rows: Iterable[Word]) -> None:
+    def __init__(self, rows: Iterable[Word], *, reads_beginnings: bool = True) -> None:
+        self._reads_beginnings = reads_beginnings
         self._by_key: dict[tuple[str, ...], Word] = {}
         self._parts: dict[str, Word] = {}
         for row in rows:
@@ -173,13 +174,16 @@ class Words:
         A field that is too short cuts off the last word of a name.
         """
         shortest = _SHORTEST_CUT_OFF if is_last else _SHORTEST_BEGUN
-        if len(token) < shortest or _sort(token[0]) != "letters":
+        if not self._reads_beginnings or len(token) < shortest or _sort(token[0]) != "letters":
             return ()
         start = bisect_left(self._beginnings, token, key=itemgetter(0))
         meant = list(takewhile(lambda known: known[0].startswith(token), self._beginnings[start:]))
         if len({(word.concept, word.property, word.kind) for _, word in meant}) != 1:
             return ()
-        return (replace(meant[0][1], use="begun"),)
+        whole = meant[0][1]
+        # What makes it another test has to be written out: read wrongly, it would lose its patients in silence.
+        is_against = whole.kind in _DECIDING_AGAINST and whole.concept != "blood"
+        return () if is_against else (replace(whole, use="begun"),)
 
     def compound(self, token: str) -> tuple[Word, ...]:
         """A joined word as its parts, the fewest that use it up completely; none where no such parts exist."""

@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from neutro_schemas.reference import RefusalWord
 from neutro_screen.errors import visible
-from neutro_screen.reference import load_reference
+from neutro_screen.reference import load_reference, reference_table
 from neutro_screen.rules.worklist.next_step import load_next_steps
 
 #: Shape and word of a priority; never colour alone.
@@ -93,6 +94,16 @@ def shown(value: object) -> Any:
 def spoken(code: str | None) -> str:
     """A code of the store in words: ``not_applicable`` is read ``not applicable``."""
     return (code or "").replace("_", " ")
+
+
+def refused(reason: str | None) -> str:
+    """Why a row is not used, in plain words (refusal_words.csv), else the reason itself."""
+    return _refusal_words().get(reason or "", spoken(reason))
+
+
+@cache
+def _refusal_words() -> dict[str, str]:
+    return dict(reference_table("refusal_words.csv", RefusalWord).select("reason", "words").iter_rows())
 
 
 def day(moment: date | None) -> str:

@@ -244,3 +244,14 @@ class RecognitionLimit(pa.DataFrameModel):
 
     class Config:
         strict = True
+
+
+class RefusalWord(pa.DataFrameModel):
+    """A reason why a row is not used, in plain words."""
+
+    reason: str = pa.Field(unique=True, description="The reason as tables have it.")
+    words: str = pa.Field(str_length={"min_value": 1}, description="In plain words.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Rule of the reason.")
+
+    class Config:
+        strict = True

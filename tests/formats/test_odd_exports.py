@@ -45,3 +45,35 @@ def test_from_an_odd_export_to_the_right_worklist(layout: str, tmp_path: Path) -
     assert found.rows() == EXPECTED
     assert status["has_rapid_decline"][0]
     assert cannot["patient_id"].to_list() == [status["patient_id"][4]]
+
+
+def test_headers_without_spaces_and_none_that_is_known_as_a_whole(tmp_path: Path) -> None:
+    export, profile = tmp_path / "results.csv", tmp_path / "profile.toml"
+    export.write_text(
+        "PatientID,Sex,DOB,TestName,TestResult,TestUnits,RefLow,RefHigh,CollDate,CollTime,ResDate,ResTime,ResultStatus\n"
+        "77,M,1960-01-02,WBC,4.1,K/uL,4.0,11.0,2026-11-20,08:00,2026-11-20,09:10,F\n"
+        "78,F,1961-01-02,NEUT ABS,0.4,K/uL,1.8,7.7,2026-11-20,08:10,2026-11-20,09:10,F\n",
+        "utf-8",
+    )
+    profile.write_text(propose_profile(export), "utf-8")
+    result = screen(read(str(export), profile=str(profile)), as_of="2026-11-21")
+    low = result.anc.filter(patient_id="78").select("anc_cells_per_ul", "collected_at").to_dicts()
+    assert [(row["anc_cells_per_ul"], f"{row['collected_at']:%Y-%m-%d %H:%M}") for row in low] == [
+        (400, "2026-11-20 08:10")
+    ]
+    assert 'reference_low = "RefLow"' in profile.read_text("utf-8")
+
+
+def test_headers_that_say_nothing_are_told_by_their_values(tmp_path: Path) -> None:
+    export = tmp_path / "columns.csv"
+    export.write_text(
+        "A1;B2;C3;D4;E5;F6\n"
+        "1001;S1;20.11.2026 08:00;WBC;4,1;G/l\n"
+        "1001;S1;20.11.2026 08:00;Neutrophile;55;%\n"
+        "1002;S2;20.11.2026 09:00;WBC;3,1;G/l\n"
+        "1002;S3;21.11.2026 09:00;WBC;2,9;G/l\n",
+        "utf-8",
+    )
+    lines = propose_profile(export).splitlines()
+    expected = {'patient_id = "A1"', 'collected_at = "C3"', 'analyte_name = "D4"', 'value = "E5"', 'unit = "F6"'}
+    assert expected <= set(lines)

@@ -122,6 +122,8 @@ Neutrophils % absolute      | several_properties
 WBC with diff               | several_properties
 Absolute Neutrophil Co      | unread_word
 Neutrophils 100             | unread_word
+WBC SYN                     | unread_word
+Neutrophil elas             | unread_word
 """
 
 

@@ -86,3 +86,9 @@ def test_a_specimen_is_read_by_code_and_by_words_never_by_parts_of_words(text: s
 @pytest.mark.parametrize("text", [None, "", "  "])
 def test_blank_says_nothing(text: str | None) -> None:
     assert read_specimen(text).specimen is None
+
+
+@pytest.mark.parametrize("text", ["LAV", "Biop", "Amnio", "Synov"])
+def test_rec_4_an_abbreviation_is_never_taken_for_another_specimen(text: str) -> None:
+    """REC-4: it would lose the patient in silence; unknown, the order or the list of those who cannot be assessed tells."""
+    assert read_specimen(text).specimen == "unknown"

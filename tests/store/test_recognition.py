@@ -82,5 +82,7 @@ def test_the_page_lists_every_test_the_open_ones_first_and_the_account_of_the_ot
     assert tests[0][-3:] == ["COUNTQ&#34;", "=", "&#34;wbc&#34;"]
     assert files[:4] == ["medication", "1", "0", "1"]
     assert "2 tests are open" in table
+    assert "name of the test not understood" in table
+    assert "unit missing or not known" in table
     assert "No medication list." in page
     assert "all 1 rows of the list that was given were refused" in page

@@ -322,6 +322,7 @@ def _environment() -> Environment:
         "record_address": record_address,
         "count": words.count,
         "spoken": words.spoken,
+        "refused": words.refused,
         "hours": words.hours,
     }
     return environment

@@ -47,7 +47,7 @@ def _recognised(table: pl.DataFrame) -> tuple[pl.DataFrame, int]:
     is_open = pl.col("reason").is_in([*NOT_UNDERSTOOD, "unknown_specimen", "unit_unknown"]).fill_null(False)
     labels = load_reference().analytes.select("analyte", "label")
     listed = table.join(labels, on="analyte", how="left", maintain_order="left").with_columns(is_open=is_open)
-    return listed.sort("is_open", descending=True, maintain_order=True), int(listed["is_open"].sum())
+    return listed.sort("is_open", descending=True, maintain_order=True), listed.filter("is_open").height
 
 
 def _banner(contents: RunContents) -> dict[str, Any]:

@@ -363,9 +363,11 @@ def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         .otherwise(pl.lit("suspected"))
     )
     is_low = pl.col("anc_cells_per_ul") < rule.suspected_below_cells_per_ul
-    return falls.filter(is_low | pl.col("is_rpd_4")).with_columns(
-        decline=decline, decline_rule=pl.when(is_rpd_4).then(pl.lit("RPD-4")).otherwise(pl.lit("RPD-3"))
-    ).with_columns(
-        has_decline=pl.col("decline").is_in(["confirmed", "unconfirmed"])
-        | ((pl.col("decline") == "suspected") & pl.col("decline_next_at").is_null())
+    return (
+        falls.filter(is_low | pl.col("is_rpd_4"))
+        .with_columns(decline=decline, decline_rule=pl.when(is_rpd_4).then(pl.lit("RPD-4")).otherwise(pl.lit("RPD-3")))
+        .with_columns(
+            has_decline=pl.col("decline").is_in(["confirmed", "unconfirmed"])
+            | ((pl.col("decline") == "suspected") & pl.col("decline_next_at").is_null())
+        )
     )

@@ -30,6 +30,7 @@ class ExposureRule(_Rule):
     class_lag_d: PositiveInt
     class_onset_days: tuple[PositiveInt, PositiveInt]
     class_mask_d: PositiveInt
+    coded_after_d: PositiveInt
     not_given_words: tuple[str, ...]
     ended_words: tuple[str, ...]
 

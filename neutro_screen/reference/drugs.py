@@ -23,6 +23,10 @@ _MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
 }
 
 
+#: The effect of an interaction whose partner is a condition of the patient (renal failure).
+CONDITION: Final = "condition_raises_level"
+
+
 @dataclass(frozen=True)
 class DrugTables:
     """The drug tables, each as described by its model in ``neutro_schemas.drug_reference``."""
@@ -88,7 +92,8 @@ def _check_uses(tables: DrugTables) -> None:
 
 
 def _check_interactions(tables: DrugTables) -> None:
-    named = pl.concat([tables.interactions["ingredient"], tables.interactions["partner"]]).unique().sort()
+    drugs = tables.interactions.filter(pl.col("effect") != CONDITION)["partner"]
+    named = pl.concat([tables.interactions["ingredient"], drugs]).unique().sort()
     unlisted = named.filter(~named.is_in(tables.causes["ingredient"].to_list())).to_list()
     if unlisted:
         raise ReferenceDataError(f"interactions of unlisted ingredients: {unlisted}", where="drug_interactions.csv")

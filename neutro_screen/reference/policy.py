@@ -243,6 +243,7 @@ class WorklistRule(_Rule):
     repeat_severe_h: PositiveInt
     repeat_moderate_h: PositiveInt
     repeat_mild_h: PositiveInt
+    repeat_newborn_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
     lost_d: PositiveInt
     # A list of the file is no tuple to pydantic's strict mode.

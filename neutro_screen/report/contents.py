@@ -254,10 +254,15 @@ def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:
 
 
 def _with_ingredients(medications: pl.DataFrame, drugs: pl.DataFrame) -> pl.DataFrame:
-    """Add ``ingredients``: the drugs that a line of a medication list names (``drug_match``); null where none."""
+    """Add ``ingredients``: the drugs that a line of a medication list names (``drug_match``), null where none; and
+    ``is_unmapped``: no table knows the name."""
     line = ["drug_name", "atc_code", "rxcui", "route"]
-    named = drugs.drop_nulls("ingredient").group_by(line).agg(ingredients=pl.col("ingredient").sort())
-    return medications.join(named, on=line, how="left", nulls_equal=True, validate="m:1", maintain_order="left")
+    named = drugs.group_by(line).agg(
+        ingredients=pl.col("ingredient").drop_nulls().sort(), is_unmapped=(pl.col("matched_by") == "unmatched").all()
+    )
+    return medications.join(
+        named, on=line, how="left", nulls_equal=True, validate="m:1", maintain_order="left"
+    ).with_columns(pl.col("is_unmapped").fill_null(True))
 
 
 def _quoted(names: Sequence[str]) -> str:

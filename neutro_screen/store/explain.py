@@ -8,6 +8,14 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.store.rows import read_table
 from neutro_screen.store.views import PERSON
 
+#: What a line of a medication list was read as: the drugs that it names, or that nobody knows its name.
+_READ_AS: Final = (
+    "coalesce((SELECT string_agg(coalesce(ingredient, CASE matched_by WHEN 'unmatched' THEN 'not recognised' "
+    "ELSE replace(matched_by, '_', ' ') END), ', ' ORDER BY ingredient) FROM drug_match AS named "
+    "WHERE named.drug_name IS NOT DISTINCT FROM written.drug_name AND named.atc_code IS NOT DISTINCT FROM written.atc_code "
+    "AND named.rxcui IS NOT DISTINCT FROM written.rxcui AND named.route IS NOT DISTINCT FROM written.route), "
+    "'not recognised') AS read_as"
+)
 #: Section -> what is read, in the order in which a result is processed.
 _SECTIONS: Final = {
     "status": "SELECT * FROM patient_status WHERE patient_id = $patient",
@@ -22,7 +30,7 @@ _SECTIONS: Final = {
     "episodes": "SELECT * EXCLUDE (patient_id) FROM episode WHERE patient_id = $patient ORDER BY started_at",
     "flags": "SELECT rule_id, raised_at, reason, evidence, episode_id, run_id FROM flag WHERE patient_id = $patient "
     "ORDER BY raised_at, rule_id",
-    "medications": "SELECT drug_name, atc_code, start_date, end_date, route, dose FROM medication "
+    "medications": f"SELECT drug_name, atc_code, start_date, end_date, route, dose, {_READ_AS} FROM medication AS written "
     f"WHERE patient_id IN {PERSON} ORDER BY start_date, drug_name",
     "falls": "SELECT * EXCLUDE (patient_id) FROM fall WHERE patient_id = $patient ORDER BY seen_at",
     "suspects": "SELECT * EXCLUDE (patient_id) FROM drug_suspect WHERE patient_id = $patient "

@@ -115,16 +115,21 @@ class Explanation(pa.DataFrameModel):
 
 
 class TellingTest(pa.DataFrameModel):
-    """The one test that would best tell two explanations apart (WRK-4)."""
+    """A test that would best tell two explanations apart (WRK-4); those of the next place once all of one are done."""
 
     first: str = pa.Field(isin=CATEGORIES, description="One category, the first of the two in the alphabet.")
     second: str = pa.Field(isin=CATEGORIES, description="The other category.")
+    place: int = pa.Field(ge=1, description="Order of the pair's tests; tests of one place are proposed together.")
     test: str = pa.Field(str_length={"min_value": 1}, description="The test in plain words.")
+    done_by: str = pa.Field(
+        nullable=True,
+        description="Markers or steps that show that it was done, separated by semicolons; null: nothing.",
+    )
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
 
     class Config:
         strict = True
-        unique: ClassVar = ["first", "second"]
+        unique: ClassVar = ["first", "second", "test"]
 
     @pa.dataframe_check(name="in_the_order_of_the_alphabet")
     def _in_the_order_of_the_alphabet(cls, table: pa.PolarsData) -> pl.LazyFrame:

@@ -40,7 +40,13 @@ EVIDENCE_CHECKS = ("source_read", "class_source_read", "label_term_checked", "la
 WINDOW_CHECKS = ("source_read", "class_source_read", "general_knowledge", "class_default")
 WINDOW_ANCHORS = ("first_exposure", "each_dose", "last_dose")
 CHECKS = ("source_read", "class_source_read", "general_knowledge")
-INTERACTION_EFFECTS = ("raises_level", "adds_marrow_toxicity", "adds_antifolate_effect", "adds_agranulocytosis_risk")
+INTERACTION_EFFECTS = (
+    "raises_level",
+    "adds_marrow_toxicity",
+    "adds_antifolate_effect",
+    "adds_agranulocytosis_risk",
+    "condition_raises_level",
+)
 EFFECTS = ("raises_anc", "may_raise_anc", "protects")
 SYNONYM_KINDS = ("brand", "spelling", "abbreviation", "combination", "salt", "regimen", "other_drug")
 ROUTES = (
@@ -209,7 +215,10 @@ class DrugInteraction(pa.DataFrameModel):
     """One partner that makes an ingredient lower the ANC more (DRG-6): its start re-opens the ingredient's window."""
 
     ingredient: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes whose effect grows.")
-    partner: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes given with it.")
+    partner: str = pa.Field(
+        str_length={"min_value": 1},
+        description="ingredient of drug_causes given with it, or a condition of the patient (effect condition_raises_level).",
+    )
     effect: str = pa.Field(isin=INTERACTION_EFFECTS, description="What the partner does.")
     mechanism: str = pa.Field(str_length={"min_value": 1}, description="How, in words for the report.")
     evidence: str = pa.Field(isin=EVIDENCE_LEVELS, description="Level of evidence; possible ones are common pairs.")

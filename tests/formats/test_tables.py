@@ -57,6 +57,22 @@ def test_omop_values_units_and_codes(tmp_path: Path) -> None:
     assert labs["loinc"].to_list() == [None, None, None, "770-8", None]
 
 
+@pytest.mark.parametrize(
+    ("death", "died"),
+    [
+        ([("person_id", "death_date"), ("1", "2026-02-03"), ("2", "2026-01-01")], "2026-02-03"),
+        ([("PERSON_ID", "DEATH_DATE", "DEATH_DATETIME"), ("1", "2026-02-03", "2026-02-03 04:00:00")], "2026-02-03"),
+        ([("person_id", "death_date")], None),
+    ],
+)
+def test_omop_deaths_stand_in_a_table_of_their_own(
+    tmp_path: Path, death: list[tuple[str, ...]], died: str | None
+) -> None:
+    people = omop(tmp_path, death=death).patients
+    (found,) = people["death_date"].to_list()
+    assert (None if found is None else str(found)) == died
+
+
 def test_omop_concepts_drugs_and_conditions(tmp_path: Path) -> None:
     concept = [
         ("concept_id", "concept_name", "vocabulary_id", "concept_code"),

@@ -28,13 +28,25 @@ def line(rule_id, category, strength, finding="f"):
     return {"rule_id": rule_id, "category": category, "strength": strength, "finding": finding}
 
 
-def concluded(*suspects, evidence=(), nadir=300.0, fell_from=None, ended_at=None, due_in_h=24.0):
-    """Conclusion and telling test of one episode whose patient has a repeat count to come."""
+def concluded(
+    *suspects,
+    evidence=(),
+    nadir=300.0,
+    fell_from=None,
+    ended_at=None,
+    due_in_h=24.0,
+    done=(),
+    then=None,
+    severity="severe",
+    is_persistent=False,
+):
+    """Conclusion and telling test of one episode whose patient has a repeat count to come; ``done``: tests on file."""
     episodes = pl.LazyFrame(
         {
             "episode_id": ["E"],
             "patient_id": ["P"],
-            "worst_severity": pl.Series(["severe"], dtype=Severity),
+            "worst_severity": pl.Series([severity], dtype=Severity),
+            "is_persistent": [is_persistent],
             "nadir_cells_per_ul": [nadir],
             "nadir_comparator": pl.Series([None], dtype=pl.String),
             "nadir_at": [LOW],
@@ -57,10 +69,16 @@ def concluded(*suspects, evidence=(), nadir=300.0, fell_from=None, ended_at=None
     kinds = dict.fromkeys(("rule_id", "category", "strength", "finding"), pl.String)
     lines = pl.LazyFrame(list(evidence), schema=kinds).with_columns(episode_id=pl.lit("E"))
     steps = pl.LazyFrame(
-        {"patient_id": ["P"], "label": ["repeat blood count"], "due_on": [LOW + timedelta(hours=due_in_h)]}
+        {
+            "patient_id": ["P"],
+            "label": ["repeat blood count"],
+            "due_on": [LOW + timedelta(hours=due_in_h)],
+            "then_label": pl.Series([then], dtype=pl.String),
+        }
     )
+    on_file = pl.LazyFrame({"done": list(done)}, schema={"done": pl.String}).with_columns(episode_id=pl.lit("E"))
     ((_, test, sentence),) = (
-        conclusions(episodes, falls, of_drugs, lines, steps, POLICY, REFERENCE)
+        conclusions(episodes, falls, of_drugs, lines, steps, on_file, POLICY, REFERENCE)
         .collect()
         .select("episode_id", "telling_test", "conclusion")
         .rows()
@@ -186,3 +204,82 @@ def test_every_pair_of_explanations_has_a_test_that_tells_them_apart():
     categories = REFERENCE.explanations["category"].to_list()
     pairs = {(one, other) for one in categories for other in categories if one < other} | {("medication", "medication")}
     assert set(REFERENCE.telling_tests.select("first", "second").rows()) == pairs
+
+
+INFECTION, MARROW = line("INF-1", "infection", "strong"), line("BMP-1", "marrow production", "moderate")
+MALIGNANCY = line("MAL-1", "haematologic malignancy", "moderate")
+
+
+@pytest.mark.parametrize(
+    ("category", "evidence", "done", "test"),
+    [
+        ("likely", INFECTION, ["viral_serology"], None),
+        ("possible", MALIGNANCY, ["smear"], "bone marrow"),
+        ("possible", MALIGNANCY, ["smear", "bone_marrow"], None),
+        ("possible", MARROW, ["vitamin_b12"], "folate and copper"),
+        ("possible", MARROW, ["vitamin_b12", "folate_red_cell"], "copper"),
+        ("possible", MARROW, ["vitamin_b12", "folate_serum", "copper"], "bone marrow"),
+        ("possible", line("PER-1", "peripheral destruction", "moderate"), ["neutrophil_antibody"], None),
+    ],
+)
+def test_wrk_4_a_telling_test_that_was_done_is_not_asked_for_again(category, evidence, done, test):
+    sentence, found = concluded(drug(category), evidence=[evidence], done=done)
+    assert found == test
+    assert ("to tell them apart" in sentence) == (test is not None)
+
+
+def test_wrk_4_of_two_drugs_that_name_each_other_the_first_ranked_pair_is_the_explanation():
+    """A transplant patient: valganciclovir and mycophenolate, each the partner of the other, beside tacrolimus."""
+    together = "taken together for 83 days before the first low count (two marrow-toxic drugs), still given"
+    sentence, _ = concluded(
+        drug("likely", "valganciclovir", reason=f"valganciclovir with mycophenolic acid: {together}"),
+        drug("likely", "mycophenolic acid", rank=2, reason=f"mycophenolic acid with valganciclovir: {together}"),
+        drug("possible", "tacrolimus", rank=3),
+    )
+    assert "most likely valganciclovir with mycophenolic acid; for it: taken together for 83 days" in sentence
+    assert "besides: possibly tacrolimus" in sentence
+
+
+def test_wrk_4_what_does_not_wait_for_the_next_step_stands_beside_it():
+    sentence, _ = concluded(drug("likely"), then="decide on stopping the drug: a clinician's decision")
+    assert sentence.endswith("(due 2026-06-15 08:00); then: decide on stopping the drug: a clinician's decision.")
+    over, _ = concluded(drug("likely"), ended_at=datetime(2026, 6, 20), then="decide")
+    assert "then:" not in over
+
+
+def test_mal_2_a_differential_pattern_is_named_before_the_low_lines_that_it_contains():
+    hairy = line(
+        "MAL-2", "haematologic malignancy", "moderate", "monocytes 0.01 G/L with pancytopenia: hairy-cell pattern"
+    )
+    sentence, _ = concluded(evidence=[line("MAL-1", "haematologic malignancy", "moderate", "pancytopenia"), hairy])
+    assert "for it: monocytes 0.01 G/L with pancytopenia: hairy-cell pattern; first:" in sentence
+
+
+def test_inf_2_the_left_shift_is_said_beside_the_coded_sepsis():
+    lines = [line("INF-2", "infection", "moderate", finding) for finding in ("coded sepsis", "left shift: bands 40 %")]
+    assert "for it: coded sepsis and left shift: bands 40 %; first:" in concluded(evidence=lines)[0]
+
+
+@pytest.mark.parametrize(
+    ("severity", "is_persistent", "done", "test"),
+    [
+        ("mild", True, [], "Duffy phenotype"),
+        ("mild", True, ["duffy_group"], None),
+        ("mild", False, [], None),
+        ("moderate", True, [], None),
+    ],
+)
+def test_sev_3_an_unexplained_persistent_mild_count_asks_for_the_duffy_phenotype(severity, is_persistent, done, test):
+    sentence, found = concluded(severity=severity, is_persistent=is_persistent, done=done, nadir=1200.0)
+    assert found == test
+    assert ("to tell a benign count: Duffy phenotype" in sentence) == (test is not None)
+
+
+def test_mask_1_a_normal_count_on_a_growth_factor_is_no_sure_recovery():
+    masked = "pegfilgrastim given from 2026-06-13 on: raises the count: depth and duration may be hidden"
+    lines = [line("MASK-1", "masking", "context", masked)]
+    over, _ = concluded(evidence=lines, ended_at=datetime(2026, 6, 20))
+    assert over.endswith(
+        "over since 2026-06-20; the normal count may be masked: pegfilgrastim given from 2026-06-13 on."
+    )
+    assert "masked" not in concluded(evidence=lines)[0]

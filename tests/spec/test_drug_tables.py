@@ -8,7 +8,8 @@ import pytest
 
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER
-from neutro_screen.reference.drugs import DrugTables, read_drug_tables, split_list
+from neutro_screen.reference.causality import load_cause_reference
+from neutro_screen.reference.drugs import CONDITION, DrugTables, read_drug_tables, split_list
 from neutro_screen.rules.causes.drug_names import resolve_drug_names
 
 KEYS = ("drug_name", "atc_code", "rxcui", "route")
@@ -202,9 +203,16 @@ def test_brivudine_counts_for_four_weeks_after_its_last_dose(tables: DrugTables)
 
 
 def test_every_partner_can_be_recognised_by_its_name(tables: DrugTables) -> None:
-    both = pl.concat([tables.interactions["ingredient"], tables.interactions["partner"]]).unique().sort().to_list()
+    drugs = tables.interactions.filter(pl.col("effect") != CONDITION)["partner"]
+    both = pl.concat([tables.interactions["ingredient"], drugs]).unique().sort().to_list()
 
     assert named(tables, *both) == {name: {name} for name in both}
+
+
+def test_every_condition_that_is_a_partner_has_codes(tables: DrugTables) -> None:
+    conditions = tables.interactions.filter(pl.col("effect") == CONDITION)["partner"].unique().sort().to_list()
+    coded = load_cause_reference().diagnosis_codes.filter(pl.col("rule_id") == "DRG-6")
+    assert conditions == coded["finding"].unique().sort().to_list() == ["renal failure"]
 
 
 def test_what_was_only_remembered_says_so(tables: DrugTables) -> None:

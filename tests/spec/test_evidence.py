@@ -549,5 +549,5 @@ def test_every_loinc_code_has_its_check_digit_and_no_code_is_a_blood_counts():
 
 
 def test_every_diagnosis_and_marker_names_a_rule_that_exists():
-    known = {"MAL-1", "INF-1", "INF-2", "BMP-1", "PER-1", "CYC-1", "CTX-1", "DRG-4", "WRK-1"}
+    known = {"MAL-1", "INF-1", "INF-2", "BMP-1", "PER-1", "CYC-1", "CTX-1", "DRG-4", "DRG-6", "WRK-1"}
     assert set(REFERENCE.diagnosis_codes["rule_id"]) | set(REFERENCE.markers["rule_id"]) <= known

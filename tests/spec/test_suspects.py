@@ -14,6 +14,7 @@ from neutro_screen.reference.drugs import read_drug_tables
 from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
 from neutro_screen.rules.causes.exposures import exposures_per_patient
 from neutro_screen.rules.causes.falls import falls_per_episode
+from neutro_screen.rules.causes.interactions import conditions_per_patient
 from neutro_screen.rules.causes.suspects import drug_suspects
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.course.episodes import episodes_per_patient, with_episode_numbers
@@ -58,8 +59,9 @@ def suspects(counts, *drugs, **known):
     return {row["ingredient"]: row for row in shown.iter_rows(named=True)}
 
 
-def all_suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
-    """``counts``: ANC by day from the first low count. ``low_lines``: other low lines; None = not measured."""
+def all_suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF, coded=()):
+    """``counts``: ANC by day from the first low count. ``low_lines``: other low lines; None = not measured. ``coded``:
+    ICD-10 codes by day."""
     anc = pl.DataFrame(
         [
             {
@@ -100,8 +102,23 @@ def all_suspects(counts, *drugs, evidence=(), low_lines=None, as_of=AS_OF):
         has_other_lines=pl.lit(low_lines is not None),
     )
     exposures = exposures_per_patient(matched, TABLES, POLICY, RULES)
+    diagnoses = pl.LazyFrame(
+        [{"patient_id": "P", "code": code, "system": "icd10", "date": day(offset)} for code, offset in coded],
+        schema={"patient_id": pl.String, "code": pl.String, "system": pl.String, "date": pl.Date},
+    )
+    conditions = conditions_per_patient(diagnoses, load_cause_reference())
     found = drug_suspects(
-        falls, episodes, anc.lazy(), exposures, TABLES.interactions, evidence_lines, patterns, POLICY, RULES, as_of
+        falls,
+        episodes,
+        anc.lazy(),
+        exposures,
+        conditions,
+        TABLES.interactions,
+        evidence_lines,
+        patterns,
+        POLICY,
+        RULES,
+        as_of,
     ).collect()
     return DrugSuspect.validate(found)
 
@@ -546,3 +563,37 @@ def test_drg_5_late_and_immune_reactions_are_not_expected(name, atc_code, start,
 def test_drg_5_a_drug_that_is_given_on_and_on_stays_expected_where_its_window_is_open():
     counts = {-300: 4000, -8: 3500, 0: 900}
     assert suspects(counts, drug("palbociclib", -200))["palbociclib"]["category"] == "expected"
+
+
+@pytest.mark.parametrize(
+    ("coded", "name"),
+    [([("N179", 0)], "with renal failure"), ([("N179", -60)], ""), ([("N185", -400)], "with renal failure"), ([], "")],
+)
+def test_drg_6_methotrexate_and_renal_failure_are_named_as_a_pair(coded, name):
+    """Weekly methotrexate for years; an acute failure is over after a month, a chronic one is not."""
+    counts = {-120: 4200, -30: 3900, 0: 350}
+    found = suspects(counts, drug("methotrexate", -900), low_lines=2, coded=coded)["methotrexate"]
+    assert found["reason"].startswith(f"methotrexate {name}".strip() + ": ")
+    assert (found["category"] == "likely") == bool(name)
+    if name:
+        assert "(renal elimination: methotrexate accumulates)" in found["reason"]
+        assert "beside it for" in found["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ingredient", "lowest", "evidence", "category"),
+    [
+        ("deferiprone", 300, (), "likely"),
+        ("deferiprone", 500, (), "possible"),
+        ("deferiprone", 300, [("INF-1", "infection", "strong")], "possible"),
+        ("clozapine", 300, (), "likely"),
+        ("azathioprine", 300, (), "possible"),  # by its dose: after years it needs another reason
+    ],
+)
+def test_drg_7_a_late_agranulocytosis_on_a_high_risk_drug_without_a_better_explanation_is_likely(
+    ingredient, lowest, evidence, category
+):
+    """Three years on the drug, a normal count a week before."""
+    counts = {-400: 3500, -100: 3600, -7: 3200, 0: lowest}
+    found = suspects(counts, drug(ingredient, -1100), low_lines=0, evidence=evidence)[ingredient]
+    assert found["category"] == category

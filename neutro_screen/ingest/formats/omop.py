@@ -1,6 +1,6 @@
 """OMOP CDM 5.4: a folder of CSV or Parquet files, or a DuckDB file.
 
-Tables measurement, drug_exposure, person, condition_occurrence and, where it is there, concept. OMOP keeps neither a
+Tables measurement, drug_exposure, person, condition_occurrence and, where they are there, death and concept. OMOP keeps neither a
 result's status nor its specimen: corrections were resolved or lost when it was filled, and results belong together by
 their time.
 """
@@ -73,6 +73,7 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     """
     source = _Database(path) if path.is_file() else _Folder(path)
     concepts, notes = _concepts(source)
+    deaths = _deaths(source)
     is_there = False
     for name, its_kind in KINDS_OF_TABLES.items():
         if kind not in ("lab", its_kind):
@@ -84,7 +85,10 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
             continue
         is_there = True
         for table in batches:
-            rows = _ROWS[name](table.rows, concepts, profile)
+            named = table.rows
+            if name == "person":
+                named = named.join(deaths, on="person_id", how="left", validate="m:1", maintain_order="left")
+            rows = _ROWS[name](named, concepts, profile)
             refused = [line.lower_case().named(_NAMES) for line in table.refused]
             yield its_kind, table._replace(rows=rows, refused=refused, notes=notes)
     if not is_there:
@@ -211,6 +215,16 @@ def _concepts(source: _Folder | _Database) -> tuple[pl.DataFrame, tuple[str, ...
     return once, (f"broken_lookup_lines:{n_broken}",) if n_broken else ()
 
 
+def _deaths(source: _Folder | _Database) -> pl.DataFrame:
+    """``person_id, died`` (text): the first recorded death of each person; empty where there is no table."""
+    died = [
+        batch.rows.select("person_id", died=pl.coalesce("death_datetime", "death_date"))
+        for batch in source.batches("death") or ()
+    ]
+    every = pl.concat(died) if died else pl.DataFrame(schema={"person_id": pl.String, "died": pl.String})
+    return every.drop_nulls().sort("person_id", "died").unique("person_id", keep="first", maintain_order=True)
+
+
 def _with_concept(rows: pl.DataFrame, column: str, concepts: pl.DataFrame, prefix: str) -> pl.DataFrame:
     """Add name, vocabulary and code of the concept that ``column`` names; concept 0 is none."""
     named = concepts.select(
@@ -306,6 +320,7 @@ def _patient_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) 
         "source_row",
         patient_id="person_id",
         birth_date=born,
+        death_date="died",
         sex=pl.coalesce(_whole("gender_concept_id").replace_strict(_GENDERS, default=None), "gender_source_value"),
         ethnicity="ethnicity_source_value",
     )

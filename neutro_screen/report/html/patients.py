@@ -100,6 +100,9 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
     )
     since = episode["last_normal_at"] or episode["started_at"] if episode else None
     flags = [one for one in of["flag"] if since is None or one["raised_at"] >= since] or of["flag"][-1:]
+    unmapped = sorted(
+        {shown(one["drug_name"] or one["atc_code"] or one["rxcui"]) for one in of["medication"] if one["is_unmapped"]}
+    )
     person = _person(of["patient"])
     next_step = next((step for step in steps if step["step"] == row["next_step"]), None)
     return row | {
@@ -138,6 +141,8 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         "steps": steps,
         "flags": _flags_by_rule(flags),
         "medications": len(of["medication"]),
+        "unmapped_drugs": unmapped[:MOST_DRUGS],
+        "unmapped_drugs_more": len(unmapped[MOST_DRUGS:]),
         "sparkline": sparkline(anc),
         "payload": _payload(row, anc, flags, suspects, of, episode),
         "sources": _source_rows(row, anc, flags, episode, of["feeding"]),

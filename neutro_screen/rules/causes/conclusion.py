@@ -9,12 +9,16 @@ from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.leading import LEADING
 from neutro_screen.rules.causes.lines import DAY
 from neutro_screen.rules.causes.reasons import case_against, case_for, name_in
+from neutro_screen.rules.causes.telling import DUFFY, telling_tests
 from neutro_screen.rules.words import count_text, number
 
 _DRUG: Final = "medication"
 _SURELY: Final = "most likely"
 #: Drugs of one regimen are one explanation.
 _OF_A_REGIMEN: Final = ("expected", "beyond_expected")
+#: The rule whose pattern is named alone, and how many findings stand for another explanation.
+_PATTERN: Final = "MAL-2"
+_SHOWN_N: Final = 2
 _EXPLANATION: Final = ("episode_id", "category", "weight", "is_drug", "place", "words", "case_for", "case_against")
 
 
@@ -24,38 +28,60 @@ def conclusions(
     suspects: pl.LazyFrame,
     evidence: pl.LazyFrame,
     next_steps: pl.LazyFrame,
+    done: pl.LazyFrame,
     policy: Policy,
     reference: CauseReference,
 ) -> pl.LazyFrame:
     """``episode_id, conclusion, telling_test``: one row per episode, sorted.
 
     ``falls`` is ``Fall``, ``suspects`` ``DrugSuspect``, ``evidence`` ``Evidence``. ``next_steps`` (patient_id, label,
-    due_on) is what is to be done first for a patient; it stands in the sentence of an open episode. ``telling_test`` is
-    the one test that would best tell two explanations apart that lead with the same weight; null where one leads.
+    due_on, then_label) is what is to be done first for a patient, and after it where it is urgent too; it stands in the
+    sentence of an open episode. ``done`` comes from ``telling.tests_done``. ``telling_test`` is the test that would best
+    tell two explanations apart that lead with the same weight and that was not done; null where one leads. A persistent
+    mild count without an explanation is told from a benign one by the Duffy phenotype.
     """
     ranked = _ranked_explanations(episodes, suspects, evidence, policy, reference).collect(engine="in-memory").lazy()
     first = ranked.filter(pl.col("rank") == 1).drop("rank")
     second = ranked.filter(pl.col("rank") == 2).select(
         "episode_id", second="words", second_category="category", second_weight="weight"
     )
-    tests = reference.telling_tests.lazy().select("first", "second", test="test")
     later = falls.filter(pl.col("leads_to_nadir") & pl.col("kind").is_in(["deeper", "halving"])).select(
         "episode_id", fell_from="from_cells_per_ul"
     )
     pair = (pl.col("category"), pl.col("second_category"))
-    do_both_lead = pl.col("weight") == pl.col("second_weight")
-    return (
+    told = (
         episodes.join(later, on="episode_id", how="left", validate="1:1")
         .join(first, on="episode_id", how="left", validate="1:1")
         .join(second, on="episode_id", how="left", validate="1:1")
         .join(_benign(evidence), on="episode_id", how="left", validate="1:1")
-        .join(next_steps.select("patient_id", "label", "due_on"), on="patient_id", how="left", validate="m:1")
-        .with_columns(one=pl.min_horizontal(*pair), other=pl.max_horizontal(*pair))
-        .join(tests, left_on=["one", "other"], right_on=["first", "second"], how="left", validate="m:1")
-        .with_columns(telling_test=pl.when(do_both_lead.fill_null(False)).then("test"))
+        .join(_masked(evidence), on="episode_id", how="left", validate="1:1")
+        .join(next_steps, on="patient_id", how="left", validate="m:1")
+    )
+    leading = told.filter(pl.col("weight") == pl.col("second_weight")).select(
+        "episode_id", first=pl.min_horizontal(*pair), second=pl.max_horizontal(*pair)
+    )
+    tests = telling_tests(leading, done, reference)
+    return (
+        told.join(tests, on="episode_id", how="left", validate="1:1")
+        .join(_typed(done), on="episode_id", how="left", validate="1:1")
+        .with_columns(telling_test=pl.when(_may_be_benign()).then(pl.lit(_DUFFY_TEST)).otherwise("telling_test"))
         .select("episode_id", "telling_test", conclusion=_sentence(policy))
         .sort("episode_id")
     )
+
+
+#: What tells a lifelong low count from a disease (SEV-3), as ``telling_tests.csv`` names it.
+_DUFFY_TEST: Final = "Duffy phenotype"
+
+
+def _typed(done: pl.LazyFrame) -> pl.LazyFrame:
+    return done.filter(pl.col("done") == DUFFY).select("episode_id", is_typed=pl.lit(True)).unique()
+
+
+def _may_be_benign() -> pl.Expr:
+    """Nothing explains a persistent mild count, and the Duffy phenotype is not known."""
+    is_mild = pl.col("worst_severity") == pl.lit("mild")
+    return pl.col("words").is_null() & pl.col("is_persistent") & is_mild & pl.col("is_typed").is_null()
 
 
 def _ranked_explanations(
@@ -77,7 +103,15 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
     named = suspects.filter(category.is_in(LEADING) & pl.col("leads_to_nadir")).with_columns(
         name=name_in(pl.col("reason"))
     )
-    partners = named.select("episode_id", ingredient=pl.col("name").str.extract(" with (.+)$")).drop_nulls().unique()
+    # Two drugs may each name the other: the one that ranks first stays.
+    partners = (
+        named.select("episode_id", ingredient=pl.col("name").str.extract(" with (.+)$"), named_at="rank")
+        .drop_nulls()
+        .join(named.select("episode_id", "ingredient", "rank"), on=["episode_id", "ingredient"])
+        .filter(pl.col("rank") > pl.col("named_at"))
+        .select("episode_id", "ingredient")
+        .unique()
+    )
     weights = {name: getattr(reference.rules.conclusion, name) for name in LEADING}
     words = {
         "likely": pl.format("{} {}", pl.lit(_SURELY), "name"),
@@ -113,7 +147,9 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
 def _other_causes(
     episodes: pl.LazyFrame, evidence: pl.LazyFrame, policy: Policy, reference: CauseReference
 ) -> pl.LazyFrame:
-    """The categories of evidence that are at least moderate, each by its strongest line.
+    """The categories of evidence that are at least moderate, each by its strongest lines.
+
+    A differential pattern says more than the low lines that it contains (MAL-2).
 
     A benign context explains no count below the limit of the personal range (SEV-3).
     """
@@ -129,8 +165,18 @@ def _other_causes(
         .join(depths, on="episode_id", validate="m:1")
         .filter((pl.col("rule_id") != "CTX-1") | ~_is_too_deep(policy))
         .with_columns(weight=pl.col("strength").replace_strict(weights, return_dtype=pl.Int64))
-        .sort("episode_id", "category", "weight", "rule_id", "finding", descending=[False, False, True, False, False])
-        .unique(["episode_id", "category"], keep="first", maintain_order=True)
+        .filter(pl.col("weight") == pl.col("weight").max().over("episode_id", "category"))
+        .with_columns(is_pattern=pl.col("rule_id") == _PATTERN)
+        .sort(
+            "episode_id", "category", "is_pattern", "rule_id", "finding", descending=[False, False, True, False, False]
+        )
+        .group_by("episode_id", "category", "weight", maintain_order=True)
+        .agg(
+            pl.col("strength").first(),
+            finding=pl.when(pl.col("is_pattern").first())
+            .then(pl.col("finding").first())
+            .otherwise(pl.col("finding").head(_SHOWN_N).str.join(" and ")),
+        )
         .join(names, on="category", how="left", validate="m:1")
         .select(
             "episode_id",
@@ -155,6 +201,19 @@ def _benign(evidence: pl.LazyFrame) -> pl.LazyFrame:
     return evidence.filter(pl.col("rule_id") == "CTX-1").select("episode_id", is_benign=pl.lit(True)).unique()
 
 
+def _masked(evidence: pl.LazyFrame) -> pl.LazyFrame:
+    """Drugs that raise the count (MASK-1), as their line says when they were given."""
+    given = pl.col("finding").str.extract("^(.*?): raises the count")
+    return (
+        evidence.filter(pl.col("rule_id") == "MASK-1")
+        .with_columns(masked_by=given)
+        .drop_nulls("masked_by")
+        .sort("episode_id", "masked_by")
+        .group_by("episode_id", maintain_order=True)
+        .agg(pl.col("masked_by").str.join(" and "))
+    )
+
+
 def _sentence(policy: Policy) -> pl.Expr:
     """What it is, what leads, what argues for and against it, what tells two apart, and what to do first."""
     limit = number(policy.context.personal_from_cells_per_ul)
@@ -171,9 +230,15 @@ def _sentence(policy: Policy) -> pl.Expr:
         pl.format("for it: {}", "case_for"),
         pl.format("against it: {}", "case_against"),
         pl.format("besides: {}", "second"),
-        pl.format("to tell them apart: {}", "telling_test"),
+        pl.format(
+            "to tell {}: {}",
+            pl.when(_may_be_benign()).then(pl.lit("a benign count")).otherwise(pl.lit("them apart")),
+            "telling_test",
+        ),
         pl.when(is_open).then(pl.concat_str(pl.lit("first: "), label, pl.format(" (due {})", due).fill_null(""))),
+        pl.when(is_open).then(pl.format("then: {}", "then_label")),
         pl.when(~is_open).then(pl.format("over since {}", pl.col("ended_at").dt.strftime(DAY))),
+        pl.when(~is_open).then(pl.format("the normal count may be masked: {}", "masked_by")),
         separator="; ",
         ignore_nulls=True,
     )

@@ -4,14 +4,18 @@ A name is looked up as whole words, longest name first, never as part of a word;
 misspelt name if it is long and only one known drug is near.
 """
 
-from functools import reduce
+from functools import cache, reduce
 from typing import Final, NamedTuple
 
+import pandera.polars as pa
 import polars as pl
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import cdist
 
+from neutro_screen.errors import ReferenceDataError
+from neutro_screen.reference import FOLDER
 from neutro_screen.reference.drugs import DrugTables
+from neutro_screen.validate import conform, dtypes
 
 _EXPOSURES: Final = ("not_given", "unknown", "ended", "given")
 _EXPOSURE_OF_RULE: Final = {"not_an_exposure": 0, "unknown_exposure": 1, "ended": 2}
@@ -109,14 +113,42 @@ def read_texts(texts: pl.DataFrame, tables: DrugTables) -> Reading:
     )
 
 
+class Transliteration(pa.DataFrameModel):
+    """One letter of another alphabet, as the aliases of drugs spell it in Latin letters."""
+
+    letter: str = pa.Field(
+        unique=True, str_length={"min_value": 1, "max_value": 1}, description="Lower case, without accent."
+    )
+    latin: str = pa.Field(nullable=True, str_matches=r"^[a-z]+$", description="In Latin letters; null: nothing.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+@cache
+def load_transliteration() -> pl.DataFrame:
+    """Read and check ``drug_transliteration.csv``.
+
+    Raises:
+        ReferenceDataError: the table does not fit its contract.
+    """
+    table = pl.read_csv(FOLDER / "drug_transliteration.csv", schema_overrides=dtypes(Transliteration))
+    return conform(table, Transliteration, ReferenceDataError, where="drug_transliteration.csv")
+
+
 def plain_text(text: pl.Expr) -> pl.Expr:
-    """Lower case, without accents and trade marks; a number glued to a name of four letters or more is set apart."""
+    """Lower case, in Latin letters without accents and trade marks; a number glued to a name of four letters or more is
+    set apart.
+    """
+    letters = load_transliteration()
     return (
         text.str.replace_all(r"[®™©]", " ")
         .str.normalize("NFKD")
         .str.replace_all(r"\p{M}", "")
         .str.to_lowercase()
         .str.replace_all("ß", "ss")
+        .str.replace_many(letters["letter"].to_list(), letters["latin"].fill_null("").to_list())
         .str.replace_all(r"([a-z]{4})(\d)", "$1 $2")
         .str.replace_all(r"\s+", " ")
         .str.strip_chars()

@@ -13,10 +13,12 @@ from neutro_screen.rules.causes.evidence import evidence_per_episode, with_suspe
 from neutro_screen.rules.causes.exposures import exposures_per_patient
 from neutro_screen.rules.causes.falls import falls_per_episode
 from neutro_screen.rules.causes.fever import febrile_neutropenia
+from neutro_screen.rules.causes.interactions import conditions_per_patient
 from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
+from neutro_screen.rules.causes.telling import tests_done
 from neutro_screen.rules.worklist.pitfalls import pitfalls
 from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
 from neutro_screen.validate import no_rows
@@ -46,7 +48,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Causes:
-    """``exposures`` per patient and drug, ``patterns`` per episode; the others as their models in ``neutro_schemas``."""
+    """``exposures`` per patient and drug, ``patterns`` per episode, ``done`` from ``telling.tests_done``; the others as their
+    models in ``neutro_schemas``.
+    """
 
     exposures: pl.DataFrame
     patterns: pl.DataFrame
@@ -54,6 +58,7 @@ class Causes:
     suspects: pl.DataFrame
     evidence: pl.DataFrame
     steps: pl.DataFrame
+    done: pl.DataFrame
     flags: pl.DataFrame
 
 
@@ -152,7 +157,8 @@ def find_causes(
         episodes, anc, own, diagnoses, events, patients, courses, patterns.lazy(), policy, reference
     ).collect(engine="in-memory")
     falls = falls_per_episode(numbered, episodes, policy, rules.fall).collect(engine="in-memory")
-    suspects = _suspects(falls, episodes, anc, exposures, evidence, patterns, policy, as_of)
+    conditions = conditions_per_patient(diagnoses, reference).collect()
+    suspects = _suspects(falls, episodes, anc, exposures, conditions, evidence, patterns, policy, as_of)
     shown = with_suspects(evidence.lazy(), episodes, suspects.lazy(), reference).collect(engine="in-memory")
     steps = workup_steps(
         episodes,
@@ -179,6 +185,7 @@ def find_causes(
         suspects=suspects,
         evidence=shown,
         steps=steps,
+        done=tests_done(episodes, own, patients, steps.lazy(), reference).collect(engine="in-memory"),
         flags=pl.concat([missed, febrile], how="diagonal").collect(engine="in-memory"),
     )
 
@@ -188,6 +195,7 @@ def _suspects(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     exposures: pl.DataFrame,
+    conditions: pl.DataFrame,
     evidence: pl.DataFrame,
     patterns: pl.DataFrame,
     policy: Policy,
@@ -205,6 +213,7 @@ def _suspects(
         episodes,
         anc,
         exposures.lazy(),
+        conditions.lazy(),
         load_drug_tables().interactions,
         evidence.lazy(),
         patterns.lazy(),

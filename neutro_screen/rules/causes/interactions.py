@@ -4,6 +4,9 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.reference.causality import CauseReference
+from neutro_screen.reference.drugs import CONDITION
+from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.causes.timing import PAIR, onset_against, onset_rank
 
 _STRENGTH: Final = {"definite": 0, "probable": 1, "possible": 2}
@@ -13,6 +16,7 @@ _WEAK: Final = "possible"
 _OF_RISK: Final = "adds_agranulocytosis_risk"
 _INTERACTION: Final = (
     "partner",
+    "is_condition",
     "is_risk_only",
     "partner_evidence",
     "partner_mechanism",
@@ -24,8 +28,8 @@ _INTERACTION: Final = (
 def with_interaction(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
     """Add the partner of each pair and what it changes; ``pairs`` has every course of every drug that was exposed.
 
-    ``exposures`` are the courses of all drugs, ``interactions`` is ``DrugInteraction``. partner (null = none),
-    partner_evidence, partner_mechanism, is_risk_only (it only adds a risk of its own), days_together (from the first day on which both were taken to the first count of
+    ``exposures`` are the courses of all drugs and conditions (``conditions_per_patient``), ``interactions`` is
+    ``DrugInteraction``. partner (null = none), is_condition, partner_evidence, partner_mechanism, is_risk_only (it only adds a risk of its own), days_together (from the first day on which both were taken to the first count of
     the fall). Where the pair's evidence is better than possible and the fall lies in the time of the pair, ``onset`` is
     the better of the drug's own and that of the pair, and ``is_reopened`` says that it is the pair's.
     """
@@ -49,6 +53,7 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
         partner_evidence="evidence",
         partner_mechanism="mechanism",
         is_risk_only=pl.col("effect") == _OF_RISK,
+        is_condition=pl.col("effect") == CONDITION,
         pair_from_d="from_days",
         pair_to_d="to_days",
     )
@@ -91,3 +96,27 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
 def _is_taken(last_day: pl.Expr, lag_d: pl.Expr, on: pl.Expr) -> pl.Expr:
     """A drug that was last given on ``last_day`` (null = still given) still acts on a day."""
     return last_day.is_null() | ((on - last_day).dt.total_days() <= lag_d)
+
+
+#: What ``coded_diagnoses`` and a course of a drug have in common: the condition stands where the drug's name would.
+COURSE: Final = ("patient_id", "ingredient", "first_exposure", "last_exposure")
+
+
+def conditions_per_patient(diagnoses: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
+    """Conditions that make a drug accumulate (renal failure), as courses: ``COURSE``.
+
+    A condition was there some days before it was coded; it lasts as long as its code's row says (null = for good). One
+    without a date is left out.
+    """
+    codes = reference.diagnosis_codes.lazy().filter(pl.col("rule_id") == "DRG-6")
+    lasts = pl.concat_str(pl.col("days_before").cast(pl.String), pl.lit("d"))
+    return (
+        coded_diagnoses(diagnoses, codes)
+        .filter(pl.col("date").is_not_null())
+        .select(
+            "patient_id",
+            ingredient="finding",
+            first_exposure=pl.col("date").dt.offset_by(f"-{reference.rules.exposure.coded_after_d}d"),
+            last_exposure=pl.col("date").dt.offset_by(lasts),
+        )
+    )

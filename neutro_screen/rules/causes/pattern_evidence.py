@@ -12,6 +12,8 @@ from neutro_screen.rules.words import number
 
 _MALIGNANCY: Final = "haematologic malignancy"
 _MARROW: Final = "marrow production"
+#: How the congenital pattern begins (BMP-1).
+CONGENITAL: Final = "severe from infancy"
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def _congenital(rules: CauseRules) -> Pattern:
     age_d = _age_d()
     is_severe = pl.col("worst_severity") >= pl.lit("severe")
     found = is_severe & (age_d <= rules.pattern.congenital_age_d) & pl.col("last_normal_at").is_null()
-    finding = pl.format("severe from infancy: first low count at {} days of age, none normal before", age_d)
+    finding = pl.format(f"{CONGENITAL}: first low count at {{}} days of age, none normal before", age_d)
     return Pattern("BMP-1", _MARROW, "moderate", found, finding)
 
 

@@ -108,9 +108,11 @@ def _days(count: pl.Expr) -> pl.Expr:
 def _together() -> pl.Expr:
     """How long both drugs of a pair were taken before the fall, and how the partner acts."""
     fit = pl.when("is_reopened").then(pl.lit(", which re-opens its window")).otherwise(pl.lit(""))
+    how = pl.when("is_condition").then(pl.lit("beside it")).otherwise(pl.lit("taken together"))
     return pl.when(_PARTNER.is_not_null()).then(
         pl.format(
-            "taken together for {} before {} ({}){}",
+            "{} for {} before {} ({}){}",
+            how,
             _days(pl.col("days_together")),
             _what_fell(),
             pl.col("partner_mechanism").str.replace_all("; ", ", ", literal=True),

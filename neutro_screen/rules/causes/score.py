@@ -129,7 +129,7 @@ def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     is_named = ~pl.col("is_class") & pl.col("is_start_certain")
     is_untested = pl.col("dechallenge").is_null() & (pl.col("onset") != "late")
     likely_from = pl.when(is_untested).then(limit.likely_untested_from).otherwise(limit.likely_from)
-    is_likely = (pl.col("score") >= likely_from) & fits_window() & is_named
+    is_likely = ((pl.col("score") >= likely_from) & fits_window() & is_named) | (is_named & _is_likely_late(rules))
     # A first exposure cannot act before its shortest onset; after an earlier reaction it may within hours.
     is_too_early = (pl.col("days_to_low") < pl.col("onset_from_d")) & ~pl.col("has_recurred") & ~pl.col("is_reopened")
     is_possible = (pl.col("score") >= limit.possible_from) | (
@@ -153,11 +153,26 @@ def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     )
 
 
+def _is_likely_late(rules: CauseRules) -> pl.Expr:
+    """A severe fall after the typical time on a high-risk drug whose window has no end, and nothing that explains it better
+    (DRG-4, DRG-7). A drug that suppresses the marrow by its dose and was tolerated for years needs another reason."""
+    is_severe = pl.col("depth_cells_per_ul") < rules.category.abrupt_below_cells_per_ul
+    enough = pl.col("score") >= rules.category.possible_from
+    is_untested = pl.col("dechallenge").is_null() & ~pl.col("was_tolerated")
+    is_by_dose = pl.col("mechanism") == "dose_dependent_marrow_suppression"
+    is_late = (pl.col("onset") == "late") & ~is_by_dose.fill_null(False)
+    return is_high_risk(rules) & is_late & is_severe & enough & is_untested & _is_best()
+
+
+def _is_best() -> pl.Expr:
+    """No other evidence competes, no expected effect, and no drug scores higher."""
+    return pl.col("alternatives").is_null() & pl.col("expected_drugs").is_null() & ~pl.col("is_weaker")
+
+
 def _is_likely_without_count(rules: CauseRules) -> pl.Expr:
     """A high-risk drug in its typical time, no count before the fall, and nothing that explains it better (DRG-4)."""
     in_typical_time = (pl.col("onset") == "unknown") & (pl.col("days_to_low") <= pl.col("onset_to_d"))
-    is_best = pl.col("alternatives").is_null() & pl.col("expected_drugs").is_null() & ~pl.col("is_weaker")
-    return is_high_risk(rules) & in_typical_time & is_best & ~pl.col("was_tolerated")
+    return is_high_risk(rules) & in_typical_time & _is_best() & ~pl.col("was_tolerated")
 
 
 def with_rank(pairs: pl.LazyFrame) -> pl.LazyFrame:

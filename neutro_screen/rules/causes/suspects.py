@@ -32,7 +32,7 @@ from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.challenge import with_baseline, with_dechallenge, with_recurrence, with_tolerance
 from neutro_screen.rules.causes.expected import with_beyond_expected, with_expected_drugs, with_expected_time
-from neutro_screen.rules.causes.interactions import with_interaction
+from neutro_screen.rules.causes.interactions import COURSE, with_interaction
 from neutro_screen.rules.causes.naranjo import items
 from neutro_screen.rules.causes.reasons import reason, reason_of_exclusion
 from neutro_screen.rules.causes.score import alternatives_per_fall, with_category, with_points, with_rank
@@ -47,6 +47,7 @@ def drug_suspects(
     episodes: pl.LazyFrame,
     anc: pl.LazyFrame,
     exposures: pl.LazyFrame,
+    conditions: pl.LazyFrame,
     interactions: pl.DataFrame,
     evidence: pl.LazyFrame,
     patterns: pl.LazyFrame,
@@ -56,13 +57,15 @@ def drug_suspects(
 ) -> pl.LazyFrame:
     """Every drug that may have caused a fall or was begun after the last, with the columns of ``DrugSuspect``, sorted.
 
-    ``falls`` comes from ``falls.falls_per_episode``, ``exposures`` from ``exposures.exposures_per_patient``,
+    ``falls`` comes from ``falls.falls_per_episode``, ``exposures`` from ``exposures.exposures_per_patient``, ``conditions``
+    from ``interactions.conditions_per_patient``,
     ``interactions`` is ``DrugInteraction``, ``evidence`` comes from ``evidence.evidence_per_episode``, ``patterns`` from
     ``patterns.count_patterns``. Exposures that begin after ``as_of`` are plans and left out.
     """
     courses = _settled(courses_and_falls(falls, episodes, exposures, as_of))
     exposed = _settled(courses.filter(~pl.col("is_after") & pl.col("was_exposed")).pipe(with_onset))
-    together = _settled(with_interaction(exposed, exposures, interactions))
+    partners = pl.concat([exposures.select(COURSE), conditions])
+    together = _settled(with_interaction(exposed, partners, interactions))
     in_time = _settled(with_expected_drugs(_settled(with_expected_time(together))))
     given_again = _settled(with_tolerance(_settled(with_recurrence(in_time)), exposures, anc, as_of))
     one_course = _settled(_best_course(given_again))

@@ -48,12 +48,13 @@ def next_step_per_patient(
     policy: Policy,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """``patient_id, next_step, next_step_due`` (UTC): one row per patient with anything to do.
+    """``patient_id, next_step, next_step_due`` (UTC), ``then_step``: one row per patient with anything to do.
 
     ``steps`` is ``WorkupStep``; ``episodes`` has ``is_febrile`` and ``has_blasts`` beside the columns of ``Episode``;
     ``clozapine`` is ``ClozapineCourse``. In this order: fever with ANC < 500; a repeat count that is overdue or due
-    within the policy's hours; a high-risk suspect (``high_risk``: ingredients) still given; blasts; then the other
-    steps, and a repeat count of later, by due date. A smear is never the next step of a febrile patient.
+    within the policy's hours; a likely or high-risk suspect (``high_risk``: ingredients) still given; blasts; then the
+    other steps, and a repeat count of later, by due date. A smear is never the next step of a febrile patient.
+    ``then_step`` is the decision or referral that is urgent beside the next step.
     """
     open_ones = episodes.filter(pl.col("ended_at").is_null() & (pl.col("status") != "died"))
     due = steps.filter(pl.col("state").is_in(_OPEN)).select("patient_id", "due_on", code="step")
@@ -71,11 +72,21 @@ def next_step_per_patient(
         .join(load_next_steps().select("code", by_danger="rank"), on="code")
         .with_columns(rank=pl.coalesce("rank", pl.col("by_danger").cast(pl.Int32)))
     )
-    return (
-        ranked.sort("patient_id", "rank", "due_on", "code", nulls_last=True)
-        .unique("patient_id", keep="first", maintain_order=True)
-        .select("patient_id", next_step="code", next_step_due="due_on")
+    in_order = ranked.sort("patient_id", "rank", "due_on", "code", nulls_last=True)
+    first = in_order.unique("patient_id", keep="first", maintain_order=True).select(
+        "patient_id", next_step="code", next_step_due="due_on"
     )
+    beside = (
+        in_order.filter(pl.col("code").is_in(_URGENT_BESIDE))
+        .join(first, left_on=["patient_id", "code"], right_on=["patient_id", "next_step"], how="anti")
+        .unique("patient_id", keep="first", maintain_order=True)
+        .select("patient_id", then_step="code")
+    )
+    return first.join(beside, on="patient_id", how="left", validate="1:1", maintain_order="left")
+
+
+#: What stands beside a next step that comes before it: neither waits for the other.
+_URGENT_BESIDE: Final = ("drug_decision", "smear_and_referral")
 
 
 #: The rank of a step that only its due date places.
@@ -90,12 +101,11 @@ def _of_episodes(episodes: pl.DataFrame, code: str) -> pl.DataFrame:
 def _still_given(
     suspects: pl.DataFrame, open_ones: pl.DataFrame, high_risk: tuple[str, ...], as_of: datetime
 ) -> pl.DataFrame:
-    """The decision on a high-risk suspect that is at least possible and still given."""
+    """The decision on a suspect that is still given: a likely one, or a possible one of high risk."""
     is_current = pl.col("last_exposure").is_null() | (pl.col("last_exposure") >= pl.lit(as_of).dt.date())
+    is_risky = (pl.col("category") == "possible") & pl.col("ingredient").is_in(high_risk)
     return (
-        suspects.filter(
-            pl.col("category").is_in(["likely", "possible"]) & pl.col("ingredient").is_in(high_risk) & is_current
-        )
+        suspects.filter(((pl.col("category") == "likely") | is_risky) & is_current)
         .select("episode_id")
         .unique()
         .join(open_ones, on="episode_id")
@@ -117,13 +127,19 @@ def with_conclusion(episodes: pl.DataFrame, causes: Causes, next_steps: pl.DataF
     ``next_steps`` comes from ``next_step_per_patient``.
     """
     labels = load_next_steps().lazy().select(next_step="code", label="label")
-    steps = next_steps.lazy().join(labels, on="next_step", how="left", validate="m:1")
+    beside = labels.rename({"next_step": "then_step", "label": "then_label"})
+    steps = (
+        next_steps.lazy()
+        .join(labels, on="next_step", how="left", validate="m:1")
+        .join(beside, on="then_step", how="left", validate="m:1")
+    )
     found = conclusions(
         episodes.lazy(),
         causes.falls.lazy(),
         causes.suspects.lazy(),
         causes.evidence.lazy(),
-        steps.select("patient_id", "label", due_on="next_step_due"),
+        steps.select("patient_id", "label", "then_label", due_on="next_step_due"),
+        causes.done.lazy(),
         policy,
         load_cause_reference(),
     ).collect()

@@ -8,6 +8,7 @@ import polars as pl
 from neutro_schemas import Flag
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.markers import marker_results
+from neutro_screen.rules.causes.pattern_evidence import CONGENITAL
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.rules.worklist.status import context_per_episode
 from neutro_screen.rules.worklist.workup import VIRAL, days_done, explained_episodes
@@ -178,13 +179,14 @@ def _no_viral_test(
 ) -> pl.LazyFrame:
     """PIT-4: no viral test from 28 d before to 28 d after the start of an unexplained episode, once that time is over.
 
-    Explained: a likely or expected drug, strong evidence of another cause, a cyclic course, or a benign context.
+    Explained: a likely or expected drug, strong evidence of another cause, a cyclic or congenital course, a benign context.
     """
     window = timedelta(days=reference.rules.pitfall.viral_window_d)
     if VIRAL not in kinds:
         return no_rows(Flag).lazy()
     explained = explained_episodes(episodes, suspects, evidence, reference)
-    benign = evidence.filter(pl.col("rule_id").is_in(_BENIGN)).select("episode_id").unique()
+    is_congenital = pl.col("finding").str.starts_with(CONGENITAL)
+    benign = evidence.filter(pl.col("rule_id").is_in(_BENIGN) | is_congenital).select("episode_id").unique()
     results = marker_results(labs, reference).filter(pl.col("kind") == VIRAL).select("patient_id", at="collected_at")
     tested = (
         results.join(episodes.select("patient_id", "episode_id", "started_at"), on="patient_id")

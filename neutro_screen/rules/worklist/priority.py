@@ -119,13 +119,15 @@ def episode_conditions() -> dict[str, pl.Expr]:
     is_explained = pl.col("is_within_personal_range") | pl.col("is_within_age_limits")
     moderate_now = moderate & ~is_isolated
     mild_now = mild & ~is_isolated & ~is_explained
+    # A count that has risen since its lowest is not on its way down, whatever the slope of the month says.
+    still_falls = course != "recovering"
     overdue_drug = is_open & pl.col("is_repeat_overdue") & pl.col("has_high_risk_drug_now")
     return {
         "febrile_neutropenia": pl.col("is_febrile"),
         "profound": profound,
         "severe_new": severe & is_open & (course == "new"),
         "severe_worsening": severe & is_open & (course == "worsening"),
-        "expected_severe_48h": pl.col("is_expected_severe_48h"),
+        "expected_severe_48h": pl.col("is_expected_severe_48h") & still_falls,
         "blasts": pl.col("has_blasts"),
         "prolonged_profound_unexpected": pl.col("is_prolonged_profound")
         & is_open
@@ -139,12 +141,13 @@ def episode_conditions() -> dict[str, pl.Expr]:
         "severe_other_lines": pl.col("has_severe_other_line"),
         "mild_decline_high_risk_drug": mild_now & pl.col("has_rapid_decline") & pl.col("has_high_risk_drug_now"),
         "moderate_overdue_high_risk_drug": moderate_now & overdue_drug,
-        "projected_severe": pl.col("is_projected_severe"),
+        "projected_severe": pl.col("is_projected_severe") & still_falls,
         "moderate": moderate_now,
         "mild_rapid_decline": mild_now & pl.col("has_rapid_decline"),
         "mild_high_risk_drug": mild_now & pl.col("has_high_risk_drug_now"),
         "mild_cytopenia": mild_now & pl.col("has_cytopenia"),
         "mild_pitfall": mild_now & pl.col("has_pitfall"),
+        "newborn_low": mild_now & pl.col("is_age_uncertain"),
         "mild_persistent": mild_now & pl.col("is_persistent"),
         "significant_fall_high_risk_drug": pl.col("has_significant_fall") & pl.col("has_high_risk_drug_now"),
         "clozapine_anc_overdue": is_open & pl.col("is_clozapine_overdue"),

@@ -62,7 +62,8 @@ def workup_steps(
 ) -> pl.LazyFrame:
     """Six steps for every open episode, with the columns of ``WorkupStep``, sorted.
 
-    The repeat count is due from the last low count by its severity, or by the rapid decline of that specimen (WRK-2),
+    The repeat count is due from the last low count by its severity, by the rapid decline of that specimen (WRK-2), or
+    sooner of a newborn without a limit of the laboratory,
     on clozapine on the day of its ladder (SEV-4); it is never "done" while the episode is open, ``done_on`` is the day of
     the last repeat. The other steps are due from the day on which the severity that asks for them was reached (WRK-3);
     the episodes of a cyclic patient are one work-up. Viral serology is not applicable to an explained episode, a marrow
@@ -147,19 +148,28 @@ def explained_episodes(
     ).unique()
 
 
+#: How a newborn's count is seen that no limit of the laboratory explains (SEV-3).
+_NEWBORN: Final = ("age_limits_uncertain", "below_laboratory_limit")
+
+
 def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
     rule = policy.worklist
     at_last = (
         anc.sort(TIME_ORDER)
         .group_by("patient_id", "collected_at", maintain_order=True)
-        .agg(fell=pl.col("rapid_decline").any(), ladder_due=pl.col("next_anc_due").min())
+        .agg(
+            fell=pl.col("rapid_decline").any(),
+            ladder_due=pl.col("next_anc_due").min(),
+            is_newborn=pl.col("severity_in_context").is_in(_NEWBORN).any(),
+        )
         .rename({"collected_at": "last_low_at"})
     )
     hours = _by_severity("current_severity", rule.repeat_severe_h, rule.repeat_moderate_h, rule.repeat_mild_h)
     soonest = (
         pl.when("fell").then(pl.min_horizontal(hours, pl.lit(float(rule.repeat_rapid_decline_h)))).otherwise(hours)
     )
-    due = pl.coalesce("ladder_due", _later(pl.col("last_low_at"), soonest))
+    newborn = pl.when("is_newborn").then(float(rule.repeat_newborn_h))
+    due = pl.coalesce("ladder_due", _later(pl.col("last_low_at"), pl.min_horizontal(soonest, newborn)))
     return (
         cases.join(at_last, on=["patient_id", "last_low_at"], how="left")
         .with_columns(due_on=due.cast(pl.Datetime("us")))

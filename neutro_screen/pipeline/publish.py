@@ -18,7 +18,13 @@ from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
-from neutro_screen.pipeline.recognised import check_recognised, publish_recognition, recognised, refused_files
+from neutro_screen.pipeline.recognised import (
+    check_recognised,
+    publish_recognition,
+    recognised,
+    refused_files,
+    unreadable_files,
+)
 from neutro_screen.pipeline.reconciliation import check_held, remember_held
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import (
@@ -73,7 +79,8 @@ def publish_step(
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
         silence = publish_warnings(connection, settings, account, ingested.files, outcomes, plan.run_id)
         others = chart_accounts(ingested, [outcome.chart_counts for outcome in outcomes])
-        found = publish_recognition(connection, table, refused_files(others), plan.run_id)
+        unused = pl.concat([refused_files(others), unreadable_files(ingested.files)])
+        found = publish_recognition(connection, table, unused, plan.run_id)
         warnings = pl.concat([found, silence])
         counts |= {"reading": reading_fingerprint(settings)}
         row = run_row(settings, plan, account, counts, touched, newest)

@@ -8,7 +8,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_schemas.store import RecognitionTable, RunWarning
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.ingest import load_profile
+from neutro_screen.ingest import UNREADABLE, load_profile
 from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.recognition.table import in_words, recognition, unrecognised
@@ -78,6 +78,17 @@ def refused_files(others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
             detail = f"{refused:,} of {account['rows_in']:,} {kind} rows were refused ({why}): they are missing below"
             rows.append({"kind": "refused_file", "lab": None, "detail": detail, "since": None})
     return pl.DataFrame(rows, schema=columns)
+
+
+def unreadable_files(files: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """A warning for the files of an archive that could not be read: their rows are missing, those of the others are not."""
+    columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}
+    named = [file["name"] for file in files if UNREADABLE in file["notes"]]
+    more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+    listed = ", ".join(named[:_MOST_NAMED]) + more
+    detail = f"{len(named)} of {len(files)} files could not be read ({listed}): what they hold is missing below"
+    row = {"kind": "unreadable_file", "lab": None, "detail": detail, "since": None}
+    return pl.DataFrame([row] if named else [], schema=columns)
 
 
 #: The share of a kind's rows whose refusal is warned of.

@@ -20,7 +20,7 @@ from neutro_screen.pipeline.outcome import Published, known_outcome
 from neutro_screen.pipeline.partitions import Workspace, working_folder
 from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
-from neutro_screen.pipeline.recognised import recognised, recognition_warnings, refused_files
+from neutro_screen.pipeline.recognised import recognised, recognition_warnings, refused_files, unreadable_files
 from neutro_screen.pipeline.report import report_step
 from neutro_screen.pipeline.screen import screen_step
 from neutro_screen.pipeline.summary import RunSummary, chart_accounts, counted_rows
@@ -96,7 +96,8 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, Any]:
             drugs += judged.unmatched_drugs
         table = recognised(settings, work.kept(Ingested), tests)
         others = chart_accounts(work.kept(Ingested), charts)
-        warned = pl.concat([refused_files(others), recognition_warnings(table)])
+        missing = [refused_files(others), unreadable_files(work.kept(Ingested).files)]
+        warned = pl.concat([*missing, recognition_warnings(table)])
         return {
             "others": others,
             "recognition": table.to_dicts(),

@@ -3,13 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, Final
 
-import polars as pl
-
 from neutro_screen.recognition.words import folded
-from neutro_screen.reference import FOLDER, Reference
+from neutro_screen.reference import Reference
 
 _LOINC: Final = re.compile(r"\d{1,7}-\d")
 
@@ -98,10 +95,3 @@ def name_of(origin: Origin) -> str:
 
 def _key(text: str | None) -> str:
     return re.sub(r"\s+", " ", folded(text or "")).strip()
-
-
-@cache
-def limits() -> Mapping[str, float]:
-    """The numbers that values and reference ranges are compared with (recognition_limits.csv)."""
-    table = pl.read_csv(FOLDER / "recognition_limits.csv", schema_overrides={"value": pl.Float64})
-    return dict(table.select("limit", "value").rows())

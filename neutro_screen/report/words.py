@@ -130,7 +130,7 @@ def hours(number: float | None) -> str:
 
 
 #: Kinds of warning whose sentence names the laboratory or file itself.
-_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file")
+_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file", "unreadable_file")
 
 
 def warning_text(warning: Mapping[str, str | None]) -> str:

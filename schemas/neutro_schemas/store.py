@@ -87,6 +87,7 @@ class RunWarning(pa.DataFrameModel):
             "policy",
             "unrecognised",
             "refused_file",
+            "unreadable_file",
         ),
         description="What is amiss.",
     )

@@ -28,7 +28,8 @@ from neutro_screen.errors import NeutroScreenError
 from neutro_screen.ingest import ingest
 from neutro_screen.rules.protocol import ScreenResult
 from tests.formats.hospital_files import AS_OF
-from tests.formats.poison import PATIENT, SOURCES, Folder, Hit, poison_hospital
+from tests.formats.poison import PATIENT, Hit
+from tests.formats.poison_sources import SOURCES, Folder, poison_hospital
 
 KINDS: Final = ("labs", "medications", "patients", "diagnoses", "events")
 TABLES: Final = ("anc", "episode", "flag", "fall", "drug_suspect", "evidence", "workup_step", "patient_status")

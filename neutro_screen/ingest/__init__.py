@@ -159,8 +159,8 @@ def _batches(
                 n_read += 1
                 continue
             with unchanged(path):
-                opened = source.reader.read(path, asked, profile)
                 try:
+                    opened = source.reader.read(path, asked, profile)
                     first = list(islice(opened, 1))
                 except (UnreadableInputError, RefusedInputError) as error:
                     if not is_archived:

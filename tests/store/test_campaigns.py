@@ -8,7 +8,7 @@ from benchmarks.sixty_nights import compare
 
 
 def test_nights_with_late_corrected_cancelled_repeated_and_merged_rows_equal_one_run(tmp_path: Path) -> None:
-    told = compare(tmp_path, nights=4, patients=100, seed=2)
+    told = compare(tmp_path, nights=4, patients=60, seed=2)
     assert min(told[name] for name in ("late", "corrected", "cancelled", "repeated", "merges")) > 0
     assert (told["different"], told["not whole"]) == ([], [])
 

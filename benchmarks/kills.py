@@ -1,34 +1,49 @@
-"""Kill a nightly run at random moments, look at the store, run again, compare.
+"""Kill nightly runs at random moments, let reports and notifications fail at random, go on, and look for what was lost.
 
     python -m benchmarks.kills --kills 200 --seed 1
 
-The run is a process of its own and is killed with SIGKILL at a moment drawn evenly from its whole length, reading to
-reports (loading the program, which touches no file, is left out). After each kill the store must open, be whole and hold
-the night before or the new one; running again must give the tables of an undisturbed run.
+Every night brings two files of one name from two folders, with a new patient whose count is critical, and rows that came
+before. It is killed with SIGKILL at a moment drawn evenly from the length of a run, in a process of its own, and taken
+again an hour later, when the report folder or the notification command may be broken. After each kill the store must open
+and be whole; after each night every row that was sent must be there once, and no patient may be called unchanged before a
+run that reached its readers has shown them. At the end the tables are those of one run over everything.
 """
 
 import argparse
 import json
 import multiprocessing
 import random
-import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from benchmarks.consistency import digest, faults
-from neutro_screen.errors import NeutroScreenError
-from neutro_screen.pipeline.options import RunOptions, moment
+from neutro_screen.admin.notify import notifying
+from neutro_screen.errors import NeutroScreenError, ReportError
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import reading
-from neutro_screen.store.rows import first_row
+from neutro_screen.store.journal import delivered
 
-SAMPLE = Path(__file__).parents[1] / "sample_data"
-KINDS = ("medications", "patients", "diagnoses", "events")
+FIRST: Final = datetime.fromisoformat("2026-01-02T02:00:00")
+HEADER: Final = "patient_id,specimen_id,collected_at,loinc,value,unit,lab"
+MISHAPS: Final = ("none", "none", "reports", "notification", "reports and notification")
+_BAD: Final = (
+    "not opened",
+    "not whole",
+    "failed nights",
+    "rows lost",
+    "rows twice",
+    "unseen and unchanged",
+    "different",
+)
 
 
 def main() -> None:
@@ -40,91 +55,145 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ended = campaign(Path(folder), chosen.kills, chosen.seed)
     sys.stdout.write(json.dumps(ended) + "\n")
-    sys.exit(bool(ended["not opened"] + ended["not whole"] + ended["different after the next run"]))
+    sys.exit(any(ended[name] for name in _BAD))
 
 
-def campaign(folder: Path, kills: int, seed: int) -> dict[str, float]:
-    """Kill that many runs; how they ended."""
-    drawn = random.Random(seed)  # noqa: S311
-    before, undisturbed, victim = (folder / name / "s.duckdb" for name in ("before", "undisturbed", "victim"))
-    halves = _halves(folder)
-    _ended(_night(before, halves[0], "2026-11-21T02:00:00"))
-    shutil.copytree(before.parent, undisturbed.parent)
-    length = _ended(_night(undisturbed, halves[1], "2026-11-22T02:00:00"))
-    old, new = digest(before), digest(undisturbed)
-    ended: Counter[str] = Counter()
-    for done in range(1, kills + 1):
-        shutil.rmtree(victim.parent, ignore_errors=True)
-        shutil.copytree(before.parent, victim.parent)
-        process = _night(victim, halves[1], "2026-11-22T02:00:00")
+def campaign(folder: Path, kills: int, seed: int) -> dict[str, int]:
+    """Kill that many nights; how they ended."""
+    drawn, store = random.Random(seed), folder / "store" / "s.duckdb"  # noqa: S311 - reproducible, no secrets
+    sent: Counter[tuple[str, str]] = Counter()
+    told: Counter[str] = Counter(dict.fromkeys((*_BAD, *MISHAPS), 0))
+    every: list[str] = []
+    length, options = 2.0, RunOptions(store=store, labs=())
+    for night in range(kills):
+        paths = _written(folder / f"night{night:03d}", night, drawn, sent)
+        every += paths
+        options = RunOptions(
+            store=store,
+            as_of=FIRST + timedelta(days=night),
+            labs=tuple(paths),
+            reports=folder / "reports",
+            notify=_notify(folder, works=True),
+        )
+        process = _SPAWNED.Process(target=_night, args=(options,))
+        process.start()
         process.join(drawn.uniform(0, length))
-        ended["had ended"] += not process.is_alive()
-        process.kill()
-        process.join()
-        ended.update(_looked_at(victim, old, new))
-        again = _night(victim, halves[1], "2026-11-22T02:00:00")
-        length = _ended(again)  # the machine may have become busier or quieter
-        left = {path.name for path in victim.parent.iterdir()} - {victim.name, f".{victim.name}.lock", "reports"}
-        ended["different after the next run"] += bool(again.exitcode) or digest(victim) != new
-        ended["left-overs after the next run"] += bool(left)
-        sys.stderr.write(json.dumps({"kills": done, "seconds of a run": round(length, 2)} | _told(ended)) + "\n")
-    return {"kills": kills, "seconds of a run": round(length, 2)} | _told(ended)
+        told["had ended"] += not process.is_alive()
+        _kill(process)
+        told.update(_looked_at(store))
+        mishap = drawn.choice(MISHAPS)
+        told[mishap] += 1
+        began = time.monotonic()
+        told["failed nights"] += not _again(folder, replace(options, as_of=options.as_of + timedelta(hours=1)), mishap)
+        length = 0.9 * length + 0.1 * (time.monotonic() - began)  # the machine may become busier or quieter
+        told.update(_accounted(store, sent))
+        sys.stderr.write(json.dumps({"kills": night + 1} | dict(told)) + "\n")
+    at_once = folder / "at_once" / "s.duckdb"
+    run(RunOptions(store=at_once, as_of=options.as_of + timedelta(hours=1), labs=tuple(every)))
+    one, other = digest(at_once), digest(store)
+    told["different"] += sum(one[name] != other[name] for name in one)
+    told["unseen and unchanged"] += _unseen_and_unchanged(store)
+    return {"kills": kills} | dict(told)
 
 
-def _told(ended: Counter[str]) -> dict[str, float]:
-    names = (
-        "had ended",
-        "old run",
-        "new run",
-        "not opened",
-        "not whole",
-        "different after the next run",
-        "left-overs after the next run",
-    )
-    return {name: ended[name] for name in names}
+def _written(folder: Path, night: int, drawn: random.Random, sent: Counter[tuple[str, str]]) -> list[str]:
+    """Two files of one name: a patient who is critical at first sight, usual counts, and rows of a night before."""
+    day = (FIRST + timedelta(days=night - 1)).date().isoformat()
+    rows = [
+        (f"C{night:03d}", f"C{night:03d}-0", "0.05"),
+        (f"N{night % 7}", f"N{night:03d}", f"{drawn.uniform(2, 6):.2f}"),
+    ]
+    rows += [(f"F{night % 5}", f"F{night:03d}", f"{drawn.choice((0.4, 0.9, 1.6, 3.0))}")]
+    paths = []
+    for number, ward in enumerate(("a", "b")):
+        path = folder / ward / "labs.csv"
+        path.parent.mkdir(parents=True)
+        mine = [row for place, row in enumerate(rows) if place % 2 == number]
+        lines = [f"{patient},{specimen},{day}T08:00:00,751-8,{value},10*9/L,A" for patient, specimen, value in mine]
+        sent.update((patient, specimen) for patient, specimen, _ in mine)
+        before = folder.with_name(f"night{night - 1:03d}") / ward / "labs.csv"
+        if before.exists():
+            lines.append(before.read_text("utf-8").splitlines()[1])
+        path.write_text("\n".join([HEADER, *lines]) + "\n", "utf-8")
+        paths.append(str(path))
+    return paths
 
 
-def _looked_at(store: Path, old: dict[str, str], new: dict[str, str]) -> list[str]:
+def _notify(folder: Path, *, works: bool) -> Path:
+    path = folder / f"notify-{works}.toml"
+    path.write_text('command = ["true"]\n' if works else f'command = ["{folder}/nowhere"]\n', "utf-8")
+    return path
+
+
+def _night(options: RunOptions) -> None:
+    """A night as the command takes it: the run, its reports, its notification."""
+    with notifying(options, lambda text: None) as night:
+        night.ended(run(options, published=night.published))
+
+
+def _again(folder: Path, options: RunOptions, mishap: str) -> bool:
+    """The night taken again, with what is broken tonight; whether it is published."""
+    if "notification" in mishap:
+        options = replace(options, notify=_notify(folder, works=False))
+    if "reports" in mishap:
+        (folder / "no folder").touch()
+        options = replace(options, reports=folder / "no folder")
+    try:
+        with suppress(ReportError):
+            _night(options)
+    except NeutroScreenError:
+        return False
+    return True
+
+
+def _kill(process: BaseProcess) -> None:
+    process.kill()
+    process.join()
+
+
+def _looked_at(store: Path) -> list[str]:
+    if not store.exists():
+        return ["no store yet"]
     try:
         with reading(store) as connection:
-            wrong = faults(connection)
-            runs = first_row(connection, "SELECT count(*) FROM run")
+            return ["not whole"] if faults(connection) else []
     except NeutroScreenError:
         return ["not opened"]
-    which = "old run" if runs == (1,) else "new run"
-    is_whole = not wrong and digest(store) == (old if which == "old run" else new)
-    return [which] if is_whole else [which, "not whole"]
 
 
-def _halves(folder: Path) -> list[Path]:
-    """The sample's laboratory rows, every other one, so that the second night touches everybody."""
-    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
-    halves = [folder / f"labs{number}.csv" for number in range(2)]
-    for number, path in enumerate(halves):
-        path.write_text("\n".join([header, *lines[number::2]]) + "\n", "utf-8")
-    return halves
+def _accounted(store: Path, sent: Counter[tuple[str, str]]) -> dict[str, int]:
+    """Of the rows that were sent so far: how many are missing, and how many are there more than once."""
+    with reading(store) as connection:
+        held = Counter[Any](connection.execute("SELECT patient_id, specimen_id FROM lab_result").fetchall())
+    return {"rows lost": (sent - held).total(), "rows twice": (held - sent).total()}
 
 
-def _night(store: Path, labs: Path, as_of: str) -> BaseProcess:
-    """A run in a process of its own, started from a server that has the program loaded and has no threads."""
-    process = _SPAWNED.Process(target=_run, args=(store, labs, as_of))
-    process.start()
-    return process
-
-
-def _run(store: Path, labs: Path, as_of: str) -> None:
-    chart: Any = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
-    run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),), reports=store.parent / "reports", **chart))
-
-
-def _ended(process: BaseProcess) -> float:
-    started = time.monotonic()
-    process.join()
-    return time.monotonic() - started
+def _unseen_and_unchanged(store: Path) -> int:
+    """Critical patients whom a run calls otherwise than new before any run that reached its readers has listed them."""
+    with reading(store) as connection:
+        listed = connection.execute(
+            "SELECT patient_id, run_id, change FROM worklist_row JOIN run USING (run_id) "
+            "WHERE patient_id LIKE 'C%' ORDER BY patient_id, run.as_of"
+        ).fetchall()
+        reached = {
+            row[0]
+            for row in connection.execute(
+                "SELECT run_id FROM run_delivery WHERE kind = 'report' AND delivered_at IS NOT NULL"
+            ).fetchall()
+        }
+        runs = {row[1] for row in listed}
+    reached |= {name for name in runs if "report" in delivered(store, name)}
+    seen, wrong = set[str](), set[str]()
+    for patient, run_id, change in listed:
+        if change != "new" and patient not in seen:
+            wrong.add(patient)
+        if run_id in reached:
+            seen.add(patient)
+    return len(wrong)
 
 
 _SPAWNED = multiprocessing.get_context("forkserver")
-_SPAWNED.set_forkserver_preload(["neutro_screen.pipeline.run"])
+_SPAWNED.set_forkserver_preload(["neutro_screen.pipeline.run", "neutro_screen.admin.notify"])
 
 if __name__ == "__main__":
     main()

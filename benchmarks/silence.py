@@ -1,4 +1,4 @@
-"""How soon what does not come is reported, and how often a usual night is. `python -m benchmarks.silence [hospitals]`.
+"""How soon what does not come is reported, and how often a usual night is. `python -m benchmarks.silence [hospitals [first seed]]`.
 
 Quarters of a simulated hospital with twelve laboratories: daily, weekday, weekly and monthly ones, each with its own numbers
 and scatter. On a night on which it is due a laboratory stops, loses its neutrophils, or sends a fifth; or the whole
@@ -181,7 +181,8 @@ def is_found(arrivals: pl.DataFrame, night: int, loss: Loss, lab: str | None) ->
 def main() -> None:
     """Print the false alarms of the quarters and the losses found on their first night, by laboratory."""
     hospitals = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    years = [arrivals_of(LABORATORIES, LEARNING_D + QUARTER_D, seed) for seed in range(hospitals)]
+    first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    years = [arrivals_of(LABORATORIES, LEARNING_D + QUARTER_D, seed) for seed in range(first, first + hospitals)]
     for what, nights in (
         ("while learning", range(1, LEARNING_D)),
         ("in the quarter", range(LEARNING_D, LEARNING_D + QUARTER_D)),

@@ -1,5 +1,6 @@
 """The library's own entry points: ``read``, ``screen`` and ``run``, for a notebook or another program."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +11,7 @@ import polars as pl
 
 from neutro_schemas import WITHHELD, LabResult, Patient, ScreenedResult
 from neutro_screen import ingest as readers
+from neutro_screen.admin.notify import notifying
 from neutro_screen.errors import ConfigurationError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
 from neutro_screen.ingest.layout import TYPED, native
@@ -175,10 +177,13 @@ def run(
     max_rejected: float = 0.2,
     strict: bool = False,
     rescreen_all: bool = False,
+    new_store: bool = False,
+    notify: str | Path | None = None,
     pseudonymise: str | Path | None = None,
+    csv_bom: bool = False,
     memory: str = "4GB",
 ) -> RunSummary:
-    """What ``neutro-screen run`` does, with its options.
+    """What ``neutro-screen run`` does, with its options. A notification that cannot be sent is a Python warning.
 
     Raises:
         NeutroScreenError: one of its kinds, with the command's exit code; the previous results then stand.
@@ -199,10 +204,16 @@ def run(
         max_rejected=max_rejected,
         strict=strict,
         rescreen_all=rescreen_all,
+        new_store=new_store,
+        notify=_path(notify),
         pseudonymise=_path(pseudonymise),
+        csv_bom=csv_bom,
         memory=bytes_of(memory),
     )
-    return run_pipeline(settings)
+    with notifying(settings, lambda text: warnings.warn(text, stacklevel=2)) as night:
+        summary = run_pipeline(settings, published=night.published)
+        night.ended(summary)
+    return summary
 
 
 def _unused(judged: JudgedRows, rejected: pl.DataFrame, reference: Reference) -> dict[str, pl.DataFrame]:

@@ -1,9 +1,19 @@
-"""What the store tests speak: a night over the sample hospital, and a table of the store, whole and in order."""
+"""What the store tests speak: a night over the sample hospital, a command, and a table of the store, whole and in order."""
 
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import duckdb
 
+from neutro_screen.cli.app import main
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
@@ -24,3 +34,36 @@ def table(store: Path, name: str, leave_out: str = "") -> list[tuple[object, ...
     columns = f"* EXCLUDE ({leave_out})" if leave_out else "*"
     with duckdb.connect(str(store), read_only=True) as connection:
         return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
+
+
+def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Call the program's entry point as a user does: its exit code and what it says.
+
+    In this process, without the seconds in which a new one loads the libraries. What a process of its own is needed for
+    (signals, closed streams, limits) is tested with one.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
+    code: object = 0
+    called = patch.object(sys, "argv", ["neutro-screen", *map(str, words)])
+    with chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(err), _own_process(), called:
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    said = [stream.buffer.getvalue().decode() for stream in (out, err) if not stream.flush()]
+    return subprocess.CompletedProcess([str(word) for word in words], int(code or 0), *said)  # type: ignore[call-overload]
+
+
+@contextmanager
+def _own_process() -> Iterator[None]:
+    """What the entry point asks of its process is put back afterwards."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    mask, limit = os.umask(0o022), resource.getrlimit(resource.RLIMIT_CORE)
+    os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+        resource.setrlimit(resource.RLIMIT_CORE, limit)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -18,6 +18,7 @@ from neutro_screen.pipeline.partitions import work_folder
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.report.words import warning_text
 from neutro_screen.store.file import lock, log_of, next_folder, reading
+from neutro_screen.store.journal import delivered
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import SCHEMA_VERSION, TABLES
 from neutro_screen.store.views import LATEST_RUN
@@ -56,6 +57,7 @@ def examine(store: Path | None, now: datetime) -> list[Finding]:
             ("disk", lambda: _disk(store)),
             ("clock", lambda: _clock(store, now)),
             ("latest run", lambda: _latest_run(store, now)),
+            ("deliveries", lambda: _deliveries(store)),
         ]
     return [_carried_out(name, check) for name, check in checks]
 
@@ -223,3 +225,28 @@ def _latest_run(store: Path, now: datetime) -> Finding:
             "latest run", "warning", f"{as_of} UTC brought no new result", "Look at the laboratory's export."
         )
     return Finding("latest run", "ok", f"{as_of} UTC, newest result {newest} UTC")
+
+
+def _deliveries(store: Path) -> Finding:
+    """Whether the latest run reached its readers: published is not yet reported, nor notified."""
+    with reading(store) as connection:
+        asked = read_table(
+            connection,
+            f"SELECT run_id, kind FROM run_delivery WHERE run_id = ({LATEST_RUN}) AND delivered_at IS NULL ORDER BY kind",
+        ).rows()
+    missing = [kind for run_id, kind in asked if kind not in delivered(store, run_id)]
+    if not missing:
+        return Finding("deliveries", "ok", "the latest run reached its readers")
+    return Finding(
+        "deliveries",
+        "warning",
+        "the latest run is published, but " + " and ".join(_NOT_DELIVERED[kind][0] for kind in missing),
+        "; ".join(_NOT_DELIVERED[kind][1] for kind in missing),
+    )
+
+
+#: What was not delivered, and the command that makes up for it.
+_NOT_DELIVERED: Final = {
+    "report": ("its reports were not written", "`neutro-screen report --store STORE --reports FOLDER`"),
+    "notification": ("its notification was not sent", "`neutro-screen notify FILE --store STORE`"),
+}

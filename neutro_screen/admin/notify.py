@@ -22,6 +22,7 @@ from neutro_screen.errors import ConfigurationError, NeutroScreenError, StoreErr
 from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.summary import RunSummary, stored_summary
+from neutro_screen.private import is_stream
 from neutro_screen.store.journal import note_delivery
 
 Event = Literal["failed", "critical", "warning", "done"]
@@ -66,6 +67,10 @@ def load_notify(path: Path | None) -> Notify:
     """
     if path is None:
         return Notify()
+    if is_stream(path):
+        raise ConfigurationError(
+            "is a named pipe, socket or device, no file", where=path.name, remedy="Write the settings into a file."
+        )
     try:
         notify = Notify.model_validate(tomllib.loads(path.read_text("utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -295,7 +300,7 @@ def _unsent_by_apprise(message: Message, notify: Notify) -> int:
 
 
 def _sign_of_life(summary: Mapping[str, object], notify: Notify) -> list[str]:
-    """Touch the dead-man file, save after a night that brought nothing new of what was due: a stuck export is no life."""
+    """Touch the dead-man file, save after a night that lacks what was due: a stuck export, or a file that cannot be read."""
     if notify.dead_man is None or _NO_LIFE & _warnings(summary).keys():
         return []
     try:
@@ -305,8 +310,8 @@ def _sign_of_life(summary: Mapping[str, object], notify: Notify) -> list[str]:
     return []
 
 
-#: Warnings of a night that brought nothing new though something was due.
-_NO_LIFE: Final = frozenset({"no data", "nothing new"})
+#: Warnings of a night that brought nothing new though something was due, or not all of what was sent.
+_NO_LIFE: Final = frozenset({"no data", "nothing new", "unreadable file"})
 
 
 def _warnings(summary: Mapping[str, Any]) -> Counter[str]:

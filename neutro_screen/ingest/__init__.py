@@ -3,12 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
-from neutro_screen.errors import ConfigurationError, UnreadableInputError, did_you_mean
+from neutro_screen.errors import (
+    ConfigurationError,
+    NeutroScreenError,
+    RefusedInputError,
+    UnreadableInputError,
+    did_you_mean,
+)
 from neutro_screen.ingest.batches import RawBatch, RawBatches
 from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
@@ -27,6 +34,7 @@ __all__ = [
     "KINDS",
     "KNOWN",
     "READERS",
+    "UNREADABLE",
     "Batch",
     "Extract",
     "Kind",
@@ -122,6 +130,7 @@ def read_batches(
 
     A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names. Of a
     ``known`` laboratory file that a glob or a folder finds only the bytes are read: it comes as one batch without rows.
+    So does a file of theirs that cannot be opened as what it is (note ``unreadable``), where others of its kind can.
 
     Raises:
         ConfigurationError: the named format does not exist.
@@ -141,39 +150,58 @@ def _batches(
     paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None, known: KnownFiles
 ) -> Iterator[Batch]:
     for asked in KINDS:
-        for path, name, reader, is_archived in _sources(paths.get(asked, ()), format_name, profile):
+        n_read, unread = 0, list[NeutroScreenError]()
+        for source in _sources(paths.get(asked, ()), format_name, profile):
+            path, name, is_archived = source.path, source.name, source.is_archived
             if known and is_archived and asked == "lab" and (key := (sha256_of(path), name)) in known:
                 file = SourceFile(path.name, asked, name, key[0], rows=0, notes=(KNOWN,), known_rows=known[key])
                 yield Batch(asked, no_rows(asked, profile), (), file)
+                n_read += 1
                 continue
             with unchanged(path):
-                checksums: dict[Path, str] = {}
-                looked_at: set[Path] = set()
-                rows_read = 0
-                for kind, raw in reader.read(path, asked, profile):
-                    if raw.path not in checksums:
-                        checksums[raw.path] = sha256_of(raw.path)
-                        check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
-                    rows_read += raw.rows.height + len(raw.refused)
-                    layout = own_layout(profile, kind) if reader.has_own_layout else profile
-                    rows, notes = native(raw.rows, kind, layout, raw.path.name)
-                    own: KindProfile = getattr(layout, kind)
-                    usable = usable_rows(kind, rows, TYPED[kind](rows, profile), own.constants)
-                    lines = [line.named(source_columns(kind, own)) for line in raw.refused]
-                    broken = refused_lines(lines, raw.path.name, usable.rows["patient_id"], profile)
-                    refused = (*broken, *usable.refused)
-                    suspect = identifier_notes(usable.rows) if kind == "lab" and raw.path not in looked_at else ()
-                    looked_at |= {raw.path} if kind == "lab" else set()
-                    file = _source_file(kind, name, usable.rows, raw.path, len(refused), checksums[raw.path])
-                    yield Batch(
-                        kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect))
-                    )
-                if not reader.has_own_layout:
-                    check_rows(path, rows_read, stated_totals(path, profile.control))
+                try:
+                    opened = source.reader.read(path, asked, profile)
+                    first = list(islice(opened, 1))
+                except (UnreadableInputError, RefusedInputError) as error:
+                    if not is_archived:
+                        raise
+                    unread.append(error)
+                    file = SourceFile(path.name, asked, name, sha256_of(path), rows=0, notes=(UNREADABLE,))
+                    yield Batch(asked, no_rows(asked, profile), (), file)
+                    continue
+                n_read += 1
+                yield from _batches_of(source, chain(first, opened), asked, profile)
+        if unread and not n_read:
+            raise unread[0]
+
+
+def _batches_of(source: "_Source", raws: RawBatches, asked: Kind, profile: Profile) -> Iterator[Batch]:
+    """The batches of one file or folder of files, in the canonical shape of their kinds."""
+    reader, checksums, looked_at, rows_read = source.reader, dict[Path, str](), set[Path](), 0
+    for kind, raw in raws:
+        if raw.path not in checksums:
+            checksums[raw.path] = sha256_of(raw.path)
+            check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
+        rows_read += raw.rows.height + len(raw.refused)
+        layout = own_layout(profile, kind) if reader.has_own_layout else profile
+        rows, notes = native(raw.rows, kind, layout, raw.path.name)
+        own: KindProfile = getattr(layout, kind)
+        usable = usable_rows(kind, rows, TYPED[kind](rows, profile), own.constants)
+        lines = [line.named(source_columns(kind, own)) for line in raw.refused]
+        broken = refused_lines(lines, raw.path.name, usable.rows["patient_id"], profile)
+        refused = (*broken, *usable.refused)
+        suspect = identifier_notes(usable.rows) if kind == "lab" and raw.path not in looked_at else ()
+        looked_at |= {raw.path} if kind == "lab" else set()
+        file = _source_file(kind, source.name, usable.rows, raw.path, len(refused), checksums[raw.path])
+        yield Batch(kind, usable.rows, refused, replace(file, notes=(*raw.notes, *usable.notes, *notes, *suspect)))
+    if not reader.has_own_layout:
+        check_rows(source.path, rows_read, stated_totals(source.path, profile.control))
 
 
 #: The note of a file that was not read again.
 KNOWN: Final = "known"
+#: The note of a file of an archive that could not be read: it is told every night, and the others are read.
+UNREADABLE: Final = "unreadable"
 
 
 def ingest(
@@ -232,7 +260,28 @@ def _sources(patterns: Sequence[str], format_name: str | None, profile: Profile)
         for file in (files_in(path) if path.is_dir() else [path])
         if not is_control_file(file, profile.control)
     ]
-    return folders + [_Source(path, *_file_reader(path, format_name), is_archived) for path, is_archived in files]
+    return folders + [
+        _Source(path, *_reader_of(path, format_name, is_archived), is_archived) for path, is_archived in files
+    ]
+
+
+def _reader_of(path: Path, format_name: str | None, is_archived: bool) -> tuple[str, Reader]:
+    """The reader of a file; of one of an archive that has none, one that says so when it is its turn."""
+    try:
+        return _file_reader(path, format_name)
+    except UnreadableInputError as error:
+        if not is_archived:
+            raise
+        return "unknown", Reader(
+            "a file of no known format", lambda path: False, _refusing(error), has_own_layout=False
+        )
+
+
+def _refusing(error: UnreadableInputError) -> Callable[[Path, Kind, Profile], RawBatches]:
+    def read(path: Path, kind: Kind, profile: Profile) -> RawBatches:
+        raise error
+
+    return read
 
 
 def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] | None:

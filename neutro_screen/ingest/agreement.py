@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.recognition.evidence import limits
+from neutro_screen.recognition.words import limits
 from neutro_screen.reference import load_reference
 from neutro_screen.text import match_key
 

@@ -132,11 +132,17 @@ def encoding_by_mark(head: bytes) -> str | None:
     ):
         if head.startswith(mark):
             return encoding
-    if b"\0" in head[1:64:2] and b"\0" not in head[0:64:2]:
+    high, low = head[1:64:2], head[0:64:2]
+    if high.count(0) >= _LEAST_ZEROS * len(high) > 0 and b"\0" not in low:
         return "utf-16-le"
-    if b"\0" in head[0:64:2] and b"\0" not in head[1:64:2]:
+    if low.count(0) >= _LEAST_ZEROS * len(low) > 0 and b"\0" not in high:
         return "utf-16-be"
     return None
+
+
+#: The share of characters below U+0100 in the first line of any table in UTF-16 (its delimiters alone); a zero byte in
+#: one cell of other text is fewer.
+_LEAST_ZEROS: Final = 1 / 8
 
 
 def unpacked(path: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.recognition.evidence import limits
+from neutro_screen.recognition.words import limits
 
 SUSPECT: Final = "patient_identifier_suspect"
 

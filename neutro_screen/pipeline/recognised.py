@@ -8,12 +8,12 @@ from duckdb import DuckDBPyConnection
 
 from neutro_schemas.store import RecognitionTable, RunWarning
 from neutro_screen.errors import RefusedInputError
-from neutro_screen.ingest import load_profile
+from neutro_screen.ingest import UNREADABLE, load_profile
 from neutro_screen.ingest.identifiers import SUSPECT
 from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.recognition.evidence import limits
 from neutro_screen.recognition.table import in_words, recognition, unrecognised
+from neutro_screen.recognition.words import limits
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import insert
 from neutro_screen.validate import dtypes
@@ -70,8 +70,9 @@ def recognition_warnings(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
-    """A warning for every kind of file of which much was refused, as loud as a file that is missing, and for every file in
-    whose patient's place another number seems to stand (``RunWarning`` without run_id).
+    """A warning for every kind of file of which much was refused, as loud as a file that is missing, for every file in
+    whose patient's place another number seems to stand, and for the files of an archive that could not be read
+    (``RunWarning`` without run_id).
     """
     columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}
     rows = []
@@ -86,6 +87,11 @@ def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapp
         for file in files
         if any(note.startswith(SUSPECT) for note in file["notes"])
     ]
+    if unread := [file["name"] for file in files if UNREADABLE in file["notes"]]:
+        more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+        listed = ", ".join(unread[:_MOST_NAMED]) + more
+        detail = f"{len(unread)} of {len(files)} files could not be read ({listed}): what they hold is missing below"
+        rows.append({"kind": "unreadable_file", "lab": None, "detail": detail, "since": None})
     return pl.DataFrame(rows, schema=columns)
 
 

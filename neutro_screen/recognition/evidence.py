@@ -3,12 +3,10 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, Final
 
-from neutro_schemas.reference import RecognitionLimit
 from neutro_screen.recognition.words import folded
-from neutro_screen.reference import Reference, reference_table
+from neutro_screen.reference import Reference
 
 _LOINC: Final = re.compile(r"\d{1,7}-\d")
 
@@ -97,10 +95,3 @@ def name_of(origin: Origin) -> str:
 
 def _key(text: str | None) -> str:
     return re.sub(r"\s+", " ", folded(text or "")).strip()
-
-
-@cache
-def limits() -> Mapping[str, float]:
-    """The numbers that values and reference ranges are compared with (recognition_limits.csv)."""
-    table = reference_table("recognition_limits.csv", RecognitionLimit)
-    return dict(table.select("limit", "value").rows())

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extractOne
 
 from neutro_screen.recognition.units import read_unit
-from neutro_screen.recognition.words import Word, load_cells, load_words, unaccented
+from neutro_screen.recognition.words import Word, is_too_long, load_cells, load_words, unaccented
 
 Certainty = Literal["certain", "probable", "unknown", "other_test"]
 
@@ -66,7 +66,9 @@ _SIMILARITY_OF_A_GUESS: Final = 0.8
 
 @lru_cache(maxsize=1 << 16)
 def read_name(name: str) -> NameReading:
-    """Read one test name; blank is unknown."""
+    """Read one test name; blank is unknown, and so is what is too long for a name."""
+    if is_too_long(name):
+        return NameReading("unknown", unread=(name,))
     text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", name))))
     words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
     words = _without_denominator(words)

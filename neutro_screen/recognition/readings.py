@@ -10,11 +10,11 @@ from typing import Final, Literal
 
 import polars as pl
 
-from neutro_screen.recognition.evidence import ORIGIN_COLUMNS, Coded, Origin, Tables, is_foreign_loinc, limits, name_of
+from neutro_screen.recognition.evidence import ORIGIN_COLUMNS, Coded, Origin, Tables, is_foreign_loinc, name_of
 from neutro_screen.recognition.names import NameReading, read_name
 from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import UnitReading, read_unit
-from neutro_screen.recognition.words import load_cells
+from neutro_screen.recognition.words import limits, load_cells
 from neutro_screen.reference import Reference
 
 Certainty = Literal["certain", "probable", "unknown", "other_test", "conflict"]

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import polars as pl
 
 from neutro_schemas.reference import RecognitionSpecimen, RecognitionWord
-from neutro_screen.recognition.words import Word, Words, folded
+from neutro_screen.recognition.words import Word, Words, folded, is_too_long
 from neutro_screen.reference import reference_table
 
 Specimen = Literal["blood", "other", "unknown"]
@@ -37,6 +37,8 @@ def read_specimen(text: str | None) -> SpecimenReading:
     """Read the text or code of a specimen; blank says nothing."""
     if text is None or not text.strip():
         return SpecimenReading()
+    if is_too_long(text):
+        return SpecimenReading("unknown", "words", (text,))
     code = _codes().get(_code_key(text))
     if code:
         return SpecimenReading(code, "code")

@@ -15,7 +15,7 @@ from itertools import groupby, takewhile
 from operator import itemgetter
 from typing import Final
 
-from neutro_schemas.reference import RecognitionCell, RecognitionWord
+from neutro_schemas.reference import RecognitionCell, RecognitionLimit, RecognitionWord
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import reference_table
 
@@ -114,6 +114,18 @@ def _script(letter: str) -> str:
 _ASIAN: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "HANGUL", "THAI"})
 
 
+@cache
+def limits() -> Mapping[str, float]:
+    """The numbers that values and reference ranges are compared with (recognition_limits.csv)."""
+    table = reference_table("recognition_limits.csv", RecognitionLimit)
+    return dict(table.select("limit", "value").rows())
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a text is longer than any name, unit or specimen: it is not read, so that one cell cannot hold up a night."""
+    return len(text) > limits()["longest_text"]
+
+
 class Words:
     """The word table, ready to read token after token."""
 
@@ -135,10 +147,13 @@ class Words:
             key=itemgetter(0),
         )
         self._tokens = sorted({token for key in self._by_key for token in key if not token.isascii()})
+        self._longest_part = max(map(len, self._parts), default=0)
         self.read = lru_cache(maxsize=1 << 16)(self._read)
 
     def _read(self, text: str) -> tuple[tuple[Word, ...], tuple[str, ...]]:
         """The words of a text, longest phrase first, and the tokens that no row and no compound of rows reads."""
+        if is_too_long(text):
+            return (), (text,)
         words: list[Word] = []
         unread: list[str] = []
         rest = tuple(map(self._restored, tokens(text)))
@@ -189,7 +204,7 @@ class Words:
         """A joined word as its parts, the fewest that use it up completely; none where no such parts exist."""
         best: list[tuple[Word, ...] | None] = [(), *[None] * len(token)]
         for end in range(1, len(token) + 1):
-            for start in range(end):
+            for start in range(max(0, end - self._longest_part), end):
                 before, part = best[start], self._parts.get(token[start:end])
                 if before is None or part is None or not _fits(before, part, is_last=end == len(token)):
                     continue
@@ -201,7 +216,7 @@ class Words:
 
     def cell_within(self, token: str) -> Word | None:
         """The longest word for a cell that stands inside a longer word; short ones only in scripts without spaces."""
-        for length in range(len(token) - 1, 1, -1):
+        for length in range(min(len(token) - 1, self._longest_part), 1, -1):
             for start in range(len(token) - length + 1):
                 word = self._parts.get(token[start : start + length])
                 shortest = _SHORTEST_IN_CHARACTERS if _sort(token[0]) == "asian" else _SHORTEST_WITHIN

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -323,7 +323,6 @@ class Policy(_Rule):
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
 
 
-@cache
 def load_policy(overrides: Path | None = None) -> Policy:
     """Read the built-in policy and a user's overrides on top of it.
 
@@ -335,6 +334,20 @@ def load_policy(overrides: Path | None = None) -> Policy:
         ConfigurationError: the user's file cannot be read, names an unknown entry or unit, or gives an impossible value
             or an impossible order of values.
     """
+    return _loaded(overrides, _state_of(overrides))
+
+
+def _state_of(path: Path | None) -> tuple[int, ...]:
+    """What changes when a file is written again: a long-lived program must not go on with yesterday's numbers."""
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return ()
+    return () if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _loaded(overrides: Path | None, state: tuple[int, ...]) -> Policy:
     builtin = _builtin()
     for section, name, entry in _entries(builtin):
         if not (isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS):

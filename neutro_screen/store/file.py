@@ -21,7 +21,7 @@ from typing import Final
 import duckdb
 
 from neutro_screen.errors import PublishError, StoreError
-from neutro_screen.private import owned_like
+from neutro_screen.private import owned_like, removed_if_killed
 from neutro_screen.store.audit import audit
 from neutro_screen.store.connect import (
     attached,
@@ -34,6 +34,7 @@ from neutro_screen.store.connect import (
     own_name,
     quoted,
 )
+from neutro_screen.store.impossible import quarantine_impossible_dates
 from neutro_screen.store.journal import drop_taken_over, take_over
 from neutro_screen.store.place import exists, real_path, take_rights
 from neutro_screen.store.rows import first_row
@@ -155,44 +156,43 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
         PublishError: the copy could not be written or put in place.
         StoreError: the present store is damaged or from a newer version.
     """
-    store = real_path(store)
-    folder, is_in_place = next_folder(store), False
+    store, is_in_place = real_path(store), False
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        copy, version, is_new = folder / store.name, None, not store.exists()
-        if not is_new:
-            _copy_file(store, copy)
-            take_rights(copy, store)
-        with attached(copy, store) as connection:
+        with _next(store) as folder:
+            copy, version, is_new = folder / store.name, None, not store.exists()
             if not is_new:
-                version = known_version(connection, store)
-                check_blocks(connection, store)
-            connection.execute("SET temp_directory = ?", [str(folder)])
-            if memory is not None:
-                connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
-            if version == SCHEMA_VERSION and not _is_scattered(connection):
-                # Otherwise DuckDB compacts whole tables at every checkpoint: seconds a night on a large store.
-                connection.execute("SET max_vacuum_tasks = 0")
-            connection.execute("BEGIN TRANSACTION")
-            if version != SCHEMA_VERSION:
-                build(connection)
-                _record_migration(connection, version)
-            journal_size = take_over(connection, store)
-            yield connection
-            _finish(connection)
-        if anew:
-            copy = _written_anew(copy, store)
-        take_rights(copy, store)
-        _synchronise(copy)
-        if version is not None and version != SCHEMA_VERSION:
-            _keep_backup(store, folder, version)
-        # A log beside the file belongs to another writer's changes of the old file; the new file would not open with it.
-        log_of(store).unlink(missing_ok=True)
-        os.replace(copy, store)
-        is_in_place = True
-        drop_taken_over(store, journal_size)
-        _synchronise(store.parent)
+                _copy_file(store, copy)
+                take_rights(copy, store)
+            with attached(copy, store) as connection:
+                if not is_new:
+                    version = known_version(connection, store)
+                    check_blocks(connection, store)
+                connection.execute("SET temp_directory = ?", [str(folder)])
+                if memory is not None:
+                    connection.execute("SET memory_limit = ?", [f"{max(memory, _LEAST_MEMORY) >> 20}MiB"])
+                if version == SCHEMA_VERSION and not _is_scattered(connection):
+                    # Otherwise DuckDB compacts whole tables at every checkpoint: seconds a night on a large store.
+                    connection.execute("SET max_vacuum_tasks = 0")
+                connection.execute("BEGIN TRANSACTION")
+                if version != SCHEMA_VERSION:
+                    build(connection)
+                    _record_migration(connection, version)
+                    quarantine_impossible_dates(connection)
+                journal_size = take_over(connection, store)
+                yield connection
+                _finish(connection)
+            if anew:
+                copy = _written_anew(copy, store)
+            take_rights(copy, store)
+            _synchronise(copy)
+            if version is not None and version != SCHEMA_VERSION:
+                _keep_backup(store, folder, version)
+            # A log beside the file belongs to another writer's changes of the old file; the new file would not open with it.
+            log_of(store).unlink(missing_ok=True)
+            os.replace(copy, store)
+            is_in_place = True
+            drop_taken_over(store, journal_size)
+            _synchronise(store.parent)
     except duckdb.Error as error:
         if is_damage(error):
             raise damaged(store) from None
@@ -202,6 +202,17 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
     except OSError as error:
         reason = error.strerror or "the file could not be written"
         raise (_not_confirmed(store, reason) if is_in_place else _not_published(store, reason)) from None
+
+
+@contextmanager
+def _next(store: Path) -> Iterator[Path]:
+    """The folder of the next state, for as long as it is made; nothing of it is left however that ends."""
+    folder = next_folder(store)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        with removed_if_killed(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

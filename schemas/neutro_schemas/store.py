@@ -89,6 +89,7 @@ class RunWarning(pa.DataFrameModel):
             "refused_file",
             "patient_identifier",
             "refused_decision",
+            "unreadable_file",
         ),
         description="What is amiss.",
     )

@@ -20,7 +20,7 @@ from neutro_screen.store.file import lock
 from neutro_screen.store.schema import TABLES
 from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
-from tests.store.test_command import command
+from tests.nights import command
 
 KINDS = ("labs", "medications", "patients", "diagnoses", "events")
 #: What the machine's clock says of a run is never the same twice.

@@ -21,7 +21,7 @@ from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist
 from neutro_simulator import Hospital
 from tests.formats import hospital_files as files
-from tests.store.test_command import command
+from tests.nights import command
 
 SHARED_CASE = Path(__file__).parents[3] / "shared" / "cases" / "operations" / "pattern_in_name"
 NIGHT = datetime(2026, 11, 22, 2)

@@ -123,3 +123,21 @@ def test_identifiers_in_a_column_of_floating_point_numbers(tmp_path: Path) -> No
     labs = ingest({"lab": write_parquet(long, tmp_path)["lab"]}).labs
     assert set(labs["patient_id"]) == {"1234567890123"}
     assert set(labs["specimen_id"]) == {"77"}
+
+
+def test_a_zero_byte_below_the_header_does_not_make_the_file_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "event.csv"
+    path.write_bytes(b'patient_id;event;date;detail\n1;"\0";2026-02-02;x\n2;smear_review;2026-02-02;no blasts\n')
+    extract = ingest({"event": [str(path)]})
+    assert extract.events["patient_id"].to_list() == ["2"]
+    assert len(extract.refused["event"]) == 1
+
+
+def test_a_resource_in_a_cell_does_not_make_a_dataset_fhir(hospital: Hospital, tmp_path: Path) -> None:
+    paths = written("cdisc", poisoned(hospital, "unit", MARKER), tmp_path / "hit")
+    for file in files_of(paths):
+        content = file.read_bytes()
+        file.write_bytes(content.replace(f'"{MARKER}"'.encode(), b'{"resourceType": "Bundle"}'))
+    extract = ingest({"lab": paths})
+    assert {file.format for file in extract.files} == {"cdisc"}
+    assert extract.labs.height + len(extract.refused["lab"]) == 12

@@ -1,13 +1,16 @@
 """The library from a notebook: read, screen, run."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import neutro_screen
-from neutro_screen.errors import RefusedInputError
+from neutro_screen.errors import RefusedInputError, StoreError
+from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist
 
@@ -65,3 +68,23 @@ def test_a_hand_made_frame_is_enough() -> None:
 def test_a_frame_of_another_shape_is_refused() -> None:
     with pytest.raises(RefusedInputError, match="required lab column missing"):
         neutro_screen.screen(pl.DataFrame({"patient_id": ["a"], "haemoglobin": [1.0]}), as_of="2026-01-09")
+
+
+def test_run_takes_every_option_of_the_command(tmp_path: Path) -> None:
+    """A missing store beside earlier reports is refused, ``new_store`` means it, and ``notify`` is told."""
+    labs, told = tmp_path / "labs.csv", tmp_path / "told"
+    labs.write_text(
+        "patient_id,specimen_id,collected_at,loinc,value,unit\nA,S,2026-11-21 08:00,751-8,0.05,10*9/L\n", "utf-8"
+    )
+    (tmp_path / "notify.toml").write_text(f'command = ["tee", "{told}"]\n', "utf-8")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "flagged.csv").touch()
+    options = {"reports": tmp_path / "reports", "as_of": NIGHT, "notify": tmp_path / "notify.toml"}
+    with pytest.raises(StoreError, match="earlier runs left flagged"):
+        neutro_screen.run(labs, tmp_path / "s.duckdb", **options)
+    assert "FAILED: StoreError" in told.read_text("utf-8")
+    neutro_screen.run(labs, tmp_path / "s.duckdb", **options, new_store=True, csv_bom=True)
+    assert "critical patients tonight: 1" in told.read_text("utf-8")
+    assert (tmp_path / "reports" / "flagged.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    asked = set(signature(neutro_screen.run).parameters)
+    assert {field.name for field in fields(RunOptions)} == asked

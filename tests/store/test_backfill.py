@@ -18,7 +18,7 @@ from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.store.file import lock, reading
 from neutro_screen.store.rows import read_table
 from neutro_screen.store.schema import SCREENED
-from tests.store.test_command import SAMPLE, command
+from tests.nights import SAMPLE, command
 
 NIGHT = datetime(2026, 11, 22, 2)
 #: The rows themselves; run_id says which run brought them, and that differs by design.

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from benchmarks.kills import MISHAPS, campaign
 from benchmarks.readers_at_night import watched
 from benchmarks.sixty_nights import compare
 
 
 def test_nights_with_late_corrected_cancelled_repeated_and_merged_rows_equal_one_run(tmp_path: Path) -> None:
-    told = compare(tmp_path, nights=4, patients=100, seed=2)
+    told = compare(tmp_path, nights=4, patients=60, seed=2)
     assert min(told[name] for name in ("late", "corrected", "cancelled", "repeated", "merges")) > 0
     assert (told["different"], told["not whole"]) == ([], [])
 
@@ -16,3 +17,10 @@ def test_readers_that_never_pause_meet_no_error_and_no_mixed_run(tmp_path: Path)
     told = watched(tmp_path / "store" / "s.duckdb", nights=2, readers=2)
     assert told["looks"] > 2
     assert (told["reader errors"], told["mixed runs"], told["failed nights"]) == (0, 0, 0)
+
+
+def test_killed_nights_whose_reports_and_notifications_fail_lose_no_row_and_no_news(tmp_path: Path) -> None:
+    told = campaign(tmp_path, kills=4, seed=1)
+    assert sum(told[name] for name in MISHAPS[2:]) > 0
+    harm = ("not opened", "not whole", "failed nights", "rows lost", "rows twice", "unseen and unchanged", "different")
+    assert {name: told[name] for name in harm} == dict.fromkeys(harm, 0)

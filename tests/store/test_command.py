@@ -1,24 +1,11 @@
 """The command line as a user meets it: exit codes, one clear message, nothing lost, nothing told."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-SAMPLE = Path(__file__).parents[2] / "sample_data"
-
-
-def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user does."""
-    return subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli.app", *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=120,
-    )
+from tests.nights import SAMPLE, command
 
 
 @pytest.fixture(scope="module")

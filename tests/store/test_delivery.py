@@ -10,10 +10,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import ReportError, StoreError
+from neutro_screen.pipeline.options import moment
 from neutro_screen.store.journal import journal_of
-from tests.nights import night, table
-from tests.store.test_command import command
+from tests.nights import NIGHT, command, night, table
 
 HEADER = "patient_id,specimen_id,collected_at,loinc,value,unit"
 SICK = "SECRET-SICK,S1,2026-11-21 08:00,751-8,0.05,10*9/L"  # a profound count is critical by itself
@@ -41,6 +42,11 @@ def notify(tmp_path: Path) -> Path:
     path = tmp_path / "notify.toml"
     path.write_text(f'command = ["{sys.executable}", "-c", {json.dumps(_KEEP)}, "{tmp_path / "told"}"]\n', "utf-8")
     return path
+
+
+def deliveries(store: Path) -> Finding:
+    """What doctor says of the latest run's reports and notification."""
+    return next(found for found in examine(store, moment(NIGHT)) if found.check == "deliveries")
 
 
 def run_night(tmp_path: Path, labs: Path, as_of: str, *more: object) -> "object":
@@ -78,12 +84,15 @@ def test_reporting_is_repeated_alone_and_the_patient_is_no_longer_new(tmp_path: 
     reports.write_text("a file where the folder should be", "utf-8")
     with pytest.raises(ReportError):
         night(store, labs, reports=reports)
+    assert deliveries(store).state == "warning"
+    assert "its reports were not written" in deliveries(store).found
     before = store.read_bytes()
     reports.unlink()
     done = command("report", "--store", store, "--reports", reports)
     assert done.returncode == 0, done.stderr
     assert ",new," in (reports / "flagged.csv").read_text("utf-8")
     assert store.read_bytes() == before
+    assert deliveries(store).state == "ok"
     assert journal_of(store).stat().st_mode & 0o077 == 0
     night(store, labs, as_of="2026-11-23T02:00:00", reports=reports)
     assert changes(store)[-1] == ("2026-11-23T02:00:00Z", "unchanged")
@@ -100,6 +109,7 @@ def test_a_notification_that_is_not_sent_keeps_the_patient_new_until_it_is_repea
     assert command(*words, "2026-11-22T02:00").returncode == 0
     assert command(*words, "2026-11-23T02:00").returncode == 0
     assert [change for _, change in changes(store)] == ["new", "new"]
+    assert "its notification was not sent" in deliveries(store).found
     notify.write_text(works, "utf-8")
     done = command("notify", notify, "--store", store)
     assert (done.returncode, done.stdout) == (0, "sent\n"), done.stderr

@@ -13,7 +13,7 @@ import pytest
 
 from neutro_screen.errors import OutputError, ReportError
 from neutro_screen.store.journal import journal_of
-from tests.nights import table
+from tests.nights import command, table
 
 HEADER = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
 _KEEP = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
@@ -142,29 +142,29 @@ def test_a_publication_that_the_disk_does_not_confirm_is_no_old_result(tmp_path:
 
 def test_failed_runs_exports_and_rebuilds_are_in_the_audit_trail(tmp_path: Path, asked: list[str]) -> None:
     store, labs = tmp_path / "s" / "s.duckdb", tmp_path / "labs.csv"
-    assert run_command([*asked, "--as-of", "2026-11-22T02:00"]).returncode == 0
+    assert command(*asked, "--as-of", "2026-11-22T02:00").returncode == 0
     before, good = store.read_bytes(), labs.read_text("utf-8")
     labs.write_text("patient_id\nA\n", "utf-8")
-    failed = run_command([*asked, "--as-of", "2026-11-23T02:00"])
+    failed = command(*asked, "--as-of", "2026-11-23T02:00")
     assert failed.returncode == 12, failed.stderr
-    assert run_command(["export", "--store", str(store), "--to", str(tmp_path / "out")]).returncode == 0
+    assert command("export", "--store", store, "--to", tmp_path / "out").returncode == 0
     past = ["--as-of", "2026-11-22T12:00", "--out", str(tmp_path / "past" / "p.duckdb")]
-    assert run_command(["rebuild", "--store", str(store), *past]).returncode == 0
+    assert command("rebuild", "--store", store, *past).returncode == 0
     assert store.read_bytes() == before
     assert journal_of(store).stat().st_mode & 0o077 == 0
     labs.write_text(good, "utf-8")
-    assert run_command([*asked, "--as-of", "2026-11-24T02:00"]).returncode == 0
+    assert command(*asked, "--as-of", "2026-11-24T02:00").returncode == 0
     actions = [(row[1], row[4]) for row in table(store, "audit")]
     assert [action for action, _ in actions] == ["run", "failed_run", "export", "rebuild", "run"]
     assert actions[1][1] == '{"exit_code": 12}'
     assert [path.name for path in store.parent.iterdir() if "journal" in path.name] == [journal_of(store).name]
-    assert run_command(["migrate", "--store", str(store)]).returncode == 0
+    assert command("migrate", "--store", store).returncode == 0
 
 
 def test_the_report_folder_keeps_the_old_reports_together_when_the_disk_is_full(
     tmp_path: Path, asked: list[str]
 ) -> None:
-    assert run_command([*asked, "--as-of", "2026-11-22T02:00"]).returncode == 0
+    assert command(*asked, "--as-of", "2026-11-22T02:00").returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
     for there in (
         "import resource\nimport neutro_screen.pipeline.report as module\nwrite = module.write_reports\n"

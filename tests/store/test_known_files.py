@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from neutro_screen.cli.console import summary_text
-from neutro_screen.errors import RefusedInputError
+from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
@@ -109,6 +109,37 @@ def test_an_old_bad_file_stops_the_first_night_only(tmp_path: Path) -> None:
     assert night(archive, 1, max_rejected=1.0).account.rejected == 9
     day_file(archive, 2)
     assert night(archive, 2).account.accepted == 1
+
+
+def unreadable(archive: Path, name: str) -> None:
+    content = {"labs_02.csv": b"", "labs_02.csv.gz": b"\x1f\x8bhalf", "labs_02.docx": b"PK", "labs_02.parquet": b"PAR0"}
+    (archive / name).write_bytes(content[name])
+
+
+@pytest.mark.parametrize("name", ["labs_02.csv", "labs_02.csv.gz", "labs_02.docx", "labs_02.parquet"])
+def test_a_file_that_cannot_be_read_is_told_every_night_and_the_others_are_screened(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "archive"
+    day_file(archive, 1)
+    unreadable(archive, name)
+    for day in (2, 3):
+        summary = night(archive, day, labs=(str(archive),))
+        assert summary.account.accepted == (1 if day == 2 else 0)
+        (told,) = [warning for warning in summary.warnings if warning["kind"] == "unreadable_file"]
+        assert told["detail"] == f"1 of 2 files could not be read ({name}): what they hold is missing below"
+        assert f"UNREADABLE FILE 1 of 2 files could not be read ({name})" in summary_text(summary)
+    assert [row[0] for row in table(tmp_path / "s.duckdb", "patient_status")] == ["P1"]
+    # Repaired, it is read; named by itself, or with no other, it ends the run.
+    (archive / name).unlink()
+    day_file(archive, 2)
+    assert night(archive, 4).account.accepted == 1
+    unreadable(archive, name)
+    with pytest.raises(UnreadableInputError):
+        night(archive, 5, labs=(str(archive / name),))
+    (archive / "labs_01.csv").unlink()
+    (archive / "labs_02.csv").unlink(missing_ok=name != "labs_02.csv")
+    unreadable(archive, name)
+    with pytest.raises(UnreadableInputError):
+        night(archive, 5, labs=(str(archive),))
 
 
 def test_the_tables_are_those_of_reading_everything_every_night(tmp_path: Path) -> None:

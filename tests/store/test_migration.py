@@ -154,6 +154,36 @@ def by_name(store: Path, name: str) -> list[tuple[object, ...]]:
         return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
 
 
+def test_rows_of_an_older_store_with_a_date_that_cannot_be_are_refused_and_stop_nobody(tmp_path: Path) -> None:
+    """Version 1 stored year 0 and 9999: from then on there was no report for anybody."""
+    store, labs = tmp_path / "s.duckdb", tmp_path / "labs.csv"
+    header = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
+    rows = [("A", "S1", "0.05"), ("B", "S2", "3.0"), ("B", "S3", "0.9"), ("C", "S4", "2.0")]
+    lines = [f"{patient},{specimen},2026-11-21 08:00,751-8,{value},10*9/L\n" for patient, specimen, value in rows]
+    labs.write_text(header + "".join(lines), "utf-8")
+    night(store, labs)
+    with duckdb.connect(str(store)) as connection:
+        for table_name in ("lab_result", "anc"):
+            times = "collected_at = TIMESTAMP '0000-01-01 00:00:00' WHERE specimen_id IN ('S2', 'S4')"
+            connection.execute(f"UPDATE {table_name} SET {times}")
+        connection.execute("UPDATE medication SET end_date = DATE '9999-12-31' WHERE end_date IS NOT NULL")
+        connection.execute("UPDATE schema_version SET version = 2")
+    summary = night(store, labs, as_of="2026-11-23T02:00:00", reports=tmp_path / "reports")
+    assert summary.account.accepted == 2, "the same rows with the dates that they have"
+    assert (tmp_path / "reports" / "report.html").exists()
+    with reading(store) as connection:
+        refused = connection.execute(
+            "SELECT patient_id, specimen_id, reason, \"column\" FROM rejected_row WHERE kind = 'lab' ORDER BY ALL"
+        ).fetchall()
+        listed = connection.execute(
+            "SELECT patient_id FROM patient_summary WHERE patient_id < 'D' ORDER BY ALL"
+        ).fetchall()
+        last = connection.execute("SELECT max(end_date) < DATE '2030-01-01' FROM medication").fetchall()
+    assert refused == [("B", "S2", "impossible_time", "collected_at"), ("C", "S4", "impossible_time", "collected_at")]
+    assert listed == [("A",), ("B",), ("C",)]
+    assert last == [(True,)]
+
+
 def test_a_second_migration_keeps_the_backup_of_the_first(tmp_path: Path, present: Path) -> None:
     store = tmp_path / "s.duckdb"
     shutil.copy(present / "new.duckdb", tmp_path / "new.duckdb")

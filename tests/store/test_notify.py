@@ -1,6 +1,7 @@
 """Somebody is told how a night ended, with counts only; a message that cannot be sent never fails a run."""
 
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from neutro_screen.admin.notify import Notify, end_of_run, failure, load_notify,
 from neutro_screen.admin.starter import write_starter
 from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.options import RunOptions
-from tests.store.test_command import SAMPLE, command
+from tests.nights import SAMPLE, command
 
 _KEEP = """
 import os, sys
@@ -214,6 +215,12 @@ def test_a_notification_file_that_cannot_be_used_is_named_before_the_run(
     if text is not None:
         (tmp_path / "n.toml").write_text(text, "utf-8")
     with pytest.raises(ConfigurationError, match=what):
+        load_notify(tmp_path / "n.toml")
+
+
+def test_a_notification_file_that_is_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "n.toml")
+    with pytest.raises(ConfigurationError, match="named pipe"):
         load_notify(tmp_path / "n.toml")
 
 

@@ -19,8 +19,8 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.store.export import export
 from neutro_screen.store.schema import TABLES
 from neutro_screen.store.views import VIEWS
+from tests.nights import SAMPLE, command
 from tests.store.test_backfill import tables
-from tests.store.test_command import SAMPLE, command
 
 NIGHT = datetime(2026, 11, 22, 2)
 

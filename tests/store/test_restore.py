@@ -10,8 +10,8 @@ import pytest
 from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
+from tests.nights import SAMPLE
 from tests.store.test_backfill import tables
-from tests.store.test_command import SAMPLE
 
 
 def test_a_copy_put_back_and_the_lost_nights_run_again_give_what_was_lost(tmp_path: Path) -> None:

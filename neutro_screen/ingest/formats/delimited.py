@@ -7,7 +7,6 @@ line, a lone carriage return, a zero byte, an endless line), every line is read 
 """
 
 import csv
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +42,6 @@ _CHUNK: Final = 16 << 20
 _LOOK: Final = 128 << 10
 #: So many lines that are no UTF-8, and none before them that is: then the text is in another encoding.
 _LINES_OF_ONE_ENCODING: Final = 1_000
-_NOT_ASCII: Final = re.compile(rb"[^\n]*[\x80-\xff][^\n]*")
 _TAIL: Final = 65_536
 
 
@@ -151,9 +149,11 @@ def _is_utf8(text: Path) -> bool:
     n_other = 0
     with text.open("rb") as file:
         while (chunk := file.read(_CHUNK)) and n_other < _LINES_OF_ONE_ENCODING:
-            for line in () if chunk.isascii() else _NOT_ASCII.finditer(chunk):
+            for line in () if chunk.isascii() else chunk.split(b"\n"):
+                if line.isascii():
+                    continue
                 try:
-                    line.group().decode("utf-8")
+                    line.decode("utf-8")
                 except UnicodeDecodeError:
                     n_other += 1
                     if n_other == _LINES_OF_ONE_ENCODING:

@@ -40,11 +40,17 @@ _ROW_TYPES: Final = tuple(name for name in STRUCTURES if name not in REFERENCED_
 
 
 def recognises(path: Path) -> bool:
-    """A JSON file with a resourceType near its start, or a folder that holds such a file."""
+    """A JSON file with a resourceType near its start, or a folder that holds such a file.
+
+    Not a Dataset-JSON file in which a cell holds a resource.
+    """
     if path.is_dir():
         return any(inside.is_file() and recognises(inside) for inside in sorted(path.iterdir()))
     unpacked_name = path.name.removesuffix(".gz").removesuffix(".zst")
-    return unpacked_name.lower().endswith(_SUFFIXES) and b'"resourceType"' in head_of(path, 65_536).replace(b"\0", b"")
+    if not unpacked_name.lower().endswith(_SUFFIXES):
+        return False
+    before, named, _ = head_of(path, 65_536).replace(b"\0", b"").partition(b'"resourceType"')
+    return bool(named) and b'"datasetJSONVersion"' not in before
 
 
 def read_fhir(path: Path, kind: Kind, profile: Profile) -> RawBatches:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from neutro_schemas.reference import RefusalWord
@@ -69,6 +69,7 @@ RULE_FAMILIES: Final[Mapping[str, str]] = {
     "PIT": "pitfalls",
 }
 LONGEST: Final = 240
+LONGEST_SENTENCE: Final = 800
 #: Groups of the page in its order (RULES.md section 7); "recent" are those of ``open`` that are new or changed.
 GROUPS: Final[Mapping[str, str]] = {
     "recent": "New and changed",
@@ -77,7 +78,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "withdrawn": "Withdrawn",
     "lost_to_follow_up": "Lost to follow-up",
 }
-Moment = TypeVar("Moment", date, datetime, None)
+Moment = TypeVar("Moment", date, date | None, datetime, datetime | None)
 
 
 def shown(value: object) -> Any:
@@ -89,6 +90,18 @@ def shown(value: object) -> Any:
         return value
     seen = visible(value)
     return seen if len(seen) <= LONGEST else f"{seen[:LONGEST]}… ({len(seen):,} characters)"
+
+
+class Sentence(str):
+    """A sentence that is shown whole (``sentence``): what to do first stands at its end."""
+
+    __slots__ = ()
+
+
+def sentence(text: str | None) -> Sentence:
+    """A conclusion as the page shows it: nothing unseen, up to ``LONGEST_SENTENCE`` characters."""
+    seen = visible(text or "")
+    return Sentence(seen if len(seen) <= LONGEST_SENTENCE else f"{seen[:LONGEST_SENTENCE]}… ({len(seen):,} characters)")
 
 
 def spoken(code: str | None) -> str:
@@ -127,7 +140,7 @@ def local(moment: Moment, zone: str) -> Moment:
     """A time of the store (UTC without zone) as a clock in a time zone shows it; a day stays the day it is."""
     if not isinstance(moment, datetime):
         return moment
-    return cast(Moment, moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None))
+    return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
 def count(cells_per_ul: float | None, comparator: str | None = None) -> str:
@@ -150,11 +163,12 @@ def prose(text: str | None, zone: str) -> str | None:
     if text is None:
         return None
     counted = _COUNTS.sub(lambda found: count(float(found[0])), text).replace("cells/uL", "cells/µL")
+    counted = counted.replace("<= ", "≤ ").replace(">= ", "≥ ")
     return _DATES.sub(lambda found: _dated(found[0], zone), counted).replace(" degrees Celsius", " °C")
 
 
 #: Counts in sentences of the store, and ISO days and times (UTC).
-_COUNTS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= cells/uL| to (?:[<>]=? )?[\d.]+ cells/uL)")
+_COUNTS: Final = re.compile(r"\b\d+(?:\.\d+)?(?= cells/uL|(?: \(mean of \d+\))? to (?:[<>]=? )?[\d.]+ cells/uL)")
 _DATES: Final = re.compile(r"\b\d{4}-[01]\d-[0-3]\d(?: [0-2]\d:[0-5]\d)?\b")
 
 

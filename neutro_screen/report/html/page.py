@@ -319,6 +319,7 @@ def _environment() -> Environment:
         "day": _day,
         "minute": _minute,
         "percent": words.percent,
+        "sentence": words.sentence,
         "record_address": record_address,
         "count": words.count,
         "spoken": words.spoken,

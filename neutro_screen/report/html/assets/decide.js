@@ -81,7 +81,7 @@ function undo() {
 function mark(key) {
   for (const row of document.querySelectorAll(`tr[data-key="${key}"]`)) {
     const place = row.querySelector(".decided");
-    place.replaceChildren(...(made.has(key) ? [make("span", { className: "chip here", textContent: `✓ ${DONE[made.get(key).status]}` })] : []));
+    place.replaceChildren(...(made.has(key) ? [make("span", { className: "chip here", textContent: DONE[made.get(key).status] })] : []));
   }
   tellDecided();
 }
@@ -111,7 +111,7 @@ function decideHere(row) {
   document.querySelector("tr.deciding")?.remove();
   row.after(make("tr", { className: "deciding" }, place));
   decideOn(row.dataset.key, place);
-  row.scrollIntoView({ block: "nearest" });
+  form.scrollIntoView({ block: "nearest" });
   form.querySelector("[data-status]").focus({ preventScroll: true });
 }
 

@@ -132,6 +132,8 @@ function legend(panel, course, isWhole) {
 
 /* A day of a medication list is a day, whatever the clock says. */
 const utcDay = d3.utcFormat("%-d %b %Y");
+/* The width of a letter of the lanes, in pixels: a name never leaves the chart. */
+const LETTER = 6.4;
 const LANE_WORDS = { listed: "", excluded: "excluded: started after the fall" };
 function laneChart(course, { width, marginLeft, marginRight, domain }) {
   const shown = course.lanes.filter(([, , spans]) => spans.some((end, i) => i % 2 && (end === null || time(end + DAY) >= domain[0])));
@@ -150,10 +152,13 @@ function laneChart(course, { width, marginLeft, marginRight, domain }) {
       bars.push({ lane, category, from, to, words: `${name}: ${utcDay(start)} – ${spans[i + 1] === null ? "still given" : utcDay(time(spans[i + 1]))}` });
     }
     const told = [name, LANE_WORDS[category] ?? category, isOpen && category !== "listed" ? "still given" : ""].filter(Boolean).join(" · ");
-    const isLate = first - domain[0] > (domain[1] - domain[0]) * 0.55;
-    names.push({ lane, told, category, at: isLate ? last : first, isLate });
+    const across = (at) => ((at - domain[0]) / (domain[1] - domain[0])) * (width - marginLeft - marginRight);
+    const room = { early: width - marginLeft - marginRight - across(first), late: across(last) }, needed = told.length * LETTER;
+    const isLate = needed > room.early && room.late > room.early;
+    const most = Math.floor((isLate ? room.late : room.early) / LETTER);
+    names.push({ lane, told: told.length > most ? `${told.slice(0, Math.max(most - 1, 1))}…` : told, category, at: isLate ? last : first, isLate });
   });
-  const text = (isLate) => Plot.text(names.filter((name) => name.isLate === isLate), { x: "at", y: (name) => name.lane - 0.2, text: "told", textAnchor: isLate ? "end" : "start", fill: (name) => (name.category === "listed" ? "var(--quiet)" : "var(--ink)"), fontSize: 11.5, lineWidth: Math.max(18, width / 15), textOverflow: "ellipsis" });
+  const text = (isLate) => Plot.text(names.filter((name) => name.isLate === isLate), { x: "at", y: (name) => name.lane - 0.2, text: "told", textAnchor: isLate ? "end" : "start", fill: (name) => (name.category === "listed" ? "var(--quiet)" : "var(--ink)"), fontSize: 11.5 });
   const lanes = chart({
     width, height: 6 + shown.length * 27, marginLeft, marginRight, marginTop: 2, marginBottom: 2,
     x: { type: "utc", domain, axis: null }, y: { domain: [-0.5, shown.length - 0.5], reverse: true, axis: null },

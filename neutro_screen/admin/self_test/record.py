@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -67,7 +68,8 @@ def findings_table(findings: Sequence[Finding]) -> str:
         if finding.remedy and finding.state != "ok":
             lines.append(f"{'':8}{'':{width}}  -> {finding.remedy}")
     failed = [finding.check for finding in findings if finding.state == "failed"]
-    counted = f"{len(findings) - len(failed)} of {len(findings)} checks did not fail"
+    states = Counter(finding.state for finding in findings)
+    counted = ", ".join(f"{states[state]} {state}" for state in ("ok", "warning", "skipped") if states[state])
     return "\n".join([*lines, "", f"FAILED: {', '.join(failed)}" if failed else f"PASSED: {counted}"])
 
 

@@ -3,6 +3,7 @@
 Everything is invented. Each writer returns the file; what a screen of it must find is the same for all of them.
 """
 
+import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -333,188 +334,37 @@ def _write(path: Path, lines: list[str], encoding: str) -> Path:
     return path
 
 
-#: Encoding, delimiter, format of times, decimal mark, word for clotted, header, names of anc, wbc, pct, hgb and plt, unit of counts.
-LOCAL: Final[dict[str, tuple[str, str, str, str, str, tuple[str, ...], tuple[str, ...], str]]] = {
-    "italian": (
-        "cp1252",
-        ";",
-        "%d/%m/%Y %H.%M",
-        ",",
-        "coagulato",
-        (
-            "ID paziente",
-            "Cognome e nome",
-            "Numero accettazione",
-            "Data/ora prelievo",
-            "Esame",
-            "Risultato",
-            "Unità di misura",
-            "Intervallo",
-        ),
-        ("Neutrofili (val. assoluto)", "Globuli bianchi", "Neutrofili %", "Emoglobina", "Piastrine"),
-        "10^3/µL",
-    ),
-    "portuguese": (
-        "utf-8",
-        ";",
-        "%d/%m/%Y %H:%M",
-        ",",
-        "coagulada",
-        (
-            "Prontuário",
-            "Nome do paciente",
-            "Nº da amostra",
-            "Data da coleta",
-            "Exame",
-            "Resultado",
-            "Unidade",
-            "Valores de referência",
-        ),
-        ("Neutrófilos (absoluto)", "Leucócitos", "Neutrófilos %", "Hemoglobina", "Plaquetas"),
-        "10³/µL",
-    ),
-    "turkish": (
-        "cp1254",
-        ";",
-        "%d.%m.%Y %H:%M",
-        ",",
-        "pıhtılı",
-        (
-            "Protokol No",
-            "Adı Soyadı",
-            "Numune No",
-            "Numune Alım Tarihi",
-            "Tetkik Adı",
-            "Sonuç",
-            "Birim",
-            "Referans Aralığı",
-        ),
-        ("Nötrofil #", "Lökosit (WBC)", "Nötrofil %", "Hemoglobin", "Trombosit"),
-        "10³/µL",
-    ),
-    "russian": (
-        "cp1251",
-        ";",
-        "%d.%m.%Y %H:%M",
-        ",",
-        "сгусток",
-        (
-            "Номер карты",
-            "ФИО",
-            "Номер пробы",
-            "Дата взятия",
-            "Показатель",
-            "Результат",
-            "Ед. изм.",
-            "Референсные значения",
-        ),
-        ("Нейтрофилы, абс.", "Лейкоциты", "Нейтрофилы, %", "Гемоглобин", "Тромбоциты"),
-        "10^9/л",
-    ),
-    "japanese": (
-        "cp932",
-        ",",
-        "%Y/%m/%d %H:%M",
-        ".",
-        "凝固",
-        ("患者番号", "氏名", "検体番号", "採取日時", "検査項目", "結果値", "単位", "基準値"),
-        ("好中球数", "白血球数", "好中球%", "ヘモグロビン", "血小板数"),
-        "10^3/uL",
-    ),
-    "korean": (
-        "cp949",
-        ",",
-        "%Y-%m-%d %H:%M",
-        ".",
-        "응고",
-        ("등록번호", "환자명", "검체번호", "채취일시", "검사명", "결과", "단위", "참고치"),
-        ("호중구 절대수", "백혈구", "호중구 %", "혈색소", "혈소판"),
-        "10^3/uL",
-    ),
-    "dutch": (
-        "utf-8",
-        "\t",
-        "%d-%m-%Y %H:%M",
-        ",",
-        "gestold",
-        ("Patiëntnummer", "Naam", "Ordernummer", "Afnamedatum", "Bepaling", "Uitslag", "Eenheid", "Referentiewaarden"),
-        ("Neutrofielen absoluut", "Leukocyten", "Neutrofielen %", "Hemoglobine", "Trombocyten"),
-        "10*9/l",
-    ),
-    "swedish": (
-        "utf-8",
-        ";",
-        "%Y-%m-%d %H:%M",
-        ",",
-        "koagulerat",
-        ("Patient-id", "Namn", "Rid", "Provtagningstid", "Analys", "Resultat", "Enhet", "Referensintervall"),
-        ("B-Neutrofila granulocyter", "B-Leukocyter", "Neutrofila %", "B-Hemoglobin", "B-Trombocyter"),
-        "10*9/L",
-    ),
-    "czech": (
-        "cp1250",
-        ";",
-        "%d.%m.%Y %H:%M",
-        ",",
-        "sraženo",
-        (
-            "Číslo pacienta",
-            "Příjmení a jméno",
-            "Číslo žádanky",
-            "Datum odběru",
-            "Vyšetření",
-            "Výsledek",
-            "Jednotka",
-            "Rozmezí",
-        ),
-        ("Neutrofily abs.", "Leukocyty", "Neutrofily %", "Hemoglobin", "Trombocyty"),
-        "10^9/l",
-    ),
-    "greek": (
-        "cp1253",
-        ";",
-        "%d/%m/%Y %H:%M",
-        ",",
-        "πήγμα",
-        (
-            "Αρ. Μητρώου",
-            "Ονοματεπώνυμο",
-            "Αρ. Δείγματος",
-            "Ημερομηνία λήψης",
-            "Εξέταση",
-            "Αποτέλεσμα",
-            "Μονάδες",
-            "Τιμές αναφοράς",
-        ),
-        ("Ουδετερόφιλα (απόλυτος αριθμός)", "Λευκά αιμοσφαίρια", "Ουδετερόφιλα %", "Αιμοσφαιρίνη", "Αιμοπετάλια"),
-        "10^3/μL",
-    ),
+#: By language: encoding, delimiter, format of times, decimal mark, word for clotted, header, names of anc, wbc, pct, hgb and
+#: plt, and the unit of counts.
+LOCAL: Final[dict[str, dict[str, str]]] = {
+    row["language"]: row for row in csv.DictReader(Path(__file__).with_suffix(".csv").read_text("utf-8").splitlines())
 }
 
 
 def local(language: str) -> Callable[[Path], Path]:
     """The writer of the ward in a language: its header, its names of tests, its encoding."""
-    encoding, delimiter, times, mark, clotted, header, tests, unit = LOCAL[language]
-    named = dict(zip(("anc", "wbc", "pct", "hgb", "plt"), tests, strict=True))
+    of = LOCAL[language]
+    delimiter = "\t" if of["delimiter"] == "tab" else of["delimiter"]
+    named = dict(zip(("anc", "wbc", "pct", "hgb", "plt"), of["tests"].split("|"), strict=True))
 
     def write(folder: Path) -> Path:
-        lines = [delimiter.join(header)]
+        lines = [delimiter.join(of["header"].split("|"))]
         for line in ward():
-            value = clotted if line.value == "clotted" else line.value.replace(".", mark)
+            value = of["clotted"] if line.value == "clotted" else line.value.replace(".", of["decimal_mark"])
             person = f"{SURNAMES[line.person]} {GIVEN[line.person]}"
-            units = {"pct": "%", "hgb": "g/dL"}.get(line.test, unit)
+            units = {"pct": "%", "hgb": "g/dL"}.get(line.test, of["unit"])
             cells = (
                 f"{line.person + 31_000}",
                 person,
                 f"{line.specimen}",
-                line.drawn.strftime(times),
+                line.drawn.strftime(of["times"]),
                 named[line.test],
                 value,
                 units,
                 "",
             )
             lines.append(delimiter.join(cells))
-        return _write(folder / f"{language}.csv", lines, encoding)
+        return _write(folder / f"{language}.csv", lines, of["encoding"])
 
     return write
 

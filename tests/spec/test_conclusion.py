@@ -193,6 +193,12 @@ def test_wrk_4_a_benign_context_explains_no_count_below_the_personal_range(nadir
     assert ("below 1000 cells/uL the benign context explains nothing" in sentence) != is_explained
 
 
+def test_epi_4_a_single_low_value_that_was_normal_when_repeated_may_be_an_artefact_however_low():
+    found = "one low value between normal ones within 7 days: possible artefact"
+    sentence, _ = concluded(evidence=[line("CTX-1", "benign context", "moderate", found)], nadir=900.0)
+    assert f"possibly a benign low count; for it: {found}" in sentence
+
+
 def test_wrk_4_what_is_due_since_the_count_itself_has_no_date_and_an_episode_that_is_over_no_step():
     assert concluded(due_in_h=0.0)[0].endswith("first: repeat blood count.")
     over, _ = concluded(drug("likely"), ended_at=datetime(2026, 6, 20))

@@ -119,6 +119,14 @@ def test_rpd_3_an_early_fall_is_suspected_before_any_threshold_is_crossed() -> N
     assert verdicts(higher)[-1] is None
 
 
+@pytest.mark.parametrize(("first", "verdict"), [(-30, "suspected"), (5, None)])
+def test_rpd_3_on_a_high_risk_drug_a_fall_to_2000_to_3000_is_suspected_too(first: int, verdict: str | None) -> None:
+    """Thiamazole for five weeks, 3800 last week and 2100 now: not a halving, and not to be slept over."""
+    steady = "patient | day | anc\nA | -90 | 3800\nA | -40 | 3900\nA | -8 | 3800\nA | 0 | 2100"
+    drug = exposures(f"patient | first | last\nA | {first} | ")
+    assert column(counts(steady).pipe(with_decline_verdict, POLICY, drug), "decline")[-1] == verdict
+
+
 def test_rpd_3_a_suspicion_ends_with_the_next_result() -> None:
     steady = "patient | day | anc\nA | -21 | 3000\nA | -14 | 3100\nA | -7 | 2900\nA | 0 | 1800"
     back = counts(f"{steady}\nA | 7 | 2900").pipe(with_decline_verdict, POLICY, NO_DRUG)

@@ -8,6 +8,7 @@ from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.leading import LEADING
 from neutro_screen.rules.causes.lines import DAY
+from neutro_screen.rules.causes.pattern_evidence import ISOLATED
 from neutro_screen.rules.causes.reasons import case_against, case_for, name_in
 from neutro_screen.rules.causes.telling import DUFFY, telling_tests
 from neutro_screen.rules.words import count_text, number
@@ -151,7 +152,8 @@ def _other_causes(
 
     A differential pattern says more than the low lines that it contains (MAL-2).
 
-    A benign context explains no count below the limit of the personal range (SEV-3).
+    A benign context explains no count below the limit of the personal range (SEV-3); a single low value may be an artefact
+    however low it is (EPI-4).
     """
     rule = reference.rules
     weights = {"strong": rule.conclusion.strong, "moderate": rule.conclusion.moderate}
@@ -163,7 +165,7 @@ def _other_causes(
             pl.col("rule_id").is_in(rule.category.competing_rules) & pl.col("strength").is_in(list(weights))
         )
         .join(depths, on="episode_id", validate="m:1")
-        .filter((pl.col("rule_id") != "CTX-1") | ~_is_too_deep(policy))
+        .filter((pl.col("rule_id") != "CTX-1") | _is_isolated() | ~_is_too_deep(policy))
         .with_columns(weight=pl.col("strength").replace_strict(weights, return_dtype=pl.Int64))
         .filter(pl.col("weight") == pl.col("weight").max().over("episode_id", "category"))
         .with_columns(is_pattern=pl.col("rule_id") == _PATTERN)
@@ -190,6 +192,10 @@ def _other_causes(
         )
         .select(_EXPLANATION)
     )
+
+
+def _is_isolated() -> pl.Expr:
+    return pl.col("finding").str.starts_with(ISOLATED)
 
 
 def _is_too_deep(policy: Policy) -> pl.Expr:

@@ -14,6 +14,8 @@ _MALIGNANCY: Final = "haematologic malignancy"
 _MARROW: Final = "marrow production"
 #: How the congenital pattern begins (BMP-1).
 CONGENITAL: Final = "severe from infancy"
+#: How a single low value begins that may be an artefact (EPI-4).
+ISOLATED: Final = "one low value between normal ones"
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,5 @@ def _cyclic() -> Pattern:
 
 
 def _isolated_low(policy: Policy) -> Pattern:
-    finding = pl.lit(
-        f"one low value between normal ones within {number(policy.episode.isolated_low_d)} days: possible artefact"
-    )
+    finding = pl.lit(f"{ISOLATED} within {number(policy.episode.isolated_low_d)} days: possible artefact")
     return Pattern("CTX-1", "benign context", "moderate", pl.col("is_isolated_low"), finding)

@@ -294,7 +294,7 @@ def _is_in_force(window: RapidDeclineRule) -> pl.Expr:
 
 
 def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``is_rpd_4``: a halving within the week to the range above RPD-1, on a current drug of high risk."""
+    """Add ``is_on_drug``: on a current drug of high risk; ``is_rpd_4``: and halved within the week to the range above RPD-1."""
     rule = policy.rpd_4
     halved = (
         (pl.col("fall") >= math.log(1 / rule.high_risk_fraction))
@@ -304,8 +304,7 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
         )
     )
     on_drug = (
-        falls.filter(halved)
-        .select(*SPECIMEN, day=pl.col("collected_at").dt.date())
+        falls.select(*SPECIMEN, day=pl.col("collected_at").dt.date())
         .unique()
         .join(high_risk.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
         .filter(
@@ -315,13 +314,15 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
         .unique()
     )
     is_on_drug = pl.col("on_drug").fill_null(False)
-    return falls.join(on_drug, on=SPECIMEN, how="left").with_columns(is_rpd_4=halved & is_on_drug)
+    return falls.join(on_drug, on=SPECIMEN, how="left").with_columns(
+        is_on_drug=is_on_drug, is_rpd_4=halved & is_on_drug
+    )
 
 
 def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Add ``decline``, ``decline_rule`` and ``has_decline``: the fall in the light of the results around it.
 
-    Above the limit of suspicion only what RPD-4 asks for stays.
+    Above the limit of suspicion only falls on a drug of high risk stay: confirmed as RPD-4 asks for, else suspected.
     """
     rule = policy.rpd_3
     wait = pl.col("decline_next_at") - pl.col("collected_at")
@@ -353,18 +354,18 @@ def _with_course(falls: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     is_clear_alone = pl.col("decline_next_at").is_null() | (
         pl.col("decline_noise_ratio") >= rule.unconfirmed_noise_ratio
     )
+    is_low = pl.col("anc_cells_per_ul") < rule.suspected_below_cells_per_ul
     decline = (
         pl.when((is_back & too_soon).fill_null(False))
         .then(pl.lit("contradicted"))
-        .when((pl.col("is_clear") & agrees) | is_rpd_4)
+        .when((pl.col("is_clear") & agrees & is_low) | is_rpd_4)
         .then(pl.lit("confirmed"))
         .when(pl.col("is_large") & pl.col("is_clear") & is_clear_alone)
         .then(pl.lit("unconfirmed"))
         .otherwise(pl.lit("suspected"))
     )
-    is_low = pl.col("anc_cells_per_ul") < rule.suspected_below_cells_per_ul
     return (
-        falls.filter(is_low | pl.col("is_rpd_4"))
+        falls.filter(is_low | pl.col("is_on_drug"))
         .with_columns(decline=decline, decline_rule=pl.when(is_rpd_4).then(pl.lit("RPD-4")).otherwise(pl.lit("RPD-3")))
         .with_columns(
             has_decline=pl.col("decline").is_in(["confirmed", "unconfirmed"])

@@ -51,7 +51,7 @@ class Read:
 
 class Fault(NamedTuple):
     """A difference and the cells that make it; one that no cell makes alone is of many records that are gone at once
-    (the last rows of a test that tells a cause: then everybody's next steps differ)."""
+    (all rows of a kind of event: what nobody records is unknown, of everybody)."""
 
     format: str
     what: str

@@ -13,9 +13,10 @@ import duckdb
 import pytest
 from playwright.sync_api import Page, expect
 
+from neutro_screen.cli.console import worklist_text
 from neutro_screen.report import write_reports
-from neutro_screen.store.file import lock
-from neutro_screen.store.review import review_from_file
+from neutro_screen.store.file import lock, reading
+from neutro_screen.store.review import current_worklist, review_from_file
 
 AXE = Path(__file__).parent / "assets" / "axe.min.js"
 Opened = Callable[..., Page]
@@ -323,6 +324,10 @@ def test_withdrawn_and_recovered_have_groups_and_count_beside_the_worklist(
     expect(page.locator("#changes")).to_contain_text("withdrawn")
     newest = page.locator("#history tbody tr").first.locator("td").all_inner_texts()
     assert sum(int(cell) for cell in newest[1:6]) == total
+    with reading(store) as connection:
+        terminal = worklist_text(current_worklist(connection)).splitlines()[0]
+    assert terminal.startswith(f"{total} on the worklist of run ")
+    assert terminal.endswith("; besides, 1 recovered")
 
 
 @pytest.mark.parametrize("width", [1440, 390])

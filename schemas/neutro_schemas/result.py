@@ -273,7 +273,7 @@ class PatientStatus(pa.DataFrameModel):
     nadir_cells_per_ul: float = pa.Field(nullable=True, description="Lowest ANC ever, cells/uL.")
     nadir_comparator: str = pa.Field(nullable=True, description="Comparator of the lowest ANC.")
     has_rapid_decline: bool = pa.Field(description="A rapid decline was flagged at any time.")
-    is_persistent: bool = pa.Field(description="object episode is persistent.")
+    is_persistent: bool = pa.Field(description="Any episode is persistent.")
     is_cyclic: bool = pa.Field(description="The pattern is cyclic.")
     top_suspect: str = pa.Field(
         nullable=True, description="First-ranked ingredient of the latest episode, if possible."

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
-import pandera.polars as pa
 import polars as pl
 
 from neutro_schemas import SEVERITIES
@@ -18,8 +16,8 @@ from neutro_screen.errors import ConfigurationError, ReferenceDataError
 from neutro_screen.reference.causality import CauseReference, load_cause_reference
 from neutro_screen.reference.drugs import DrugTables, read_drug_tables
 from neutro_screen.reference.policy import Policy, load_policy
+from neutro_screen.reference.tables import FOLDER, reference_table
 from neutro_screen.text import match_key
-from neutro_screen.validate import conform, dtypes
 
 __all__ = [
     "FOLDER",
@@ -32,7 +30,6 @@ __all__ = [
     "reference_table",
 ]
 
-FOLDER = Path(__file__).parent
 #: What a profile calls a test that is no business of the screen.
 NO_ANALYTE = "none"
 
@@ -228,13 +225,3 @@ def _check_loinc(codes: pl.DataFrame) -> None:
         number, _, digit = code.partition("-")
         if not digit.isdigit() or int(digit) != loinc_check_digit(number):
             raise ReferenceDataError(f"LOINC {code} has a wrong check digit", where="lab_codes.csv")
-
-
-def reference_table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
-    """One table of this folder, checked against its contract.
-
-    Raises:
-        ReferenceDataError: it does not fit; the message names column, check and number of rows.
-    """
-    table = pl.read_csv(FOLDER / name, schema_overrides=dtypes(model))
-    return conform(table, model, ReferenceDataError, where=name)

@@ -4,18 +4,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from neutro_schemas import cause_reference as contract
 from neutro_screen.errors import ReferenceDataError
-from neutro_screen.validate import conform
-
-_FOLDER = Path(__file__).parent
+from neutro_screen.reference.tables import FOLDER, reference_table
 
 
 class _Rule(BaseModel):
@@ -220,13 +216,13 @@ def load_cause_reference() -> CauseReference:
     """
     reference = CauseReference(
         rules=_rules(),
-        markers=_table("markers.csv", contract.Marker),
-        marker_codes=_table("marker_codes.csv", contract.MarkerCode),
-        diagnosis_codes=_table("diagnosis_codes.csv", contract.DiagnosisCode),
-        literature=_table("literature.csv", contract.Literature),
-        explanations=_table("explanations.csv", contract.Explanation),
-        telling_tests=_table("telling_tests.csv", contract.TellingTest),
-        workup=_table("workup.csv", contract.WorkupRule),
+        markers=reference_table("markers.csv", contract.Marker),
+        marker_codes=reference_table("marker_codes.csv", contract.MarkerCode),
+        diagnosis_codes=reference_table("diagnosis_codes.csv", contract.DiagnosisCode),
+        literature=reference_table("literature.csv", contract.Literature),
+        explanations=reference_table("explanations.csv", contract.Explanation),
+        telling_tests=reference_table("telling_tests.csv", contract.TellingTest),
+        workup=reference_table("workup.csv", contract.WorkupRule),
     )
     unknown = reference.marker_codes.join(reference.markers, on="marker", how="anti")["marker"].unique().sort()
     if unknown.len():
@@ -249,12 +245,6 @@ def _rules() -> CauseRules:
         raise ReferenceDataError(f"entry {entry}: {first['msg']}", where="causality.toml") from None
 
 
-def _table(name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
-    types = {column: field.dtype.type for column, field in model.to_schema().columns.items() if field.dtype}
-    table = pl.read_csv(_FOLDER / name, schema_overrides=types)
-    return conform(table, model, ReferenceDataError, where=name)
-
-
 def cause_entries() -> list[tuple[str, str, Any, str, str]]:
     """Every number of ``causality.toml``: section, name, value, unit, source."""
     return [
@@ -264,7 +254,7 @@ def cause_entries() -> list[tuple[str, str, Any, str, str]]:
 
 
 def _sections() -> Mapping[str, Any]:
-    return tomllib.loads((_FOLDER / "causality.toml").read_text("utf-8"))
+    return tomllib.loads((FOLDER / "causality.toml").read_text("utf-8"))
 
 
 def _entries(sections: Mapping[str, Any]) -> list[tuple[str, str, Any]]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from neutro_schemas import drug_reference as contract
 from neutro_screen.errors import ReferenceDataError
-from neutro_screen.validate import conform, dtypes
+from neutro_screen.reference.tables import reference_table
 
 _MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
     "causes": ("drug_causes.csv", contract.DrugCause),
@@ -21,8 +21,6 @@ _MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
     "routes": ("drug_routes.csv", contract.DrugRoute),
     "text_rules": ("drug_text_rules.csv", contract.DrugTextRule),
 }
-
-
 #: The effect of an interaction whose partner is a condition of the patient (renal failure).
 CONDITION: Final = "condition_raises_level"
 
@@ -49,7 +47,7 @@ def read_drug_tables(folder: Path) -> DrugTables:
             both a drug and ``none``, an ATC code belongs to two ingredients as a single substance, a route is both
             systemic and not, or a use or an interaction names a drug, a code or a name that the tables do not have.
     """
-    tables = DrugTables(**{field.name: _table(folder, *_MODELS[field.name]) for field in fields(DrugTables)})
+    tables = DrugTables(**{field.name: reference_table(*_MODELS[field.name], folder) for field in fields(DrugTables)})
     listed = pl.concat([tables.causes["ingredient"], tables.confounders["ingredient"]])
     unknown = tables.synonyms.filter(~pl.col("ingredient").is_in([*listed, "none"]))["ingredient"]
     if unknown.len():
@@ -106,7 +104,3 @@ def split_list(table: pl.DataFrame, column: str) -> pl.DataFrame:
         .explode(column, empty_as_null=False, keep_nulls=False)
         .drop_nulls()
     )
-
-
-def _table(folder: Path, name: str, model: type[pa.DataFrameModel]) -> pl.DataFrame:
-    return conform(pl.read_csv(folder / name, schema_overrides=dtypes(model)), model, ReferenceDataError, where=name)

@@ -255,3 +255,48 @@ class RefusalWord(pa.DataFrameModel):
 
     class Config:
         strict = True
+
+
+class ReviewReason(pa.DataFrameModel):
+    """One reason for a decision that the page offers."""
+
+    status: str = pa.Field(isin=("acknowledged", "snoozed", "dismissed"), description="The decision it is for.")
+    key: int = pa.Field(ge=1, le=9, description="Key of the keyboard, one a status.")
+    reason: str = pa.Field(str_length={"min_value": 1}, description="The reason in plain words.")
+    days: int = pa.Field(nullable=True, gt=0, description="Days of a snooze; null = none.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["status", "key"]
+
+
+class FhirCode(pa.DataFrameModel):
+    """One code of a public system in the FHIR export; words alone where there is no public code."""
+
+    element: str = pa.Field(str_length={"min_value": 1}, description="Which element of the resource.")
+    key: str = pa.Field(str_length={"min_value": 1}, description="What it stands for in the store.")
+    system: str = pa.Field(nullable=True, description="URI of the code system; null = words alone.")
+    code: str = pa.Field(nullable=True, description="The code; null = words alone.")
+    words: str = pa.Field(str_length={"min_value": 1}, description="In plain words.")
+    version: str = pa.Field(str_length={"min_value": 1}, description="Version of the row.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["element", "key"]
+
+
+class AncSource(pa.DataFrameModel):
+    """One result that a method of counting uses (ANC-3)."""
+
+    anc_method: str = pa.Field(str_length={"min_value": 1}, description="Method of the count.")
+    analyte: str = pa.Field(str_length={"min_value": 1}, description="Result that it uses.")
+    is_manual: bool = pa.Field(nullable=True, description="Only one counted by hand, or by analyser; null = either.")
+    unless_analyte: str = pa.Field(nullable=True, description="Not where the specimen has this one; null = always.")
+    if_note: str = pa.Field(nullable=True, description="Only where the count has this note; null = always.")
+    version: str = pa.Field(str_length={"min_value": 1}, description="Version of the row.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True

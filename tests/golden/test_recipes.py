@@ -99,6 +99,15 @@ def test_every_collected_name_is_read_to_its_last_word() -> None:
     assert unread == {}, "a row of neutro_screen/reference/recognition_words.csv is missing"
 
 
+def test_every_table_of_reference_data_is_read_against_its_contract() -> None:
+    readers = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "neutro_screen").rglob("*.py")
+        if re.search(r"read_csv\(\s*_?FOLDER\b|read_csv\(folder /", path.read_text("utf-8"))
+    ]
+    assert readers == ["neutro_screen/reference/tables.py"], "call reference.reference_table with the table's contract"
+
+
 def test_a_new_word_stands_in_a_collected_name() -> None:
     lists = ("names_positive.csv", "names_negative.csv")
     collected = [

@@ -3,9 +3,8 @@
 from functools import cache
 from typing import Any, Final
 
-import polars as pl
-
-from neutro_screen.reference import FOLDER
+from neutro_schemas.reference import ReviewReason
+from neutro_screen.reference import reference_table
 from neutro_screen.report.contents import RunContents
 from neutro_screen.report.html.patients import key_of
 from neutro_screen.store.decisions import FORMAT
@@ -18,7 +17,7 @@ MOST_UNKNOWN: Final = 1000
 @cache
 def presets() -> list[Row]:
     """Reasons for a decision: status, key (of the keyboard), reason, days (of a snooze; null = none)."""
-    return pl.read_csv(FOLDER / "review_reasons.csv").select("status", "key", "reason", "days").to_dicts()
+    return reference_table("review_reasons.csv", ReviewReason).select("status", "key", "reason", "days").to_dicts()
 
 
 def unknown_rows(contents: RunContents) -> list[Row]:

@@ -12,10 +12,8 @@ import polars as pl
 from rapidfuzz.distance import OSA
 from rapidfuzz.process import cdist
 
-from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER
+from neutro_screen.reference import reference_table
 from neutro_screen.reference.drugs import DrugTables
-from neutro_screen.validate import conform, dtypes
 
 _EXPOSURES: Final = ("not_given", "unknown", "ended", "given")
 _EXPOSURE_OF_RULE: Final = {"not_an_exposure": 0, "unknown_exposure": 1, "ended": 2}
@@ -133,8 +131,7 @@ def load_transliteration() -> pl.DataFrame:
     Raises:
         ReferenceDataError: the table does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "drug_transliteration.csv", schema_overrides=dtypes(Transliteration))
-    return conform(table, Transliteration, ReferenceDataError, where="drug_transliteration.csv")
+    return reference_table("drug_transliteration.csv", Transliteration)
 
 
 def plain_text(text: pl.Expr) -> pl.Expr:

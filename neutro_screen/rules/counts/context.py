@@ -6,14 +6,12 @@ import pandera.polars as pa
 import polars as pl
 
 from neutro_schemas import Flag, Patient
-from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.reference import Policy, reference_table
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text
 from neutro_screen.text import match_key
-from neutro_screen.validate import conform, dtypes
 
 #: The marker of a Duffy phenotype or genotype (markers.csv).
 _DUFFY: str = "duffy_group"
@@ -42,8 +40,7 @@ def load_newborn_limits() -> pl.DataFrame:
     Raises:
         ReferenceDataError: the table does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "newborn_limits.csv", schema_overrides=dtypes(NewbornLimit))
-    return conform(table, NewbornLimit, ReferenceDataError, where="newborn_limits.csv")
+    return reference_table("newborn_limits.csv", NewbornLimit)
 
 
 def with_laboratory_duffy(patients: pl.DataFrame, labs: pl.DataFrame, reference: CauseReference) -> pl.DataFrame:

@@ -7,11 +7,9 @@ import pandera.polars as pa
 import polars as pl
 
 from neutro_schemas import ClozapineCourse, Flag
-from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER, Policy
+from neutro_screen.reference import Policy, reference_table
 from neutro_screen.reference.policy import ClozapineRule
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
-from neutro_screen.validate import conform, dtypes
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -42,8 +40,7 @@ def load_clozapine_steps() -> pl.DataFrame:
     Raises:
         ReferenceDataError: the table does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "clozapine.csv", schema_overrides=dtypes(ClozapineStep))
-    return conform(table, ClozapineStep, ReferenceDataError, where="clozapine.csv")
+    return reference_table("clozapine.csv", ClozapineStep)
 
 
 def with_clozapine_ladder(

@@ -7,11 +7,9 @@ from typing import Final
 import pandera.polars as pa
 import polars as pl
 
-from neutro_screen.errors import ReferenceDataError
-from neutro_screen.reference import FOLDER, Policy, load_cause_reference
+from neutro_screen.reference import Policy, load_cause_reference, reference_table
 from neutro_screen.rules.causes.conclusion import conclusions
 from neutro_screen.rules.causes.findings import Causes
-from neutro_screen.validate import conform, dtypes
 
 _OPEN: Final = ("due", "overdue")
 
@@ -35,8 +33,7 @@ def load_next_steps() -> pl.DataFrame:
     Raises:
         ReferenceDataError: the table does not fit its contract.
     """
-    table = pl.read_csv(FOLDER / "next_steps.csv", schema_overrides=dtypes(NextStep))
-    return conform(table, NextStep, ReferenceDataError, where="next_steps.csv")
+    return reference_table("next_steps.csv", NextStep)
 
 
 def next_step_per_patient(

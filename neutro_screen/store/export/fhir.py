@@ -13,10 +13,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-import polars as pl
 from duckdb import DuckDBPyConnection
 
-from neutro_screen.reference import FOLDER, load_reference
+from neutro_schemas.reference import FhirCode
+from neutro_screen.reference import load_reference, reference_table
 from neutro_screen.store.export.place import Place
 from neutro_screen.store.export.sources import is_made, patients_at_once, with_sources
 from neutro_screen.store.rows import read_table
@@ -187,7 +187,7 @@ class _Code(NamedTuple):
 
 @cache
 def _codes() -> dict[tuple[str, str], _Code]:
-    rows = pl.read_csv(FOLDER / "fhir_codes.csv", infer_schema=False)
+    rows = reference_table("fhir_codes.csv", FhirCode)
     return {(row["element"], row["key"]): _Code(row["system"], row["code"], row["words"]) for row in rows.to_dicts()}
 
 

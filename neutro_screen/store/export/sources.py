@@ -8,7 +8,8 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 from pydantic import ValidationError
 
-from neutro_screen.reference import FOLDER, Policy, load_policy
+from neutro_schemas.reference import AncSource
+from neutro_screen.reference import Policy, load_policy, reference_table
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, keep_counting_versions
 from neutro_screen.store.rows import first_row, read_table, registered
 
@@ -83,13 +84,8 @@ def _used(counts: pl.DataFrame, counting: pl.DataFrame) -> pl.DataFrame:
 @cache
 def _table() -> pl.DataFrame:
     """Which results each method uses (anc_sources.csv)."""
-    rows = pl.read_csv(FOLDER / "anc_sources.csv", infer_schema=False)
-    return rows.select(
-        "anc_method", "analyte", "unless_analyte", "if_note", by_hand=pl.col("is_manual").replace_strict(_BOOLEANS)
-    )
-
-
-_BOOLEANS: Final = {"true": True, "false": False, None: None}
+    rows = reference_table("anc_sources.csv", AncSource)
+    return rows.select("anc_method", "analyte", "unless_analyte", "if_note", by_hand="is_manual")
 
 
 def _policy_of_latest_run(connection: DuckDBPyConnection) -> Policy:

@@ -8,7 +8,7 @@ from typing import Final
 
 from neutro_schemas import PRIORITIES
 from neutro_schemas.store import CHANGES
-from neutro_screen.rules.worklist.order import LIST_ORDER, ROW_GROUPS
+from neutro_screen.rules.worklist.order import LIST_ORDER, LISTED_GROUPS, ROW_GROUPS, STAYING_GROUPS
 from neutro_screen.store.drug_views import DRUG_VIEWS
 
 #: The run that is shown when none is named.
@@ -62,11 +62,9 @@ WORKLIST_ORDER: Final = ", ".join(
 #: The order of the page (RULES.md section 7): what is new or changed and recent first, then as ``WORKLIST_ORDER``.
 PAGE_ORDER: Final = f"coalesce(w.is_recent, false) DESC, {WORKLIST_ORDER}"
 #: Rows of a run that are on its list; the others only close what was on it before.
-ON_LIST: Final = (
-    "(coalesce(w.row_group, 'open') IN ('open', 'recovered', 'lost_to_follow_up') AND w.change <> 'resolved')"
-)
+ON_LIST: Final = f"(coalesce(w.row_group, 'open') IN {LISTED_GROUPS} AND w.change <> 'resolved')"
 #: Rows that stay on the list the next night.
-STAYING: Final = "(coalesce(w.row_group, 'open') IN ('open', 'lost_to_follow_up') AND w.change <> 'resolved')"
+STAYING: Final = f"(coalesce(w.row_group, 'open') IN {STAYING_GROUPS} AND w.change <> 'resolved')"
 
 
 def _priority_rank(column: str = "priority") -> str:
@@ -168,8 +166,7 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
     "alert_burden": (
         f"""
         WITH w AS (
-            SELECT w.*, coalesce(NOT coalesce(w.priority > v.priority OR w.nadir_cells_per_ul < v.nadir_cells_per_ul, false)
-                   AND (v.status = 'dismissed' OR v.status = 'snoozed' AND v.until >= CAST(w.as_of AS DATE)), false)
+            SELECT w.*, coalesce(NOT {is_worse("w", "v")} AND (v.status = 'dismissed' OR v.status = 'snoozed' AND v.until >= CAST(w.as_of AS DATE)), false)
                    AS is_set_aside
             FROM (SELECT w.*, r.as_of FROM worklist_row w JOIN run r USING (run_id) WHERE {STAYING}) w
             ASOF LEFT JOIN review v ON v.patient_id = w.patient_id AND v."at" <= w.as_of

@@ -42,6 +42,14 @@ def test_what_a_reviewer_had_set_aside_is_counted_apart(three_nights: Hospital) 
     assert burden == [(1, 0), (2, 0), (1, 0), (1, 1)]
 
 
+def test_who_was_dismissed_while_not_listed_and_falls_later_is_an_alert_and_not_set_aside(three_nights: Hospital) -> None:
+    at = datetime(2026, 2, 4, 13)
+    record_review(three_nights.store, "C", "dismissed", until=None, note=None, by="x", at=at)
+    three_nights.night(5, ("C 4 0.3 F",))
+    assert three_nights.rows("SELECT alerts, set_aside FROM alert_burden ORDER BY as_of")[-1] == (2, 0)
+    assert ("C",) in three_nights.rows("SELECT patient_id FROM worklist")
+
+
 def test_a_night_whose_worklist_was_removed_is_unknown_and_not_quiet(three_nights: Hospital) -> None:
     remove(three_nights.store, before=datetime(2026, 2, 3), patient_id=None, by=None, at=datetime(2026, 2, 5))
     burden = three_nights.rows('SELECT patients_screened, alerts, critical, "new" FROM alert_burden ORDER BY as_of')

@@ -10,9 +10,8 @@ import polars as pl
 from neutro_schemas import PRIORITIES, Priority
 from neutro_screen.pipeline.backtest.nights import Night
 from neutro_screen.reference import Policy
+from neutro_screen.rules.worklist.order import STAYING_GROUPS
 
-#: Groups whose rows are on the list and stay there (as the view ``alert_burden`` counts them).
-_LISTED: Final = ("open", "lost_to_follow_up")
 _SEVERE: Final = ("severe", "profound")
 _HOUR: Final = 3600.0
 
@@ -108,7 +107,7 @@ def burden(name: str, policy: Policy, nights: Sequence[Night], falls: pl.DataFra
     is from the first night of that stay on the list to the taking of the blood.
     """
     shown = pl.concat([night.worklist.with_columns(as_of=pl.lit(night.as_of)) for night in nights]).filter(
-        pl.col("row_group").is_in(_LISTED) & (pl.col("change") != "resolved"),
+        pl.col("row_group").is_in(STAYING_GROUPS) & (pl.col("change") != "resolved"),
         pl.col("priority").cast(pl.String).is_in(policy.backtest.alert_priorities),
     )
     times = [night.as_of for night in nights]
@@ -183,10 +182,8 @@ def _stays(shown: pl.DataFrame, times: Sequence[datetime]) -> pl.DataFrame:
 
 def _standing(falls: pl.DataFrame, stays: pl.DataFrame, times: Sequence[datetime], prefix: str) -> pl.DataFrame:
     """Add since and priority of the stay on the last night before each fall; null where the patient was not listed."""
-    before = pl.Series(
-        "before", [sum(time < reached for time in times) - 1 for reached in falls["reached_at"]], pl.Int64
-    )
-    placed = falls.with_columns(before)
+    nights = pl.Series("as_of", times, pl.Datetime("us"))
+    placed = falls.with_columns(before=nights.search_sorted(falls["reached_at"], side="left").cast(pl.Int64) - 1)
     standing = (
         placed.join(stays, on="patient_id")
         .filter(pl.col("before").is_between("first_night", "last_night"))

@@ -29,8 +29,9 @@ LIST_ORDER: Final = {
     "last_collected_at": False,
     "patient_id": False,
 }
-#: Rows of these groups are on the list the next night as well.
-_STAYING: Final = ("open", "lost_to_follow_up")
+#: Groups whose rows are on the list; and those that are there the next night as well, which is what is counted.
+LISTED_GROUPS: Final = ("open", "recovered", "lost_to_follow_up")
+STAYING_GROUPS: Final = ("open", "lost_to_follow_up")
 _CASE: Final = (
     "patient_id",
     "episode_id",
@@ -176,7 +177,7 @@ def _shown_before(previous: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFram
     """
     was_over = (pl.col("change") == "resolved") | (pl.col("episode_status") == "resolved")
     group = pl.coalesce("row_group", pl.when(~was_over.fill_null(False)).then(pl.lit("open")))
-    shown = previous.filter(group.is_in(_STAYING)).select(
+    shown = previous.filter(group.is_in(STAYING_GROUPS)).select(
         "patient_id",
         was_shown=pl.lit(True),
         was_group=group,
@@ -242,7 +243,7 @@ def _with_group(rows: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyF
 def _with_change(rows: pl.LazyFrame, reference: Reference, policy: Policy, as_of: datetime) -> pl.LazyFrame:
     """Add ``change``, and what a closing row shows; hold the priority where no new result lets it fall."""
     was_shown = pl.col("was_shown").fill_null(False)
-    stays, was = pl.col("row_group").is_in(_STAYING), pl.col("was_priority")
+    stays, was = pl.col("row_group").is_in(STAYING_GROUPS), pl.col("was_priority")
     may_fall = pl.col("has_new_result") | pl.col("is_taken_back")
     is_held = (was_shown & stays & ~may_fall & (pl.col("priority") < was)).fill_null(False)
     priority = pl.when(is_held | pl.col("priority").is_null()).then(was).otherwise("priority")

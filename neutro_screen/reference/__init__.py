@@ -15,7 +15,7 @@ from neutro_schemas import reference as contract
 from neutro_screen.errors import ConfigurationError, ReferenceDataError
 from neutro_screen.reference.causality import CauseReference, load_cause_reference
 from neutro_screen.reference.drugs import DrugTables, read_drug_tables
-from neutro_screen.reference.policy import Policy, load_policy
+from neutro_screen.reference.policy import Policy, load_policy, policy_of_run
 from neutro_screen.reference.tables import FOLDER, reference_table
 from neutro_screen.text import match_key
 
@@ -27,6 +27,7 @@ __all__ = [
     "load_drug_tables",
     "load_policy",
     "load_reference",
+    "policy_of_run",
     "reference_table",
 ]
 

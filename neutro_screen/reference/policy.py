@@ -348,21 +348,44 @@ def _state_of(path: Path | None) -> tuple[int, ...]:
 
 @lru_cache(maxsize=16)
 def _loaded(overrides: Path | None, state: tuple[int, ...]) -> Policy:
+    return _overridden({} if overrides is None else _read(overrides), overrides.name if overrides else "policy.toml")
+
+
+def policy_of_run(values: str | None) -> Policy:
+    """The policy of a past run from ``run.policy_values``; the built-in one where a first version did not keep them.
+
+    A number that this version has and that one had not is the built-in one; one that no rule reads any more is left out.
+
+    Raises:
+        ConfigurationError: the values are none of a policy.
+    """
+    if values is None:
+        return load_policy()
+    kept, builtin = json.loads(values), load_policy().model_dump()
+    known = {
+        section: {name: value for name, value in entries.items() if name in builtin[section]}
+        if isinstance(entries, dict)
+        else entries
+        for section, entries in kept.items()
+        if section in builtin
+    }
+    return _overridden(known, "run.policy_values")
+
+
+def _overridden(own: Mapping[str, Any], where: str) -> Policy:
+    """The built-in policy with a user's own entries on top."""
     builtin = _builtin()
     for section, name, entry in _entries(builtin):
         if not (isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS):
             raise ReferenceDataError("entry without value, unit and source", where=f"policy.toml [{section}] {name}")
-    where = overrides.name if overrides else "policy.toml"
     known = _known_entries()
     chosen: dict[str, Any] = {"version": builtin["version"]}
     for section, name, entry in _entries(builtin):
         chosen.setdefault(section, {})[name] = entry["value"]
     try:
-        if overrides is not None:
-            own = _read(overrides)
-            chosen |= {name: value for name, value in own.items() if not isinstance(value, dict)}
-            for section, name, given in _entries(own):
-                chosen[section][name] = own_value(f"{section}.{name}", given, known)
+        chosen |= {name: value for name, value in own.items() if not isinstance(value, dict)}
+        for section, name, given in _entries(own):
+            chosen[section][name] = own_value(f"{section}.{name}", given, known)
         policy = Policy.model_validate(chosen)
         check_values(_numbers(policy), known)
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """A policy is data that cannot lie: units, ranges, order, types and names are enforced, and a rule that is off is named."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from neutro_screen.errors import ConfigurationError
-from neutro_screen.reference import load_policy
+from neutro_screen.reference import load_policy, policy_of_run
 from neutro_screen.reference.policy import policy_entries, policy_faults
 from neutro_screen.reference.policy_checks import Entry, check_values, own_value
 from tests.nights import night, table
@@ -176,3 +177,17 @@ def test_a_run_says_in_summary_and_report_what_its_policy_switches_off(tmp_path:
     assert "RPD-1 can hardly fire: rpd_1.below_cells_per_ul is 2 cells/uL, built in 2000 cells/uL" in str(told[0])
     assert "RPD-1 can hardly fire" in (tmp_path / "reports" / "report.html").read_text("utf-8")
     assert [kind for _, kind, *_ in table(tmp_path / "s.duckdb", "run_warning")].count("policy") == 1
+
+
+def test_the_policy_of_a_past_run_is_read_whatever_version_wrote_it() -> None:
+    kept = load_policy().model_dump()
+    kept["rpd_1"]["below_cells_per_ul"] = 1800.0
+    kept["rpd_1"]["no_rule_reads_this_any_more"] = 1
+    kept["a_section_of_old"] = {"number": 1}
+    del kept["backtest"]
+    del kept["rpd_3"]["around_n"]
+    read = policy_of_run(json.dumps(kept))
+    assert read.rpd_1.below_cells_per_ul == 1800
+    assert (read.backtest, read.rpd_3.around_n) == (load_policy().backtest, load_policy().rpd_3.around_n)
+    assert policy_of_run(None) == load_policy()
+    assert policy_of_run(load_policy().model_dump_json()) == load_policy()

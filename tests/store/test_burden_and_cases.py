@@ -42,7 +42,9 @@ def test_what_a_reviewer_had_set_aside_is_counted_apart(three_nights: Hospital) 
     assert burden == [(1, 0), (2, 0), (1, 0), (1, 1)]
 
 
-def test_who_was_dismissed_while_not_listed_and_falls_later_is_an_alert_and_not_set_aside(three_nights: Hospital) -> None:
+def test_who_was_dismissed_while_not_listed_and_falls_later_is_an_alert_and_not_set_aside(
+    three_nights: Hospital,
+) -> None:
     at = datetime(2026, 2, 4, 13)
     record_review(three_nights.store, "C", "dismissed", until=None, note=None, by="x", at=at)
     three_nights.night(5, ("C 4 0.3 F",))

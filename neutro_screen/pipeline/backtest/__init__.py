@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import polars as pl
@@ -18,8 +17,7 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.backtest.history import History, Received, read_history
 from neutro_screen.pipeline.backtest.measures import Burden, burden, first_severe
 from neutro_screen.pipeline.backtest.nights import Night, replay
-from neutro_screen.private import private_file
-from neutro_screen.reference import Policy, load_policy
+from neutro_screen.reference import Policy, load_policy, policy_of_run
 from neutro_screen.report.backtest import BacktestContents, PolicyFigures, write_backtest
 from neutro_screen.rules.protocol import screen
 from neutro_screen.store.file import reading
@@ -99,7 +97,7 @@ def backtest(
 
 def _named_policies(given: Sequence[Path], present: str | None) -> list[tuple[str, Policy]]:
     """The policies to compare, each with a name of its own."""
-    named = [(PRESENT, _present_policy(present))] if len(given) < 2 else []
+    named = [(PRESENT, policy_of_run(present))] if len(given) < 2 else []
     for path in given:
         taken = [name for name, _ in named]
         name = path.stem if path.stem not in taken else f"{path.stem} ({len(taken) + 1})"
@@ -115,17 +113,6 @@ def _rules_of(policy: Policy) -> str:
 def _different(named: Sequence[tuple[str, Policy]]) -> dict[str, tuple[str, Policy]]:
     """One of the policies for each set of rules."""
     return {_rules_of(policy): (name, policy) for name, policy in reversed(named)}
-
-
-def _present_policy(values: str | None) -> Policy:
-    """The numbers of the latest run; the built-in ones where a first version did not keep them."""
-    if values is None:
-        return load_policy()
-    with TemporaryDirectory(prefix="neutro-screen-policy-") as folder:
-        path = Path(folder) / "policy.json"
-        with private_file(path, "w") as file:
-            file.write(values)
-        return load_policy(path)
 
 
 def _chunks(history: History, rows_at_once: int) -> list[pl.DataFrame]:

@@ -6,12 +6,12 @@ from typing import Final
 
 import polars as pl
 from duckdb import DuckDBPyConnection
-from pydantic import ValidationError
 
 from neutro_schemas.reference import AncSource
-from neutro_screen.reference import Policy, load_policy, reference_table
+from neutro_screen.reference import Policy, policy_of_run, reference_table
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, keep_counting_versions
 from neutro_screen.store.rows import first_row, read_table, registered
+from neutro_screen.store.views import LATEST_RUN
 
 _PATIENTS_AT_ONCE: Final = 50_000
 #: What is shown of a source.
@@ -89,11 +89,6 @@ def _table() -> pl.DataFrame:
 
 
 def _policy_of_latest_run(connection: DuckDBPyConnection) -> Policy:
-    """The policy that chose among versions; the built-in one where the store has none, or one of another version."""
-    row = first_row(
-        connection, "SELECT policy_values FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
-    )
-    try:
-        return Policy.model_validate_json(row[0]) if row and row[0] else load_policy()
-    except ValidationError:
-        return load_policy()
+    """The policy that chose among versions of a result."""
+    row = first_row(connection, f"SELECT policy_values FROM run WHERE run_id = ({LATEST_RUN})")
+    return policy_of_run(row[0] if row else None)

@@ -1,21 +1,19 @@
 """The page of a backtest: figures side by side, alerts a night and warning times as SVG; no script at all."""
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
 from typing import Any, Final
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 from markupsafe import Markup
 
 from neutro_schemas import PRIORITIES
 from neutro_screen.report import words
+from neutro_screen.report.html.parts import asset, escaping_environment, hashes
 
 #: Falls that the page lists; all of them are in the CSV.
 MOST_FALLS: Final = 200
@@ -68,8 +66,7 @@ class BacktestContents:
 
 def backtest_page(contents: BacktestContents) -> str:
     """The whole page; the content security policy allows its one style and nothing else."""
-    style = Markup(_asset("report.css").replace("RUN_ID", "backtest") + _asset("backtest.css"))  # noqa: S704  (own files)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    style = Markup(asset("report.css").replace("RUN_ID", "backtest") + asset("backtest.css"))  # noqa: S704  (own files)
     policies = contents.policies
     most = max((_largest(figures.nights["alerts"]) for figures in policies), default=0)
     most_read = max((_largest(figures.nights["to_read"]) for figures in policies), default=0)
@@ -78,7 +75,7 @@ def backtest_page(contents: BacktestContents) -> str:
         .get_template("backtest.html.jinja")
         .render(
             policy_header=Markup(  # noqa: S704  (a hash of this module)
-                f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+                f"default-src 'none'; style-src {hashes([style])}; base-uri 'none'; form-action 'none'"
             ),
             style=style,
             contents=contents,
@@ -203,19 +200,7 @@ def _fall_rows(policies: Sequence[PolicyFigures]) -> list[dict[str, Any]]:
 
 
 @cache
-def _asset(name: str) -> str:
-    return (files("neutro_screen.report.html") / "assets" / name).read_text("utf-8")
-
-
-@cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("neutro_screen.report.html"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        finalize=words.shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = escaping_environment()
     environment.filters |= {"day": words.day, "minute": words.minute, "count": words.count}
     return environment

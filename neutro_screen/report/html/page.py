@@ -2,20 +2,17 @@
 
 import base64
 import gzip
-import hashlib
 import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable
 from datetime import date, datetime
 from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
 
 import polars as pl
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
@@ -24,6 +21,7 @@ from neutro_screen.reference import FOLDER, load_cause_reference, load_policy, l
 from neutro_screen.report import words
 from neutro_screen.report.contents import DAYS_OF_REVIEWS, OTHER_LINES, RunContents, zone_of
 from neutro_screen.report.html.decisions import MOST_UNKNOWN, deciding, presets, unknown_rows
+from neutro_screen.report.html.parts import asset, escaping_environment, hashes
 from neutro_screen.report.html.patients import minutes, patient_panels
 from neutro_screen.report.html.quality import quality_tables
 
@@ -58,10 +56,10 @@ def page(contents: RunContents) -> str:
 
 def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
     courses = {panel["key"]: panel["payload"] | {"sources": panel["sources"]} for panel in panels}
-    style = Markup(_asset("report.css").replace("RUN_ID", re.sub(r"[^\w:.\-]", "", contents.run["run_id"])))  # noqa: S704
+    style = Markup(asset("report.css").replace("RUN_ID", re.sub(r"[^\w:.\-]", "", contents.run["run_id"])))  # noqa: S704
     early = Markup('document.documentElement.classList.add("js");')
-    libraries = [Markup(_asset(name)) for name in _LIBRARIES]  # noqa: S704  (files of this package)
-    own = Markup("\n".join(_asset(name) for name in _OWN))  # noqa: S704
+    libraries = [Markup(asset(name)) for name in _LIBRARIES]  # noqa: S704  (files of this package)
+    own = Markup("\n".join(asset(name) for name in _OWN))  # noqa: S704
     literature = numbered_literature(panels)
     return (
         _environment()
@@ -74,8 +72,8 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
             presets=presets(),
             title=words.day(words.local(contents.run["as_of"], zone_of(contents))),
             policy_header=Markup(  # noqa: S704  (hashes of this module)
-                f"default-src 'none'; script-src {_hashes([early, *libraries, own])}; "
-                f"style-src {_hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
+                f"default-src 'none'; script-src {hashes([early, *libraries, own])}; "
+                f"style-src {hashes([style, _PLOT_STYLE])}; base-uri 'none'; form-action 'none'"
             ),
             style=style,
             early=early,
@@ -289,25 +287,9 @@ def _keep_sources_in_room(panels: list[dict[str, Any]]) -> None:
             panel["sources"] = None
 
 
-def _hashes(texts: Iterable[str]) -> str:
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts)
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("neutro_screen.report.html") / "assets" / name).read_text("utf-8")
-
-
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("neutro_screen.report.html"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
-        finalize=words.shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = escaping_environment()
     environment.globals["shapes"] = words.PRIORITY_SHAPES
     environment.globals["time_oddities"] = list(words.TIME_ODDITIES.items())
     environment.globals["dispositions"] = words.DISPOSITIONS

@@ -23,10 +23,11 @@ NAMES = ROOT / "tests" / "spec" / "vocabulary"
 #: Files to write by hand, at most.
 AT_MOST = {"A drug": 2, "A test name": 2, "A threshold": 3, "A rule": 5, "A format": 7, "A column": 4}
 
-#: Words that the table held before a word had to stand in a collected name, and those that were added beside one as the same
-#: word in other languages and endings. Any other new word says in `source` where it was seen.
+#: Words that the table held before a word had to stand in a collected name, and those that came beside a collected one as the
+#: same word in other languages and endings. Any other new word says in `source` where it was seen; so these numbers only fall.
 FIRST_WORDS = {
-    "general laboratory usage of the language": 6816,
+    "general laboratory usage of the language": 6743,
+    "general laboratory usage: the same word in another language or ending as a collected one": 73,
     "analyser and laboratory information system codes: Sysmex, Beckman, Abbott, Siemens, Mindray, Horiba; NHANES; CDISC; "
     "Epic": 297,
     "RECOGNITION.md": 29,

@@ -35,11 +35,14 @@ def test_no_other_test_is_taken_for_a_count(folder: Path) -> None:
     assert len(judged) >= 100
 
 
-@pytest.mark.parametrize("folder", WITH_UNITS)
-def test_units_are_read_and_none_misread(folder: Path) -> None:
+#: Of the units of the first sight three are not read but refused: their rows are kept aside, none is misread.
+@pytest.mark.parametrize(
+    ("folder", "least"), [pytest.param(SHARED, 0.97, marks=shared, id="shared"), pytest.param(FIRST_SIGHT, 0.95)]
+)
+def test_units_are_read_and_none_misread(folder: Path, least: float) -> None:
     verdicts = Counter(verdict for verdict, _ in judged_units(read_list(folder / "units.csv")))
     assert verdicts["misread"] == 0
-    assert verdicts["read"] >= 0.95 * verdicts.total()
+    assert verdicts["read"] >= least * verdicts.total()
     assert verdicts.total() >= 60
 
 

@@ -22,7 +22,8 @@ from neutro_screen.text import match_key
 _NUMBER: Final = r"^[<>=\u2264\u2265~]*\s*[+-]?\d[\d.,' ]*$"
 _DECIMAL: Final = r"^[<>=\u2264\u2265~]+|\d[.,]\d{1,2}$"
 _DATE: Final = r"^(?:\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{1,2}[-. ][^\W\d_]{3}[-. ]\d{2,4}|(?:19|20)\d{6})(?:,?[ T]+\d{1,2}[:.]\d{2}.*|\d{4,6})?$"
-_TIME: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
+#: A time of day without a date.
+TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _RANGE: Final = r"^[<>\u2264\u2265]?\s*\d[\d.,]*\s*(?:-|\u2013|\.\.|a|to|bis)\s*\d[\d.,]*$"
 _YEAR: Final = r"((?:19|20)\d{2})"
 #: CollDate, TestName: a capital in place of a space.
@@ -83,7 +84,7 @@ def _look(column: pl.Series) -> Look:
         numbers=share(_NUMBER),
         decimals=share(_DECIMAL),
         dates=share(_DATE),
-        times=share(_TIME),
+        times=share(TIME_ALONE),
         ranges=share(_RANGE),
         digits=share(r"\d"),
         words=share(r"[^\W\d_][\s,]+[^\W\d_]"),

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.admin.columns import lab_columns
+from neutro_screen.admin.columns import TIME_ALONE, lab_columns
 from neutro_screen.admin.samples import sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
@@ -167,7 +167,6 @@ def _column_lines(files: Sequence[_File]) -> list[str]:
     ]
 
 
-_TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _TIMED: Final = ("collected_at", "resulted_at", "start_date", "end_date", "birth_date", "date")
 
 
@@ -176,10 +175,10 @@ def _with_other_half(sample: pl.DataFrame, column: str, own: str, taken: set[str
     if column not in ("collected_at", "resulted_at"):
         return (own,)
     free = [name for name in sample.columns if name not in taken and not re.search(r"(?i)birth|geb|dob|naiss", name)]
-    is_time = _all_match(sample[own], _TIME_ALONE)
+    is_time = _all_match(sample[own], TIME_ALONE)
     if not is_time and not _all_match(sample[own], r"^[^:]+$"):
         return (own,)
-    halves = [name for name in free if (_is_date(sample[name]) if is_time else _all_match(sample[name], _TIME_ALONE))]
+    halves = [name for name in free if (_is_date(sample[name]) if is_time else _all_match(sample[name], TIME_ALONE))]
     if not halves:
         return (own,)
     nearest = max(halves, key=lambda name: SequenceMatcher(None, _key(name), _key(own)).ratio())

@@ -14,7 +14,7 @@ from rapidfuzz.distance import OSA
 from rapidfuzz.process import extractOne
 
 from neutro_screen.recognition.units import read_unit
-from neutro_screen.recognition.words import Word, is_too_long, load_cells, load_words, unaccented
+from neutro_screen.recognition.words import Word, is_too_long, limits, load_cells, load_words, unaccented
 
 Certainty = Literal["certain", "probable", "unknown", "other_test"]
 
@@ -60,8 +60,6 @@ _SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
 _ADDED_UP: Final = frozenset({"neut", "seg", "band"})
 #: Classes that Chinese and Korean laboratories call a ratio in English.
 _CLASSES_OF_RATIOS: Final = frozenset({"neut", "lymph", "mono", "eos", "baso"})
-_SHORTEST_GUESSED: Final = 5
-_SIMILARITY_OF_A_GUESS: Final = 0.8
 
 
 @lru_cache(maxsize=1 << 16)
@@ -226,10 +224,13 @@ def _nearest(unread: tuple[str, ...]) -> str | None:
         within = load_words().cell_within(unaccented(token))
         if within:
             return within.concept
-        if len(token) < _SHORTEST_GUESSED:
+        if len(token) < limits()["shortest_guessed"]:
             continue
         found = extractOne(
-            unaccented(token), _cell_words(), scorer=OSA.normalized_similarity, score_cutoff=_SIMILARITY_OF_A_GUESS
+            unaccented(token),
+            _cell_words(),
+            scorer=OSA.normalized_similarity,
+            score_cutoff=limits()["similarity_of_a_guess"],
         )
         if found:
             return _concept_of(found[0])
@@ -238,7 +239,7 @@ def _nearest(unread: tuple[str, ...]) -> str | None:
 
 @lru_cache(maxsize=1)
 def _cell_words() -> tuple[str, ...]:
-    return tuple(sorted({text for text, _ in load_words().texts("cell") if len(text) >= _SHORTEST_GUESSED}))
+    return tuple(sorted({text for text, _ in load_words().texts("cell") if len(text) >= limits()["shortest_guessed"]}))
 
 
 @lru_cache(maxsize=1 << 12)

@@ -188,7 +188,7 @@ class Words:
 
         A field that is too short cuts off the last word of a name.
         """
-        shortest = _SHORTEST_CUT_OFF if is_last else _SHORTEST_BEGUN
+        shortest = limits()["shortest_cut_off" if is_last else "shortest_abbreviation"]
         if not self._reads_beginnings or len(token) < shortest or _sort(token[0]) != "letters":
             return ()
         start = bisect_left(self._beginnings, token, key=itemgetter(0))
@@ -219,7 +219,7 @@ class Words:
         for length in range(min(len(token) - 1, self._longest_part), 1, -1):
             for start in range(len(token) - length + 1):
                 word = self._parts.get(token[start : start + length])
-                shortest = _SHORTEST_IN_CHARACTERS if _sort(token[0]) == "asian" else _SHORTEST_WITHIN
+                shortest = limits()["shortest_within_asian" if _sort(token[0]) == "asian" else "shortest_within"]
                 if word is not None and word.kind == "cell" and length >= shortest:
                     return word
         return None
@@ -245,14 +245,7 @@ def _may_join(token: str, row: Word) -> bool:
     """Short words join only in scripts that write without spaces; of Latin ones only those of three letters or more."""
     if row.use == "end" or _sort(token[0]) == "asian":
         return True
-    return len(token) >= _SHORTEST_PART and row.kind != "filler"
-
-
-_SHORTEST_PART: Final = 3
-_SHORTEST_BEGUN: Final = 4
-_SHORTEST_CUT_OFF: Final = 3
-_SHORTEST_WITHIN: Final = 5
-_SHORTEST_IN_CHARACTERS: Final = 2
+    return len(token) >= limits()["shortest_part"] and row.kind != "filler"
 
 
 @dataclass(frozen=True)

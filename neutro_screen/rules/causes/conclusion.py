@@ -8,6 +8,7 @@ from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.leading import LEADING
 from neutro_screen.rules.causes.lines import DAY
+from neutro_screen.rules.causes.masking import RAISES
 from neutro_screen.rules.causes.pattern_evidence import ISOLATED
 from neutro_screen.rules.causes.reasons import case_against, case_for, name_in
 from neutro_screen.rules.causes.telling import DUFFY, telling_tests
@@ -209,7 +210,7 @@ def _benign(evidence: pl.LazyFrame) -> pl.LazyFrame:
 
 def _masked(evidence: pl.LazyFrame) -> pl.LazyFrame:
     """Drugs that raise the count (MASK-1), as their line says when they were given."""
-    given = pl.col("finding").str.extract("^(.*?): raises the count")
+    given = pl.col("finding").str.extract(f"^(.*?): {RAISES}")
     return (
         evidence.filter(pl.col("rule_id") == "MASK-1")
         .with_columns(masked_by=given)

@@ -6,8 +6,10 @@ import polars as pl
 
 from neutro_screen.rules.causes.lines import DAY, SPAN, evidence_lines
 
+#: What a line of such a drug says of it; the conclusion of an episode that is over repeats who was given it.
+RAISES: Final = "raises the count"
 _EFFECTS: Final = {
-    "raises_anc": "raises the count: depth and duration may be hidden, a normal count may be masked",
+    "raises_anc": f"{RAISES}: depth and duration may be hidden, a normal count may be masked",
     "may_raise_anc": "may raise the count",
     "protects": "protects the marrow: recovery may be its effect",
 }
@@ -23,7 +25,7 @@ def masking_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, exposures: pl
     until = pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(DAY)), pl.lit("on"))
     effect = pl.col("effect").replace_strict(_EFFECTS, default=None)
     drug = pl.format("{} given from {} {}: {}", "ingredient", pl.col("first").dt.strftime(DAY), until, effect)
-    growth_factor = pl.format("growth factor given on {}: raises the count", pl.col("first").dt.strftime(DAY))
+    growth_factor = pl.format(f"growth factor given on {{}}: {RAISES}", pl.col("first").dt.strftime(DAY))
     return pl.concat(
         [
             evidence_lines(_given(exposures, spans), "MASK-1", "masking", "context", drug, "medication list; RULES.md"),

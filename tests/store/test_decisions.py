@@ -19,6 +19,7 @@ from neutro_screen.store.decisions import FORMAT
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist, record_review, review_from_file
 from neutro_screen.store.rows import read_table
+from tests.nights import count_rows
 
 NIGHTS = tuple(moment(f"2026-11-{day}T02:00") for day in (18, 19, 20))
 MADE = "2026-11-18T09:30:00.000Z"
@@ -30,19 +31,7 @@ Decided = dict[str, Any]
 
 def screen(folder: Path, number: int, reviews: Path | None = None) -> RunSummary:
     """Screen one night of ``COUNTS`` into ``s.duckdb`` of the folder."""
-    rows = [
-        {
-            "patient_id": patient,
-            "specimen_id": f"{patient}-{number}",
-            "collected_at": f"{NIGHTS[number] - timedelta(hours=18):%Y-%m-%dT%H:%M}",
-            "analyte_name": "Neutrophils Absolute",
-            "value": str(counts[number]),
-            "unit": "10*9/L",
-        }
-        for patient, counts in COUNTS.items()
-    ]
-    labs = folder / f"labs-{number}.csv"
-    pl.DataFrame(rows).write_csv(labs)
+    labs = count_rows(folder, number, NIGHTS[number], COUNTS)
     return neutro_screen.run(
         labs, folder / "s.duckdb", as_of=NIGHTS[number], reports=folder / "reports", reviews=reviews
     )

@@ -4,7 +4,6 @@ import re
 from datetime import date, timedelta
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 import neutro_screen
@@ -12,6 +11,7 @@ from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist, record_review
 from neutro_screen.store.rows import read_table
+from tests.nights import count_rows
 
 NIGHTS = tuple(moment(f"2026-11-{day}T02:00") for day in (18, 19, 20))
 #: Counts of the day before each night, in 10*9/L; a dash is a night without a specimen.
@@ -35,19 +35,7 @@ DECISIONS = (
 def screen_night(number: int, folder: Path) -> Path:
     """Screen one night and write its reports; the page."""
     night = NIGHTS[number]
-    rows = [
-        {
-            "patient_id": patient,
-            "specimen_id": f"{patient}-{number}",
-            "collected_at": f"{night - timedelta(hours=18):%Y-%m-%dT%H:%M}",
-            "analyte_name": "Neutrophils Absolute",
-            "value": str(counts[number]),
-            "unit": "10*9/L",
-        }
-        for patient, counts in COUNTS.items()
-    ]
-    labs = folder / f"labs-{number}.csv"
-    pl.DataFrame(rows).write_csv(labs)
+    labs = count_rows(folder, number, night, COUNTS)
     reports = folder / f"night-{number}"
     neutro_screen.run(labs, folder / "s.duckdb", as_of=night, reports=reports)
     return reports / "report.html"

@@ -37,13 +37,14 @@ def summary_text(summary: "RunSummary") -> str:
     """The end of a run: the account, who was touched, what is new, where the report is."""
     a = summary.account
     listed = sum(summary.priorities.values())
+    besides = f"; besides, {summary.recovered} recovered" if summary.recovered else ""
     lines = [
         f"run {summary.run_id}",
         f"rows in {a.rows_in} = accepted {a.accepted} + rejected {a.rejected} + no result {a.no_result} "
         f"+ duplicate {a.duplicate} + not screened {a.not_screened}",
         f"patients touched {summary.patients_touched}; newest result {summary.newest_result_at or 'none'} UTC",
         "low results: " + ", ".join(f"{name} {n}" for name, n in summary.flags.items()),
-        f"worklist {listed}: " + ", ".join(f"{name} {n}" for name, n in summary.priorities.items()),
+        f"worklist {listed}: " + ", ".join(f"{name} {n}" for name, n in summary.priorities.items()) + besides,
         "since the run before: " + ", ".join(f"{name} {n}" for name, n in summary.changes.items()),
         f"cannot assess: {summary.cannot_assess} patients",
     ]

@@ -97,6 +97,7 @@ def publish_step(
             cannot_assess=counts["cannot_assess"],
             newest_result_at=newest,
             report=None,
+            recovered=counts["recovered"],
             everybody_because=plan.everybody_because,
             drift=drift,
             known_files=sum(file["known_rows"] is not None for file in ingested.files),

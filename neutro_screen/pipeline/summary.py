@@ -20,6 +20,7 @@ from neutro_screen.pipeline.handover import Ingested, Outcome, Plan
 from neutro_screen.pipeline.options import RunOptions, clock, iso
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.reference import load_policy
+from neutro_screen.rules.worklist.order import LEAVING, STAYING_GROUPS
 from neutro_screen.store.file import reading
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import SCHEMA_VERSION
@@ -71,6 +72,8 @@ class RunSummary:
     #: Files that an earlier run has read and this one did not, and their rows then; ``source_file`` names them.
     known_files: int = 0
     known_rows: int = 0
+    #: Rows beside the worklist: episodes that began and ended since the run before.
+    recovered: int = 0
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> "RunSummary":
@@ -123,6 +126,7 @@ def stored_summary(store: Path, run_id: str | None = None) -> RunSummary:
         report=None,
         drift=tuple(drift["words"]),
         warnings=tuple(warning | {"since": iso(warning["since"])} for warning in warnings.to_dicts()),
+        recovered=counts.get("recovered", 0),
     )
 
 
@@ -153,10 +157,11 @@ def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[s
 def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
     """What is counted of a published run.
 
-    Low results of the touched patients by severity, open rows of the worklist by priority, its changes, all patients of
-    the store and those of them who cannot be assessed.
+    Low results of the touched patients by severity, open rows of the worklist by priority, what changed on it, who is
+    shown beside it as recovered, all patients of the store and those of them who cannot be assessed.
     """
-    open_rows = worklist.filter(pl.col("row_group").is_in(["open", "lost_to_follow_up"]))
+    is_staying, is_leaving = pl.col("row_group").is_in(STAYING_GROUPS), pl.col("change").is_in(LEAVING)
+    open_rows = worklist.filter(is_staying)
     severities = Counter[str]()
     for outcome in outcomes:
         severities.update(outcome.severities)
@@ -168,7 +173,8 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
     return {
         "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
-        "changes": by(worklist, "change", CHANGES),
+        "changes": by(worklist.filter(is_staying | is_leaving), "change", CHANGES),
+        "recovered": worklist.filter(~is_staying & ~is_leaving).height,
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }

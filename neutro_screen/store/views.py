@@ -8,7 +8,7 @@ from typing import Final
 
 from neutro_schemas import PRIORITIES
 from neutro_schemas.store import CHANGES
-from neutro_screen.rules.worklist.order import LIST_ORDER, LISTED_GROUPS, ROW_GROUPS, STAYING_GROUPS
+from neutro_screen.rules.worklist.order import LEAVING, LIST_ORDER, LISTED_GROUPS, ROW_GROUPS, STAYING_GROUPS
 from neutro_screen.store.drug_views import DRUG_VIEWS
 
 #: The run that is shown when none is named.
@@ -65,6 +65,9 @@ PAGE_ORDER: Final = f"coalesce(w.is_recent, false) DESC, {WORKLIST_ORDER}"
 ON_LIST: Final = f"(coalesce(w.row_group, 'open') IN {LISTED_GROUPS} AND w.change <> 'resolved')"
 #: Rows that stay on the list the next night.
 STAYING: Final = f"(coalesce(w.row_group, 'open') IN {STAYING_GROUPS} AND w.change <> 'resolved')"
+
+#: Rows whose change is counted: who stays and who leaves; the others began and recovered since the run before.
+_COUNTED: Final = f"({STAYING} OR w.change IN {LEAVING})"
 
 
 def _priority_rank(column: str = "priority") -> str:
@@ -199,7 +202,8 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         SELECT r.run_id, r.as_of, r.rows_in, r.rows_rejected, r.patients_touched,
                {_of_kept(f"count(w.patient_id) FILTER ({STAYING})")} AS on_worklist,
                {", ".join(f"{_of_kept(_count_of('priority', name, STAYING))} AS {name}" for name in PRIORITIES[::-1])},
-               {", ".join(f"{_of_kept(_count_of('change', name))} AS {name}" for name in CHANGES)},
+               {", ".join(f"{_of_kept(_count_of('change', name, _COUNTED))} AS {name}" for name in CHANGES)},
+               {_of_kept(f"count(w.patient_id) FILTER (NOT {_COUNTED})")} AS recovered,
                CAST(r.counts ->> '$.cannot_assess' AS BIGINT) AS cannot_assess
         FROM run r LEFT JOIN worklist_row w USING (run_id)
         GROUP BY ALL ORDER BY r.as_of, r.run_id

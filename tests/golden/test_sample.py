@@ -66,6 +66,22 @@ def test_the_tracked_example_is_what_the_report_writes(folder: Path, name: str) 
     assert written == (SAMPLE.parent / "reports" / "example" / name).read_text("utf-8")
 
 
+def test_terminal_overview_and_page_count_the_same_patients(demo: tuple[Path, RunSummary]) -> None:
+    folder, summary = demo
+    listed = sum(summary.priorities.values())
+    assert (summary.changes["new"], summary.recovered) == (listed, 2)
+    assert f"worklist {listed}: " in summary_text(summary)
+    assert "; besides, 2 recovered" in summary_text(summary)
+    with reading(folder / "s.duckdb") as connection:
+        trend = read_table(connection, 'SELECT on_worklist, "new", recovered FROM run_trend').row(0)
+        burden = read_table(connection, 'SELECT alerts, "new" FROM alert_burden').row(0)
+    assert (trend, burden) == ((listed, listed, 2), (listed, listed))
+    page = (folder / "reports" / "report.html").read_text("utf-8")
+    assert f"{listed} on the worklist = " in page
+    assert f"of these {listed} new" in page
+    assert "besides, 2 recovered" in page
+
+
 def test_the_readme_shows_what_the_demo_says(demo: tuple[Path, RunSummary]) -> None:
     shown = (SAMPLE.parent / "README.md").read_text("utf-8").partition("```text\n")[2].partition("```")[0].splitlines()
     said = {*summary_text(replace(demo[1], report="reports/demo/report.html")).splitlines(), "..."}

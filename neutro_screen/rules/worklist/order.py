@@ -32,6 +32,8 @@ LIST_ORDER: Final = {
 #: Groups whose rows are on the list; and those that are there the next night as well, which is what is counted.
 LISTED_GROUPS: Final = ("open", "recovered", "lost_to_follow_up")
 STAYING_GROUPS: Final = ("open", "lost_to_follow_up")
+#: Changes of those who leave it.
+LEAVING: Final = ("resolved", "withdrawn", "died")
 _CASE: Final = (
     "patient_id",
     "episode_id",

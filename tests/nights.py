@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import duckdb
@@ -29,6 +31,21 @@ def night(store: Path, labs: Path | str = SAMPLE / "labs.csv", as_of: str = NIGH
     """One run over the sample hospital, or over other laboratory files of it."""
     chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
     return run(RunOptions(store=store, as_of=moment(as_of), labs=(str(labs),), **(chart | more)))  # type: ignore[arg-type]
+
+
+def screened_sample(store: Path) -> Path:
+    """A new store as the first night over the sample hospital leaves it; the night itself is run once a worker."""
+    store.write_bytes(_sample_night())
+    store.chmod(0o600)
+    return store
+
+
+@cache
+def _sample_night() -> bytes:
+    with TemporaryDirectory() as folder:
+        store = Path(folder) / "s.duckdb"
+        night(store)
+        return store.read_bytes()
 
 
 def table(store: Path, name: str, leave_out: str = "") -> list[tuple[object, ...]]:

@@ -54,6 +54,21 @@ STEMS = (
     "labs::b",
     "null\nline",
 )
+#: The kinds of sign once more, each in one name: a store cannot hold ``?`` or a backslash, and its nights cost a second each.
+STORE_STEMS = (
+    "[!l]a*bs",
+    "{labs,other}",
+    "~",
+    "it's",
+    'a "new" 50%25 #&;c',
+    "µ 血",
+    "--store",
+    "year=2024",
+    "sqlite:labs",
+    "$HOME",
+    "(a)|!",
+    "null\nline",
+)
 #: All signs at once.
 EVERY_SIGN = "-~[1]*?{a,b}'\" %20#&;=é\\:"
 _HEADER = "patient_id,specimen_id,collected_at,loinc,value,unit\n"
@@ -208,7 +223,7 @@ def test_the_shared_case_is_read_once_and_the_sick_patient_is_in_the_tables(tmp_
         assert listed == [("SICK-1", "critical")]
 
 
-@pytest.mark.parametrize("name", [*(stem for stem in STEMS if not {"?", "\\"} & {*stem})])
+@pytest.mark.parametrize("name", STORE_STEMS)
 def test_a_store_and_its_rows_in_a_folder_of_that_name(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from neutro_screen.cli import app as cli
 from neutro_screen.pipeline.options import RunOptions, clock
 from neutro_screen.pipeline.summary import stored_summary
 from neutro_screen.store.journal import deliveries_noted
-from tests.nights import SAMPLE, night
+from tests.nights import SAMPLE, screened_sample
 
 DOCUMENTED = {
     int(code)
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(SAMPLE / "labs.csv", place / "labs.csv")
     (place / "hospital.toml").write_text("", "utf-8")
     (place / "silent.toml").write_text('dead_man = "/nowhere/alive"\n', "utf-8")
-    night(place / "screen.duckdb")
+    screened_sample(place / "screen.duckdb")
     return place
 
 

@@ -19,7 +19,7 @@ from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import reading
 from neutro_screen.store.schema import SCREENED
-from tests.nights import KINDS, NIGHT, SAMPLE, night, table
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
 
 NEXT = "2026-11-23T02:00:00"
 
@@ -37,9 +37,7 @@ def store(tmp_path: Path, once: Path) -> Path:
 @pytest.fixture(scope="module")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample hospital, screened once for all tests."""
-    path = tmp_path_factory.mktemp("faults") / "s.duckdb"
-    night(path)
-    return path
+    return screened_sample(tmp_path_factory.mktemp("faults") / "s.duckdb")
 
 
 def command(store: Path, as_of: str = NEXT) -> list[str]:

@@ -23,7 +23,7 @@ from neutro_screen.store.schema import SCREENED
 from neutro_simulator import Hospital
 from tests.clinic import judged
 from tests.formats import hospital_files as files
-from tests.nights import KINDS, NIGHT, SAMPLE, night
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample
 
 CASE = Path(__file__).parents[3] / "shared" / "cases" / "operations" / "year_zero"
 #: The run of these tests is in November 2026: the last one is a day more than two years later.
@@ -77,57 +77,59 @@ def refused(store: Path) -> list[tuple[str, str, str]]:
         ).fetchall()
 
 
+def _bad(kind: str, column: str) -> list[str]:
+    """The patients with an odd date in a column of a kind of file, a patient for each date."""
+    return [f"PX-{kind}-{column}-{n}" for n in range(len(ODD))]
+
+
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
-    """What the sample hospital gives without a bad row."""
-    store = tmp_path_factory.mktemp("sound") / "s.duckdb"
-    night(store)
-    return results(store)
+def bad_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a night over the sample's files, each with a row for every odd date in every date column; reported."""
+    folder = tmp_path_factory.mktemp("bad")
+    sent: dict[str, tuple[str, ...]] = {}
+    for kind, (row, columns) in ROWS.items():
+        clock = {"labs": " 08:00:00", "events": "T08:00:00"}.get(kind, "")
+        bad = [
+            row | {"patient_id": patient, column: day + clock}
+            for column in columns
+            for patient, day in zip(_bad(kind, column), ODD, strict=True)
+        ]
+        own = pl.read_csv(SAMPLE / f"{kind}.csv", infer_schema=False)
+        pl.concat([pl.DataFrame(bad), own], how="diagonal").write_csv(folder / f"{kind}.csv")
+        sent[kind] = (str(folder / f"{kind}.csv"),)
+    labs = Path(sent.pop("labs")[0])
+    night(folder / "s.duckdb", labs, reports=folder / "reports", max_rejected=1, **sent)
+    return folder / "s.duckdb"
 
 
-def with_bad_rows(folder: Path, kind: str, column: str, clock: str) -> dict[str, object]:
-    """The sample's file of a kind, with one row for every odd date in a column."""
-    row, _ = ROWS[kind]
-    bad = pl.DataFrame([row | {"patient_id": f"PX{n}", column: day + clock} for n, day in enumerate(ODD)])
-    own = pl.read_csv(SAMPLE / f"{kind}.csv", infer_schema=False)
-    path = folder / f"{kind}.csv"
-    pl.concat([bad, own], how="diagonal").write_csv(path)
-    return {"labs": path} if kind == "labs" else {kind: (str(path),)}
+def test_a_bad_date_changes_nothing_for_anybody_else(bad_night: Path, tmp_path: Path) -> None:
+    found = results(bad_night)
+    for name, rows in results(screened_sample(tmp_path / "sound.duckdb")).items():
+        assert found[name] == rows, name
+    assert (bad_night.parent / "reports" / "report.html").exists()
 
 
 @pytest.mark.parametrize(("kind", "column"), CASES)
-def test_a_bad_date_changes_nothing_for_anybody_else(
-    kind: str, column: str, tmp_path: Path, sound: dict[str, list[tuple[object, ...]]]
-) -> None:
-    store = tmp_path / "s.duckdb"
-    clock = "T08:00:00" if kind in ("labs", "events") else ""
-    night(store, reports=tmp_path / "reports", **with_bad_rows(tmp_path, kind, column, clock))
-    found = results(store)
-    for name, rows in sound.items():
-        assert found[name] == rows, name
-    bad = refused(store)
-    assert [patient for patient, *_ in bad] == [f"PX{n}" for n in range(len(ODD))]
-    reasons = {"impossible_time"} if kind == "labs" else {"impossible_date"}
-    assert {reason for _, reason, _ in bad} == reasons
-    assert (tmp_path / "reports" / "report.html").exists()
+def test_a_row_with_a_bad_date_is_refused_with_its_reason(kind: str, column: str, bad_night: Path) -> None:
+    reason = "impossible_time" if kind == "labs" else "impossible_date"
+    bad = [(patient, told) for patient, told, _ in refused(bad_night) if patient in _bad(kind, column)]
+    assert bad == [(patient, reason) for patient in _bad(kind, column)]
 
 
-@pytest.mark.parametrize(("kind", "column"), [("labs", "collected_at"), ("labs", "resulted_at")])
-def test_a_patient_whose_result_is_refused_for_its_date_cannot_be_assessed(
-    kind: str, column: str, tmp_path: Path
-) -> None:
-    store = tmp_path / "s.duckdb"
-    night(store, **with_bad_rows(tmp_path, kind, column, " 08:00:00"))
-    with duckdb.connect(str(store), read_only=True) as connection:
+@pytest.mark.parametrize("column", ROWS["labs"][1])
+def test_a_patient_whose_result_is_refused_for_its_date_cannot_be_assessed(column: str, bad_night: Path) -> None:
+    with duckdb.connect(str(bad_night), read_only=True) as connection:
         unknown = connection.execute(
-            "SELECT patient_id, reason, since FROM cannot_assess WHERE starts_with(patient_id, 'PX') ORDER BY ALL"
+            "SELECT patient_id, reason, since FROM cannot_assess WHERE patient_id IN (SELECT unnest(?)) ORDER BY ALL",
+            [_bad("labs", column)],
         ).fetchall()
         rows = connection.execute(
-            "SELECT \"row\"->>'collected_at' FROM rejected_row WHERE patient_id = 'PX0' AND kind = 'lab'"
+            "SELECT \"row\"->>'collected_at' FROM rejected_row WHERE patient_id = ? AND kind = 'lab'",
+            [_bad("labs", column)[0]],
         ).fetchall()
     # Where the collection time cannot be, the time of the result is the nearest that is known.
     since = datetime(2026, 11, 20, 9 if column == "collected_at" else 8)
-    assert unknown == [(f"PX{n}", "impossible_time", since) for n in range(len(ODD))]
+    assert unknown == [(patient, "impossible_time", since) for patient in _bad("labs", column)]
     shown = "0000-01-01 08:00:00" if column == "collected_at" else "2026-11-20 08:00:00"
     assert rows[0][0].startswith(shown)
 
@@ -141,13 +143,11 @@ def test_a_patient_whose_result_is_refused_for_its_date_cannot_be_assessed(
     ],
 )
 def test_a_row_with_a_bad_optional_date_says_all_else(
-    kind: str, column: str, table: str, kept: str, tmp_path: Path
+    kind: str, column: str, table: str, kept: str, bad_night: Path
 ) -> None:
-    store = tmp_path / "s.duckdb"
-    night(store, **with_bad_rows(tmp_path, kind, column, ""))
-    with duckdb.connect(str(store), read_only=True) as connection:
+    with duckdb.connect(str(bad_night), read_only=True) as connection:
         rows = connection.execute(
-            f'SELECT "{column}", "{kept}" FROM "{table}" WHERE starts_with(patient_id, \'PX\')'
+            f'SELECT "{column}", "{kept}" FROM "{table}" WHERE patient_id IN (SELECT unnest(?))', [_bad(kind, column)]
         ).fetchall()
     said = ROWS[kind][0][kept].replace(".", "")
     assert rows == [(None, said)] * len(ODD)
@@ -195,11 +195,15 @@ WRITERS: list[Writer] = [
 ]
 
 
-def _with(of: Hospital, year: str) -> Hospital:
+#: Patient -> a year that cannot be, in which every date of his is.
+ODD_YEARS = {"PX0": "0000", "PX9": "9999"}
+
+
+def _with(of: Hospital, patient: str, year: str) -> Hospital:
     """The hospital and one patient whose every date is in a year that cannot be."""
 
     def more(frame: pl.DataFrame, **row: str) -> pl.DataFrame:
-        bad = pl.DataFrame([{"patient_id": "PX"} | row], schema=dict.fromkeys(("patient_id", *row), pl.String))
+        bad = pl.DataFrame([{"patient_id": patient} | row], schema=dict.fromkeys(("patient_id", *row), pl.String))
         return pl.concat([frame, bad], how="diagonal")
 
     day = f"{year}-01-01"
@@ -207,7 +211,7 @@ def _with(of: Hospital, year: str) -> Hospital:
         of,
         labs=more(
             of.labs,
-            specimen_id="SX",
+            specimen_id=f"S-{patient}",
             collected_at=f"{day}T08:00:00",
             resulted_at=f"{day}T09:00:00",
             loinc="751-8",
@@ -236,17 +240,21 @@ def _screened(paths: dict[str, list[str]], store: Path) -> dict[str, list[tuple[
     return results(store)
 
 
-@pytest.mark.parametrize("year", ["0000", "9999"])
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
-def test_every_reader_refuses_by_row(write: Writer, year: str, tmp_path: Path) -> None:
-    of = files.hospital()
+def test_every_reader_refuses_by_row(write: Writer, tmp_path: Path) -> None:
+    odd = of = files.hospital()
+    for patient, year in ODD_YEARS.items():
+        odd = _with(odd, patient, year)
     found = []
-    for name, hospital in (("sound", of), ("odd", _with(of, year))):
+    for name, hospital in (("sound", of), ("odd", odd)):
         (tmp_path / name).mkdir()
         found.append(_screened(write(hospital, tmp_path / name), tmp_path / f"{name}.duckdb"))
     for name, rows in found[0].items():
         assert found[1][name] == rows, name
-    assert ("PX", "impossible_time", "time_status") in refused(tmp_path / "odd.duckdb")
+    told = refused(tmp_path / "odd.duckdb")
+    assert [row for row in told if row[1] == "impossible_time"] == [
+        (patient, "impossible_time", "time_status") for patient in ODD_YEARS
+    ]
 
 
 YEARS = st.integers(-12_000, 280_000) | st.sampled_from([-1, 0, 1, 1879, 1880, 2028, 2029, 9999, 10_000])

@@ -13,7 +13,7 @@ from neutro_screen.store.explain import explain_patient
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import record_review
 from neutro_screen.store.schema import SCREENED
-from tests.nights import NIGHT, SAMPLE, night, table
+from tests.nights import NIGHT, SAMPLE, night, screened_sample, table
 
 #: Two patients of the sample with low counts, whose records become one.
 OLD, NEW = "P-001", "P-013"
@@ -68,7 +68,7 @@ def test_a_person_is_in_one_part_although_the_records_are_not(at_once: Path, tmp
 
 
 def test_one_patient_is_left_over_the_rows_of_both_records(at_once: Path, tmp_path: Path) -> None:
-    night(tmp_path / "apart.duckdb")
+    screened_sample(tmp_path / "apart.duckdb")
     for name in SCREENED:
         assert not [row for row in table(at_once, name) if OLD in row], name
     counted = "SELECT count(DISTINCT collected_at) FROM anc WHERE patient_id IN (?, ?)"

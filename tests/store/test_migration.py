@@ -12,7 +12,7 @@ from neutro_screen.errors import StoreError
 from neutro_screen.store.connect import STORAGE_VERSION
 from neutro_screen.store.file import backup_of, backups_of, migrate, publishing, reading
 from neutro_screen.store.schema import SCHEMA_VERSION, SCREENED, TABLES, columns_of
-from tests.nights import night, table
+from tests.nights import night, screened_sample, table
 
 _SCHEMA_1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 
@@ -59,7 +59,7 @@ def test_the_next_run_migrates_screens_everybody_and_keeps_the_old_file(old: Pat
     assert backup.name == "s.v1.backup.duckdb"
     assert backup.read_bytes() == before
     assert {stat.S_IMODE(path.stat().st_mode) for path in (old, backup)} == {0o600}
-    night(tmp_path / "fresh.duckdb")
+    screened_sample(tmp_path / "fresh.duckdb")
     night(tmp_path / "fresh.duckdb", as_of="2026-11-23T02:00:00")
     for name in SCREENED:
         assert by_name(old, name) == by_name(tmp_path / "fresh.duckdb", name), name
@@ -118,7 +118,7 @@ SCHEMAS = sorted((Path(__file__).parent / "schemas").glob("*.sql"))
 def present(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample hospital in a store of this version, and after another night in which everybody is screened again."""
     folder = tmp_path_factory.mktemp("present")
-    night(folder / "new.duckdb")
+    screened_sample(folder / "new.duckdb")
     shutil.copy(folder / "new.duckdb", folder / "next.duckdb")
     night(folder / "next.duckdb", as_of="2026-11-23T02:00:00", rescreen_all=True)
     return folder

@@ -11,7 +11,7 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import bytes_of
 from neutro_screen.pipeline.partitions import BUCKETS, Workspace
 from neutro_screen.store.schema import SCREENED
-from tests.nights import night, table
+from tests.nights import night, screened_sample, table
 
 RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event", "quality_count")
 
@@ -19,9 +19,7 @@ RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample hospital, screened in one piece."""
-    path = tmp_path_factory.mktemp("whole") / "s.duckdb"
-    night(path)
-    return path
+    return screened_sample(tmp_path_factory.mktemp("whole") / "s.duckdb")
 
 
 def test_many_parts_end_in_the_tables_of_one_and_what_a_killed_run_left_is_cleared(whole: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from neutro_screen.store.file import reading
 from neutro_screen.store.retention import remove
 from neutro_screen.store.review import record_review
 from neutro_screen.store.schema import SCREENED, TABLES, columns_of
-from tests.nights import KINDS, NIGHT, SAMPLE, night, table
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
 
 NEXT = "2026-11-23T02:00:00"
 AT = moment("2026-11-24T09:00:00")
@@ -49,7 +49,7 @@ def everything(*folders: Path) -> bytes:
 
 
 def test_store_and_reports_hold_pseudonyms_only_and_the_same_conclusions(tmp_path: Path) -> None:
-    night(tmp_path / "plain.duckdb")
+    screened_sample(tmp_path / "plain.duckdb")
     own = tmp_path / "own"
     labs = tmp_path / "labs-of-P-001.csv"
     labs.write_text((SAMPLE / "labs.csv").read_text("utf-8") + "P-001,only half a line\nP-001,S-777,x\n", "utf-8")
@@ -303,7 +303,7 @@ def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_an_older_file_is_not_left_under_another_name(tmp_path: Path) -> None:
-    night(tmp_path / "s.duckdb")
+    screened_sample(tmp_path / "s.duckdb")
     with duckdb.connect(str(tmp_path / "s.duckdb"), read_only=True):
         night(tmp_path / "s.duckdb", as_of=NEXT)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".s.duckdb.lock", "s.duckdb"]

@@ -11,16 +11,14 @@ from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import publishing, reading
 from neutro_screen.store.schema import SCHEMA_VERSION
-from tests.nights import NIGHT, night
+from tests.nights import NIGHT, night, screened_sample
 from tests.store.schema import FOLDER, RELEASED, fingerprint, present_schema, recorded
 
 
 @pytest.fixture(scope="module")
 def screened(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The sample hospital's store."""
-    store = tmp_path_factory.mktemp("schema") / "s.duckdb"
-    night(store)
-    return store.read_bytes()
+    return screened_sample(tmp_path_factory.mktemp("schema") / "s.duckdb").read_bytes()
 
 
 def test_tables_do_not_change_without_a_new_schema_version() -> None:

@@ -12,7 +12,7 @@ from neutro_screen.cli.console import summary_text
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
-from tests.nights import SAMPLE, night, table
+from tests.nights import SAMPLE, night, screened_sample, table
 
 
 def test_a_feed_that_stops_is_told_in_the_summary_the_store_and_the_report(tmp_path: Path) -> None:
@@ -32,8 +32,8 @@ def test_a_feed_that_stops_is_told_in_the_summary_the_store_and_the_report(tmp_p
 
 
 def test_the_same_files_again_are_told_as_such(tmp_path: Path) -> None:
-    night(tmp_path / "s.duckdb")
-    assert [warning["kind"] for warning in night(tmp_path / "s.duckdb").warnings] == ["nothing_new"]
+    store = screened_sample(tmp_path / "s.duckdb")
+    assert [warning["kind"] for warning in night(store).warnings] == ["nothing_new"]
 
 
 def extract(folder: Path, name: str, day: str, laboratories: dict[str, tuple[str, ...]], patients: int = 8) -> Path:

@@ -16,7 +16,7 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import _is_scattered, lock, publishing, reading
 from neutro_screen.store.schema import SCREENED, TABLES
 from neutro_screen.store.views import VIEWS
-from tests.nights import KINDS, NIGHT, SAMPLE, night, table
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,7 @@ def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_the_same_files_again_change_nothing(store: Path, tmp_path: Path) -> None:
-    twice = tmp_path / "s.duckdb"
-    night(twice)
+    twice = screened_sample(tmp_path / "s.duckdb")
     summary = night(twice)
     assert summary.account.accepted == 0
     assert summary.account.duplicate == summary.account.rows_in - sum(
@@ -225,9 +224,12 @@ def test_a_full_disk_ends_in_a_publish_error_and_the_old_store(
 
 
 def test_patients_with_an_open_episode_are_screened_until_nothing_can_change_any_more(tmp_path: Path) -> None:
-    store, at_once, nothing = tmp_path / "s.duckdb", tmp_path / "at_once.duckdb", tmp_path / "nothing.csv"
+    store, at_once, nothing = (
+        screened_sample(tmp_path / "s.duckdb"),
+        tmp_path / "at_once.duckdb",
+        tmp_path / "nothing.csv",
+    )
     nothing.write_text((SAMPLE / "labs.csv").read_text("utf-8").splitlines()[0] + "\n", "utf-8")
-    night(store)
     touched = [
         night(store, labs=nothing, as_of=as_of).patients_touched
         for as_of in ("2026-11-23T02:00:00", "2028-11-23T02:00:00", "2029-11-23T02:00:00")

@@ -23,7 +23,7 @@ def init(
 ) -> None:
     """Write a commented profile, policy and notification file to edit; nothing that is there is overwritten.
 
-    Example: neutro-screen init settings --from night/labs.csv night/medications.csv
+    Example: ``neutro-screen init settings --from night/labs.csv night/medications.csv``
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def doctor(
 ) -> None:
     """Check the installation, the reference data and the store; say what to do. Exit code 1 when a check failed.
 
-    Example: neutro-screen doctor --store screen.duckdb
+    Example: ``neutro-screen doctor --store screen.duckdb``
 
-    Example: neutro-screen doctor --self-test --store screen.duckdb --out accreditation
+    Example: ``neutro-screen doctor --self-test --store screen.duckdb --out accreditation``
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _prove(store: Path | None, out: Path | None, by: str | None, quiet: bool, as
 def migrate(*, store: Path, quiet: Quiet = False, json_: AsJson = False) -> None:
     """Bring the store of an older version up to this one; the old file is kept beside it. The next run does the same.
 
-    Example: neutro-screen migrate --store screen.duckdb
+    Example: ``neutro-screen migrate --store screen.duckdb``
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def retention(
 ) -> None:
     """Remove what old runs left, or every row of a patient, and say what is gone. The bytes are gone from the file, too.
 
-    Example: neutro-screen retention --store screen.duckdb --before 2025-01-01
+    Example: ``neutro-screen retention --store screen.duckdb --before 2025-01-01``
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def retention(
 def notify(settings: Path, *, store: Path | None = None, run: str | None = None) -> None:
     """Send a test message by every way that a notification file names, or the notification of a run again.
 
-    Example: neutro-screen notify notify.toml --store screen.duckdb
+    Example: ``neutro-screen notify notify.toml --store screen.duckdb``
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def simulate(
 ) -> None:
     """Write a synthetic hospital with known truth, in the native layout.
 
-    Example: neutro-screen simulate --patients 500 --seed 7 --out hospital
+    Example: ``neutro-screen simulate --patients 500 --seed 7 --out hospital``
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ def backtest(
 
     Reads the store and writes nothing into it. For a look before going live, load the history with one run first.
 
-    Example: neutro-screen backtest --store screen.duckdb --from 2025-01-01 --to 2025-12-31 --policy what_if.toml --out backtest
+    Example: ``neutro-screen backtest --store screen.duckdb --from 2025-01-01 --to 2025-12-31 --policy what_if.toml --out backtest``
 
     Parameters
     ----------

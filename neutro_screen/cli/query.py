@@ -18,7 +18,7 @@ def worklist(
 ) -> None:
     """Show the current worklist, most urgent first.
 
-    Example: neutro-screen worklist --store screen.duckdb --priority high
+    Example: ``neutro-screen worklist --store screen.duckdb --priority high``
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def worklist(
 def explain(patient_id: str, *, store: Path, json_: AsJson = False) -> None:
     """Show one patient: source rows, choices made, ANC, rules fired with their numbers, suspects, evidence.
 
-    Example: neutro-screen explain P-001 --store screen.duckdb
+    Example: ``neutro-screen explain P-001 --store screen.duckdb``
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def report(
 ) -> None:
     """Write the reports of a run again.
 
-    Example: neutro-screen report --store screen.duckdb --reports reports
+    Example: ``neutro-screen report --store screen.duckdb --reports reports``
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def export(
 ) -> None:
     """Write the results in another tool's form, into a folder or onto object storage.
 
-    Example: neutro-screen export --store screen.duckdb --to s3://bucket/screen --as fhir
+    Example: ``neutro-screen export --store screen.duckdb --to s3://bucket/screen --as fhir``
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def export(
 def runs(*, store: Path, latest: int | None = None, json_: AsJson = False) -> None:
     """List the runs of a store: what came in, what was found, and whether it was published, reported and notified.
 
-    Example: neutro-screen runs --store screen.duckdb --latest 7
+    Example: ``neutro-screen runs --store screen.duckdb --latest 7``
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def runs(*, store: Path, latest: int | None = None, json_: AsJson = False) -> No
 def pseudonym(patient_id: str, *, pseudonymise: Path) -> None:
     """Print the pseudonym of a patient, to ask a pseudonymised store for it.
 
-    Example: neutro-screen pseudonym P-001 --pseudonymise key
+    Example: ``neutro-screen pseudonym P-001 --pseudonymise key``
 
     Parameters
     ----------

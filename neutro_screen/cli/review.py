@@ -29,7 +29,7 @@ def review(
 ) -> None:
     """Record reviewers' decisions. A higher priority or a lower nadir wakes the patient again.
 
-    Example: neutro-screen review P-001 P-002 --store screen.duckdb --status snoozed --until 2027-01-15 --note "repeat booked"
+    Example: ``neutro-screen review P-001 P-002 --store screen.duckdb --status snoozed --until 2027-01-15 --note "repeat booked"``
 
     With --from, the decisions that were saved in the page are put on record together. Those whose patient has become worse
     since are refused and named; applied once more, the file changes nothing.

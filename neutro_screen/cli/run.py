@@ -16,7 +16,7 @@ Asked = Annotated[RunOptions, Parameter(name="*")]
 def run(*, options: Asked, quiet: Quiet = False, json_: AsJson = False) -> None:
     """Screen one night's extracts: read, validate, screen, publish, report.
 
-    Example: neutro-screen run --labs night/*.csv --medications meds.csv --store screen.duckdb --reports reports
+    Example: ``neutro-screen run --labs night/*.csv --medications meds.csv --store screen.duckdb --reports reports``
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def backfill(
     The dates in the paths of the laboratory files make the chunks; all have one index time, that of the backfill that has
     begun where there is one. The finished chunks are remembered beside the store; reports are written after the last.
 
-    Example: neutro-screen backfill --labs "extracts/*/labs_*.csv" --patients patients.csv --store screen.duckdb --by year
+    Example: ``neutro-screen backfill --labs "extracts/*/labs_*.csv" --patients patients.csv --store screen.duckdb --by year``
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def check(
 ) -> None:
     """Read and validate only: a dry run that shows what would be refused and why, and writes nothing.
 
-    Example: neutro-screen check --labs night/labs.csv --profile hospital.toml
+    Example: ``neutro-screen check --labs night/labs.csv --profile hospital.toml``
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def rebuild(
 ) -> None:
     """Make a past night again, from what had been received by then, in a file of its own; the store stays as it is.
 
-    Example: neutro-screen rebuild --store screen.duckdb --as-of 2026-11-20 --out past.duckdb
+    Example: ``neutro-screen rebuild --store screen.duckdb --as-of 2026-11-20 --out past.duckdb``
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def schedule(*, options: Asked, cron: str = "0 2 * * *", time_zone: str = "UTC")
     ``.STORE.prefect`` beside the store (or in PREFECT_HOME), and ends with it. Where PREFECT_API_URL names a server, that
     one is used.
 
-    Example: neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb
+    Example: ``neutro-screen schedule --cron "0 2 * * *" --time-zone Europe/Berlin --labs "/extracts/*.csv" --store s.duckdb``
 
     Parameters
     ----------

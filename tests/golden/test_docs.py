@@ -92,7 +92,7 @@ def test_every_command_and_option_says_what_it_does() -> None:
         documented = {word.lstrip("-").lower() for names, _ in options for word in re.split(r"[, ]+", names)}
         assert {option.lstrip("-").lower() for option in known} <= documented, name
         assert [names for names, meaning in options if len(meaning.partition("*[")[0].strip()) < 4] == [], name
-        assert name.startswith("--") or f"Example: neutro-screen {name}" in text
+        assert name.startswith("--") or f"Example: ``neutro-screen {name}" in text
 
 
 def test_the_quick_start_does_what_it_says(tmp_path: Path) -> None:

@@ -164,7 +164,8 @@ def _codes_and_units() -> list[str]:
     spelled = dict(units.group_by("dimension").len().iter_rows())
     return [
         "The same for every format. A test is known by its own code where the profile maps it, else by LOINC, else by its "
-        "name; where code and unit contradict each other (a percent under the code of a count) the unit and the name decide, "
+        "name, word by word (the tests that explain a low count too: infections, vitamins, antibodies, blood group, smear and "
+        "marrow, in `neutro_screen/reference/marker_names.csv`); where code and unit contradict each other (a percent under the code of a count) the unit and the name decide, "
         "and the row is noted. Codes known, by system: "
         + ", ".join(f"{system} {count}" for system, count in systems.items())
         + ". LOINC codes of other specimens are on a list of their own and never screened.",

@@ -11,6 +11,7 @@ from typing import Final, Literal
 import polars as pl
 
 from neutro_screen.recognition.evidence import ORIGIN_COLUMNS, Coded, Origin, Tables, is_foreign_loinc, name_of
+from neutro_screen.recognition.markers import marker_of
 from neutro_screen.recognition.names import NameReading, read_name
 from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import UnitReading, read_unit
@@ -21,6 +22,9 @@ Certainty = Literal["certain", "probable", "unknown", "other_test", "conflict"]
 UnitStatus = Literal["accepted", "refused", "unread", "missing", "ambiguous", "other_property"]
 
 #: Exclusions that a code outweighs: the name adds a remark, it names no other test.
+#: The one marker that is no test of blood, and the one that is a count of cells.
+_MARROW: Final = "bone_marrow"
+_COUNTED: Final = "cd4_count"
 _REMARKS: Final = frozenset({"panel", "question"})
 
 
@@ -89,6 +93,8 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
         identity = Reading("certain", cell=profile.cell, method=profile.method, decided_by="profile")
         return _with_specimen(_with_analyte(identity, origin, profile, name, unit, tables), name, specimen, tables)
     code = tables.code(origin)
+    if code is None and (marker := _marker(origin, name, unit, specimen, tables)) is not None:
+        return replace(marker, specimen=specimen or name.specimen)
     identity = _identity(code, name, specimen, tables)
     is_foreign = is_foreign_loinc(origin, tables) and "blood" not in (specimen, name.specimen)
     if is_foreign and identity.certainty == "certain":
@@ -103,6 +109,20 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     if identity.certainty == "other_test":
         return replace(identity, specimen=specimen or name.specimen)
     return _with_specimen(_with_analyte(identity, origin, code, name, unit, tables), name, specimen, tables)
+
+
+def _marker(
+    origin: Origin, name: NameReading, unit: UnitReading, specimen: str | None, tables: Tables
+) -> Reading | None:
+    """A test beside the blood count, by its name; not where name or unit count cells, or another specimen was tested."""
+    feeds = bool(name.cells & tables.feeding) and name.certainty == "probable"
+    counts_cells = name.certainty == "certain" or feeds
+    marker = None if counts_cells else marker_of(name_of(origin))
+    if marker is None or (marker != _MARROW and "other" in (specimen, name.specimen)):
+        return None
+    if marker != _COUNTED and any(_is_plain(unit, prop) for prop in ("count", "percent")):
+        return None
+    return Reading("certain", cell=marker, analyte=marker, property="marker", decided_by="name")
 
 
 def _identity(code: Coded | None, name: NameReading, specimen: str | None, tables: Tables) -> Reading:

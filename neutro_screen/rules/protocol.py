@@ -25,6 +25,7 @@ from neutro_schemas import (
 )
 from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, Reference, load_cause_reference, load_policy, load_reference
+from neutro_screen.rules.causes.duffy import with_laboratory_duffy
 from neutro_screen.rules.causes.findings import (
     Chart,
     clozapine_courses,
@@ -36,7 +37,7 @@ from neutro_screen.rules.causes.findings import (
     resolved_drugs,
 )
 from neutro_screen.rules.counts.anc import count_neutrophils
-from neutro_screen.rules.counts.context import newborn_flags, with_laboratory_duffy, with_severity_in_context
+from neutro_screen.rules.counts.context import newborn_flags, with_severity_in_context
 from neutro_screen.rules.counts.cytopenia import with_other_lines
 from neutro_screen.rules.counts.intervals import with_interval
 from neutro_screen.rules.counts.severity import with_grades

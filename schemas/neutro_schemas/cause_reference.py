@@ -53,16 +53,44 @@ class Marker(pa.DataFrameModel):
 
 
 class MarkerCode(pa.DataFrameModel):
-    """One code or name and the marker it stands for."""
+    """One code and the marker it stands for; names stand in marker_names.csv."""
 
-    system: str = pa.Field(description="loinc, local_name, mimic_itemid, ...")
-    code: str = pa.Field(description="Code; names are match keys (NFKC, lower case, single spaces).")
+    system: str = pa.Field(description="loinc, mimic_itemid, ...")
+    code: str = pa.Field(description="Code, as a match key (NFKC, lower case, single spaces).")
     marker: str = pa.Field(description="Marker.")
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
 
     class Config:
         strict = True
         unique: ClassVar = ["system", "code"]
+
+
+class MarkerWord(pa.DataFrameModel):
+    """One word that names of markers say, and how laboratories write it."""
+
+    word: str = pa.Field(
+        unique=True, str_matches=r"^[a-z0-9_]+$", description="The word's own name in marker_names.csv."
+    )
+    pattern: str = pa.Field(
+        str_length={"min_value": 1},
+        description="Regular expression of its spellings, searched in the name: folded, without accents, _ as a space.",
+    )
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class MarkerName(pa.DataFrameModel):
+    """One way in which a marker is named: the words said, and the words that make it another test."""
+
+    marker: str = pa.Field(description="Marker.")
+    all_of: str = pa.Field(str_length={"min_value": 1}, description="Words that the name says, with spaces between.")
+    none_of: str = pa.Field(nullable=True, description="Words that it must not say.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
 
 
 class DiagnosisCode(pa.DataFrameModel):

@@ -34,7 +34,7 @@ class Analyte(pa.DataFrameModel):
 class LabCode(pa.DataFrameModel):
     """One code or name and the analyte it stands for."""
 
-    system: str = pa.Field(description="loinc, local_name, mimic_itemid, ...")
+    system: str = pa.Field(description="loinc, mimic_itemid, ...; local_name only from a profile.")
     code: str = pa.Field(description="Code; names are match keys (NFKC, lower case, single spaces).")
     cell: str = pa.Field(nullable=True, description="What is counted; null where excluded.")
     dimension: str = pa.Field(nullable=True, isin=DIMENSIONS, description="Null = the unit decides.")

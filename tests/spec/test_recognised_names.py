@@ -1,5 +1,8 @@
 """What a test's name means, word by word (REC-1): the cell, whether a count or a percentage, and what it is not."""
 
+from pathlib import Path
+
+import polars as pl
 import pytest
 
 from neutro_screen.recognition.evidence import Origin, Tables
@@ -8,6 +11,7 @@ from neutro_screen.recognition.readings import weigh
 from neutro_screen.reference import load_reference
 
 TABLES = Tables(load_reference())
+V1_NAMES = Path(__file__).parent / "vocabulary" / "names_of_version_1.csv"
 
 
 def analyte(name: str, unit: str | None) -> str | None:
@@ -109,8 +113,11 @@ Neutropenia grade                     | morphology
 @pytest.mark.parametrize("unit", [None, "10*9/L", "%", "/uL"])
 def test_an_exclusion_makes_it_another_test_whatever_its_unit(name: str, why: str, unit: str | None) -> None:
     reading = weigh(Origin(analyte_name=name, unit_text=unit), TABLES)
-    assert (reading.certainty, reading.may_feed_anc) == ("other_test", False)
-    assert reading.reason == f"excluded: {why}"
+    assert not reading.may_feed_anc
+    if unit is None and why == "antibody":  # evidence of its own (PER-1), and no count
+        assert reading.property == "marker"
+    else:
+        assert (reading.certainty, reading.reason) == ("other_test", f"excluded: {why}")
 
 
 PROBABLE = """
@@ -153,15 +160,7 @@ def test_no_known_word_with_the_unit_of_a_cell_count_may_be_a_count_of_ours() ->
     assert {reading.certainty for reading in (counted, massed, urine)} == {"unknown"}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        row["code"]
-        for row in load_reference().lab_codes.iter_rows(named=True)
-        if row["system"] == "local_name" and row["source"] != "profile" and "marker" not in (row["dimension"] or "")
-    ],
-)
-def test_every_name_of_the_code_table_is_read_as_its_cell(name: str) -> None:
-    row = next(row for row in load_reference().lab_codes.iter_rows(named=True) if row["code"] == name)
+@pytest.mark.parametrize(("name", "cell"), pl.read_csv(V1_NAMES).select("name", "cell").rows())
+def test_every_name_that_version_1_knew_is_read_as_its_cell(name: str, cell: str) -> None:
     reading = read_name(name)
-    assert (reading.certainty, reading.cell) == ("certain", row["cell"])
+    assert (reading.certainty, reading.cell) == ("certain", cell)

@@ -6,12 +6,13 @@ import polars as pl
 
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
+from neutro_screen.rules.causes.duffy import DUFFY_GROUP
 from neutro_screen.rules.causes.leading import LEADING
 from neutro_screen.rules.causes.lines import DAY
 from neutro_screen.rules.causes.masking import RAISES
 from neutro_screen.rules.causes.pattern_evidence import ISOLATED
 from neutro_screen.rules.causes.reasons import case_against, case_for, name_in
-from neutro_screen.rules.causes.telling import DUFFY, telling_tests
+from neutro_screen.rules.causes.telling import telling_tests
 from neutro_screen.rules.words import count_text, number
 
 _DRUG: Final = "medication"
@@ -77,7 +78,7 @@ _DUFFY_TEST: Final = "Duffy phenotype"
 
 
 def _typed(done: pl.LazyFrame) -> pl.LazyFrame:
-    return done.filter(pl.col("done") == DUFFY).select("episode_id", is_typed=pl.lit(True)).unique()
+    return done.filter(pl.col("done") == DUFFY_GROUP).select("episode_id", is_typed=pl.lit(True)).unique()
 
 
 def _may_be_benign() -> pl.Expr:

@@ -5,13 +5,12 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference.causality import CauseReference
+from neutro_screen.rules.causes.duffy import DUFFY_GROUP, DUFFY_MARKERS
 from neutro_screen.rules.causes.lines import SPAN, is_within_window
 from neutro_screen.rules.causes.markers import marker_results
 
 #: What a series that was long and dense enough for EPI-3 stands for in ``telling_tests.csv``.
 _SERIES: Final = "cyclic_series"
-#: The marker, and the column of the patient, that say the Duffy phenotype.
-DUFFY: Final = "duffy_group"
 
 
 def tests_done(
@@ -23,7 +22,7 @@ def tests_done(
     """
     measured = (
         marker_results(labs, reference)
-        .select("patient_id", "days_before", "days_after", "until", done="analyte", at="collected_at")
+        .select("patient_id", "days_before", "days_after", "until", done=_test_of(), at="collected_at")
         .join(episodes.select(SPAN), on="patient_id")
         .filter(is_within_window())
         .select("episode_id", "done")
@@ -33,10 +32,16 @@ def tests_done(
         [
             measured,
             steps.filter(pl.col("state") == "done").select("episode_id", done="step"),
-            episodes.join(typed, on="patient_id", how="semi").select("episode_id", done=pl.lit(DUFFY)),
+            episodes.join(typed, on="patient_id", how="semi").select("episode_id", done=pl.lit(DUFFY_GROUP)),
             episodes.filter("is_cyclic").select("episode_id", done=pl.lit(_SERIES)),
         ]
     ).unique()
+
+
+def _test_of() -> pl.Expr:
+    """The marker; an antigen of the Duffy group stands for the group."""
+    is_duffy = pl.col("analyte").is_in(DUFFY_MARKERS)
+    return pl.when(is_duffy).then(pl.lit(DUFFY_GROUP)).otherwise("analyte")
 
 
 def telling_tests(pairs: pl.LazyFrame, done: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:

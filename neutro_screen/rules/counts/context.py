@@ -5,16 +5,11 @@ from functools import cache
 import pandera.polars as pa
 import polars as pl
 
-from neutro_schemas import Flag, Patient
+from neutro_schemas import Flag
 from neutro_screen.reference import Policy, reference_table
-from neutro_screen.reference.causality import CauseReference
-from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text
-from neutro_screen.text import match_key
 
-#: The marker of a Duffy phenotype or genotype (markers.csv).
-_DUFFY: str = "duffy_group"
 #: What a newborn's count is seen as where it is listed although not below 1500.
 LISTED_IN_CONTEXT = ("below_laboratory_limit", "age_limits_uncertain")
 
@@ -41,35 +36,6 @@ def load_newborn_limits() -> pl.DataFrame:
         ReferenceDataError: the table does not fit its contract.
     """
     return reference_table("newborn_limits.csv", NewbornLimit)
-
-
-def with_laboratory_duffy(patients: pl.DataFrame, labs: pl.DataFrame, reference: CauseReference) -> pl.DataFrame:
-    """The people (``Patient``) with ``duffy_null`` also from the laboratory's own blood-group results (SEV-3).
-
-    A phenotype Fy(a-b-) or its genotype is a record of Duffy-null; where several results disagree none is taken. A
-    patient that no patient file names gets a row.
-    """
-    words = reference.markers.filter(pl.col("marker") == _DUFFY)["words_found"].item()
-    found = (
-        labs.lazy()
-        .filter((pl.col("analyte") == _DUFFY) & ~is_retracted())
-        .group_by("patient_id")
-        .agg(is_null=match_key(pl.col("value_text")).str.contains(words).all())
-        .filter("is_null")
-        .select("patient_id", by_laboratory=pl.lit(True))
-        .collect()
-    )
-    if not found.height:
-        return patients
-    known = patients.join(found, on="patient_id", how="left", maintain_order="left").with_columns(
-        duffy_null=pl.coalesce("by_laboratory", "duffy_null")
-    )
-    others = found.join(patients, on="patient_id", how="anti").select(
-        "patient_id", duffy_null=pl.lit(True), source_file=pl.lit("laboratory"), source_row=pl.lit(0, pl.Int64)
-    )
-    return pl.concat([known.drop("by_laboratory"), others.sort("patient_id")], how="diagonal").select(
-        list(Patient.to_schema().columns)
-    )
 
 
 def newborn_flags(specimens: pl.LazyFrame) -> pl.LazyFrame:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.formats.hl7v2.codes import word
 
 #: kind, segment, column, places (in the order in which they are looked at), read_as, note.
@@ -65,25 +66,14 @@ class Messages:
         return any(name in self._of_type for name in types)
 
     def read(self, segment: str, *kept: str, **wanted: pl.Expr) -> pl.DataFrame:
-        """The segments of a type: columns that are kept, and expressions over ``field``.
-
-        Texts repeat from row to row - codes, units, times of one draw - so each expression is worked out once for every
-        distinct set of the fields that it reads.
-        """
+        """The segments of a type: columns that are kept, and expressions over ``field``."""
         rows = self._of_type.get(segment, self.segments.clear())
-        by_inputs: dict[tuple[str, ...], dict[str, pl.Expr]] = {}
-        for name, expression in wanted.items():
-            inputs = tuple(sorted(set(expression.meta.root_names())))
-            by_inputs.setdefault(inputs, {})[name] = expression
-        numbers = sorted({name for inputs in by_inputs for name in inputs} - {"offset"}, key=_number)
         if self.has_offsets:
             rows = rows.join(self._headers.select("msh", "offset"), on="msh", how="left", maintain_order="left")
         fields = rows.select(text=pl.col("text").str.split(self.marks.field))["text"]
-        rows = rows.with_columns(fields.list.get(_number(name), null_on_oob=True).alias(name) for name in numbers)
-        for inputs, expressions in by_inputs.items():
-            distinct = rows.select(inputs).unique().with_columns(**expressions)
-            rows = rows.join(distinct, on=inputs, how="left", nulls_equal=True, maintain_order="left")
-        return rows.select(*kept, *wanted)
+        inputs = {name for expression in wanted.values() for name in expression.meta.root_names()} - {"offset"}
+        rows = rows.with_columns(fields.list.get(_number(name), null_on_oob=True).alias(name) for name in sorted(inputs))
+        return per_distinct(rows, kept, wanted)
 
     def rows(self, segment: str, **own: pl.Expr) -> pl.DataFrame:
         """One row per segment of a type.

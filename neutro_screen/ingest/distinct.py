@@ -5,6 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 
 
+def made_once(inputs: pl.DataFrame, make: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """What ``make`` makes of every row; it sees each distinct row once, and answers with as many rows in the same order."""
+    keys = inputs.rename(lambda name: f"key {name}")
+    distinct = keys.unique()
+    made = make(distinct.rename(lambda key: key.removeprefix("key ")))
+    table = pl.concat([distinct, made], how="horizontal")
+    joined = keys.join(table, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")
+    return joined.select(made.columns)
+
+
 def per_distinct(
     rows: pl.DataFrame,
     kept: Sequence[str],
@@ -21,10 +31,9 @@ def per_distinct(
         by_inputs.setdefault(tuple(sorted(set(expression.meta.root_names()))), {})[name] = expression
     found = [rows.select(kept)]
     for inputs, expressions in by_inputs.items():
-        keys = rows.select(pl.col(name).alias(f"key {name}") for name in inputs)
-        distinct = keys.unique()
-        values = opened(distinct.rename(lambda key: key.removeprefix("key "))).select(**expressions)
-        table = pl.concat([distinct, values], how="horizontal")
-        joined = keys.join(table, on=keys.columns, how="left", nulls_equal=True, maintain_order="left")
-        found.append(joined.select(values.columns))
+
+        def read(distinct: pl.DataFrame, expressions: Mapping[str, pl.Expr] = expressions) -> pl.DataFrame:
+            return opened(distinct).select(**expressions)
+
+        found.append(made_once(rows.select(inputs), read))
     return pl.concat(found, how="horizontal")

@@ -19,12 +19,7 @@ from neutro_screen.ingest.formats.fhir.medications import MEDICATION_TYPES, medi
 from neutro_screen.ingest.formats.fhir.observations import lab_rows
 from neutro_screen.ingest.formats.fhir.parsing import CONTAINERS, STRUCTURES, parse_file
 from neutro_screen.ingest.formats.fhir.people import diagnosis_rows, merge_rows, patient_rows
-from neutro_screen.ingest.formats.fhir.references import (
-    REFERENCE_MARKS,
-    REFERENCED_TYPES,
-    References,
-    ReferenceSink,
-)
+from neutro_screen.ingest.formats.fhir.references import REFERENCE_MARKS, REFERENCED_TYPES, References, ReferenceSink
 from neutro_screen.ingest.frames import KINDS, Kind
 from neutro_screen.ingest.profile import Profile
 

@@ -88,9 +88,7 @@ def lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             resulted_at="issued",
             result_id="id",
             local_code=kept_local_code(pl.col("other_code"), profile),
-            value=pl.coalesce(
-                "value", pl.when(pl.col("absent") == "not-performed").then(pl.lit("not performed"))
-            ),
+            value=pl.coalesce("value", pl.when(pl.col("absent") == "not-performed").then(pl.lit("not performed"))),
             fields_disagree=disagreement(
                 pl.col("comparators_differ"), units_differ(pl.col("code_facts"), pl.col("name_facts"))
             ),

@@ -193,20 +193,19 @@ def _parse(
         if name == "Observation" and name in wanted:
             sink.add(name, of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType"))
             continue
-        of_type = of_type.select("source_row", "line")
-        connection.register("lines", of_type)
+        connection.register("lines", of_type.select("source_row", "line"))
         if name in wanted:
             parsed = connection.sql(
                 f"SELECT source_row, json_transform(line, '{json.dumps(STRUCTURES[name])}') AS resource FROM lines"
             ).pl()
             sink.add(name, parsed.sort("source_row", maintain_order=True).unnest("resource"))
         elif name not in CONTAINERS:
-            sink.add(name, of_type)
+            sink.add(name, of_type.select("source_row", "line"))
         else:
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
             if name != "DiagnosticReport" and lines.height == 1:
                 inside = inside.with_columns(source_row="position")
-            sink.add(name, of_type)
+            sink.add(name, of_type.select("source_row", "line"))
             sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
             inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
             if not inside.height:
@@ -217,9 +216,7 @@ def _parse(
                 sink.leave_out(inside)
 
 
-def _typed(
-    connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, unread: Mapping[str, Structure]
-) -> pl.DataFrame:
+def _typed(connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, unread: Mapping[str, Structure]) -> pl.DataFrame:
     """The lines with ``is_json``, ``type`` (null = no resource) and ``resource``: resourceType and ``unread`` elements.
 
     The line itself is null where its resource has been read.
@@ -255,7 +252,7 @@ def _read(unread: pl.DataFrame) -> pl.DataFrame:
     with engine() as connection:
         connection.register("unread", read.with_row_index("row"))
         transformed = (
-            f"json_transform(\"{name}\", '{json.dumps(structures[name])}') AS \"{name}\""
+            f'json_transform("{name}", \'{json.dumps(structures[name])}\') AS "{name}"'
             for name in nested
             if name not in absent
         )

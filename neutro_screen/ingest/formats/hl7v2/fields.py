@@ -72,7 +72,9 @@ class Messages:
             rows = rows.join(self._headers.select("msh", "offset"), on="msh", how="left", maintain_order="left")
         fields = rows.select(text=pl.col("text").str.split(self.marks.field))["text"]
         inputs = {name for expression in wanted.values() for name in expression.meta.root_names()} - {"offset"}
-        rows = rows.with_columns(fields.list.get(_number(name), null_on_oob=True).alias(name) for name in sorted(inputs))
+        rows = rows.with_columns(
+            fields.list.get(_number(name), null_on_oob=True).alias(name) for name in sorted(inputs)
+        )
         return per_distinct(rows, kept, wanted)
 
     def rows(self, segment: str, **own: pl.Expr) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.recognition.words import limits
-from neutro_screen.reference import load_reference
+from neutro_screen.reference import unit_factors
 from neutro_screen.text import match_key
 
 _COMPARATOR: Final = r"^\s*([<>\x{2264}\x{2265}])"
@@ -81,7 +81,7 @@ def unit_facts(units: pl.Series) -> pl.Series:
 
 @cache
 def _factors(dimension: str) -> dict[str, float]:
-    units = load_reference().unit_factors.filter(
+    units = unit_factors().filter(
         pl.col("dimension") == dimension, pl.col("decision") != "refuse", pl.col("match_key").is_not_null()
     )
     return dict(units.select("match_key", "factor").iter_rows())

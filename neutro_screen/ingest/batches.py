@@ -68,7 +68,7 @@ def blocks(text: Path, size: int, end_of_record: re.Pattern[bytes], longest: int
             held += chunk
             if len(chunk) < size:
                 break
-            if end := max((match.end() for match in end_of_record.finditer(held)), default=0):
+            if end := _last_end(held, end_of_record):
                 yield Block(held[:end])
                 held = held[end:]
             elif len(held) > longest:
@@ -82,6 +82,15 @@ def blocks(text: Path, size: int, end_of_record: re.Pattern[bytes], longest: int
                 held = rest
     if held:
         yield Block(held)
+
+
+def _last_end(content: bytes, end_of_record: re.Pattern[bytes]) -> int:
+    """Where the last whole record of a content ends; looked for from its end, where it usually is."""
+    for first in (max(0, len(content) - _START), 0):
+        ends = [match.end() for match in end_of_record.finditer(content, first)]
+        if ends:
+            return ends[-1]
+    return 0
 
 
 def _line_ends(content: bytes) -> int:

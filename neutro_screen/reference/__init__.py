@@ -29,6 +29,7 @@ __all__ = [
     "load_reference",
     "policy_of_run",
     "reference_table",
+    "unit_factors",
 ]
 
 #: What a profile calls a test that is no business of the screen.
@@ -135,7 +136,7 @@ def load_reference() -> Reference:
     reference = Reference(
         analytes=pl.concat([reference_table("analytes.csv", contract.Analyte), _marker_analytes(markers)]),
         lab_codes=pl.concat([reference_table("lab_codes.csv", contract.LabCode), _marker_codes(markers)]),
-        unit_factors=reference_table("unit_factors.csv", contract.UnitFactor),
+        unit_factors=unit_factors(),
         no_result_words=reference_table("no_result_words.csv", contract.NoResultWord),
         comparator_words=reference_table("comparator_words.csv", contract.ComparatorWord),
         status_words=reference_table("status_words.csv", contract.StatusWord),
@@ -156,6 +157,12 @@ def load_reference() -> Reference:
     if unknown.height:
         raise ReferenceDataError(f"codes of unknown cells: {unknown['cell'].to_list()}", where="lab_codes.csv")
     return reference
+
+
+@cache
+def unit_factors() -> pl.DataFrame:
+    """The units of counts and percentages by themselves, for readers, which need no other table."""
+    return reference_table("unit_factors.csv", contract.UnitFactor)
 
 
 @cache

@@ -5,6 +5,7 @@ XPT is read by pyreadstat, the extra ``cdisc``.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -15,8 +16,10 @@ import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
 from neutro_screen.ingest.agreement import are_different, disagreement, number_in, numbers_differ, unit_facts
-from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
+from neutro_screen.ingest.batches import ROWS_A_BATCH, Block, RawBatch, RawBatches, blocks
 from neutro_screen.ingest.broken_lines import BrokenLine
+from neutro_screen.ingest.distinct import made_once, per_distinct
+from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of, unpacked
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import columns_by_table, kept_local_code
@@ -24,6 +27,8 @@ from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
 _LARGEST_DOCUMENT: Final = 512 << 20
+_BLOCK_BYTES: Final = 16 << 20
+_LINE_END: Final = re.compile(rb"\n")
 _LARGEST_HEADER: Final = 16 << 20
 _XPT_HEADER: Final = b"HEADER RECORD*******LIB"
 _JSON_MARK: Final = b'"datasetJSONVersion"'
@@ -31,6 +36,8 @@ _JSON_MARK: Final = b'"datasetJSONVersion"'
 DOMAINS: Final = columns_by_table("cdisc")
 #: Where a refused line names its patient, specimen and time.
 _NAMES: Final = {"patient_id": ("USUBJID",), "specimen_id": ("LBREFID",), "collected_at": ("LBDTC",)}
+#: A cell, as JSON, that reads the same in any parser.
+_PLAIN_CELL: Final = r'^("[^\\]*"|null|true|false|-?[0-9]{1,15}(\.[0-9]{1,15})?)$'
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -95,13 +102,13 @@ def _in_domain(file: Path, table: RawBatch) -> tuple[str, RawBatch]:
     required, optional = DOMAINS[domain]
     if missing := [column for column in required if column not in rows.columns]:
         raise RefusedInputError(f"columns of SDTM {domain} missing: {', '.join(missing)}", where=file.name)
+    named = (*required, *optional)
     texts = [
-        pl.col(column).str.strip_chars().replace("", None)
-        if column in rows.columns
-        else pl.lit(None, pl.String).alias(column)
-        for column in (*required, *optional)
+        pl.col(column).str.strip_chars() if column in rows.columns else pl.lit(None, pl.String).alias(column)
+        for column in named
     ]
-    return domain, table._replace(rows=rows.select(*texts, "source_row"))
+    stripped = rows.select(*texts, "source_row")
+    return domain, table._replace(rows=stripped.with_columns(pl.when(pl.col(named) != "").then(pl.col(named))))
 
 
 def _read_xpt(file: Path, text: Path) -> Iterator[RawBatch]:
@@ -146,17 +153,60 @@ def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
             names = [column["name"] for column in document["columns"]]
             if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
                 raise RefusedInputError("column names are missing or stand twice", where=file.name)
-            sent = (
-                ((number, "", row) for number, row in enumerate(document["rows"], start=1))
-                if "rows" in document
-                else ((number, line, _json(line)) for number, line in enumerate(lines, start=2) if line.strip())
-            )
-            batch, is_first = list(islice(sent, ROWS_A_BATCH)), True
+        if "rows" in document:
+            rows = ((number, "", row) for number, row in enumerate(document["rows"], start=1))
+            batch, is_first = list(islice(rows, ROWS_A_BATCH)), True
             while batch or is_first:
                 yield _json_table(file, names, batch)
-                batch, is_first = list(islice(sent, ROWS_A_BATCH)), False
+                batch, is_first = list(islice(rows, ROWS_A_BATCH)), False
+        else:
+            first_line = 1
+            for block in blocks(text, _BLOCK_BYTES, _LINE_END, _LARGEST_DOCUMENT):
+                yield _lines_table(file, names, block, first_line)
+                first_line += 1 if block.is_too_long else block.content.count(b"\n")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UnreadableInputError("is not readable Dataset-JSON", where=file.name) from None
+
+
+def _lines_table(file: Path, names: list[str], block: Block, first_line: int) -> RawBatch:
+    """Lines of NDJSON. DuckDB takes them apart; those that hold more than texts and plain numbers, or are damaged, Python."""
+    text = block.content.decode("utf-8", errors="replace")
+    if block.is_too_long:
+        return _json_table(file, names, [(first_line, text, None)])
+    lines = pl.Series("line", [text]).str.split("\n", inclusive=True).explode().to_frame()
+    lines = lines.with_columns(source_row=pl.int_range(first_line, first_line + lines.height, dtype=pl.Int64))
+    # The first line has the columns.
+    lines = lines.filter(pl.col("source_row") > 1).select("source_row", "line")
+    with engine() as connection:
+        connection.register("lines", lines)
+        sent = connection.sql(
+            "SELECT source_row, CASE WHEN json_valid(line) AND json_type(line) = 'ARRAY' "
+            "THEN json_transform(line, '[\"JSON\"]') END AS cells FROM lines"
+        ).pl()
+    fitting = sent.filter(pl.col("cells").list.len() == len(names)).select(
+        "source_row", *(pl.col("cells").list.get(at).alias(name) for at, name in enumerate(names))
+    )
+    texts = {name: pl.col(name).struct.field("text") for name in names}
+    is_plain = {f"{name} is plain": pl.col(name).struct.field("is_plain") for name in names}
+    read = per_distinct(fitting, ("source_row",), texts | is_plain, _cells)
+    plain = read.filter(pl.all_horizontal(*is_plain)).select(*names, "source_row")
+    rest = lines.join(plain, on="source_row", how="anti", maintain_order="left")
+    others = _json_table(file, names, [(row, line, _json(line)) for row, line in rest.iter_rows() if line.strip()])
+    return others._replace(rows=pl.concat([plain, others.rows]).sort("source_row"))
+
+
+def _cells(unread: pl.DataFrame) -> pl.DataFrame:
+    """Cells that are still JSON as structs of ``text`` and ``is_plain``: a text without escapes, a short number or nothing."""
+    return unread.select(_cell(unread[name]).alias(name) for name in unread.columns)
+
+
+def _cell(unread: pl.Series) -> pl.Series:
+    is_text = unread.str.starts_with('"')
+    is_plain = unread.str.contains(_PLAIN_CELL)
+    others = {cell: _text(json.loads(cell)) for cell in unread.filter(is_plain & ~is_text)}
+    text = unread.str.strip_prefix('"').str.strip_suffix('"')
+    number = unread.replace_strict(others, default=None, return_dtype=pl.String)
+    return pl.DataFrame({"text": text.zip_with(is_text, number), "is_plain": is_plain.fill_null(True)}).to_struct()
 
 
 def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]]) -> RawBatch:
@@ -214,6 +264,13 @@ def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> RawBatch:
 
 
 def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    own = {"patient_id": "USUBJID", "specimen_id": "LBREFID", "collected_at": "LBDTC"}
+    results = made_once(rows.drop(*own.values(), "source_row"), lambda distinct: _results(distinct, profile))
+    return rows.select("source_row", **own).hstack(results)
+
+
+def _results(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """What a row says, whoever's it is and whenever it was taken."""
     is_original = pl.col("LBORRES").is_not_null()
     is_not_done = pl.col("LBSTAT").str.to_uppercase() == "NOT DONE"
 
@@ -227,10 +284,6 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .rename({"LBLOINC": "loinc"})
         .select(
             "loinc",
-            "source_row",
-            patient_id="USUBJID",
-            specimen_id="LBREFID",
-            collected_at="LBDTC",
             analyte_name="LBTEST",
             code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
             local_code=local,

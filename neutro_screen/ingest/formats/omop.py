@@ -7,7 +7,7 @@ their time.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -28,6 +28,7 @@ from neutro_screen.ingest.agreement import (
     units_differ,
 )
 from neutro_screen.ingest.batches import ROWS_A_BATCH, RawBatch, RawBatches
+from neutro_screen.ingest.distinct import made_once
 from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.formats.parquet import text_columns
 from neutro_screen.ingest.frames import Kind
@@ -71,7 +72,11 @@ def read_omop(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         UnreadableInputError: a table is missing, unreadable, or the file is no DuckDB database.
         RefusedInputError: a table lacks required columns of OMOP.
     """
-    source = _Database(path) if path.is_file() else _Folder(path)
+    with _opened(path) if path.is_file() else nullcontext(_Folder(path)) as source:
+        yield from _batches(source, path, kind, profile)
+
+
+def _batches(source: "_Folder | _Database", path: Path, kind: Kind, profile: Profile) -> RawBatches:
     concepts, notes = _concepts(source)
     deaths = _deaths(source)
     is_there = False
@@ -111,33 +116,22 @@ class _Folder:
 
 
 class _Database:
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    """The tables of an open database; of a name that stands in several schemas the first."""
+
+    def __init__(self, path: Path, database: duckdb.DuckDBPyConnection) -> None:
+        self.path, self.database = path, database
+        self.tables = _tables(database)
 
     def batches(self, name: str) -> Iterator[RawBatch] | None:
-        """As for a folder; the schema is the first that has the table."""
-        with self._opened() as database:
-            place, columns = _place(database, name)
-        return self._read(name, place, columns) if place else None
-
-    @contextmanager
-    def _opened(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        try:
-            with (
-                _openable(self.path) as path,
-                duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": False}) as database,
-            ):
-                database.execute("SET enable_external_access = false")
-                yield database
-        except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
-            raise UnreadableInputError("is not a readable DuckDB database", where=self.path.name) from None
+        """As for a folder."""
+        return self._read(name, *self.tables[name]) if name in self.tables else None
 
     def _read(self, name: str, place: str, columns: list[str]) -> Iterator[RawBatch]:
         listed = ", ".join(f"CAST({_quoted(column)} AS VARCHAR) AS {_quoted(column)}" for column in columns)
         done, where = 0, f"{self.path.name} {name}"
-        with self._opened() as database:
-            used = self._used_concepts(database) if "concept_id" in columns else ""
-            batches = database.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_BATCH)
+        used = self._used_concepts() if "concept_id" in columns else ""
+        with self.database.cursor() as reading:
+            batches = reading.sql(f"SELECT {listed or 1} FROM {place} {used}").to_arrow_reader(ROWS_A_BATCH)
             empty = pl.DataFrame(pl.from_arrow(batches.schema.empty_table()))
             for rows in chain((pl.DataFrame(pl.from_arrow(batch)) for batch in batches), [empty]):
                 if rows.height or not done:
@@ -145,18 +139,29 @@ class _Database:
                     yield RawBatch(self.path, _columns_of(name, rows.with_columns(source_row=numbers), where))
                 done += rows.height
 
-    def _used_concepts(self, database: duckdb.DuckDBPyConnection) -> str:
+    def _used_concepts(self) -> str:
         """A clause for the concepts that some table names: a vocabulary has millions that none does."""
-        named = []
-        for name in KINDS_OF_TABLES:
-            place, columns = _place(database, name)
-            # Databases that were spreadsheets have 3000905.0 for 3000905.
-            named += [
-                f"SELECT regexp_replace(CAST({_quoted(column)} AS VARCHAR), '\\.0+$', '') FROM {place}"
-                for column in columns
-                if column.lower().endswith("concept_id")
-            ]
+        # Databases that were spreadsheets have 3000905.0 for 3000905.
+        named = [
+            f"SELECT regexp_replace(CAST({_quoted(column)} AS VARCHAR), '\\.0+$', '') FROM {place}"
+            for place, columns in (self.tables[name] for name in KINDS_OF_TABLES if name in self.tables)
+            for column in columns
+            if column.lower().endswith("concept_id")
+        ]
         return f"WHERE CAST(concept_id AS VARCHAR) IN ({' UNION '.join(named)})" if named else ""
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[_Database]:
+    try:
+        with (
+            _openable(file) as path,
+            duckdb.connect(str(path), read_only=True, config={"autoinstall_known_extensions": False}) as database,
+        ):
+            database.execute("SET enable_external_access = false")
+            yield _Database(file, database)
+    except (duckdb.Error, UnicodeDecodeError, pa.ArrowException):
+        raise UnreadableInputError("is not a readable DuckDB database", where=file.name) from None
 
 
 @contextmanager
@@ -173,19 +178,23 @@ def _openable(path: Path) -> Iterator[Path]:
         yield copy
 
 
-def _place(database: duckdb.DuckDBPyConnection, name: str) -> tuple[str, list[str]]:
-    """The quoted name of a table and those of its columns that are read; blank where there is none."""
+def _tables(database: duckdb.DuckDBPyConnection) -> dict[str, tuple[str, list[str]]]:
+    """By name: the quoted place of a table of OMOP and those of its columns that are read."""
     found = database.execute(
         "SELECT table_catalog, table_schema, table_name, column_name FROM information_schema.columns "
-        "WHERE table_catalog = current_database() AND lower(table_name) = ? ORDER BY table_schema, ordinal_position",
-        [name],
+        "WHERE table_catalog = current_database() ORDER BY table_schema, ordinal_position"
     ).fetchall()
-    if not found:
-        return "", []
-    place, wanted = found[0][:3], {*TABLES[name][0], *TABLES[name][1]}
-    columns = [row[3] for row in found if row[:3] == place and row[3].lower() in wanted]
-    # A CDM named after its schema (cdm.cdm) needs the full path.
-    return ".".join(_quoted(part) for part in place), columns
+    places: dict[str, tuple[str, ...]] = {}
+    tables: dict[str, tuple[str, list[str]]] = {}
+    for *place, column in found:
+        name = place[-1].lower()
+        if name not in TABLES or places.setdefault(name, tuple(place)) != tuple(place):
+            continue
+        # A CDM named after its schema (cdm.cdm) needs the full path.
+        _, columns = tables.setdefault(name, (".".join(map(_quoted, place)), []))
+        if column.lower() in {*TABLES[name][0], *TABLES[name][1]}:
+            columns.append(column)
+    return tables
 
 
 def _quoted(identifier: str) -> str:
@@ -198,7 +207,7 @@ def _columns_of(name: str, rows: pl.DataFrame, where: str) -> pl.DataFrame:
     if missing := [column for column in required if column not in rows.columns]:
         raise RefusedInputError(f"columns of OMOP missing: {', '.join(missing)}", where=where)
     texts = [
-        pl.col(column).replace("", None) if column in rows.columns else pl.lit(None, pl.String).alias(column)
+        pl.when(pl.col(column) != "").then(column) if column in rows.columns else pl.lit(None, pl.String).alias(column)
         for column in (*required, *optional)
     ]
     return rows.select(*texts, "source_row")
@@ -242,6 +251,15 @@ def _whole(column: str) -> pl.Expr:
 
 
 def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    own = ("person_id", "measurement_datetime", "measurement_date", "source_row")
+    results = made_once(rows.drop(own), lambda distinct: _results(distinct, concepts, profile))
+    return rows.select(
+        "source_row", patient_id="person_id", collected_at=pl.coalesce("measurement_datetime", "measurement_date")
+    ).hstack(results)
+
+
+def _results(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl.DataFrame:
+    """What a measurement says, whoever's it is and whenever it was taken."""
     ids = ("measurement_concept_id", "operator_concept_id", "unit_concept_id")
     rows = rows.with_columns(_whole(column) for column in ids)
     rows = _with_concept(rows, "measurement_concept_id", concepts, "test")
@@ -267,9 +285,6 @@ def _lab_rows(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> p
     rows = rows.with_columns(facts=unit_facts(rows["unit"]), source_facts=unit_facts(rows["unit_source_value"]))
     return rows.select(
         "loinc",
-        "source_row",
-        patient_id="person_id",
-        collected_at=pl.coalesce("measurement_datetime", "measurement_date"),
         analyte_name=pl.coalesce("test_name", source),
         code_system=pl.when(local.is_not_null() & pl.col("measurement_concept_id").is_not_null()).then(
             pl.lit("omop_concept_id")

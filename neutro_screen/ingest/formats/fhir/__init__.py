@@ -19,12 +19,7 @@ from neutro_screen.ingest.formats.fhir.medications import MEDICATION_TYPES, medi
 from neutro_screen.ingest.formats.fhir.observations import lab_rows
 from neutro_screen.ingest.formats.fhir.parsing import CONTAINERS, STRUCTURES, parse_file
 from neutro_screen.ingest.formats.fhir.people import diagnosis_rows, merge_rows, patient_rows
-from neutro_screen.ingest.formats.fhir.references import (
-    REFERENCED_TYPES,
-    References,
-    ReferenceSink,
-    may_hold_references,
-)
+from neutro_screen.ingest.formats.fhir.references import REFERENCE_MARKS, REFERENCED_TYPES, References, ReferenceSink
 from neutro_screen.ingest.frames import KINDS, Kind
 from neutro_screen.ingest.profile import Profile
 
@@ -74,7 +69,7 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> RawBatches:
         referenced = ReferenceSink()
         for number, file in enumerate(files):
             referenced.file = number
-            for _ in parse_file(connection, file, REFERENCED_TYPES, referenced, may_hold_references):
+            for _ in parse_file(connection, file, REFERENCED_TYPES, referenced, REFERENCE_MARKS):
                 pass
         references = referenced.references()
         for file in files:

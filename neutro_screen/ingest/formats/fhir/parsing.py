@@ -6,7 +6,7 @@ DuckDB is fast, and nesting of any depth does it no harm. What is read of each r
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,11 +15,13 @@ import polars as pl
 
 from neutro_screen.errors import UnreadableInputError
 from neutro_screen.ingest.batches import Block, as_utf8, blocks
+from neutro_screen.ingest.distinct import per_distinct
+from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
 
 Structure = str | list["Structure"] | dict[str, "Structure"]
 
-BLOCK_BYTES: Final = 8 << 20
+BLOCK_BYTES: Final = 16 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
 _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
@@ -50,6 +52,11 @@ def _structures() -> dict[str, dict[str, Structure]]:
 
 
 STRUCTURES: Final = _structures()
+#: Elements that stay JSON until ``elements`` reads them.
+_UNREAD: Final = {
+    name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
+}
+_UNREAD_COMPONENT: Final = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
 #: Resources that contain others.
 CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
 #: The resources of a container: line (JSON), position, and the url where the container deletes one.
@@ -79,7 +86,10 @@ class Sink(Protocol):
     """Takes what is parsed."""
 
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
-        """Resources of one type: source_row and the elements of STRUCTURES, or source_row and line for other types."""
+        """Resources of one type: source_row and the elements of STRUCTURES, or source_row and line for other types.
+
+        Observations, of which there are most, have their elements as JSON, for ``elements``.
+        """
 
     def add_deletions(self, deletions: pl.DataFrame) -> None:
         """What a Bundle deletes: source_row, deleted_url."""
@@ -96,11 +106,12 @@ def parse_file(
     path: Path,
     wanted: Collection[str],
     sink: Sink,
-    may_hold: Callable[[bytes], bool] = bool,
+    may_hold: Sequence[bytes] = (b"",),
 ) -> Iterator[None]:
     """Parse a file block by block into ``sink``; yields after every block.
 
-    ``wanted`` are the resource types whose elements are read. Blocks and lines that ``may_hold`` excludes are passed over.
+    ``wanted`` are the resource types whose elements are read. Blocks and lines that hold none of the texts ``may_hold``
+    are passed over.
 
     Raises:
         UnreadableInputError: empty, a damaged archive, no text, one JSON document of more than 256 MB.
@@ -120,9 +131,12 @@ def parse_file(
                 if block.is_too_long:
                     head = block.content.decode("utf-8", errors="replace")
                     sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
-                elif may_hold(block.content):
-                    lines = [block.content] if is_document else block.content.split(b"\n")
-                    _parse(connection, _lines(lines, first, may_hold), wanted, sink, _DEEPEST_BUNDLE)
+                elif any(mark in block.content for mark in may_hold):
+                    lines = _lines(block.content, first, is_document)
+                    if b"" not in may_hold:
+                        marks = [mark.decode() for mark in may_hold]
+                        lines = lines.filter(pl.col("line").str.contains_any(marks))
+                    _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
                 first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield
         except duckdb.Error:
@@ -158,14 +172,11 @@ def _is_json(connection: duckdb.DuckDBPyConnection, content: bytes) -> bool:
     return connection.execute("SELECT json_valid(CAST(? AS VARCHAR))", [text]).fetchall() == [(True,)]
 
 
-def _lines(lines: Sequence[bytes], first: int, may_hold: Callable[[bytes], bool]) -> pl.DataFrame:
-    """Lines as text with their numbers, without those that hold nothing."""
-    numbered = [(number, line) for number, line in enumerate(lines, start=first) if may_hold(line)]
-    texts = [line.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0") for _, line in numbered]
-    frame = pl.DataFrame(
-        {"line": texts, "source_row": [number for number, _ in numbered]},
-        schema={"line": pl.String, "source_row": pl.Int64},
-    )
+def _lines(content: bytes, first: int, is_document: bool) -> pl.DataFrame:
+    """The lines of a block as text with their numbers, without those that hold nothing."""
+    text = pl.Series("line", [content.decode("utf-8", errors="replace")], dtype=pl.String)
+    lines = (text if is_document else text.str.split("\n").explode()).str.strip_chars("\ufeff \t\r\n\0")
+    frame = lines.to_frame().with_columns(source_row=pl.int_range(first, first + lines.len(), dtype=pl.Int64))
     return frame.filter(pl.col("line") != "")
 
 
@@ -173,33 +184,28 @@ def _parse(
     connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, wanted: Collection[str], sink: Sink, depth: int
 ) -> None:
     """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way."""
-    connection.register("lines", lines)
-    typed = (
-        connection.sql(
-            "SELECT source_row, line, CASE WHEN json_valid(line) THEN coalesce(json_extract_string(line, '$.resourceType'),"
-            " CASE json_type(line) WHEN 'ARRAY' THEN 'array' END) END AS type, json_valid(line) AS is_json FROM lines"
-        )
-        .pl()
-        .sort("source_row", maintain_order=True)
-    )
-    refused = typed.filter(pl.col("type").is_null()).rename({"line": "text"})
+    typed = _typed(connection, lines, _UNREAD if "Observation" in wanted else {})
+    refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
     sink.refuse(refused.filter("is_json"), "not_a_resource")
     for (resource_type,), of_type in typed.drop_nulls("type").group_by("type", maintain_order=True):
         name = str(resource_type)
-        connection.register("lines", of_type)
+        if name == "Observation" and name in wanted:
+            sink.add(name, of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType"))
+            continue
+        connection.register("lines", of_type.select("source_row", "line"))
         if name in wanted:
             parsed = connection.sql(
                 f"SELECT source_row, json_transform(line, '{json.dumps(STRUCTURES[name])}') AS resource FROM lines"
             ).pl()
             sink.add(name, parsed.sort("source_row", maintain_order=True).unnest("resource"))
         elif name not in CONTAINERS:
-            sink.add(name, of_type)
+            sink.add(name, of_type.select("source_row", "line"))
         else:
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
             if name != "DiagnosticReport" and lines.height == 1:
                 inside = inside.with_columns(source_row="position")
-            sink.add(name, of_type)
+            sink.add(name, of_type.select("source_row", "line"))
             sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
             inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
             if not inside.height:
@@ -208,3 +214,55 @@ def _parse(
                 _parse(connection, inside, wanted, sink, depth - 1)
             else:
                 sink.leave_out(inside)
+
+
+def _typed(connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, unread: Mapping[str, Structure]) -> pl.DataFrame:
+    """The lines with ``is_json``, ``type`` (null = no resource) and ``resource``: resourceType and ``unread`` elements.
+
+    The line itself is null where its resource has been read.
+    """
+    connection.register("lines", lines)
+    read = json.dumps({"resourceType": "VARCHAR", **unread})
+    is_read = "resource.resourceType IS NOT DISTINCT FROM 'Observation'" if unread else "false"
+    typed = connection.sql(
+        f"SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line FROM"
+        " (SELECT source_row, line, json_valid(line) AS is_json,"
+        f" CASE WHEN json_valid(line) THEN json_transform(line, '{read}') END AS resource FROM lines)"
+    ).pl()
+    is_array = pl.col("is_json") & pl.col("line").str.starts_with("[")
+    named = pl.col("resource").struct.field("resourceType")
+    return typed.sort("source_row", maintain_order=True).with_columns(
+        type=pl.coalesce(named, pl.when(is_array).then(pl.lit("array")))
+    )
+
+
+def elements(rows: pl.DataFrame, kept: Sequence[str], wanted: Mapping[str, pl.Expr]) -> pl.DataFrame:
+    """Columns ``kept`` and expressions over the elements of Observations, or of their components, that are still JSON."""
+    return per_distinct(rows, kept, wanted, _read)
+
+
+def _read(unread: pl.DataFrame) -> pl.DataFrame:
+    """The elements in the form of STRUCTURES; components keep theirs as JSON."""
+    structures = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
+    nested = [name for name in unread.columns if structures[name] != "VARCHAR"]
+    absent = [name for name in nested if unread[name].null_count() == unread.height]
+    read = unread.with_columns(pl.lit(None, _dtype(structures[name])).alias(name) for name in absent)
+    if set(nested) == set(absent):
+        return read
+    with engine() as connection:
+        connection.register("unread", read.with_row_index("row"))
+        transformed = (
+            f'json_transform("{name}", \'{json.dumps(structures[name])}\') AS "{name}"'
+            for name in nested
+            if name not in absent
+        )
+        sql = f"SELECT * REPLACE ({', '.join(transformed)}) FROM unread"
+        return connection.sql(sql).pl().sort("row").drop("row")
+
+
+def _dtype(structure: Structure) -> pl.DataType:
+    if isinstance(structure, list):
+        return pl.List(_dtype(structure[0]))
+    if isinstance(structure, dict):
+        return pl.Struct({name: _dtype(inner) for name, inner in structure.items()})
+    return pl.String()

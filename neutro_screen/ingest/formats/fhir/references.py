@@ -12,9 +12,8 @@ REFERENCED_TYPES: Final = ("Medication", "Specimen")
 _RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
 
 
-def may_hold_references(line: bytes) -> bool:
-    """Whether a line, or a block of lines, can hold a referenced or deleted resource: a quick look that spares parsing."""
-    return b'"Medication"' in line or b'"Specimen"' in line or b'"DELETE"' in line or b'"delete"' in line
+#: A line, or a block of lines, that can hold a referenced or deleted resource holds one of these: it spares parsing.
+REFERENCE_MARKS: Final = (b'"Medication"', b'"Specimen"', b'"DELETE"', b'"delete"')
 
 
 class References(NamedTuple):

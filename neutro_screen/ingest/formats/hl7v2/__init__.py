@@ -104,10 +104,9 @@ def _marks(sent: str) -> Marks:
 def _add_rows(rows: GatheredRows, messages: Messages, profile: Profile) -> None:
     rows.counts["other_messages"] += messages.n_other_messages
     for kind in rows.kinds:
-        if kind not in ROWS:
+        if kind not in ROWS or not messages.has(*ROWS[kind].segments):
             continue
-        # The streaming engine takes half a second to prepare so many expressions, whatever the number of messages.
-        found = ROWS[kind](messages, profile).collect(engine="in-memory")
+        found = ROWS[kind].rows(messages, profile)
         if kind == "lab":
             rows.counts["qc_rows_skipped"] += found.filter("is_control").height
             found = found.filter(~pl.col("is_control"))

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.formats.hl7v2.codes import word
 
 #: kind, segment, column, places (in the order in which they are looked at), read_as, note.
@@ -42,45 +43,55 @@ class Messages:
 
     def __init__(self, segments: pl.DataFrame, marks: Marks) -> None:
         self.marks = marks
-        self.segments = segments.with_columns(
-            fields=pl.when(pl.col("type") == "MSH")
-            .then(pl.concat_str(pl.lit("MSH" + marks.field), pl.col("text").str.slice(3)))
-            .otherwise("text")
-            .str.split(marks.field)
-        )
+        self.segments = segments
+        self.has_offsets = False
+        self._of_type = {str(name): of_type for (name,), of_type in segments.group_by("type", maintain_order=True)}
+        if "MSH" in self._of_type:
+            # The field mark of a header is its first field.
+            counted = pl.concat_str(pl.lit("MSH" + marks.field), pl.col("text").str.slice(3))
+            self._of_type["MSH"] = self._of_type["MSH"].with_columns(text=counted)
         message_type = self.component(self.field(9), 1).str.to_uppercase()
-        headers = (
-            self.of("MSH")
-            .select(
-                "msh",
-                carries=pl.when(message_type.is_not_null()).then(word(message_type, "MSH-9.1").fill_null("other")),
-                event=word(self.component(self.field(9), 2), "MSH-9.2"),
-                offset=self.component(self.field(7), 1).str.extract(r"^[0-9.]{8,}([+-][0-9]{4})$"),
-            )
-            .collect()
+        self._headers = self.read(
+            "MSH",
+            "msh",
+            carries=pl.when(message_type.is_not_null()).then(word(message_type, "MSH-9.1").fill_null("other")),
+            event=word(self.component(self.field(9), 2), "MSH-9.2"),
+            offset=self.component(self.field(7), 1).str.extract(r"^[0-9.]{8,}([+-][0-9]{4})$"),
         )
-        self.has_offsets = headers["offset"].is_not_null().any()
-        self.n_other_messages = headers.filter(carries="other").height
-        self.segments = self.segments.join(headers, on="msh", how="left", maintain_order="left")
+        self.has_offsets = self._headers["offset"].is_not_null().any()
+        self.n_other_messages = self._headers.filter(carries="other").height
 
-    def of(self, *types: str) -> pl.LazyFrame:
-        """The segments of these types."""
-        return self.segments.lazy().filter(pl.col("type").is_in(types))
+    def has(self, *types: str) -> bool:
+        """Whether there is a segment of any of these types."""
+        return any(name in self._of_type for name in types)
 
-    def rows(self, segment: str, **own: pl.Expr) -> pl.LazyFrame:
+    def read(self, segment: str, *kept: str, **wanted: pl.Expr) -> pl.DataFrame:
+        """The segments of a type: columns that are kept, and expressions over ``field``."""
+        rows = self._of_type.get(segment, self.segments.clear())
+        if self.has_offsets:
+            rows = rows.join(self._headers.select("msh", "offset"), on="msh", how="left", maintain_order="left")
+        fields = rows.select(text=pl.col("text").str.split(self.marks.field))["text"]
+        inputs = {name for expression in wanted.values() for name in expression.meta.root_names()} - {"offset"}
+        rows = rows.with_columns(
+            fields.list.get(_number(name), null_on_oob=True).alias(name) for name in sorted(inputs)
+        )
+        return per_distinct(rows, kept, wanted)
+
+    def rows(self, segment: str, **own: pl.Expr) -> pl.DataFrame:
         """One row per segment of a type.
 
         Its columns are named by their places: the places of fields.csv in the segment itself and in those that it belongs
         to or that stand with it (of several the first); ``own`` are further expressions over the segment's fields.
         """
-        # The fields of a segment are a list; joins, which would copy it row by row, come after it has been read.
-        rows = self.of(segment).select(
-            "source_row", "pid", "msh", "orc", "obr", "carries", "event", *self._places(segment, segment), **own
+        anchors = ("source_row", "pid", "msh", "orc", "obr")
+        rows = self.read(segment, *anchors, **self._places(segment, segment), **own)
+        rows = rows.join(
+            self._headers.select("msh", "carries", "event"), on="msh", how="left", validate="m:1", maintain_order="left"
         )
         for other, anchor in _ANCHORS.items():
             places = self._places(segment, other)
             if other != segment and places:
-                beside = self.of(other).select(anchor, *places).drop_nulls(anchor)
+                beside = self.read(other, anchor, **places).drop_nulls(anchor)
                 if other.lower() != anchor:
                     beside = beside.unique(anchor, keep="first", maintain_order=True)
                 rows = rows.join(beside, on=anchor, how="left", maintain_order="left")
@@ -91,8 +102,8 @@ class Messages:
         (listed,) = FIELDS.filter(segment=segment, column="patient_id")["places"]
         return pl.coalesce(*(self.field(int(each.partition("-")[2])) for each in (place or listed).split()))
 
-    def _places(self, of_rows: str, segment: str) -> list[pl.Expr]:
-        return [self._read(place, read_as).alias(place) for place, read_as in _read_from(of_rows, segment)]
+    def _places(self, of_rows: str, segment: str) -> dict[str, pl.Expr]:
+        return {place: self._read(place, read_as) for place, read_as in _read_from(of_rows, segment)}
 
     def _read(self, place: str, read_as: str) -> pl.Expr:
         number, _, component = place.partition("-")[2].partition(".")
@@ -109,8 +120,8 @@ class Messages:
         return pl.when(is_without).then(pl.concat_str(time, "offset")).otherwise(time)
 
     def field(self, number: int) -> pl.Expr:
-        """A field as sent, blank and the HL7 null ("") as null."""
-        return pl.col("fields").list.get(number, null_on_oob=True).str.strip_chars().replace(_BLANKS)
+        """A field as sent, blank and the HL7 null ("") as null; for ``read``."""
+        return pl.col(f"field {number}").str.strip_chars().replace(_BLANKS)
 
     def first(self, field: pl.Expr) -> pl.Expr:
         """The first repetition."""
@@ -145,6 +156,11 @@ def columns(segment: str, *read_as: str) -> dict[str, pl.Expr]:
     """Column -> the first of its places that is there, for the columns of fields.csv that are read in these ways."""
     listed = FIELDS.filter(pl.col("segment") == segment, pl.col("read_as").is_in(read_as or ("text", "time", "code")))
     return {column: pl.coalesce(places.split()) for column, places in listed.select("column", "places").iter_rows()}
+
+
+def _number(field: str) -> int:
+    """The number in the name of a column that ``Messages.field`` reads."""
+    return int(field.removeprefix("field "))
 
 
 @cache

@@ -1,7 +1,7 @@
 """Rows in the native layout from HL7 segments: results, medication, patients, diagnoses."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -18,7 +18,7 @@ _DRUG_SYSTEMS: Final = {"atc_code": ("ATC", "WHOATC", "WHO ATC"), "rxcui": ("RXN
 _TRIPLETS: Final = (1, 4)
 
 
-def lab_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def lab_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
     """One row per OBX of a result message, and ``is_control`` for control material, which belongs to no patient."""
     field, component = messages.field, messages.component
     loinc, local = _test_codes(messages)
@@ -75,7 +75,7 @@ def _test_codes(messages: Messages) -> tuple[pl.Expr, pl.Expr]:
     return loinc, local
 
 
-def _order_numbers(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def _order_numbers(messages: Messages, profile: Profile) -> pl.DataFrame:
     """By OBR: obr, order_number.
 
     A panel and its differential are often two orders of one draw; apart they would make no count. So the first number
@@ -83,7 +83,7 @@ def _order_numbers(messages: Messages, profile: Profile) -> pl.LazyFrame:
     """
     numbers = (2,) if profile.patient_identifier == "OBR-3" else (3, 2)
     own = pl.coalesce(*(messages.component(messages.field(number), 1) for number in numbers))
-    orders = messages.of("OBR").select("obr", "msh", "pid", own=own, drawn=messages.field(7))
+    orders = messages.read("OBR", "obr", "msh", "pid", own=own, drawn=messages.field(7))
     of_draw = pl.coalesce(pl.col("own").first().over("msh", "pid", "drawn"), "own")
     return orders.select(
         "obr", order_number=pl.when(pl.col("drawn").is_not_null()).then(of_draw).otherwise("own")
@@ -120,25 +120,25 @@ def _unit(messages: Messages) -> pl.Expr:
     )
 
 
-def _notes(messages: Messages) -> pl.LazyFrame:
+def _notes(messages: Messages) -> pl.DataFrame:
     """NTE-3 joined per segment that the notes stand behind: source_row, note."""
-    anchor = pl.when(pl.col("type") != "NTE").then("source_row").forward_fill()
+    notes = messages.read("NTE", "source_row", note=messages.lines(messages.field(3))).drop_nulls()
+    noted = messages.segments.filter(pl.col("type") != "NTE").select(noted="source_row")
     return (
-        messages.segments.lazy()
-        .select("type", "fields", source_row=anchor)
-        .filter(pl.col("type") == "NTE")
-        .select("source_row", note=messages.lines(messages.field(3)))
-        .drop_nulls()
-        .group_by("source_row", maintain_order=True)
+        notes.join_asof(noted, left_on="source_row", right_on="noted")
+        .group_by("noted", maintain_order=True)
         .agg(pl.col("note").str.join("\n"))
+        .rename({"noted": "source_row"})
     )
 
 
-def medication_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def medication_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
     """One row per RXE (order), RXD (dispense) or RXA (administration) of a pharmacy message."""
     ids = _patient_ids(messages, profile)
     of_each = []
     for segment, drug_field in (("RXE", 2), ("RXD", 2), ("RXA", 5)):
+        if not messages.has(segment):
+            continue
         drug = messages.field(drug_field)
         codes = {column: _drug_code(messages, drug, systems) for column, systems in _DRUG_SYSTEMS.items()}
         rows = (
@@ -166,12 +166,12 @@ def _drug_code(messages: Messages, drug: pl.Expr, systems: tuple[str, ...]) -> p
     )
 
 
-def patient_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def patient_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
     """One row per PID, and one per MRG of a merge: the prior record, replaced by the one of its PID."""
     ids = _patient_ids(messages, profile)
     people = messages.rows("PID").join(ids, on="pid", how="inner", maintain_order="left").with_columns(**columns("PID"))
-    merges = messages.of("MRG").filter(pl.col("event") == "merge")
-    prior = _picked_ids(merges.select("pid", listed=messages.identifiers("MRG")), messages, profile)
+    merges = messages.rows("MRG", listed=messages.identifiers("MRG")).filter(pl.col("event") == "merge")
+    prior = _picked_ids(merges.select("pid", "listed"), messages, profile)
     merged = (
         merges.select("pid", "source_row")
         .join(prior, on="pid", how="inner", maintain_order="left")
@@ -182,7 +182,7 @@ def patient_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
     return pl.concat([people, merged], how="diagonal")
 
 
-def diagnosis_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def diagnosis_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
     """One row per DG1 that has a code and a patient."""
     return (
         messages.rows("DG1")
@@ -193,23 +193,19 @@ def diagnosis_rows(messages: Messages, profile: Profile) -> pl.LazyFrame:
     )
 
 
-def _patient_ids(messages: Messages, profile: Profile) -> pl.LazyFrame:
+def _patient_ids(messages: Messages, profile: Profile) -> pl.DataFrame:
     """The patient by PID: pid, patient_id; from the field that the profile names (``patient_identifier``)."""
     place = profile.patient_identifier
     if place != "OBR-3":
-        return _picked_ids(
-            messages.of("PID").select("pid", listed=messages.identifiers("PID", place)), messages, profile
-        )
-    ordered = messages.of("OBR").select("pid", ordered=messages.field(3)).drop_nulls()
-    people = (
-        messages.of("PID")
-        .select("pid", own=messages.identifiers("PID"))
-        .join(ordered.unique("pid", keep="first", maintain_order=True), on="pid", how="left", maintain_order="left")
+        return _picked_ids(messages.read("PID", "pid", listed=messages.identifiers("PID", place)), messages, profile)
+    ordered = messages.read("OBR", "pid", ordered=messages.field(3)).drop_nulls()
+    people = messages.read("PID", "pid", own=messages.identifiers("PID")).join(
+        ordered.unique("pid", keep="first", maintain_order=True), on="pid", how="left", maintain_order="left"
     )
     return _picked_ids(people.select("pid", listed=pl.coalesce("ordered", "own")), messages, profile)
 
 
-def _picked_ids(listed: pl.LazyFrame, messages: Messages, profile: Profile) -> pl.LazyFrame:
+def _picked_ids(listed: pl.DataFrame, messages: Messages, profile: Profile) -> pl.DataFrame:
     """Of the identifiers listed that of the profile's authority, else the record number (MR), else PI, else the first."""
     each = (
         listed.with_columns(listed=pl.col("listed").str.split(messages.marks.repetition))
@@ -233,9 +229,16 @@ def _picked_ids(listed: pl.LazyFrame, messages: Messages, profile: Profile) -> p
     )
 
 
-ROWS: Final[dict[Kind, Callable[[Messages, Profile], pl.LazyFrame]]] = {
-    "lab": lab_rows,
-    "medication": medication_rows,
-    "patient": patient_rows,
-    "diagnosis": diagnosis_rows,
+class Source(NamedTuple):
+    """Rows of one kind, and the segments of which there must be one."""
+
+    rows: Callable[[Messages, Profile], pl.DataFrame]
+    segments: tuple[str, ...]
+
+
+ROWS: Final[dict[Kind, Source]] = {
+    "lab": Source(lab_rows, ("OBX",)),
+    "medication": Source(medication_rows, ("RXE", "RXD", "RXA")),
+    "patient": Source(patient_rows, ("PID", "MRG")),
+    "diagnosis": Source(diagnosis_rows, ("DG1",)),
 }

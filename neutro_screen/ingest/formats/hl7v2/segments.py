@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +24,14 @@ def message_blocks(text: Path) -> Iterator[Block]:
     return blocks(text, _BLOCK_BYTES, _NEXT_MESSAGE, LONGEST_MESSAGE)
 
 
-def decoded_segments(block: bytes) -> tuple[list[str], int]:
+def decoded_segments(block: bytes) -> tuple[pl.Series, int]:
     """The segments of a block as text, and how many messages had to be decoded by guess (as Windows-1252)."""
     try:
         return _split(block.decode("utf-8-sig")), 0
     except UnicodeDecodeError:
         pass
     starts = [0, *(match.end() for match in _MESSAGE_START.finditer(block)), len(block)]
-    segments, guessed = [], 0
+    segments, guessed = [pl.Series(dtype=pl.String)], 0
     for start, end in itertools.pairwise(starts):
         message = block[start:end]
         for encoding in (_declared_encoding(message), "utf-8"):
@@ -43,8 +43,8 @@ def decoded_segments(block: bytes) -> tuple[list[str], int]:
         else:
             guessed += 1
             decoded = message.decode("cp1252", errors="replace")
-        segments += _split(decoded)
-    return segments, guessed
+        segments.append(_split(decoded))
+    return pl.concat(segments), guessed
 
 
 def _declared_encoding(message: bytes) -> str:
@@ -55,22 +55,41 @@ def _declared_encoding(message: bytes) -> str:
     return CHARACTER_SETS.get(declared, "ascii")
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str) -> pl.Series:
     """Split at line ends that a segment follows; any other line end belongs to the text of the field before it."""
-    separators = set(re.findall(r"(?:\A|[\r\n\x0b])(?:MSH|FHS|BHS)([^\sA-Za-z0-9])", text)) or {"|"}
-    marks = re.escape("".join(sorted(separators)))
-    split = re.split(rf"[\r\n\x0b\x1c](?=[A-Z][A-Z0-9]{{2}}[{marks}]|(?:BTS|FTS|BHS)(?:[\r\n\x1c]|\Z))", text)
-    return [stripped for segment in split if (stripped := segment.strip("\r\n\x0b\x1c\x1a\0 \ufeff"))]
+    lines = _lines(text)
+    if lines is None:
+        separators = set(re.findall(r"(?:\A|[\r\n\x0b])(?:MSH|FHS|BHS)([^\sA-Za-z0-9])", text))
+        lines = pl.Series(re.split(rf"[\r\n\x0b\x1c](?={_segment_start(separators)})", text), dtype=pl.String)
+    stripped = lines.str.strip_chars("\r\n\x0b\x1c\x1a\0 \ufeff")
+    return stripped.filter(stripped != "")
 
 
-def placed(texts: list[str], first_row: int) -> pl.DataFrame:
+def _lines(text: str) -> pl.Series | None:
+    """The lines of a text in which every line is a segment, as almost always; else None."""
+    ends = [mark for mark in "\r\n\x0b\x1c" if mark in text] or ["\r"]
+    plain = re.sub(f"[{''.join(ends)}]+", ends[0], text) if len(ends) > 1 else text
+    lines = pl.Series([plain]).str.split(ends[0]).explode()
+    starts = lines.str.slice(0, 4).unique().to_list()
+    separators = {match[1] for start in starts if (match := re.fullmatch(r"(?:MSH|FHS|BHS)([^\sA-Za-z0-9])", start))}
+    is_segment = re.compile(_segment_start(separators))
+    return lines if all(not start or is_segment.match(start) for start in starts) else None
+
+
+def _segment_start(separators: Collection[str]) -> str:
+    """What a segment begins with, by the field marks of a text's headers."""
+    marks = re.escape("".join(sorted(separators)) or "|")
+    return rf"[A-Z][A-Z0-9]{{2}}[{marks}]|(?:BTS|FTS|BHS)(?:[\r\n\x1c]|\Z)"
+
+
+def placed(texts: pl.Series, first_row: int) -> pl.DataFrame:
     """Segments with their number, type, marks, and the latest MSH, PID, ORC and OBR before them in their message.
 
     Columns: source_row, text, type, start, msh (null outside a message), marks (MSH-1 and MSH-2), pid, orc, obr.
     """
     row, segment = pl.col("source_row"), pl.col("type")
-    segments = pl.DataFrame({"text": texts}, schema={"text": pl.String}).select(
-        pl.int_range(first_row, first_row + len(texts), dtype=pl.Int64).alias("source_row"),
+    segments = pl.DataFrame({"text": texts}).select(
+        pl.int_range(first_row, first_row + texts.len(), dtype=pl.Int64).alias("source_row"),
         "text",
         type=pl.col("text").str.slice(0, 3),
     )

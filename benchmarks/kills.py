@@ -3,10 +3,11 @@
     python -m benchmarks.kills --kills 200 --seed 1
 
 Every night brings two files of one name from two folders, with a new patient whose count is critical, and rows that came
-before. It is killed with SIGKILL at a moment drawn evenly from the length of a run, in a process of its own, and taken
-again an hour later, when the report folder or the notification command may be broken. After each kill the store must open
-and be whole; after each night every row that was sent must be there once, and no patient may be called unchanged before a
-run that reached its readers has shown them. At the end the tables are those of one run over everything.
+before. It is killed with SIGKILL, in a process of its own, at a moment drawn evenly from the length of a run (every
+second night: from the time after its publication, when the reports are not written yet), and taken again an hour later,
+when the report folder or the notification command may be broken. After each kill the store must open and be whole; after
+each night every row that was sent must be there once, every critical patient must be listed, as new the first time, and
+stay new until a run that reached its readers has shown it. At the end the tables are those of one run over everything.
 """
 
 import argparse
@@ -17,30 +18,30 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.consistency import digest, faults
-from neutro_screen.admin.notify import notifying
-from neutro_screen.errors import NeutroScreenError, ReportError
+from benchmarks.mishaps import MISHAPS, is_published_with, take_night, with_delivery
+from neutro_screen.errors import NeutroScreenError
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import reading
-from neutro_screen.store.journal import delivered
+from neutro_screen.store.journal import deliveries_noted
 
 FIRST: Final = datetime.fromisoformat("2026-01-02T02:00:00")
 HEADER: Final = "patient_id,specimen_id,collected_at,loinc,value,unit,lab"
-MISHAPS: Final = ("none", "none", "reports", "notification", "reports and notification")
-_BAD: Final = (
+HARM: Final = (
     "not opened",
     "not whole",
     "failed nights",
     "rows lost",
     "rows twice",
+    "critical in no list",
     "unseen and unchanged",
     "different",
 )
@@ -55,55 +56,53 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ended = campaign(Path(folder), chosen.kills, chosen.seed)
     sys.stdout.write(json.dumps(ended) + "\n")
-    sys.exit(any(ended[name] for name in _BAD))
+    sys.exit(any(ended[name] for name in HARM))
 
 
 def campaign(folder: Path, kills: int, seed: int) -> dict[str, int]:
     """Kill that many nights; how they ended."""
     drawn, store = random.Random(seed), folder / "store" / "s.duckdb"  # noqa: S311 - reproducible, no secrets
     sent: Counter[tuple[str, str]] = Counter()
-    told: Counter[str] = Counter(dict.fromkeys((*_BAD, *MISHAPS), 0))
+    told: Counter[str] = Counter(dict.fromkeys((*HARM, *MISHAPS), 0))
     every: list[str] = []
     length, options = 2.0, RunOptions(store=store, labs=())
     for night in range(kills):
         paths = _written(folder / f"night{night:03d}", night, drawn, sent)
         every += paths
-        options = RunOptions(
-            store=store,
-            as_of=FIRST + timedelta(days=night),
-            labs=tuple(paths),
-            reports=folder / "reports",
-            notify=_notify(folder, works=True),
-        )
-        process = _SPAWNED.Process(target=_night, args=(options,))
-        process.start()
-        process.join(drawn.uniform(0, length))
+        options = RunOptions(store=store, as_of=FIRST + timedelta(days=night), labs=tuple(paths))
+        process = _started(with_delivery(folder, options))
+        _wait(process, store if night % 2 else None, drawn, length)
         told["had ended"] += not process.is_alive()
         _kill(process)
-        told.update(_looked_at(store))
+        told.update(_looked_at(store, options.as_of))
         mishap = drawn.choice(MISHAPS)
         told[mishap] += 1
         began = time.monotonic()
-        told["failed nights"] += not _again(folder, replace(options, as_of=options.as_of + timedelta(hours=1)), mishap)
+        again = replace(options, as_of=options.as_of + timedelta(hours=1))
+        told["failed nights"] += not is_published_with(folder, again, mishap)
         length = 0.9 * length + 0.1 * (time.monotonic() - began)  # the machine may become busier or quieter
         told.update(_accounted(store, sent))
+        told.update(_listed(store, options.as_of, critical=night + 1))
         sys.stderr.write(json.dumps({"kills": night + 1} | dict(told)) + "\n")
     at_once = folder / "at_once" / "s.duckdb"
     run(RunOptions(store=at_once, as_of=options.as_of + timedelta(hours=1), labs=tuple(every)))
     one, other = digest(at_once), digest(store)
     told["different"] += sum(one[name] != other[name] for name in one)
-    told["unseen and unchanged"] += _unseen_and_unchanged(store)
     return {"kills": kills} | dict(told)
 
 
 def _written(folder: Path, night: int, drawn: random.Random, sent: Counter[tuple[str, str]]) -> list[str]:
-    """Two files of one name: a patient who is critical at first sight, usual counts, and rows of a night before."""
+    """Two files of one name: a patient who is critical at first sight, usual counts, and rows of a night before.
+
+    Who was critical five nights ago has recovered since, so that the lists of a long campaign stay short.
+    """
     day = (FIRST + timedelta(days=night - 1)).date().isoformat()
     rows = [
         (f"C{night:03d}", f"C{night:03d}-0", "0.05"),
         (f"N{night % 7}", f"N{night:03d}", f"{drawn.uniform(2, 6):.2f}"),
     ]
     rows += [(f"F{night % 5}", f"F{night:03d}", f"{drawn.choice((0.4, 0.9, 1.6, 3.0))}")]
+    rows += [(f"C{night - 5:03d}", f"C{night - 5:03d}-1", "4.2")] if night >= 5 else []
     paths = []
     for number, ward in enumerate(("a", "b")):
         path = folder / ward / "labs.csv"
@@ -119,31 +118,37 @@ def _written(folder: Path, night: int, drawn: random.Random, sent: Counter[tuple
     return paths
 
 
-def _notify(folder: Path, *, works: bool) -> Path:
-    path = folder / f"notify-{works}.toml"
-    path.write_text('command = ["true"]\n' if works else f'command = ["{folder}/nowhere"]\n', "utf-8")
-    return path
+def _started(options: RunOptions) -> BaseProcess:
+    """A process that has imported all it needs and begins the night now.
+
+    It is spawned: a forked one may wait forever for a thread of polars that the fork left behind.
+    """
+    spawned = multiprocessing.get_context("spawn")
+    is_ready = spawned.Event()
+    process = spawned.Process(target=_night, args=(options, is_ready))
+    process.start()
+    is_ready.wait()
+    return process
 
 
-def _night(options: RunOptions) -> None:
-    """A night as the command takes it: the run, its reports, its notification."""
-    with notifying(options, lambda text: None) as night:
-        night.ended(run(options, published=night.published))
+def _night(options: RunOptions, is_ready: Event) -> None:
+    is_ready.set()
+    take_night(options)
 
 
-def _again(folder: Path, options: RunOptions, mishap: str) -> bool:
-    """The night taken again, with what is broken tonight; whether it is published."""
-    if "notification" in mishap:
-        options = replace(options, notify=_notify(folder, works=False))
-    if "reports" in mishap:
-        (folder / "no folder").touch()
-        options = replace(options, reports=folder / "no folder")
-    try:
-        with suppress(ReportError):
-            _night(options)
-    except NeutroScreenError:
-        return False
-    return True
+def _wait(process: BaseProcess, published: Path | None, drawn: random.Random, length: float) -> None:
+    """Wait as long as the process may live: a part of a run's length, or of the time after this store was replaced."""
+    if published is None:
+        process.join(drawn.uniform(0, length))
+        return
+    before = _file_id(published)
+    while process.is_alive() and _file_id(published) == before:
+        process.join(0.002)
+    process.join(drawn.uniform(0, length / 8))
+
+
+def _file_id(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
 
 
 def _kill(process: BaseProcess) -> None:
@@ -151,14 +156,20 @@ def _kill(process: BaseProcess) -> None:
     process.join()
 
 
-def _looked_at(store: Path) -> list[str]:
+def _looked_at(store: Path, as_of: datetime) -> list[str]:
+    """How a kill left the store: whole, and with the night or without it, its reports written or not."""
     if not store.exists():
         return ["no store yet"]
     try:
         with reading(store) as connection:
-            return ["not whole"] if faults(connection) else []
+            runs = connection.execute("SELECT run_id FROM run WHERE as_of = ?", [as_of]).fetchall()
+            found = ["not whole"] if faults(connection) else []
     except NeutroScreenError:
         return ["not opened"]
+    if not runs:
+        return [*found, "killed before publication"]
+    is_reported = (runs[0][0], "report") in deliveries_noted(store)
+    return [*found, "killed after the reports" if is_reported else "killed between publication and reports"]
 
 
 def _accounted(store: Path, sent: Counter[tuple[str, str]]) -> dict[str, int]:
@@ -168,32 +179,33 @@ def _accounted(store: Path, sent: Counter[tuple[str, str]]) -> dict[str, int]:
     return {"rows lost": (sent - held).total(), "rows twice": (held - sent).total()}
 
 
-def _unseen_and_unchanged(store: Path) -> int:
-    """Critical patients whom a run calls otherwise than new before any run that reached its readers has listed them."""
+def _listed(store: Path, since: datetime, critical: int) -> dict[str, int]:
+    """The critical patients whom the runs since then list although no run before reached a reader with them.
+
+    They must be called new (``checked as unseen`` counts these looks), whether they were never listed before or only in
+    runs whose reports were not written. Of those sent so far, none may be in no list at all.
+    """
     with reading(store) as connection:
         listed = connection.execute(
-            "SELECT patient_id, run_id, change FROM worklist_row JOIN run USING (run_id) "
-            "WHERE patient_id LIKE 'C%' ORDER BY patient_id, run.as_of"
+            "SELECT patient_id, run_id, change, as_of FROM worklist_row JOIN run USING (run_id) "
+            "WHERE patient_id LIKE 'C%' ORDER BY patient_id, as_of"
         ).fetchall()
-        reached = {
-            row[0]
-            for row in connection.execute(
-                "SELECT run_id FROM run_delivery WHERE kind = 'report' AND delivered_at IS NOT NULL"
-            ).fetchall()
-        }
-        runs = {row[1] for row in listed}
-    reached |= {name for name in runs if "report" in delivered(store, name)}
-    seen, wrong = set[str](), set[str]()
-    for patient, run_id, change in listed:
-        if change != "new" and patient not in seen:
-            wrong.add(patient)
-        if run_id in reached:
+        reached = set(
+            connection.execute("SELECT run_id, kind FROM run_delivery WHERE delivered_at IS NOT NULL").fetchall()
+        )
+    reached |= deliveries_noted(store).keys()
+    seen, before = set[str](), set[str]()
+    told: Counter[str] = Counter({"critical in no list": critical - len({row[0] for row in listed})})
+    for patient, run_id, change, as_of in listed:
+        if as_of >= since and patient not in seen:
+            told["checked as unseen"] += 1
+            told["of these listed before"] += patient in before
+            told["unseen and unchanged"] += change != "new"
+        before.add(patient)
+        if (run_id, "report") in reached:
             seen.add(patient)
-    return len(wrong)
+    return told
 
-
-_SPAWNED = multiprocessing.get_context("forkserver")
-_SPAWNED.set_forkserver_preload(["neutro_screen.pipeline.run", "neutro_screen.admin.notify"])
 
 if __name__ == "__main__":
     main()

@@ -3,12 +3,14 @@
     python -m benchmarks.readers_at_night --nights 20 --readers 4
 
 Half of the readers open the file as analysts do (duckdb.connect, read-only), half as this program does. Every look asks
-in one connection whether the tables fit the latest run.
+in one connection whether the tables fit the latest run. A night brings two files of one name, and its reports or its
+notification may fail.
 """
 
 import argparse
 import json
 import multiprocessing
+import random
 import sys
 import tempfile
 from collections import Counter
@@ -20,9 +22,9 @@ from typing import Any
 import duckdb
 
 from benchmarks.consistency import faults
+from benchmarks.mishaps import MISHAPS, is_published_with
 from neutro_screen.errors import NeutroScreenError
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import current_worklist
 
@@ -72,14 +74,16 @@ def watched(store: Path, nights: int, readers: int) -> dict[str, Any]:
 def _nights(store: Path, nights: int, first: int = 0) -> int:
     header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
     chart: Any = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in KINDS}
-    failed = 0
+    drawn, failed = random.Random(first), 0  # noqa: S311 - reproducible, no secrets
     for number in range(first, first + nights):
-        labs = store.parent.with_name(f"labs{number}.csv")
-        labs.write_text("\n".join([header, *lines[number :: nights + 1]]) + "\n", "utf-8")
-        try:
-            run(RunOptions(store=store, as_of=FIRST + timedelta(days=number), labs=(str(labs),), **chart))
-        except NeutroScreenError:
-            failed += 1
+        mine, paths = lines[number :: nights + 1], []
+        for part, ward in enumerate(("a", "b")):
+            labs = store.parent.with_name(f"night{number}") / ward / "labs.csv"
+            labs.parent.mkdir(parents=True)
+            labs.write_text("\n".join([header, *mine[part::2]]) + "\n", "utf-8")
+            paths.append(str(labs))
+        options = RunOptions(store=store, as_of=FIRST + timedelta(days=number), labs=tuple(paths), **chart)
+        failed += not is_published_with(store.parent.parent, options, drawn.choice(MISHAPS))
     return failed
 
 

@@ -130,7 +130,8 @@ def read_batches(
 
     A folder format brings medications, patients and diagnoses with it. Files are read in the order of their names. Of a
     ``known`` laboratory file that a glob or a folder finds only the bytes are read: it comes as one batch without rows.
-    So does a file of theirs that cannot be opened as what it is (note ``unreadable``), where others of its kind can.
+    So does a file of theirs that cannot be opened as what it is (note ``unreadable``), where others of its kind can; of one
+    that is damaged further on, the batches before the damage have come then.
 
     Raises:
         ConfigurationError: the named format does not exist.
@@ -166,13 +167,34 @@ def _batches(
                     if not is_archived:
                         raise
                     unread.append(error)
-                    file = SourceFile(path.name, asked, name, sha256_of(path), rows=0, notes=(UNREADABLE,))
-                    yield Batch(asked, no_rows(asked, profile), (), file)
+                    yield _unreadable(source, asked, profile)
                     continue
                 n_read += 1
-                yield from _batches_of(source, chain(first, opened), asked, profile)
+                damage = list[NeutroScreenError]()
+                rest = _until_damage(opened, damage) if is_archived else opened
+                yield from _batches_of(source, chain(first, rest), asked, profile)
+                if damage:
+                    yield _unreadable(source, asked, profile)
         if unread and not n_read:
             raise unread[0]
+
+
+def _until_damage(raws: RawBatches, damage: list[NeutroScreenError]) -> RawBatches:
+    """The batches that can be read; the error that ended them is put into ``damage``.
+
+    They are sound: a compressed file is unpacked, and its checksum found right, before the first of them.
+    """
+    try:
+        yield from raws
+    except (UnreadableInputError, RefusedInputError) as error:
+        damage.append(error)
+
+
+def _unreadable(source: "_Source", asked: Kind, profile: Profile) -> Batch:
+    """No rows of a file of an archive, with the note that it, or what follows its batches so far, could not be read."""
+    path = source.path
+    file = SourceFile(path.name, asked, source.name, sha256_of(path), rows=0, notes=(UNREADABLE,))
+    return Batch(asked, no_rows(asked, profile), (), file)
 
 
 def _batches_of(source: "_Source", raws: RawBatches, asked: Kind, profile: Profile) -> Iterator[Batch]:
@@ -200,7 +222,7 @@ def _batches_of(source: "_Source", raws: RawBatches, asked: Kind, profile: Profi
 
 #: The note of a file that was not read again.
 KNOWN: Final = "known"
-#: The note of a file of an archive that could not be read: it is told every night, and the others are read.
+#: The note of a file of an archive that could not be read, or not to its end: it is told every night, and the others are read.
 UNREADABLE: Final = "unreadable"
 
 

@@ -74,7 +74,7 @@ _FILES: Final = f"""
     for_now AS (SELECT DISTINCT run_id, source_file AS name FROM quality_count WHERE list_contains($for_now, reason))
     SELECT run_id, any_value(counts) AS counts, sha256, format, max("rows") AS rows
     FROM source_file JOIN whole USING (run_id) ANTI JOIN for_now USING (run_id, name)
-    WHERE coalesce(notes, '') NOT IN ('{KNOWN}', '{UNREADABLE}')
+    WHERE NOT list_has_any(string_split(coalesce(notes, ''), ', '), ['{KNOWN}', '{UNREADABLE}'])
     GROUP BY run_id, sha256, format HAVING bool_and(kind = 'lab')
     ORDER BY run_id, sha256, format
 """

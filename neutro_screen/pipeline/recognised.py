@@ -87,7 +87,12 @@ def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapp
         for file in files
         if any(note.startswith(SUSPECT) for note in file["notes"])
     ]
-    if unread := [file["name"] for file in files if UNREADABLE in file["notes"]]:
+    unread = [
+        f"{file['name']} after row {file['rows']:,}" if file["rows"] else file["name"]
+        for file in files
+        if UNREADABLE in file["notes"]
+    ]
+    if unread:
         more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
         listed = ", ".join(unread[:_MOST_NAMED]) + more
         detail = f"{len(unread)} of {len(files)} files could not be read ({listed}): what they hold is missing below"

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from neutro_screen.cli.console import summary_text
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.ingest.formats import parquet
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
@@ -140,6 +143,34 @@ def test_a_file_that_cannot_be_read_is_told_every_night_and_the_others_are_scree
     unreadable(archive, name)
     with pytest.raises(UnreadableInputError):
         night(archive, 5, labs=(str(archive),))
+
+
+def test_what_stands_before_the_damage_of_a_file_is_screened_and_the_rest_is_told_every_night(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "ROWS_A_BATCH", 1)
+    archive = tmp_path / "archive"
+    first, path = day_file(archive, 1), archive / "labs_02.parquet"
+    rows = pl.read_csv(first, infer_schema=False)
+    both = pl.concat([rows.with_columns(patient_id=pl.lit(name), specimen_id=pl.lit(name)) for name in ("P8", "P9")])
+    both.write_parquet(path, row_group_size=1, compression="uncompressed")
+    whole = path.read_bytes()
+    damage = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    path.write_bytes(whole[:damage] + b"\xff" * 8 + whole[damage + 8 :])
+    for day in (2, 3):
+        summary = night(archive, day, labs=(str(archive),))
+        assert summary.account.accepted == (2 if day == 2 else 0)
+        (told,) = [warning for warning in summary.warnings if warning["kind"] == "unreadable_file"]
+        assert told["detail"] == (
+            "1 of 2 files could not be read (labs_02.parquet after row 1): what they hold is missing below"
+        )
+    assert [row[0] for row in table(tmp_path / "s.duckdb", "patient_status")] == ["P1", "P8"]
+    with pytest.raises(UnreadableInputError):
+        night(archive, 3, labs=(str(path),))
+    path.write_bytes(whole)
+    repaired = night(archive, 4, labs=(str(archive),))
+    assert "unreadable_file" not in [warning["kind"] for warning in repaired.warnings]
+    assert [row[0] for row in table(tmp_path / "s.duckdb", "patient_status")] == ["P1", "P8", "P9"]
 
 
 def test_the_tables_are_those_of_reading_everything_every_night(tmp_path: Path) -> None:

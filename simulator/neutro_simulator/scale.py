@@ -70,7 +70,10 @@ def parts(seed: int, dirt: float, shares: str = "share", charts: ChartWriter | N
         kinds = written[0] if written else {}
         yield Part(
             finished.select(*LAB_COLUMNS, "quantity"),
-            {kind: pl.concat(chart[kind] for chart in written).sort("patient_id", maintain_order=True) for kind in kinds},
+            {
+                kind: pl.concat(chart[kind] for chart in written).sort("patient_id", maintain_order=True)
+                for kind in kinds
+            },
         )
 
 

@@ -2,13 +2,14 @@
 
     python -m benchmarks.night --folder /tmp/nights --rows 1000000 10000000
 
-The larger store has ten times the history, as after ten times the years: the same million of recent results, and more
-of earlier years of other patients (``--population`` makes it ten times the patients at the same time instead). Stores
-are built once and kept in the folder. The copy of the file is told apart. Times are CPU seconds (user and system) of
+The larger store has ten times the history, as after ten times the years: the same million of recent results, and as
+many of earlier years of other patients (``--population`` makes it ten times the patients at the same time instead). The
+first store comes from a run; the others hold copies of its rows. Stores are built once and kept in the folder. The copy of the file is told apart. Times are CPU seconds (user and system) of
 the process, and seconds of the clock.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -30,12 +31,17 @@ from neutro_screen.pipeline.plan import survey_step
 from neutro_screen.pipeline.publish import publish_step
 from neutro_screen.pipeline.run import PART_STEPS, run
 from neutro_screen.store import file as store_module
+from neutro_screen.store.connect import attached
 from neutro_screen.store.file import lock
+from neutro_screen.store.schema import TABLES, columns_of
 from neutro_simulator import simulate_labs_at_scale
 
 #: No result of the simulated laboratories is later.
 BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")
-_TIMES = ("collected_at", "resulted_at")
+#: Days between the copies of a store: longer than the simulated history.
+_DAYS_OF_HISTORY = 430
+#: The tables that grow with the patients; what is kept of a run and of drug names does not.
+_OF_PATIENTS = [table for table in TABLES if "patient_id" in columns_of(table) and table != "worklist_row"]
 
 
 def main() -> None:
@@ -62,37 +68,51 @@ def main() -> None:
 
 def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population: bool) -> tuple[Path, Path]:
     """The store, without what came in last, and the night's extract: the last results of some recent patients."""
-    name = f"{rows}{'p' if population else ''}"
-    store, extract = folder / name / "s.duckdb", folder / f"night-{name}.parquet"
-    if store.exists() and extract.exists():
-        return store, extract
-    simulated, before = folder / f"labs-{name}.parquet", folder / f"before-{name}.parquet"
-    simulate_labs_at_scale(rows, 1, simulated)
-    labs = pl.scan_parquet(simulated)
-    recent = labs.head(recent_rows).with_columns(
-        is_last=pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
-    )
-    last = recent.filter("is_last").head(night_rows).collect()
-    last.drop("is_last").write_parquet(extract)
-    if not population:  # a patient's rows stand together: whole patients move to earlier years
-        years = (
-            labs.select("patient_id").with_row_index().group_by("patient_id").agg(pl.col("index").min() // recent_rows)
-        )
-        days = pl.col("index").cast(pl.Int64) * timedelta(days=400)
-        labs = (
-            labs.join(years, on="patient_id")
-            .with_columns(
-                (pl.col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S") - days).dt.strftime("%Y-%m-%dT%H:%M:%S")
-                for name in _TIMES
-            )
-            .drop("index")
-        )
-    specimen = ["patient_id", "specimen_id", "collected_at"]
-    labs.join(last.select(specimen).unique().lazy(), on=specimen, how="anti").sink_parquet(before)
-    simulated.unlink()
-    run(RunOptions(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
-    before.unlink()
+    store, extract = folder / f"{rows}{'p' if population else ''}" / "s.duckdb", folder / "night.parquet"
+    first = folder / str(recent_rows) / "s.duckdb"
+    if not (first.exists() and extract.exists()):
+        _run_of_the_first(first, extract, recent_rows, night_rows)
+    if not store.exists():
+        store.parent.mkdir()
+        shutil.copyfile(first, store)
+        _grow(store, first, -(-rows // recent_rows), population)
     return store, extract
+
+
+def _run_of_the_first(store: Path, extract: Path, rows: int, night_rows: int) -> None:
+    simulated, before = store.parent.parent / "labs.parquet", store.parent.parent / "before.parquet"
+    simulate_labs_at_scale(rows, 1, simulated)
+    labs = pl.read_parquet(simulated)
+    is_last = pl.col("collected_at") == pl.col("collected_at").max().over("patient_id")
+    last = labs.filter(is_last).head(night_rows)
+    last.write_parquet(extract)
+    specimen = ["patient_id", "specimen_id", "collected_at"]
+    labs.join(last.select(specimen).unique(), on=specimen, how="anti").write_parquet(before)
+    run(RunOptions(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
+    simulated.unlink()
+    before.unlink()
+
+
+def _grow(store: Path, first: Path, times: int, population: bool) -> None:
+    """Adds the patients of the first store again under other names, each time so many years earlier (or at the same time).
+
+    A name ends, not begins, with the copy's number: the patients of a copy are not found together in the file.
+    """
+    with attached(store, store) as connection:
+        connection.execute(f"ATTACH '{first}' AS first (READ_ONLY)")
+        for copy, table in itertools.product(range(1, times), _OF_PATIENTS):
+            days = 0 if population else copy * _DAYS_OF_HISTORY
+            values = ", ".join(_copied(name, kind, copy, days) for name, kind in columns_of(table).items())
+            connection.execute(f'INSERT INTO "{table}" SELECT {values} FROM first."{table}"')
+        connection.execute("CHECKPOINT store")
+
+
+def _copied(name: str, kind: str, copy: int, days: int) -> str:
+    if name in ("episode_id", "fall_id"):  # the patient, a slash and more
+        return f"replace(\"{name}\", patient_id || '/', patient_id || '-{copy}/')"
+    if name == "patient_id":
+        return f"patient_id || '-{copy}'"
+    return f'CAST("{name}" - INTERVAL {days} DAY AS {kind})' if kind in ("DATE", "TIMESTAMP") else f'"{name}"'
 
 
 def night(store: Path, extract: Path) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import sys
 import tempfile
 import time
@@ -9,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+#: Of the clean rows; no result of theirs is later.
 AS_OF = "2027-12-31"
+#: Of the extract as hospitals send it: the night after its last results.
+SENT_AS_OF = "2026-01-01"
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,6 +35,12 @@ def peak_megabytes() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) >> 10
 
 
+def given(path: Path) -> dict[str, Path]:
+    """The files that a run takes: laboratory rows, and the charts where there are some beside them."""
+    charts = {kind: path.parent / f"{kind}.csv" for kind in ("medications", "patients", "diagnoses", "events")}
+    return {"labs": path} | {kind: chart for kind, chart in charts.items() if chart.exists()}
+
+
 def floor(path: Path) -> dict[str, Any]:
     """polars scan, full sort by patient and time, and a write of the tables that our run publishes to DuckDB.
 
@@ -43,11 +53,13 @@ def floor(path: Path) -> dict[str, Any]:
 
     def act() -> dict[str, float]:
         steps, started = {}, time.perf_counter()
-        scan = pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
-        rows = scan.sort("patient_id", "collected_at").collect()
+        rows = {}
+        for kind, file in given(path).items():
+            scan = pl.scan_csv(file, infer_schema=False) if file.suffix == ".csv" else pl.scan_parquet(file)
+            rows[kind] = (scan.sort("patient_id", "collected_at") if kind == "labs" else scan).collect()
         steps["scan and sort"] = time.perf_counter() - started
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            for name, written in {"rows as read": {"rows": rows}, "tables of the run": tables}.items():
+            for name, written in {"rows as read": rows, "tables of the run": tables}.items():
                 started = time.perf_counter()
                 with duckdb.connect(f"{folder}/{len(steps)}.duckdb") as connection:
                     for table, frame in written.items():
@@ -60,16 +72,11 @@ def floor(path: Path) -> dict[str, Any]:
 
 
 def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
-    """Our whole run without reports: read, validate, history, all rules, publish."""
-    from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
-    from neutro_screen.pipeline.run import run
+    """Our whole run: read, validate, history, all rules, publish; with charts beside the file also they and the report."""
 
     def act() -> dict[str, float]:
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            settings = RunOptions(
-                store=Path(folder) / "s.duckdb", as_of=moment(AS_OF), labs=(str(path),), memory=bytes_of(memory)
-            )
-            return timed_steps(lambda progress: run(settings, progress))
+            return timed_steps(lambda progress: _run(path, Path(folder), memory, progress))
 
     return measured(act)
 
@@ -79,24 +86,47 @@ def full_in_8gb(path: Path) -> dict[str, Any]:
     return full(path, "3GB")
 
 
+def full_cold(path: Path) -> dict[str, Any]:
+    """The whole run as ``full`` of files that the system does not hold in memory."""
+    for file in given(path).values():
+        with file.open("rb") as pages:
+            os.fsync(pages.fileno())
+            os.posix_fadvise(pages.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return full(path)
+
+
 def tables(path: Path) -> dict[str, Any]:
     """The tables of a full run as Parquet beside the file, for ``floor``."""
     import duckdb
 
-    from neutro_screen.pipeline.options import RunOptions, moment
-    from neutro_screen.pipeline.run import run
     from neutro_screen.store.schema import TABLES
 
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        store = Path(folder) / "s.duckdb"
-        settings = RunOptions(store=store, as_of=moment(AS_OF), labs=(str(path),))
-        run(settings)
-        with duckdb.connect(str(store), read_only=True) as connection:
+        _run(path, Path(folder), "4GB", lambda step: None)
+        with duckdb.connect(f"{folder}/s.duckdb", read_only=True) as connection:
             for table in TABLES:
                 connection.execute(f"COPY \"{table}\" TO '{out / table}.parquet' (FORMAT parquet)")
     return {"seconds": 0.0, "processor": 0.0, "megabytes": peak_megabytes(), "steps": {}}
+
+
+def _run(path: Path, folder: Path, memory: str, progress: Callable[[str], None]) -> None:
+    from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
+    from neutro_screen.pipeline.run import run
+
+    kinds: dict[str, Any] = {kind: (str(file),) for kind, file in given(path).items()}
+    has_charts = len(kinds) > 1
+    run(
+        RunOptions(
+            **kinds,
+            store=folder / "s.duckdb",
+            reports=folder if has_charts else None,
+            as_of=moment(SENT_AS_OF if has_charts else AS_OF),
+            memory=bytes_of(memory),
+        ),
+        progress,
+    )
 
 
 def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]:
@@ -252,7 +282,6 @@ def ladder(path: Path) -> dict[str, Any]:
 
 def sample(path: Path) -> dict[str, Any]:
     """``neutro-screen run`` on the sample data with a report, as a process; beside it the same night by the Prefect flow."""
-    import os
     import subprocess
 
     kinds = ("labs", "medications", "patients", "diagnoses", "events")
@@ -297,7 +326,7 @@ def sample(path: Path) -> dict[str, Any]:
 
 WORKERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     each.__name__: each
-    for each in (floor, full, full_in_8gb, tables, anc, peer, grades, ladder, recognition, rules, sample)
+    for each in (floor, full, full_cold, full_in_8gb, tables, anc, peer, grades, ladder, recognition, rules, sample)
 }
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ _CASES: Final = (
 )
 #: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
 _STANDING: Final = (
-    "SELECT f.* FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
+    "SELECT f.patient_id, f.rule_id, f.raised_at, f.episode_id FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
     "AND (s.last_collected_at = f.raised_at OR f.rule_id = 'SEV-4') "
     f"WHERE regexp_matches(f.rule_id, '^({'|'.join(STANDING)})') AND f.episode_id IS NULL"
 )

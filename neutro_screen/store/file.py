@@ -13,7 +13,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,8 @@ import duckdb
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.private import owned_like, removed_if_killed
 from neutro_screen.store.audit import audit
+from neutro_screen.store.blocks import SuspectBlocksError
+from neutro_screen.store.blocks import copy_file as _copy_file
 from neutro_screen.store.connect import (
     attached,
     check_blocks,
@@ -159,13 +161,17 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
     store, is_in_place = real_path(store), False
     try:
         with _next(store) as folder:
-            copy, version, is_new = folder / store.name, None, not store.exists()
+            copy, version, is_new, is_suspect = folder / store.name, None, not store.exists(), False
             if not is_new:
-                _copy_file(store, copy)
+                try:
+                    _copy_file(store, copy)
+                except SuspectBlocksError:
+                    is_suspect = True
                 take_rights(copy, store)
             with attached(copy, store) as connection:
                 if not is_new:
                     version = known_version(connection, store)
+                if is_suspect:
                     check_blocks(connection, store)
                 connection.execute("SET temp_directory = ?", [str(folder)])
                 if memory is not None:
@@ -343,7 +349,8 @@ def _keep_backup(store: Path, folder: Path, version: int) -> None:
     try:
         os.link(store, kept)
     except OSError:
-        _copy_file(store, kept)
+        with suppress(SuspectBlocksError):  # its tables were read when the night began
+            _copy_file(store, kept)
         _synchronise(kept)
     take_rights(kept, store)
     os.replace(kept, next_backup(store, version))
@@ -359,16 +366,6 @@ def attach(connection: duckdb.DuckDBPyConnection, store: Path, name: str) -> Non
         pass
     with own_name(store) as path:
         connection.execute(f"ATTACH {quoted(path)} AS {name} (READ_ONLY)")
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    """Copy with the file system's own cloning where it has it (a few milliseconds whatever the size)."""
-    with source.open("rb") as read, target.open("wb") as written:
-        os.chmod(target, 0o600)
-        try:
-            fcntl.ioctl(written.fileno(), 0x40049409, read.fileno())  # FICLONE
-        except OSError:
-            shutil.copyfileobj(read, written, 16 << 20)
 
 
 def _synchronise(path: Path) -> None:

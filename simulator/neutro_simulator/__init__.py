@@ -2,6 +2,7 @@
 
 from neutro_simulator.causes import CAUSES
 from neutro_simulator.enriched import EnrichedHospital, simulate_enriched_hospital
+from neutro_simulator.extract import simulate_extract
 from neutro_simulator.hospital import Hospital, simulate_hospital, write_native
 from neutro_simulator.myelosuppression import regimen_courses
 from neutro_simulator.sample import sample_expectations, sample_hospital, sample_readme
@@ -16,6 +17,7 @@ __all__ = [
     "sample_hospital",
     "sample_readme",
     "simulate_enriched_hospital",
+    "simulate_extract",
     "simulate_hospital",
     "simulate_labs_at_scale",
     "write_native",

@@ -128,12 +128,7 @@ def group_extract(scenario: Scenario, group: Group, ids: pl.Series, now: datetim
     midnight, until_day = index_day(now)
     return GroupExtract(
         labs=lab_rows(scenario, group, taken, now),
-        medications=_medications(scenario, group, ids, now),
-        patients=_patients(scenario, group, ids, now),
-        diagnoses=_dated(scenario.diagnoses, ids, now, DATE_FORMAT).select(
-            "patient_id", "code", pl.lit("ICD-10").alias("system"), "date"
-        ),
-        events=_dated(scenario.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
+        **charts(scenario, group, ids, now),
         true_course=true_course(scenario, group.days, ids, midnight, until_day),
         truth=truth(group.cause, scenario, group.days, ids, midnight, until_day, taken.specimens),
         specimen_truth=taken.specimens.select(
@@ -144,6 +139,18 @@ def group_extract(scenario: Scenario, group: Group, ids: pl.Series, now: datetim
             "lab",
         ),
     )
+
+
+def charts(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -> dict[str, pl.DataFrame]:
+    """The group's rows beside its laboratory results, by kind of extract."""
+    return {
+        "medications": _medications(scenario, group, ids, now),
+        "patients": _patients(scenario, group, ids, now),
+        "diagnoses": _dated(scenario.diagnoses, ids, now, DATE_FORMAT).select(
+            "patient_id", "code", pl.lit("ICD-10").alias("system"), "date"
+        ),
+        "events": _dated(scenario.events, ids, now, TIME_FORMAT).select("patient_id", "event", "date", "detail"),
+    }
 
 
 def index_day(now: datetime) -> tuple[datetime, float]:
@@ -165,11 +172,9 @@ def collected(scenario: Scenario, group: Group, ids: pl.Series, now: datetime) -
     """The blood taken up to the index time, each patient's always sent to the same laboratory."""
     midnight, until_day = index_day(now)
     taken = specimens(scenario, group, until_day)
-    labs = pl.Series(
-        "lab",
-        group.rng.choice(list(laboratories()), group.size, p=numbers("laboratories", "share")).tolist(),
-        dtype=pl.String,
-    )
+    shares = numbers("laboratories", group.laboratory_shares)
+    names = list(laboratories())[: len(shares)]
+    labs = pl.Series("lab", group.rng.choice(names, group.size, p=shares).tolist(), dtype=pl.String)
     patient_id = ids.gather(taken["patient"])
     serial = taken["number"].cast(pl.String).str.zfill(3)
     named = taken.with_columns(

@@ -1,9 +1,12 @@
-"""Four laboratories count the same blood and report it in four ways (laboratories.csv).
+"""Laboratories count the same blood and report it each in its own way (laboratories.csv); the hospital has the first four.
 
 A  ANC and full CBC in 10*3/uL, LOINC codes
 B  WBC and percentages, 10*9/L, LOINC codes: the ANC must be computed
 C  WBC and a manual differential of 100 cells, segs and bands apart, local names, no LOINC
 D  ANC and WBC in cells/uL, LOINC codes
+E  ANC and full CBC in G/l under German names, no LOINC
+F  WBC per mm3 and percentages under French names, LOINC codes: the ANC must be computed
+G  ANC in cells/uL beside its percentage and a WBC in thousands, names with commas, LOINC codes
 """
 
 import csv

@@ -111,12 +111,14 @@ class Group:
     """Patients of one cause before anything happens to them, with the draws and courses a scenario is made of.
 
     cause: section of simulation.toml the numbers come from (`healthy` where the section is silent).
+    laboratory_shares: entry of [laboratories] that says which laboratories the blood is sent to.
     """
 
     cause: str
     size: int
     rng: np.random.Generator
     days: FloatArray
+    laboratory_shares: str = "share"
 
     def draw(self, name: str) -> FloatArray:
         """A value a patient from the cause's own entry, else from `healthy`."""

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from neutro_simulator import Hospital, sample_hospital, simulate_hospital, simulate_labs_at_scale
+from neutro_simulator import Hospital, sample_hospital, simulate_extract, simulate_hospital, simulate_labs_at_scale
 from neutro_simulator.dirt import FAULTS
+from neutro_simulator.extract import EXTRACT_COLUMNS
 from neutro_simulator.laboratories import LAB_COLUMNS
 
 AS_OF = datetime(2026, 6, 15, 9, 30, tzinfo=UTC)
@@ -194,3 +195,53 @@ def test_labs_at_scale_are_exactly_so_many_and_the_same_in_both_formats(tmp_path
 def test_labs_at_scale_of_another_ending_are_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="parquet"):
         simulate_labs_at_scale(10, 1, tmp_path / "labs.xlsx")
+
+
+# ---- as hospitals send it ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sent(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pl.DataFrame]:
+    paths = simulate_extract(120_000, 3, tmp_path_factory.mktemp("extract"))
+    return {kind: pl.read_csv(path, infer_schema=False) for kind, path in paths.items()}
+
+
+def test_an_extract_has_the_asked_rows_in_the_order_of_their_results_and_charts_of_the_same_patients(sent):
+    labs = sent["labs"]
+    assert labs.columns == list(EXTRACT_COLUMNS)
+    assert labs.height == 120_000
+    resulted = labs["resulted_at"].drop_nulls()
+    assert resulted.is_sorted()
+    assert labs["resulted_at"].tail(labs["resulted_at"].null_count()).null_count() == labs["resulted_at"].null_count()
+    stretches = (labs["patient_id"] != labs["patient_id"].shift()).sum()
+    assert stretches > 5 * labs["patient_id"].n_unique(), "rows of a patient lie apart"
+    assert set(sent["patients"]["patient_id"]) == set(labs["patient_id"].drop_nulls())
+    assert all(sent[kind].height for kind in ("medications", "diagnoses", "events"))
+
+
+def test_seven_laboratories_of_an_extract_write_each_in_its_own_way(sent):
+    ways = sent["labs"].filter(pl.col("specimen_id").str.starts_with("S-"), pl.col("loinc").ne_missing("806-0"))
+    assert sorted(ways["lab"].unique()) == list("ABCDEFG")
+    white_cells = ways.filter(
+        pl.col("analyte_name").is_in(["WBC", "Leukocytes", "Leukozyten", "Leucocytes", "WHITE BLOOD CELL COUNT"])
+    )
+    assert white_cells.select("lab", "analyte_name", "unit", "specimen_type").drop_nulls("unit").unique().height >= 7
+    comma = ways.filter(pl.col("value").str.contains(r"^\d+,\d{1,2}$")).group_by("lab").len()
+    assert dict(comma.iter_rows())["E"] > 1_000
+    assert ways.filter(pl.col("lab").is_in(["E", "F"]), pl.col("value").str.contains(r"\d\.\d")).is_empty()
+
+
+def test_an_extract_is_the_same_again_and_has_every_kind_of_dirt(sent, tmp_path):
+    again = simulate_extract(120_000, 3, tmp_path)
+    assert_frame_equal(pl.read_csv(again["labs"], infer_schema=False), sent["labs"])
+    assert_frame_equal(pl.read_csv(again["medications"], infer_schema=False), sent["medications"])
+    value, status = sent["labs"]["value"].drop_nulls(), set(sent["labs"]["status"])
+    for text in ("<0.1", "TNP", "CLOTTED", "HEMOLYZED", "SEE COMMENT", "PENDING", "NaN", "9999999", "148"):
+        assert text in set(value), text
+    assert {"F", "C", "P", "X", "W", "I", "entered-in-error"} <= status
+    assert sent["labs"].select(pl.col("patient_id", "unit", "collected_at", "resulted_at").null_count()).row(0) > (
+        0,
+        0,
+        0,
+        0,
+    )

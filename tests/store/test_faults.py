@@ -17,6 +17,8 @@ import pytest
 from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline.options import moment
+from neutro_screen.store import file as store_file
+from neutro_screen.store.blocks import SuspectBlocksError, copy_file
 from neutro_screen.store.file import reading
 from neutro_screen.store.schema import SCREENED
 from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
@@ -170,6 +172,29 @@ def test_a_damaged_table_that_the_night_does_not_touch_is_not_published_over(sto
         night(store, as_of=NEXT)
     assert raised.value.exit_code == 14
     assert store.read_bytes() == bytes(content)
+
+
+def test_a_night_knows_a_sound_store_without_reading_its_tables(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading them all cost a large store more than the rest of its night."""
+    monkeypatch.setattr(store_file, "check_blocks", lambda connection, path: pytest.fail("the tables were read"))
+    assert night(store, as_of=NEXT) is not None
+
+
+def test_one_changed_byte_in_any_block_is_suspected_while_the_store_is_copied(store: Path) -> None:
+    content, copy = store.read_bytes(), store.with_name("copy")
+    copy_file(store, copy)
+    assert copy.read_bytes() == content
+    assert copy.stat().st_mode & 0o777 == 0o600
+    for start in range(3 * 4_096, len(content), 256 << 10):
+        for place in (start, start + 8, start + 100_000, start + (256 << 10) - 1):
+            damaged = bytearray(content)
+            damaged[place] ^= 1
+            store.write_bytes(damaged)
+            with pytest.raises(SuspectBlocksError):
+                copy_file(store, copy)
+    store.write_bytes(content[:-1])
+    with pytest.raises(SuspectBlocksError):
+        copy_file(store, copy)
 
 
 def test_a_clock_that_went_back_is_told(store: Path) -> None:

@@ -112,8 +112,13 @@ def _received(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_order(results: pl.DataFrame) -> pl.DataFrame:
-    """Results sorted; the order is found from the few columns that make it, which takes half the time."""
-    return results[results.select(pl.arg_sort_by(*IDENTITY[:5], *PLACE)).to_series()]
+    """Results sorted. Their specimens are, a tenth as many texts; the rows then follow by the number of theirs."""
+    specimen, within = list(IDENTITY[:3]), (*IDENTITY[3:5], *PLACE)
+    numbers = results.select(specimen).unique().sort(specimen).with_row_index("specimen_no")
+    numbered = results.select(*specimen, *within).join(
+        numbers, on=specimen, how="left", nulls_equal=True, maintain_order="left"
+    )
+    return results[numbered.select(pl.arg_sort_by("specimen_no", *within)).to_series()]
 
 
 def _contradicted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:

@@ -47,11 +47,36 @@ def page(contents: RunContents) -> str:
     """
     panels = patient_panels(contents)
     _keep_sources_in_room(panels)
+    _write_panels(contents, panels)
     text = _page_of(contents, panels)
     while len(text.encode("utf-8", "replace")) > MOST_BYTES and len(panels) > 1:
         panels = panels[: len(panels) * 4 // 5]
         text = _page_of(contents, panels)
     return text
+
+
+def _write_panels(contents: RunContents, panels: list[dict[str, Any]]) -> None:
+    """Add to each panel its row of the list and its text (``in_list``, ``panel``): once, however often patients are left out.
+
+    The numbers of the literature stay what they are when the last panels go: each is numbered where it is first named.
+    """
+    numbered_literature(panels)
+    written: Any = _environment().get_template("patient.html.jinja").make_module(_shared(contents))
+    for panel in panels:
+        panel |= {"in_list": written.in_list(panel), "panel": written.panel(panel)}
+
+
+def _shared(contents: RunContents) -> dict[str, Any]:
+    """What every part of the page may say of the run."""
+    return {
+        "run": contents.run,
+        "zone": zone_of(contents),
+        "record_link": contents.counts.get("page", {}).get("record_link"),
+        "chart_rows": contents.chart_rows,
+        "severe_limit": next(
+            band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
+        ),
+    }
 
 
 def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
@@ -65,9 +90,7 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
         _environment()
         .get_template("report.html.jinja")
         .render(
-            run=contents.run,
-            zone=zone_of(contents),
-            record_link=contents.counts.get("page", {}).get("record_link"),
+            **_shared(contents),
             groups=group_counts(panels),
             presets=presets(),
             title=words.day(words.local(contents.run["as_of"], zone_of(contents))),
@@ -83,7 +106,6 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
             panels=panels,
             total=contents.worklist.height,
             left=contents.left.to_dicts(),
-            chart_rows=contents.chart_rows,
             cannot_assess=unknown_rows(contents),
             unknown_more=max(contents.cannot_assess.height - MOST_UNKNOWN, 0),
             files=contents.source_file.to_dicts(),
@@ -94,9 +116,6 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
                 row | {"family": words.RULE_FAMILIES.get(row["rule_id"].split("-")[0], "")}
                 for row in contents.rules.to_dicts()
             ],
-            severe_limit=next(
-                band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
-            ),
             bands=load_reference().anc_bands.to_dicts(),
             literature=literature,
             is_latest=contents.is_latest,

@@ -79,8 +79,9 @@ def _worded(row: Row, zone: str) -> Row:
 
 def _by_patient(frame: pl.DataFrame, zone: str) -> Mapping[str, list[Row]]:
     found: defaultdict[str, list[Row]] = defaultdict(list)
+    has_sentences = not set(_SENTENCES).isdisjoint(frame.columns)
     for row in frame.iter_rows(named=True):
-        found[row["patient_id"]].append(_worded(row, zone))
+        found[row["patient_id"]].append(_worded(row, zone) if has_sentences else row)
     return found
 
 

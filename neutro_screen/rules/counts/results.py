@@ -18,6 +18,44 @@ from neutro_screen.rules import dates
 CLUMPING: Final = r"(?i)clump|agglutin|citrate"
 
 
+#: How an origin was read: told of the origin (``pipeline.recognised``), not of its rows.
+_OF_THE_READING: Final = (
+    "certainty",
+    "cell",
+    "specimen_read",
+    "unit_source",
+    "decided_by",
+    "reading_reason",
+    "may_feed_anc",
+    "bound_analyte",
+    "feeds_anc",
+    "has_value",
+)
+#: What a row is judged by and nobody asks for afterwards.
+_ONLY_TO_JUDGE: Final = (
+    "number",
+    "dimension",
+    "factor",
+    "offset",
+    "unit_decision",
+    "smallest_raw_value",
+    "unit_reading",
+    "withheld",
+    "not_screened",
+    "is_specimen_open",
+    "is_of_blood",
+    "canonical_unit",
+    "usual_high",
+    "typical_reference_high",
+    "is_small_unit",
+    "unit_key",
+    "batch_is_suspect",
+    "belies_range",
+    "specimen_belies",
+    "birth_date",
+)
+
+
 @dataclass(frozen=True)
 class JudgedRows:
     """All rows of an extract, each in exactly one frame.
@@ -88,7 +126,7 @@ def judge_part(
     decimal_mark: str | None = None,
 ) -> JudgedRows:
     """Judge rows with ``origin_no`` by the ``judged_origins`` of their extract; see ``judge_rows``."""
-    judged = numbered.join(known, on="origin_no", how="left")
+    judged = numbered.join(known.drop(_OF_THE_READING), on="origin_no", how="left")
     is_screened = pl.col("not_screened").is_null()
     not_screened = judged.filter(~is_screened)
     screened = (
@@ -98,6 +136,8 @@ def judge_part(
         .pipe(with_time, policy, as_of, patients)
         .pipe(with_unit_suspicion, policy)
         .pipe(with_recognition, _orders_of_blood(judged, policy, as_of))
+        # Every column that is left is copied once more below.
+        .drop(_ONLY_TO_JUDGE)
     )
     is_retraction = pl.col("status").is_in(RETRACTED_STATUSES) | (
         # A correction that says "no result" takes the earlier value back.

@@ -69,6 +69,8 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
             zone=zone_of(contents),
             record_link=contents.counts.get("page", {}).get("record_link"),
             groups=group_counts(panels),
+            wards=ward_counts(panels),
+            has_requests=any(row["ward"] or row["requester"] for row in [*panels, *contents.cannot_assess.to_dicts()]),
             presets=presets(),
             title=words.day(words.local(contents.run["as_of"], zone_of(contents))),
             policy_header=Markup(  # noqa: S704  (hashes of this module)
@@ -244,6 +246,13 @@ def group_counts(panels: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     """Name, title and number of the rows of each group of the page that has any, in the page's order."""
     of = Counter(panel["group"] for panel in panels if not panel["is_set_aside"])
     return [(name, title, of[name]) for name, title in words.GROUPS.items() if of[name]]
+
+
+def ward_counts(panels: list[dict[str, Any]]) -> list[tuple[str | None, int]]:
+    """Each ward of the page by name with its rows, then how many are of no known ward; empty where none is named."""
+    of = Counter(panel["ward"] for panel in panels if not panel["is_set_aside"])
+    named = sorted((ward, n) for ward, n in of.items() if ward)
+    return [*named, *([(None, of[None])] if of[None] else [])] if named else []
 
 
 def numbered_literature(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:

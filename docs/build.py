@@ -21,9 +21,9 @@ from neutro_screen.cli.app import app
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.causality import cause_entries
 from neutro_screen.reference.policy import policy_entries
-from neutro_screen.report.csv import REVIEW_COLUMNS
+from neutro_screen.report.csv import REQUEST_COLUMNS, REVIEW_COLUMNS
 from neutro_screen.store.schema import TABLES, columns_of
-from neutro_screen.store.views import VIEWS
+from neutro_screen.store.views import VIEWS, view_columns
 
 ROOT = Path(__file__).parents[1]
 PAGES = {
@@ -155,7 +155,8 @@ def csv_page() -> str:
     review = ReviewTable.to_schema().columns
     rows = {
         "flagged.csv": {name: column.description for name, column in flagged.items()}
-        | {name: review[name.removeprefix("review_")].description for name in REVIEW_COLUMNS},
+        | {name: review[name.removeprefix("review_")].description for name in REVIEW_COLUMNS}
+        | {name: view_columns()["*", name] for name in REQUEST_COLUMNS},
         "flags.csv": {name: column.description for name, column in Flag.to_schema().columns.items()}
         | {"run_id": "Run that first raised the flag."},
     }

@@ -22,6 +22,8 @@ from neutro_screen.text import match_key
 _NUMBER: Final = r"^[<>=\u2264\u2265~]*\s*[+-]?\d[\d.,' ]*$"
 _DECIMAL: Final = r"^[<>=\u2264\u2265~]+|\d[.,]\d{1,2}$"
 _DATE: Final = r"^(?:\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{1,2}[-. ][^\W\d_]{3}[-. ]\d{2,4}|(?:19|20)\d{6})(?:,?[ T]+\d{1,2}[:.]\d{2}.*|\d{4,6})?$"
+#: Columns that no rule looks at: that a file has them says nothing of its kind.
+FOR_THE_EYES: Final = ("ward", "requester")
 #: A time of day without a date.
 TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
 _RANGE: Final = r"^[<>\u2264\u2265]?\s*\d[\d.,]*\s*(?:-|\u2013|\.\.|a|to|bis)\s*\d[\d.,]*$"
@@ -162,6 +164,9 @@ def _may_be(column: str, look: Look) -> bool:
         return look.tests > 0
     if column == "value":
         return not look.is_moment and (look.numbers > 0 or look.digits > 0)
+    if column in FOR_THE_EYES:
+        # "Service" may as well be what was asked for.
+        return not look.is_moment and max(look.tests, look.units) < _SHARE_OF_A_COLUMN
     return True
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.admin.columns import TIME_ALONE, lab_columns
+from neutro_screen.admin.columns import FOR_THE_EYES, TIME_ALONE, lab_columns
 from neutro_screen.admin.samples import sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
@@ -256,7 +256,7 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
 
     def fit(kind: Kind) -> tuple[int, int, int]:
         met = sum(any(column in found[kind] for column in group) for group in REQUIRED_COLUMNS[kind])
-        return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind]), -KINDS.index(kind))
+        return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind].keys() - {*FOR_THE_EYES}), -KINDS.index(kind))
 
     best = max(KINDS, key=fit)
     # A patient's columns are in every file; what else is there tells the kinds apart.
@@ -266,7 +266,9 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
         if "value" in found["lab"] or len(_wide_columns(names)) > 1:
             best = "lab"
         elif not fit(best)[0]:
-            best = max(KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id"}), -KINDS.index(kind)))
+            best = max(
+                KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id", *FOR_THE_EYES}), -KINDS.index(kind))
+            )
     return best, found[best]
 
 

@@ -116,7 +116,9 @@ def worklist_text(rows: pl.DataFrame) -> str:
         step = NEXT_STEPS.get(row["next_step"], row["next_step"]) if row["next_step"] else "none on file"
         cells = (
             f"{PRIORITY_SHAPES[row['priority']]} {row['priority']}",
-            f"{shown(row['patient_id'])}\n{row['change']}",
+            "\n".join(
+                filter(None, (shown(row["patient_id"]), row["ward"] and f"ward {shown(row['ward'])}", row["change"]))
+            ),
             count_words(row["last_anc_cells_per_ul"], row["last_anc_comparator"]),
             (row["reasons"] or "no reason on file").replace("; ", "\n"),
             step + due,

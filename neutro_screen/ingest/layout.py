@@ -227,6 +227,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("result_id").str.strip_chars(),
         pl.col("fields_disagree").is_not_null(),
         pl.coalesce("lab", pl.lit(None if profile.name == "native" else profile.name, pl.String)).alias("lab"),
+        pl.col("ward", "requester").str.strip_chars().replace("", None),
         "source_file",
         "source_row",
     )

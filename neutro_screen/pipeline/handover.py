@@ -15,6 +15,8 @@ class Ingested:
 
     #: the origins of the laboratory rows with what they mean
     origins: pl.DataFrame
+    #: the wards and requesters named (``requests.no_requests``)
+    requests: pl.DataFrame
     #: results that a source withdraws by their id alone (``retractions.no_deletions``)
     deletions: pl.DataFrame
     #: what the lines of tonight's medication lists name (``rules.causes.findings.resolved_drugs``)

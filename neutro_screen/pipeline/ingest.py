@@ -20,6 +20,7 @@ from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
+from neutro_screen.pipeline.requests import no_requests, number_requests
 from neutro_screen.pipeline.retractions import no_deletions, split_deletions
 from neutro_screen.pipeline.rows import rejected_rows
 from neutro_screen.private import unpacking_in
@@ -41,6 +42,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
     reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
+    requests = no_requests()
     files, lab_rows, n_broken = list[SourceFile](), 0, 0
     deletions, limits = [no_deletions()], date_limits(policy, settings.as_of)
     drug_lines = [readers.no_rows("medication", profile).select(KEYS)]
@@ -48,7 +50,9 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     work.add("broken_line", no_rows(RejectedRow))
     for kind in readers.KINDS:
         empty = readers.no_rows(kind, profile)
-        work.add(f"{kind}_row", number_origins(empty, sent)[0] if kind == "lab" else empty)
+        if kind == "lab":
+            empty, _ = number_origins(number_requests(empty, requests)[0], sent)
+        work.add(f"{kind}_row", empty)
     for batch in ahead(_batches(settings, profile)):
         rows = batch.rows
         if batch.file.known_rows is not None:
@@ -58,6 +62,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
             lab_rows += rows.height
             rows, deleted = split_deletions(rows, reference)
             deletions.append(deleted)
+            rows, requests = number_requests(rows, requests)
             rows, sent = number_origins(rows, sent)
             texts.add(rows)
         else:
@@ -81,6 +86,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     work.keep(
         Ingested(
             origins=known,
+            requests=requests,
             deletions=pl.concat(deletions),
             drugs=resolved_drugs(pl.concat(drug_lines)),
             files=listed,

@@ -1,7 +1,7 @@
 """Keyed pseudonyms in the place of identifiers, before anything is judged, stored or shown.
 
-What becomes of a row: patient, specimen and result identifiers (those that a record was merged into as well) and file names are
-replaced by an HMAC-SHA256 of themselves, cut to 96 bits; the free text of comments is dropped but for the words that a
+What becomes of a row: patient, specimen and result identifiers (those that a record was merged into as well), wards,
+requesters and file names are replaced by an HMAC-SHA256 of themselves, cut to 96 bits; the free text of comments is dropped but for the words that a
 rule knows, that of events but for the number of a temperature; the text of lines that are no rows is dropped. Dates, values, drug names and codes stay: this hides who a
 patient is from readers of the results, it does not make the data anonymous.
 """
@@ -28,6 +28,8 @@ _HIDDEN: Final = {
     "replaced_by": "patient",
     "specimen_id": "specimen",
     "result_id": "result",
+    "ward": "ward",
+    "requester": "requester",
     "source_file": "file",
 }
 
@@ -44,7 +46,7 @@ class Pseudonyms:
         return self.of("store", "fingerprint")
 
     def of(self, kind: str, text: str) -> str:
-        """The pseudonym of one identifier; ``kind`` is patient, specimen or file."""
+        """The pseudonym of one identifier; ``kind`` is one of ``_HIDDEN``."""
         return hmac.digest(self.key, f"{kind}\0{text}".encode(), "sha256").hex()[:_HEX_DIGITS]
 
     def applied(self, batch: Batch) -> Batch:

@@ -159,7 +159,7 @@ def publish_part(
         before = read_table(connection, "SELECT * FROM contradicted_result SEMI JOIN screened USING (patient_id)")
     delete_patients(connection, (*SCREENED, "contradicted_result"), histories.touched)
     delete_patients(connection, ("rejected_row",), histories.touched, "scope = 'specimen'")
-    for table in ("no_result", "rejected_row", *CHART):
+    for table in ("no_result", "rejected_row", "request", *CHART):
         insert(connection, table, histories.new[table])
     delete_rows(connection, "lab_result", contradicted.select(IDENTITY))
     insert(connection, "lab_result", before.join(contradicted, on=IDENTITY, how="anti", nulls_equal=True))

@@ -37,6 +37,7 @@ from neutro_screen.validate import no_rows
 _KEPT: Final = (
     "source_file",
     "no_result",
+    "request",
     "medication",
     "patient",
     "diagnosis",

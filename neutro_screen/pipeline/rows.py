@@ -18,7 +18,7 @@ CHART: Final[Mapping[Kind, Any]] = {
     "event": Event,
 }
 #: The tables of what was received of a patient.
-HISTORY: Final = ("lab_result", "no_result", "rejected_row", *CHART)
+HISTORY: Final = ("lab_result", "no_result", "rejected_row", "request", *CHART)
 #: What makes two laboratory rows the same row: everything but where they were read. No two stored results are equal in
 #: it (``history_step``), so that it is the key of a result. The place of reading is none: two files of one name, in two
 #: folders, have a line 2 each.

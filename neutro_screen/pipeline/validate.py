@@ -10,6 +10,7 @@ from neutro_screen.ingest import Kind, load_profile
 from neutro_screen.pipeline.handover import Ingested, Judged, Plan
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
+from neutro_screen.pipeline.requests import ASKED, requests_of
 from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
 from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
@@ -37,7 +38,11 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     accepted, rejected = split_valid(judged.results, ScreenedResult)
     retractions = work.rows("retraction", part)
     results = pl.concat([in_shape(accepted, LabResult), retractions])
-    as_read = [pl.coalesce(LAB_TIMES[name], name).alias(name) if name in LAB_TIMES else name for name in dtypes(LabRow)]
+    as_read = [
+        pl.coalesce(LAB_TIMES[name], name).alias(name) if name in LAB_TIMES else name
+        for name in dtypes(LabRow)
+        if name not in ASKED
+    ]
     refused = [
         rejected_rows(rejected, "lab", as_read),
         *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
@@ -56,6 +61,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         "lab_result": conform(results, LabResult, RefusedInputError, "laboratory results"),
         "no_result": in_shape(judged.no_results, NoResult),
         "rejected_row": pl.concat(refused),
+        "request": requests_of((accepted, rejected, judged.no_results), ingested.requests),
         **{str(kind): chart.accepted for kind, chart in charts.items()},
     }
     work.keep(

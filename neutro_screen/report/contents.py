@@ -12,7 +12,7 @@ from neutro_screen.errors import StoreError, did_you_mean
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import RECEIVED
-from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER, STAYING, is_worse
+from neutro_screen.store.views import LATEST_RUN, ON_LIST, PAGE_ORDER, STAYING, asked, is_worse
 
 #: Patients with a panel in the page; the others are in the CSV and in the store, and the page says so.
 MOST_PANELS: Final = 500
@@ -23,7 +23,7 @@ OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
 
 _WORKLIST: Final = """
     SELECT w.*, r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
-           r."at" AS review_at,
+           r."at" AS review_at, {asked},
            coalesce(r.status IN ('snoozed', 'dismissed'), false) AS is_set_aside, {on_list} AS is_on_list, {staying} AS is_staying
     FROM worklist_row w
     JOIN run USING (run_id)
@@ -31,10 +31,17 @@ _WORKLIST: Final = """
          ON r.patient_id = w.patient_id
          AND NOT {is_worse}
          AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))
+    LEFT JOIN patient_request q ON q.patient_id = w.patient_id
     WHERE w.run_id = $run
     ORDER BY {order}
 """
-_OF_THE_PAGE: Final = {"on_list": ON_LIST, "staying": STAYING, "order": PAGE_ORDER, "is_worse": is_worse("w", "r")}
+_OF_THE_PAGE: Final = {
+    "on_list": ON_LIST,
+    "staying": STAYING,
+    "order": PAGE_ORDER,
+    "is_worse": is_worse("w", "r"),
+    "asked": asked("w.last_collected_at"),
+}
 
 
 #: Every record of the patients shown, and the patient it belongs to.

@@ -20,6 +20,7 @@ _NUMBER_LIKE: Final = (
     r"^\s*(?:[\d.,]+(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|\d{1,2}:\d{2}(?::\d{2})?)\s*$"
 )
 IDENTIFIERS: Final = ("patient_id", "specimen_id", "episode_id")
+REQUEST_COLUMNS: Final = ("ward", "requester")
 REVIEW_COLUMNS: Final = ("review_status", "review_until", "review_note", "review_by", "review_at")
 
 
@@ -55,8 +56,9 @@ def spreadsheet_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def flagged_csv(contents: RunContents, *, for_excel: bool = False) -> str:
-    """One row per patient on the worklist, in its order: the columns of ``WorklistRow`` and the standing review."""
-    return _csv(contents.worklist.select(*WorklistRow.to_schema().columns, *REVIEW_COLUMNS), for_excel)
+    """One row per patient on the worklist, in its order: the columns of ``WorklistRow``, the standing review, ward and requester."""
+    columns = (*WorklistRow.to_schema().columns, *REVIEW_COLUMNS, *REQUEST_COLUMNS)
+    return _csv(contents.worklist.select(columns), for_excel)
 
 
 def flag_csv(contents: RunContents, *, for_excel: bool = False) -> str:

@@ -37,6 +37,11 @@ _LATEST_REVIEW: Final = (
 )
 
 
+def asked(time: str) -> str:
+    """Ward and requester (view ``patient_request`` as q) as columns; null where a count or reason since ``time`` names none."""
+    return ", ".join(f"CASE WHEN q.{name}_at >= {time} THEN q.{name} END AS {name}" for name in ("ward", "requester"))
+
+
 def is_worse(now: str, seen: str) -> str:
     """Whether a worklist row is worse than what a reviewer saw: a higher priority or a lower nadir, or one where none was.
 
@@ -114,6 +119,18 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         f"SELECT *, {_severity_rank('worst_severity')}, {_priority_rank()} FROM episode",
         "One episode (table episode), with its worst severity and its priority as integers.",
     ),
+    "patient_request": (
+        """
+        SELECT coalesce(m.survivor_id, s.patient_id) AS patient_id,
+               arg_max(s.ward, (s.collected_at, s.run_id, s.ward)) AS ward,
+               max(s.collected_at) FILTER (s.ward IS NOT NULL) AS ward_at,
+               arg_max(s.requester, (s.collected_at, s.run_id, s.requester)) AS requester,
+               max(s.collected_at) FILTER (s.requester IS NOT NULL) AS requester_at
+        FROM request s LEFT JOIN patient_merge m USING (patient_id) GROUP BY ALL
+        """,
+        "One patient whose files name wards or requesters: those of the newest specimen that names one, and its time. For the "
+        "reader's eyes: no rule looks at them.",
+    ),
     "cannot_assess": (
         f"""
         WITH listed AS (
@@ -122,8 +139,9 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                    date_diff('day', u.since, now.as_of) AS days,
                    CASE WHEN u.high_risk_drug IS NULL AND date_diff('day', u.since, now.as_of) > now.lost_d
                         THEN 'lost_to_follow_up' ELSE 'open' END AS row_group,
-                   r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by
-            FROM unassessable u CROSS JOIN {_NOW} now
+                   r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
+                   {asked("u.since")}
+            FROM unassessable u CROSS JOIN {_NOW} now LEFT JOIN patient_request q USING (patient_id)
             LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = u.patient_id AND r."at" >= u.since
                  AND (r.status <> 'snoozed' OR r.until >= CAST(now.as_of AS DATE))
             WHERE u.since <= now.as_of AND coalesce(r.status, 'open') NOT IN ('snoozed', 'dismissed')
@@ -143,9 +161,10 @@ VIEWS: Final[Mapping[str, tuple[str, str]]] = {
                w.worst_severity, enum_code(w.worst_severity) AS worst_severity_rank, w.last_anc_cells_per_ul, w.last_anc_comparator, w.last_collected_at,
                w.nadir_cells_per_ul, w.fall_pct, w.top_suspect, w.next_step, w.next_step_due, w.episode_id,
                w.episode_status, w.run_id, r.status AS review_status, r.until AS review_until, r.note AS review_note,
-               r."by" AS review_by
+               r."by" AS review_by, {asked("w.last_collected_at")}
         FROM worklist_row w
         JOIN run USING (run_id)
+        LEFT JOIN patient_request q ON q.patient_id = w.patient_id
         LEFT JOIN ({_LATEST_REVIEW}) r ON r.patient_id = w.patient_id
              AND NOT {is_worse("w", "r")}
              AND (r.status <> 'snoozed' OR r.until >= CAST(run.as_of AS DATE))

@@ -1,7 +1,7 @@
 """The contracts of neutro_screen's tables: pandera models and vocabularies, nothing else."""
 
 from neutro_schemas.chart import Diagnosis, Event, Medication, Patient
-from neutro_schemas.lab_result import DAMAGED_NUMBER, LabResult, LabRow, NoResult, RejectedRow, ScreenedResult
+from neutro_schemas.lab_result import DAMAGED_NUMBER, LabResult, LabRow, NoResult, RejectedRow, Request, ScreenedResult
 from neutro_schemas.result import (
     Anc,
     CannotAssess,
@@ -57,6 +57,7 @@ __all__ = [
     "PatientStatus",
     "Priority",
     "RejectedRow",
+    "Request",
     "ScreenedResult",
     "Severity",
     "WorkupStep",

@@ -43,6 +43,8 @@ class LabRow(pa.DataFrameModel):
     )
     fields_disagree: bool = pa.Field(description="Two fields that hold the same fact contradict each other (REC-7).")
     lab: str = pa.Field(nullable=True, description="The laboratory that reported.")
+    ward: str = pa.Field(nullable=True, description="Where the patient was, as sent; for the reader's eyes only.")
+    requester: str = pa.Field(nullable=True, description="Who asked for the test, as sent; for the reader's eyes only.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(ge=1, description="Line, message segment or resource number in source_file.")
 
@@ -172,6 +174,21 @@ class LabResult(pa.DataFrameModel):
     result_id: str = pa.Field(
         nullable=True, description="The source's own id of the result (FHIR: Observation.id, its components share it)."
     )
+    source_file: str = pa.Field(description="Name of the input file.")
+    source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
+
+    class Config:
+        strict = True
+
+
+class Request(pa.DataFrameModel):
+    """One specimen with the ward that sent it and who asked for it; no row where the source names neither."""
+
+    patient_id: str = pa.Field(description="Patient identifier, text.")
+    specimen_id: str = pa.Field(description="Specimen identifier as in lab_result.")
+    collected_at: Microseconds = pa.Field(description="Collection time, UTC.")
+    ward: str = pa.Field(nullable=True, description="Where the patient was, as sent; null = not named.")
+    requester: str = pa.Field(nullable=True, description="Who asked for the test, as sent; null = not named.")
     source_file: str = pa.Field(description="Name of the input file.")
     source_row: int = pa.Field(description="Line, segment or resource number in source_file.")
 

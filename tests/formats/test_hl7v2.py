@@ -54,6 +54,18 @@ def test_a_result_with_everything(tmp_path: Path) -> None:
     assert row["source_row"] == 4
 
 
+def test_the_ward_is_the_patients_and_the_requester_the_orders(tmp_path: Path) -> None:
+    visit = "PV1|1|I|7B^12^2^North||||999^Attending^Ann"
+    by_order = ORDER.replace(
+        f"{'|' * 15}20260110100000", f"{'|' * 9}4711^Birch^Bea^^^Dr~2^Other{'|' * 6}20260110100000"
+    )
+    common = "ORC|RE|P-1|F-1|||||||||815^Ash"
+    segments = (visit, common, ORDER, NEUTROPHILS, by_order, NEUTROPHILS, f"OBR|3|P-3|F-3{'|' * 13}4712", NEUTROPHILS)
+    rows = read(tmp_path, message(*segments)).labs.select("ward", "requester").rows()
+    assert rows == [("7B", "Ash"), ("7B", "Birch, Bea"), ("7B", "4712")]
+    assert read(tmp_path, message(ORDER, NEUTROPHILS)).labs.select("ward", "requester").rows() == [(None, None)]
+
+
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
 def test_every_line_end(tmp_path: Path, end: str) -> None:
     assert one(read(tmp_path, message(ORDER, NEUTROPHILS, end=end)))["value_text"] == "0.4"

@@ -207,7 +207,7 @@ def proposed(tmp_path: Path, path: Path) -> tuple[Profile, str]:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_proposal_reads_its_sample(tmp_path: Path, delimiter: str) -> None:
-    header = ("Hospital Number", "Accession Number", "Collection Date", "Test Name", "Result", "Units", "Ward")
+    header = ("Hospital Number", "Accession Number", "Collection Date", "Test Name", "Result", "Units", "Mood")
     rows = [
         ("00042", "A1", "31/01/2026 08:15", "WBC", "2,5", "10*9/L", "SECRET"),
         ("00042", "A1", "31/01/2026 08:15", "Neutro total", "0,4", "Gpt/xx", "x"),
@@ -216,13 +216,50 @@ def test_a_proposal_reads_its_sample(tmp_path: Path, delimiter: str) -> None:
     profile, text = proposed(tmp_path, path)
     assert (profile.lab.columns["patient_id"], profile.decimal_mark) == ("Hospital Number", ",")
     assert profile.datetime_formats == ("%d/%m/%Y %H:%M",)
-    assert 'Columns that are not used: "Ward"' in text
+    assert 'Columns that are not used: "Mood"' in text
     assert 'Tests that are not known by name: "Neutro total"' in text
     assert 'Units that are not known: "Gpt/xx"' in text
     assert "SECRET" not in text and "00042" not in text
     extract = ingest({"lab": [str(path)]}, profile)
     assert extract.labs.select("patient_id", "value_text").rows() == [("00042", "2,5"), ("00042", "0,4")]
     assert str(extract.labs["collected_at"][0]) == "2026-01-31 08:15:00"
+
+
+@pytest.mark.parametrize(
+    ("ward", "requester"),
+    [
+        ("Ward", "Ordering Provider"),
+        ("Station", "Einsender"),
+        ("NURSING_UNIT", "requested_by"),
+        ("Unit/Service", "Médecin prescripteur"),
+        ("Patient Location", "Referring physician"),
+    ],
+)
+def test_a_proposal_finds_ward_and_requester(tmp_path: Path, ward: str, requester: str) -> None:
+    header = ("MRN", "Accession Number", "Collection Date", "Test Name", "Result", "Units", ward, requester)
+    rows = [
+        ("00042", "A1", "2026-01-31 08:15", "WBC", "2.5", "10*9/L", "7B", "Secret, S."),
+        ("00043", "A2", "2026-01-31 08:15", "Neutrophils", "0.4", "10*9/L", "", ""),
+    ]
+    path = write_text_csv(tmp_path / "sample.csv", [header, *rows])
+    profile, text = proposed(tmp_path, path)
+    assert "Secret" not in text
+    labs = ingest({"lab": [str(path)]}, profile).labs
+    assert labs.select("ward", "requester").rows() == [("7B", "Secret, S."), (None, None)]
+
+
+def test_a_service_that_is_what_was_asked_for_is_no_ward(tmp_path: Path) -> None:
+    header = ("MRN", "Collection Date", "Test Name", "Service", "Result", "Units")
+    rows = [("00042", "2026-01-31 08:15", name, name, "2.5", "10*9/L") for name in ("WBC", "Neutrophils")]
+    profile, _ = proposed(tmp_path, write_text_csv(tmp_path / "sample.csv", [header, *rows]))
+    assert "ward" not in profile.lab.columns
+
+
+def test_a_list_of_medications_with_a_ward_is_still_one(tmp_path: Path) -> None:
+    header = ("MRN", "Drug", "Start Date", "Ward", "Ordering Provider")
+    rows = [("00042", "clozapine", "2026-01-31", "7B", "Secret, S.")]
+    _, text = proposed(tmp_path, write_text_csv(tmp_path / "sample.csv", [header, *rows]))
+    assert "[medication.columns]" in text and "Secret" not in text
 
 
 def test_a_proposal_for_a_wide_workbook(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ PUBLIC = (
     "http://terminology.hl7.org/CodeSystem/observation-category",
     "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",
     "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+    "http://terminology.hl7.org/CodeSystem/data-absent-reason",
 )
 #: A clinic with every route to a count: by hand, from percent, from segments and bands, bounds, versions, an odd identifier.
 CLINIC = """
@@ -234,6 +235,38 @@ def test_a_source_that_is_a_fhir_resource_is_referred_to_by_its_own_id(tmp_path:
     _, found = exported(tmp_path / "s.duckdb", tmp_path / "out")
     assert found["Observation"][0]["derivedFrom"] == [{"reference": "Observation/lab-1"}]
     assert "contained" not in found["Observation"][0]
+
+
+def test_a_count_that_cannot_be_assessed_has_no_value_and_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "labs.csv").write_text(
+        "patient_id,specimen_id,collected_at,loinc,value,unit\nA,S1,2026-11-18 08:00,751-8,4.0,10*9/L\n"
+        "A,S2,2026-11-20 08:00,751-8,clotted,10*9/L\nB,S3,2026-11-20 09:00,751-8,pending,10*9/L\n"
+        "C,,2026-11-20 10:00,751-8,0.4,bushels\nC,S4,2026-11-19 10:00,751-8,3.0,10*9/L\n",
+        "utf-8",
+    )
+    store = tmp_path / "s.duckdb"
+    run(RunOptions(store=store, as_of=NIGHT, labs=(str(tmp_path / "labs.csv"),), max_rejected=1.0))
+    folder, found = exported(store, tmp_path / "out")
+    assert [patient["id"] for patient in found["Patient"]] == ["A", "B", "C"]
+    unknown = [one for one in found["Observation"] if "dataAbsentReason" in one]
+    assert [
+        (
+            one["subject"]["reference"],
+            one["effectiveDateTime"],
+            one["dataAbsentReason"]["coding"][0]["code"],
+            one["dataAbsentReason"]["text"],
+            one.get("specimen", {}).get("identifier", {}).get("value"),
+        )
+        for one in unknown
+    ] == [
+        ("Patient/A", "2026-11-20T08:00:00Z", "unknown", "clotted", "S2"),
+        ("Patient/B", "2026-11-20T09:00:00Z", "temp-unknown", "pending", "S3"),
+        ("Patient/C", "2026-11-20T10:00:00Z", "unknown", "unit missing or not known", None),
+    ]
+    assert not any("valueQuantity" in Observation.model_validate(one).model_dump(exclude_none=True) for one in unknown)
+    # Whoever reads the export does not take the normal count of before for the last word.
+    again = neutro_screen.screen(neutro_screen.read(folder), as_of=NIGHT)
+    assert sorted(again.cannot_assess["patient_id"]) == ["A", "B", "C"]
 
 
 def test_a_merged_record_is_exported_as_its_survivor_with_its_sources(tmp_path: Path) -> None:

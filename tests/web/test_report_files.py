@@ -21,7 +21,7 @@ FLAGGED = (
     "run_id,patient_id,priority,previous_priority,row_group,change,is_recent,is_expected,conclusion,reasons,"
     "reason_codes,current_severity,worst_severity,"
     "last_anc_cells_per_ul,last_anc_comparator,last_collected_at,nadir_cells_per_ul,fall_pct,top_suspect,next_step,"
-    "next_step_due,episode_id,episode_status,review_status,review_until,review_note,review_by,review_at"
+    "next_step_due,episode_id,episode_status,review_status,review_until,review_note,review_by,review_at,ward,requester"
 )
 FLAGS = "patient_id,specimen_id,episode_id,rule_id,raised_at,reason,evidence,run_id"
 

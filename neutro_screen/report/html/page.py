@@ -61,18 +61,20 @@ def _write_panels(contents: RunContents, panels: list[dict[str, Any]]) -> None:
     The numbers of the literature stay what they are when the last panels go: each is numbered where it is first named.
     """
     numbered_literature(panels)
-    written: Any = _environment().get_template("patient.html.jinja").make_module(_shared(contents))
+    written: Any = _environment().get_template("patient.html.jinja").make_module(_shared(contents, panels))
     for panel in panels:
         panel |= {"in_list": written.in_list(panel), "panel": written.panel(panel)}
 
 
-def _shared(contents: RunContents) -> dict[str, Any]:
+def _shared(contents: RunContents, panels: list[dict[str, Any]]) -> dict[str, Any]:
     """What every part of the page may say of the run."""
     return {
         "run": contents.run,
         "zone": zone_of(contents),
         "record_link": contents.counts.get("page", {}).get("record_link"),
         "chart_rows": contents.chart_rows,
+        "wards": ward_counts(panels),
+        "has_requests": any(row["ward"] or row["requester"] for row in [*panels, *contents.cannot_assess.to_dicts()]),
         "severe_limit": next(
             band["upper"] for band in load_reference().anc_bands.to_dicts() if band["severity"] == "severe"
         ),
@@ -90,7 +92,7 @@ def _page_of(contents: RunContents, panels: list[dict[str, Any]]) -> str:
         _environment()
         .get_template("report.html.jinja")
         .render(
-            **_shared(contents),
+            **_shared(contents, panels),
             groups=group_counts(panels),
             presets=presets(),
             title=words.day(words.local(contents.run["as_of"], zone_of(contents))),
@@ -263,6 +265,13 @@ def group_counts(panels: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     """Name, title and number of the rows of each group of the page that has any, in the page's order."""
     of = Counter(panel["group"] for panel in panels if not panel["is_set_aside"])
     return [(name, title, of[name]) for name, title in words.GROUPS.items() if of[name]]
+
+
+def ward_counts(panels: list[dict[str, Any]]) -> list[tuple[str | None, int]]:
+    """Each ward of the page by name with its rows, then how many are of no known ward; empty where none is named."""
+    of = Counter(panel["ward"] for panel in panels if not panel["is_set_aside"])
+    named = sorted((ward, n) for ward, n in of.items() if ward)
+    return [*named, *([(None, of[None])] if of[None] else [])] if named else []
 
 
 def numbered_literature(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:

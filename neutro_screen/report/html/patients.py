@@ -180,7 +180,7 @@ def _explanations(suspects: list[Row], lines: list[Row]) -> list[tuple[str, str]
 def _searched(row: Row, suspects: list[Row], lines: list[Row], steps: list[Row]) -> str:
     """What the search of the list looks through, beside the text of the row."""
     findings = [line["finding"] for line in lines if not line["source"].startswith(_LITERATURE)]
-    parts = [row["reasons"], row["conclusion"], row["review_note"], row["next_step"]]
+    parts = [row["requester"], row["reasons"], row["conclusion"], row["review_note"], row["next_step"]]
     parts += [one["ingredient"] for one in suspects] + findings[:MOST_LINES]
     parts += [step["label"] for step in steps if step["state"] == "overdue"]
     return "; ".join(part for part in parts if part)[:_MOST_SEARCHED]

@@ -1,5 +1,7 @@
 """FHIR R4 as NDJSON: computed counts as Observations, open worklist rows as DetectedIssues, and their Patients.
 
+A count that cannot be assessed is an Observation without a value and with the reason: never a normal count, nor silence.
+
 Codes are of public systems only (reference/fhir_codes.csv). A count refers to the results that it was computed from
 (``derivedFrom``): by their own id where the source was FHIR, else they are contained in it, so that every reference
 resolves. An identifier that FHIR does not allow as an id becomes one made of its hash, and is kept in ``identifier``.
@@ -11,15 +13,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from duckdb import DuckDBPyConnection
 
-from neutro_schemas.reference import FhirCode
+from neutro_schemas.reference import FhirCode, RefusalWord
 from neutro_screen.reference import load_reference, reference_table
 from neutro_screen.store.export.place import Place
 from neutro_screen.store.export.sources import is_made, patients_at_once, with_sources
 from neutro_screen.store.rows import read_table
+from neutro_screen.store.views import LATEST_RUN
 
 #: What FHIR allows as the id of a resource.
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -47,15 +51,24 @@ _ISSUES: Final = """
 """
 
 
-#: Whoever has a count, or an open row without one (an overdue count on clozapine).
-_PATIENTS: Final = "SELECT patient_id FROM anc UNION SELECT patient_id FROM worklist ORDER BY patient_id"
+#: Whose count is unknown at the index time. A reviewer may have set them aside: they are unknown all the same.
+_UNKNOWN: Final = (
+    "SELECT patient_id, reason, since, specimen_id FROM unassessable "
+    f"WHERE since <= (SELECT as_of FROM run WHERE run_id = ({LATEST_RUN})) ORDER BY ALL"
+)
+#: Whoever has a count, an open row without one (an overdue count on clozapine), or a count that is unknown.
+_PATIENTS: Final = (
+    "SELECT patient_id FROM anc UNION SELECT patient_id FROM worklist "
+    f"UNION SELECT patient_id FROM ({_UNKNOWN}) ORDER BY patient_id"
+)
 
 
 def write_fhir(connection: DuckDBPyConnection, place: Place) -> None:
     """``Patient.ndjson``, ``Observation.ndjson`` and ``DetectedIssue.ndjson``."""
     patients = read_table(connection, _PATIENTS)["patient_id"]
     _write(place, "Patient", map(_patient, patients))
-    _write(place, "Observation", _observations(connection))
+    unknown = map(_unknown, read_table(connection, _UNKNOWN).iter_rows(named=True))
+    _write(place, "Observation", chain(_observations(connection), unknown))
     _write(place, "DetectedIssue", map(_issue, read_table(connection, _ISSUES).iter_rows(named=True)))
 
 
@@ -93,13 +106,41 @@ def _observation(row: Mapping[str, Any]) -> dict[str, Any]:
         "valueQuantity": _quantity(row["anc_cells_per_ul"] / _CELLS_PER_UNIT, _UNIT, row["anc_comparator"]),
         "interpretation": [_concept("interpretation", row["severity"])] if row["severity"] else None,
         "method": _concept("method", row["anc_method"]),
-        "specimen": None if is_made(row["specimen_id"]) else {"identifier": {"value": row["specimen_id"]}},
+        "specimen": _specimen(row["specimen_id"]),
         "referenceRange": [{"low": _quantity(row["reference_low"] / _CELLS_PER_UNIT, _UNIT)}]
         if row["reference_low"] is not None
         else None,
         "derivedFrom": [{"reference": _reference(source)} for source in sources],
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _unknown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A count that cannot be assessed, since when, and why."""
+    found = {
+        "id": _id(
+            "unknown-", "\0".join((row["patient_id"], row["reason"], row["specimen_id"] or "")), always_hashed=True
+        ),
+        "status": "final",
+        "category": [{"coding": [{"system": _CATEGORY, "code": "laboratory"}]}],
+        "code": _concept("count", "any"),
+        "subject": _subject(row["patient_id"]),
+        "effectiveDateTime": _instant(row["since"]),
+        "dataAbsentReason": _absent(row["reason"]),
+        "specimen": _specimen(row["specimen_id"]),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _absent(reason: str) -> dict[str, Any]:
+    """The nearest code of HL7, and our reason in words."""
+    nearest = _concept("absent", reason if ("absent", reason) in _codes() else "unusable")
+    return nearest | {"text": _refusals().get(reason, reason.replace("_", " "))}
+
+
+def _specimen(specimen_id: str | None) -> dict[str, Any] | None:
+    is_own = specimen_id is not None and not is_made(specimen_id)
+    return {"identifier": {"value": specimen_id}} if is_own else None
 
 
 def _status(row: Mapping[str, Any]) -> str:
@@ -196,6 +237,11 @@ def _concept(element: str, key: str) -> dict[str, Any]:
     found = _codes()[element, key]
     coding = {"coding": [{"system": found.system, "code": found.code}]} if found.code else {}
     return {**coding, "text": found.words}
+
+
+@cache
+def _refusals() -> dict[str, str]:
+    return dict(reference_table("refusal_words.csv", RefusalWord).select("reason", "words").iter_rows())
 
 
 @cache

@@ -12,7 +12,16 @@ from neutro_screen.ingest.formats.hl7v2.codes import word
 #: kind, segment, column, places (in the order in which they are looked at), read_as, note.
 FIELDS: Final = pl.read_csv(Path(__file__).parent / "fields.csv", infer_schema=False)
 #: A segment that other segments belong to or stand behind -> the column that holds its number in each of them.
-_ANCHORS: Final = {"MSH": "msh", "PID": "pid", "OBR": "obr", "SPM": "obr", "ORC": "orc", "TQ1": "orc", "RXR": "orc"}
+_ANCHORS: Final = {
+    "MSH": "msh",
+    "PID": "pid",
+    "PV1": "pid",
+    "OBR": "obr",
+    "SPM": "obr",
+    "ORC": "orc",
+    "TQ1": "orc",
+    "RXR": "orc",
+}
 #: YYYY[MM[DD[HH[MM[SS[.S]]]]]][+-ZZZZ] -> ISO 8601 step by step; what fits no step stays as it is.
 _TIME_STEPS: Final = (
     (r"^([0-9]{10})([+-][0-9]{4})?$", "${1}0000${2}"),
@@ -167,7 +176,7 @@ def _number(field: str) -> int:
 def _read_from(of_rows: str, segment: str) -> tuple[tuple[str, str], ...]:
     """The places in ``segment`` that rows of another (or the same) segment are read from, and how each is read."""
     listed = FIELDS.filter(
-        pl.col("segment") == of_rows, pl.col("read_as").is_in(["text", "time", "code", "order", "status"])
+        pl.col("segment") == of_rows, pl.col("read_as").is_in(["text", "time", "code", "order", "status", "person"])
     )
     return tuple(
         dict.fromkeys(

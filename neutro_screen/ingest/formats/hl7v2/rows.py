@@ -51,7 +51,9 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
             "reference_range",
             "fields_disagree",
             "lab",
+            "ward",
             "source_row",
+            requester=pl.coalesce(_person("OBR-16"), _person("ORC-12")),
             specimen_id=pl.coalesce("SPM-2.2", "SPM-2.1", "order_number"),
             local_code=kept_local_code(pl.col("local"), profile),
             # OBR-25 "A" (some results available) is no correction (OBX-11 "A").
@@ -60,6 +62,13 @@ def lab_rows(messages: Messages, profile: Profile) -> pl.DataFrame:
             is_control=pl.col("specimen_role").is_not_null(),
         )
     )
+
+
+def _person(field: str) -> pl.Expr:
+    """Family and given name of a person (XCN), else the identifier."""
+    family, given = pl.col(f"{field}.2"), pl.col(f"{field}.3")
+    name = pl.when(family.is_not_null()).then(pl.concat_str(family, given, separator=", ", ignore_nulls=True))
+    return pl.coalesce(name, f"{field}.1")
 
 
 def _test_codes(messages: Messages) -> tuple[pl.Expr, pl.Expr]:

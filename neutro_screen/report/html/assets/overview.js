@@ -5,12 +5,12 @@ const CHANGES = ["new", "escalated", "resolved", "cannot assess"];
 function drawOverview() {
   const history = document.getElementById("history"), population = document.getElementById("population");
   if (history && !history.childElementCount) {
-    const runs = overview.history.map(([run, ...counts]) => ({ run, at: run.replace(/T.*Z/, ""), counts }));
+    const runs = overview.history.map(([run, ...counts]) => ({ run, at: day(new Date(run.slice(0, 20))), counts }));
     const rows = runs.flatMap(({ run, counts }) => PRIORITIES.map((priority, i) => ({ run, priority, n: counts[i] }))).filter((row) => row.n);
     const every = Math.ceil(runs.length / Math.max(2, Math.floor(history.clientWidth / 70)));
     history.append(chart({
       width: Math.min(history.clientWidth, 130 + 84 * runs.length), height: 230, marginBottom: 34, marginLeft: 44,
-      x: { label: null, tickRotate: 0, type: "band", domain: runs.map(({ run }) => run), padding: 0.25, tickSize: 0, tickFormat: (run, i) => (i % every ? "" : d3.utcFormat("%-d %b")(new Date(run.slice(0, 10)))) },
+      x: { label: null, tickRotate: 0, type: "band", domain: runs.map(({ run }) => run), padding: 0.25, tickSize: 0, tickFormat: (run, i) => (i % every ? "" : runs[i].at.slice(0, -5)) },
       y: { label: null, grid: true, ticks: 5, tickSize: 0 },
       marks: [
         Plot.barY(rows, { x: "run", y: "n", order: PRIORITIES.toReversed(), z: "priority", fill: (row) => `var(--${row.priority})`, title: (row) => `${row.run}: ${row.n} ${row.priority}`, insetTop: 1 }),

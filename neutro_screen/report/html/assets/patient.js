@@ -13,6 +13,11 @@ function stamp(moment) {
   const part = Object.fromEntries(clock.formatToParts(moment).map(({ type, value }) => [type, value]));
   return `${part.day} ${MONTHS[part.month - 1]} ${part.year} ${part.hour}:${part.minute}`;
 }
+/* Where a moment stands in a chart: by the clock of the zone, so that days begin at its midnight, as those of medication lists do. */
+function place(minutes) {
+  const part = Object.fromEntries(clock.formatToParts(time(minutes)).map(({ type, value }) => [type, Number(value)]));
+  return new Date(Date.UTC(part.year, part.month - 1, part.day, part.hour, part.minute));
+}
 const comma = d3.format(",");
 const whole = (v) => comma(Math.round(v) - (Math.round(v) > v && bands.some((band) => band.upper === Math.round(v)) ? 1 : 0));
 const sign = (comparator) => ({ "<=": "≤", ">=": "≥" })[comparator] ?? comparator;
@@ -40,7 +45,7 @@ function span(course, isWhole) {
   const to = Math.max(last + DAY, Math.min(overview.as_of, last + 60 * DAY), cone);
   const recent = Math.max(first, Math.min((course.from ?? last) - 45 * DAY, last - 90 * DAY));
   const from = isWhole ? first : recent;
-  return [time(from - (to - from) * 0.02), time(to + (to - from) * 0.03)];
+  return [place(from - (to - from) * 0.02), place(to + (to - from) * 0.03)];
 }
 
 function draw(panel, { width = 0, isWhole = panel.dataset.whole === "1" } = {}) {
@@ -59,18 +64,18 @@ function draw(panel, { width = 0, isWhole = panel.dataset.whole === "1" } = {}) 
 
 function countChart(course, { width, marginLeft, marginRight, domain }) {
   const points = course.points.map(([t, v, comparator, method, severity, v5, v6, daids, notes]) => ({
-    at: time(t), v, comparator, isReported: method < 2,
+    at: place(t), v, comparator, isReported: method < 2,
     words: [`${stamp(time(t))}`, `${sign(comparator)} ${whole(v)} cells/µL, ${severity}`.trim(), overview.methods[method], notes].filter(Boolean).join("\n"),
   }));
   const top = Math.max(12000, d3.max(points, (point) => point.v) * 1.2);
   const floor = d3.min(points, (point) => point.v) < 60 ? 8 : 40;
   const y = (v) => Math.max(v, floor * 1.12);
   const seen = points.filter((point) => point.at >= domain[0]);
-  const falls = course.falls.filter((fall) => time(fall.t[1]) >= domain[0]);
+  const falls = course.falls.filter((fall) => place(fall.t[1]) >= domain[0]);
   const latest = falls.at(-1), last = points.at(-1);
-  const marks = course.marks.map(([t, words]) => ({ at: time(t), words })).filter((mark) => mark.at >= domain[0]);
+  const marks = course.marks.map(([t, words]) => ({ at: place(t), words })).filter((mark) => mark.at >= domain[0]);
   const half = (domain[0].getTime() + domain[1].getTime()) / 2;
-  const isNarrow = width < 480, isFallLate = Boolean(latest) && time(latest.t[1]) > half;
+  const isNarrow = width < 480, isFallLate = Boolean(latest) && place(latest.t[1]) > half;
   return chart({
     width, height: isNarrow ? 290 : 330, marginLeft, marginRight, marginTop: 26, marginBottom: 36,
     x: { type: "utc", domain }, y: { type: "log", domain: [floor, top], clamp: true },
@@ -85,15 +90,15 @@ function countChart(course, { width, marginLeft, marginRight, domain }) {
         Plot.text([`personal baseline ${whole(course.baseline)}`], { x: isFallLate ? domain[0] : domain[1], y: course.baseline, text: String, textAnchor: isFallLate ? "start" : "end", dx: isFallLate ? 6 : -4, dy: -9, fill: "var(--accent)", fontSize: 11, stroke: "var(--card)", strokeWidth: 3 }),
       ] : null,
       course.projection ? cone(course.projection, last) : null,
-      latest ? Plot.ruleX([time(latest.t[1])], { y1: y(latest.v[1]), y2: top, stroke: "var(--alarm)", strokeDasharray: "2 3" }) : null,
+      latest ? Plot.ruleX([place(latest.t[1])], { y1: y(latest.v[1]), y2: top, stroke: "var(--alarm)", strokeDasharray: "2 3" }) : null,
       Plot.line(seen, { x: "at", y: (point) => y(point.v), stroke: "var(--accent)", strokeWidth: 1.8, strokeLinejoin: "round" }),
-      falls.map((fall) => Plot.line(seen.filter((point) => point.at >= time(fall.t[0]) && point.at <= time(fall.t[1])), { x: "at", y: (point) => y(point.v), stroke: "var(--alarm)", strokeWidth: 2.8, strokeLinejoin: "round" })),
+      falls.map((fall) => Plot.line(seen.filter((point) => point.at >= place(fall.t[0]) && point.at <= place(fall.t[1])), { x: "at", y: (point) => y(point.v), stroke: "var(--alarm)", strokeWidth: 2.8, strokeLinejoin: "round" })),
       Plot.dot(seen.filter((point) => point.isReported), { x: "at", y: (point) => y(point.v), r: 3.6, fill: "var(--accent)", stroke: "var(--card)", strokeWidth: 1.2 }),
       Plot.dot(seen.filter((point) => !point.isReported), { x: "at", y: (point) => y(point.v), r: 3.4, fill: "var(--card)", stroke: "var(--accent)", strokeWidth: 1.6 }),
       Plot.dot(seen.filter((point) => point.comparator.startsWith("<")), { x: "at", y: (point) => y(point.v), dy: 10, r: 4, symbol: "triangle", rotate: 180, fill: "var(--accent)" }),
       Plot.dot(seen.filter((point) => point.comparator.startsWith(">")), { x: "at", y: (point) => y(point.v), dy: -10, r: 4, symbol: "triangle", fill: "var(--accent)" }),
       Plot.dot(marks, { x: "at", y: top, dy: -5, r: 3.6, symbol: "triangle", rotate: 180, fill: "var(--alarm)", title: "words" }),
-      latest ? Plot.text([latest], { x: time(latest.t[1]), y: top, dy: -16, dx: time(latest.t[1]) > half ? 5 : -5, text: (fall) => (isNarrow ? fall.rule : `${fall.reason.replace(/,.*/, "")} (${fall.rule})`), textAnchor: time(latest.t[1]) > half ? "end" : "start", fill: "var(--alarm)", fontWeight: 650 }) : null,
+      latest ? Plot.text([latest], { x: place(latest.t[1]), y: top, dy: -16, dx: place(latest.t[1]) > half ? 5 : -5, text: (fall) => (isNarrow ? fall.rule : `${fall.reason.replace(/,.*/, "")} (${fall.rule})`), textAnchor: place(latest.t[1]) > half ? "end" : "start", fill: "var(--alarm)", fontWeight: 650 }) : null,
       Plot.text([last], { x: "at", y: (point) => y(point.v), text: (point) => `${sign(point.comparator)} ${whole(point.v)}`.trim(), dx: -9, dy: y(last.v) < floor * 1.8 ? -12 : 14, textAnchor: "end", fontWeight: 700, fontSize: 13, fill: "var(--ink)", stroke: "var(--card)", strokeWidth: 3 }),
       Plot.tip(seen, Plot.pointer({ x: "at", y: (point) => y(point.v), title: "words", fill: "var(--card)", stroke: "var(--line)" })),
     ],
@@ -178,12 +183,12 @@ function cellLines(course, domain, width) {
     const caption = make("figcaption", {}, `${label} `);
     const figure = make("figure");
     if (flat) {
-      const points = d3.range(0, flat.length, 2).map((i) => ({ at: time(flat[i]), v: flat[i + 1] }));
+      const points = d3.range(0, flat.length, 2).map((i) => ({ at: place(flat[i]), v: flat[i + 1], words: stamp(time(flat[i])) }));
       const last = points.at(-1), seen = points.filter((point) => point.at >= domain[0]);
       caption.append(make("br"), make("b", { textContent: last.v }), ` ${unit}`);
       figure.append(chart({
         width: each, height: 44, margin: 4, x: { type: "utc", domain, axis: null }, y: { axis: null, zero: true },
-        marks: [Plot.line(seen, { x: "at", y: "v", stroke: "var(--accent)", strokeWidth: 1.4 }), Plot.dot(seen.slice(-1), { x: "at", y: "v", r: 2.4, fill: "var(--accent)", title: (point) => stamp(point.at) })],
+        marks: [Plot.line(seen, { x: "at", y: "v", stroke: "var(--accent)", strokeWidth: 1.4 }), Plot.dot(seen.slice(-1), { x: "at", y: "v", r: 2.4, fill: "var(--accent)", title: "words" })],
       }));
     } else caption.append(make("br"), "not reported");
     figure.prepend(caption);

@@ -1,7 +1,7 @@
 /* ---- worklist: filters that combine and stand in the address ---- */
-const list = byId("list"), find = byId("find");
+const list = byId("list"), find = byId("find"), wardField = byId("ward");
 const table = list && new DataTable(list, { paging: false, info: false, autoWidth: false, order: [], layout: { topStart: null, topEnd: null, bottomStart: null, bottomEnd: null }, language: { zeroRecords: "No patient in this page matches." }, columnDefs: [{ targets: [3], orderable: false }] });
-const filters = { priority: new Set(), group: new Set(), change: new Set(), only: new Set() };
+const filters = { priority: new Set(), group: new Set(), change: new Set(), only: new Set(), ward: new Set() };
 const TRAITS = {
   expected: (row) => "expected" in row.dataset, drug: (row) => "drug" in row.dataset, overdue: (row) => "overdue" in row.dataset,
   undecided: isUndecided, aside: (row) => "aside" in row.dataset,
@@ -11,15 +11,18 @@ const wanted = (family, value) => !filters[family].size || filters[family].has(v
 
 /* Within a family one of the choices holds, across families all; the tiles count who is on the worklist tonight. */
 function matches(row) {
-  const { priority, group, change } = row.dataset;
+  const { priority, group, change, ward } = row.dataset;
   if (("aside" in row.dataset) !== filters.only.has("aside")) return false;
   if (filters.priority.size && !("staying" in row.dataset && filters.priority.has(priority))) return false;
-  return wanted("group", group) && wanted("change", change) && [...filters.only].every((trait) => TRAITS[trait]?.(row) ?? true);
+  return wanted("group", group) && wanted("change", change) && wanted("ward", ward ?? "unknown") && [...filters.only].every((trait) => TRAITS[trait]?.(row) ?? true);
 }
 
 function filterText() {
   const told = new URLSearchParams();
-  for (const [family, values] of Object.entries(filters)) if (values.size) told.set(family, [...values].join(","));
+  for (const [family, values] of Object.entries(filters)) {
+    if (family === "ward") for (const value of values) told.append(family, value);
+    else if (values.size) told.set(family, [...values].join(","));
+  }
   if (find?.value) told.set("q", find.value);
   const text = told.toString().replaceAll("%2C", ",");
   return text && `?${text}`;
@@ -27,13 +30,14 @@ function filterText() {
 
 function readFilters(text) {
   const told = new URLSearchParams(text);
-  for (const family of Object.keys(filters)) filters[family] = new Set(told.get(family)?.split(",") ?? []);
+  for (const family of Object.keys(filters)) filters[family] = new Set(family === "ward" ? told.getAll(family) : (told.get(family)?.split(",") ?? []));
   if (find) find.value = told.get("q") ?? "";
   table?.search(find.value);
 }
 
 function showFilters() {
   for (const button of document.querySelectorAll("[data-family]")) button.setAttribute("aria-pressed", String(filters[button.dataset.family].has(button.dataset.value)));
+  if (wardField) wardField.value = [...filters.ward][0] ?? "";
   byId("clear")?.setAttribute("aria-pressed", String(!filterText()));
 }
 
@@ -70,10 +74,11 @@ if (table) {
   table.search.fixed("choice", (text, cells, index) => matches(table.row(index).node()));
   table.on("draw", () => {
     headGroups();
-    const n = table.rows({ search: "applied" }).count(), chosen = Object.values(filters).flatMap((values) => [...values].map((value) => value.replaceAll("_", " ")));
+    const n = table.rows({ search: "applied" }).count(), chosen = Object.entries(filters).flatMap(([family, values]) => [...values].map((value) => (family === "ward" ? `ward ${value}` : value.replaceAll("_", " "))));
     byId("shown-count").textContent = [`${n} of ${table.rows().count()} patients shown`, ...chosen].join(" · ");
   });
   find.addEventListener("input", filtered);
+  wardField?.addEventListener("change", () => { filters.ward = new Set([wardField.value].filter(Boolean)); filtered(); });
   byId("sort").addEventListener("change", (event) => table.order([[Number(event.target.value), "asc"]]).draw());
   byId("clear").addEventListener("click", () => { readFilters(""); filtered(); });
   for (const button of document.querySelectorAll("[data-family]")) {

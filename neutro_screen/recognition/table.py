@@ -106,7 +106,8 @@ def in_words(row: Mapping[str, Any]) -> str:
     where = f" of {row['lab']}" if row["lab"] else ""
     code = f", code {row['code']}" if row["reason"] == "code_name_conflict" and row["code"] else ""
     within = f' in "{row["specimen"]}"' if row["reason"] == "unknown_specimen" else ""
-    rest = f"probably {row['analyte']}" if row["analyte"] else "not understood, the unit is that of a count"
+    of_a_count = ", the unit is that of a count" if row["certainty"] == "unknown" else ""
+    rest = f"probably {row['analyte']}" if row["analyte"] else f"not understood{of_a_count}"
     what = {
         "code_name_conflict": "code and name contradict each other",
         "specimen_conflict": "name and specimen contradict each other",

@@ -21,7 +21,7 @@ from neutro_screen.pipeline.rows import CHART
 from neutro_screen.pipeline.run import run as run_pipeline
 from neutro_screen.pipeline.screen import unusable_results
 from neutro_screen.pipeline.summary import RunSummary
-from neutro_screen.recognition.table import recognition, unrecognised
+from neutro_screen.recognition.table import is_unused, recognition, unrecognised
 from neutro_screen.reference import Policy, Reference, load_policy, load_reference
 from neutro_screen.rules.counts.results import JudgedRows, judge_rows
 from neutro_screen.rules.dates import DateLimits, date_limits, split_chart_dates
@@ -136,7 +136,9 @@ def screen(
     if set(dtypes(LabResult)) <= set(labs.columns):
         results = in_shape(labs, LabResult)
     else:
-        reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
+        reference = load_reference().extended_by(
+            profile.named_analytes, profile.statuses, profile.units, profile.specimens
+        )
         judged = judge_rows(
             _lab_rows(labs),
             reference,
@@ -220,7 +222,9 @@ def _unused(judged: JudgedRows, rejected: pl.DataFrame, reference: Reference) ->
     parts = [judged.results, judged.no_results.drop("kind"), judged.not_screened]
     every = pl.concat(parts, how="diagonal")
     counts = every.group_by("test_no").agg(
-        rows=pl.len().cast(pl.Int64), patients=pl.col("patient_id").drop_nulls().n_unique().cast(pl.Int64)
+        rows=pl.len().cast(pl.Int64),
+        patients=pl.col("patient_id").drop_nulls().n_unique().cast(pl.Int64),
+        unused=is_unused().sum().cast(pl.Int64),
     )
     table = recognition(every, counts, reference)
     left_out = table.filter((pl.col("certainty") != "certain") & ~pl.col("reason").is_in(WITHHELD).fill_null(False))

@@ -49,7 +49,7 @@ def judged(
     profile = profile or Profile()
     rows = judge_rows(
         lab_rows(lab_table(text), profile),
-        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units, profile.specimens),
         load_policy(),
         as_of=as_of,
         decimal_mark=profile.decimal_mark,

@@ -15,6 +15,7 @@ from neutro_screen.admin.samples import sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.times import parse_times
+from neutro_screen.ingest.unread_columns import RESULT
 from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.readings import weigh
@@ -137,12 +138,12 @@ def _lab_layout(
     sample: pl.DataFrame, named: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str]]]:
     """Columns, fall-backs and measured columns of a laboratory file: one row a result, or one a blood count."""
-    wide = _wide_columns(sample.columns)
+    wide = _measured_columns(sample)
     beside = {column: own for column, own in named.items() if own not in wide}
     columns, fallbacks = lab_columns(sample.drop(wide), beside)
     if len(wide) < 2 or {"value", "analyte_name"} <= columns.keys():
         return *lab_columns(sample, named), {}
-    measured = ("value", "unit", "analyte_name")
+    measured = ("value", "unit", "analyte_name", "reference_low", "reference_high", "reference_range")
     return {column: own for column, own in columns.items() if column not in measured}, fallbacks, wide
 
 
@@ -281,6 +282,26 @@ def _wide_columns(names: list[str]) -> dict[str, tuple[str, str]]:
         if reading.certainty == "certain" and reading.analyte and reading.property != "marker":
             wide[name] = (reading.analyte, read_name(name).unit or _STATED_BY_NAME.get(reading.property or "", ""))
     return wide
+
+
+def _measured_columns(sample: pl.DataFrame) -> dict[str, tuple[str, str]]:
+    """Those of the columns named so that hold numbers, with the one unit that a column of units beside them holds."""
+    named = _wide_columns(sample.columns)
+    texts = {name: sample[name].str.strip_chars().replace("", None).drop_nulls().unique() for name in named}
+    units = {
+        analyte: values[0]
+        for name, (analyte, _) in named.items()
+        if (values := texts[name]).len() == 1 and _is_unit(values[0])
+    }
+    return {
+        name: (analyte, unit or units.get(analyte, ""))
+        for name, (analyte, unit) in named.items()
+        if not texts[name].len() or texts[name].str.contains(RESULT).any()
+    }
+
+
+def _is_unit(text: str) -> bool:
+    return not text.replace(".", "").isdigit() and bool(read_unit(text).options)
 
 
 #: What a header says without a unit: Neut %.

@@ -13,7 +13,7 @@ from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.header import columns_told
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
-from neutro_screen.ingest.unread_columns import RESULT, unread_columns
+from neutro_screen.ingest.unread_columns import doubtful_columns, feeds, is_result, unread_columns
 
 #: In front of the names of measured columns, which may be those of native ones.
 _WIDE: Final = "measured "
@@ -78,8 +78,9 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     texts, ignored = _named_texts(rows, kind, profile, source_file, wide)
     notes: tuple[str, ...] = (f"ignored_columns:{len(ignored)}",) if ignored else ()
     if wide:
-        unread = unread_columns((name for name in ignored if name not in profile.analytes), wide)
-        frame, n_untested = _unpivoted(rows, texts, wide, unread)
+        unmapped = [name for name in ignored if name not in profile.analytes]
+        unread = unread_columns(unmapped, wide)
+        frame, n_untested = _unpivoted(rows, texts, wide, unread, doubtful_columns(unmapped))
         notes += (f"unread_columns:{len(unread)}",) if unread else ()
         notes += (f"untested_rows:{n_untested}",) if n_untested else ()
     else:
@@ -145,17 +146,27 @@ def _check_required(
 
 
 def _unpivoted(
-    rows: pl.DataFrame, texts: dict[str, pl.Expr], mapped: list[WideColumn], unread: list[WideColumn]
+    rows: pl.DataFrame,
+    texts: dict[str, pl.Expr],
+    mapped: list[WideColumn],
+    unread: list[WideColumn],
+    doubtful: list[WideColumn],
 ) -> tuple[pl.DataFrame, int]:
     """One row per cell that is filled, and the number of rows with a time and no filled cell.
 
     A row with neither stays as one without test and value: a title or footer, which is refused.
     """
-    wide = [*mapped, *unread]
+    wide = [*mapped, *unread, *doubtful]
     units = {_measured(each): each.unit for each in wide}
     filled = {_measured(each): _unless_blank(_joined([each.column])) for each in wide}
-    numbers = {name: pl.when(filled[name].str.contains(RESULT)).then(filled[name]) for name in map(_measured, unread)}
-    cells = rows.select("source_row", **texts, **(filled | numbers))
+    told = [filled[_measured(each)].is_not_null() for each in mapped if feeds(each)]
+    is_told = pl.any_horizontal(told) if told else pl.lit(False)
+    results = {
+        name: pl.when(is_result(filled[name], is_told, is_named=each in unread)).then(filled[name])
+        for each in (*unread, *doubtful)
+        for name in (_measured(each),)
+    }
+    cells = rows.select("source_row", **texts, **(filled | results))
     times = [pl.col(name).is_not_null() for name in ("collected_at", "resulted_at") if name in cells.columns]
     cells = cells.with_columns(
         is_untested=pl.all_horizontal(pl.col(list(units)).is_null()), is_timed=pl.any_horizontal(times)

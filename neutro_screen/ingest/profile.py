@@ -99,6 +99,8 @@ class Profile(BaseModel):
     analytes: dict[str, str] = Field(default_factory=dict, validate_default=True)
     #: the source's test code, name or LOINC -> unit of every value that comes without one
     units: dict[str, str] = Field(default_factory=dict)
+    #: the source's text for a specimen -> blood or other
+    specimens: dict[str, Literal["blood", "other"]] = Field(default_factory=dict)
     #: the source's status word -> final, corrected, preliminary, cancelled, entered_in_error or pending
     statuses: dict[str, str] = Field(default_factory=dict)
     #: values that stand for "no number here", for example 9999999

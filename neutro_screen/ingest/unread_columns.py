@@ -7,12 +7,27 @@ whether they are used or kept aside, so that nobody whose only count stands ther
 from collections.abc import Collection, Iterable
 from functools import cache
 
+import polars as pl
+
 from neutro_screen.ingest.profile import WideColumn
 from neutro_screen.recognition.names import read_name
+from neutro_screen.recognition.units import read_unit
 from neutro_screen.reference import load_reference
 
 #: A cell of such a column is a result where it holds nothing but a number, with a comparator or a flag.
 RESULT = r"^\s*[<>=\x{2264}\x{2265}]*\s*\d[\d.,]*\s*[A-Za-z*]{0,2}\s*$"
+#: A date, a time, a range or a unit: no result, whatever else is missing.
+NO_RESULT = r"^\s*\d+\s*[-/:\x{2013}]\s*\d|^\s*\d{1,2}\.\d{1,2}\.|[/^\x{00b3}%]|^\s*1?0[*^eE]\d"
+
+
+def is_result(text: pl.Expr, is_told: pl.Expr, *, is_named: bool) -> pl.Expr:
+    """Whether a cell of an unread column is a row of its own; a boolean.
+
+    A number is, under a header that names a cell. Any other text, and a number under a header of which only the unit was
+    understood, only where nothing else of the row feeds the ANC (``is_told``): else nobody is lost.
+    """
+    is_number = text.str.contains(RESULT) if is_named else pl.lit(False)
+    return is_number | (~is_told & ~text.str.contains(NO_RESULT))
 
 
 def unread_columns(headers: Iterable[str], mapped: Collection[WideColumn]) -> list[WideColumn]:
@@ -28,6 +43,21 @@ def unread_columns(headers: Iterable[str], mapped: Collection[WideColumn]) -> li
             unit = name.unit or ("%" if name.property == "percent" else "")
             found.append(WideColumn(column=header, analyte=name.cell or "?", unit=unit))
     return found
+
+
+def doubtful_columns(headers: Iterable[str]) -> list[WideColumn]:
+    """Those of the headers of which no word was understood and the unit is that of a cell count."""
+    names = {header: read_name(header) for header in headers}
+    return [
+        WideColumn(column=header, analyte="?", unit=str(name.unit))
+        for header, name in names.items()
+        if name.certainty == "unknown" and name.unit and read_unit(name.unit).accepted == {"count"}
+    ]
+
+
+def feeds(column: WideColumn) -> bool:
+    """Whether a mapped column holds what the ANC is made of."""
+    return _analytes().get(column.analyte, ("",))[0] in _feeding()
 
 
 @cache

@@ -65,7 +65,7 @@ class Judged:
     received: dict[str, pl.DataFrame]
     #: counts by file, laboratory, analyte and disposition (``quality.measures.COUNTS``)
     row_counts: pl.DataFrame
-    #: test_no, rows, patients
+    #: of every test (``recognition.table.COUNTED``)
     tests: pl.DataFrame
     #: rows of the other kinds: kind, reason (null = accepted), rows
     chart_counts: pl.DataFrame

@@ -40,7 +40,7 @@ def ingest_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     """
     work.begin()
     profile, policy = load_profile(settings.profile), load_policy(settings.policy)
-    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
+    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units, profile.specimens)
     sent, texts, kinds = no_origins(), TextCounts(), frozenset[str]()
     requests = no_requests()
     files, lab_rows, n_broken = list[SourceFile](), 0, 0

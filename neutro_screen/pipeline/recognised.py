@@ -12,7 +12,7 @@ from neutro_screen.ingest import UNREADABLE, load_profile
 from neutro_screen.ingest.identifiers import SUSPECT
 from neutro_screen.pipeline.handover import Ingested
 from neutro_screen.pipeline.options import RunOptions
-from neutro_screen.recognition.table import in_words, recognition, unrecognised
+from neutro_screen.recognition.table import in_words, recognition, understood, unrecognised
 from neutro_screen.recognition.words import limits
 from neutro_screen.reference import load_reference
 from neutro_screen.store.rows import insert
@@ -22,13 +22,13 @@ from neutro_screen.validate import dtypes
 def recognised(settings: RunOptions, ingested: Ingested, counts: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The recognition table of a run (``RecognitionTable`` without run_id) from what its partitions counted."""
     profile = load_profile(settings.profile)
-    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units)
-    total = pl.concat(counts).group_by("test_no").agg(pl.col("rows", "patients").sum())
+    reference = load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units, profile.specimens)
+    total = pl.concat(counts).group_by("test_no").agg(pl.col("rows", "patients", "unused").sum())
     return recognition(ingested.origins, total, reference)
 
 
 def check_recognised(table: pl.DataFrame, settings: RunOptions) -> None:
-    """Refuse a strict run in which a test that may feed the ANC was not understood.
+    """Refuse a strict run in which a test that may feed the ANC, its unit or its specimen was not understood.
 
     Raises:
         RefusedInputError: naming the tests and the lines of the profile that settle them.
@@ -38,7 +38,7 @@ def check_recognised(table: pl.DataFrame, settings: RunOptions) -> None:
         told = [in_words(row) for row in found.head(_MOST_NAMED).iter_rows(named=True)]
         lines = found["profile_line"].drop_nulls().head(_MOST_NAMED)
         raise RefusedInputError(
-            f"{found.height} tests that may feed the ANC were not recognised: " + "; ".join(told),
+            f"{found.height} tests that may feed the ANC were not understood: " + "; ".join(told),
             remedy="Nothing was published (--strict). Lines for the top of the profile: " + " ; ".join(lines),
         )
 
@@ -54,11 +54,12 @@ def publish_recognition(
 
 
 def recognition_warnings(table: pl.DataFrame) -> pl.DataFrame:
-    """A warning for every test that was not understood and may feed the ANC (``RunWarning`` without run_id).
+    """A warning for every test that may feed the ANC and was not understood, or its unit or specimen was not
+    (``RunWarning`` without run_id).
 
     A name of which no word was understood only warns where the laboratory sends no count that was understood.
     """
-    counted = table.filter(pl.col("certainty") == "certain", pl.col("analyte").is_in(["wbc", "neut_abs", "neut_pct"]))
+    counted = understood(table).filter(pl.col("analyte").is_in(["wbc", "neut_abs", "neut_pct"]))
     has_none = ~pl.col("lab").is_in(counted["lab"].unique().implode(), nulls_equal=True)
     found = unrecognised(table).filter((pl.col("certainty") != "unknown") | has_none)
     columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}

@@ -14,6 +14,7 @@ from neutro_screen.pipeline.requests import ASKED, requests_of
 from neutro_screen.pipeline.retractions import deletion_counts, no_deletions
 from neutro_screen.pipeline.rows import CHART, rejected_rows
 from neutro_screen.quality.measures import row_counts
+from neutro_screen.recognition.table import COUNTED, is_unused
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
 from neutro_screen.rules.counts.results import JudgedRows, judge_part
@@ -29,7 +30,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     judged = judge_part(
         work.rows("lab_row", part),
         ingested.origins,
-        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units),
+        load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units, profile.specimens),
         policy,
         as_of=settings.as_of,
         patients=charts["patient"].accepted,
@@ -80,14 +81,16 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
 
 
 def _counted_tests(judged: JudgedRows) -> pl.DataFrame:
-    """Rows and patients of every test of every laboratory (test_no, rows, patients), whatever became of them."""
-    parts = [
-        frame.select("test_no", "patient_id") for frame in (judged.results, judged.no_results, judged.not_screened)
-    ]
-    counted = pl.concat(parts).group_by("test_no", "patient_id").agg(rows=pl.len())
+    """Rows and patients of every test of every laboratory (``recognition.table.COUNTED``), whatever became of them."""
+    whole = pl.concat(
+        [judged.no_results.select("test_no", "patient_id"), judged.not_screened.select("test_no", "patient_id")]
+    )
+    parts = [judged.results.select("test_no", "patient_id", is_unused=is_unused()), whole.with_columns(is_unused=False)]
+    counted = pl.concat(parts).group_by("test_no", "patient_id").agg(rows=pl.len(), unused=pl.col("is_unused").sum())
     return (
         counted.group_by("test_no")
-        .agg(rows=pl.col("rows").sum().cast(pl.Int64), patients=pl.col("patient_id").count().cast(pl.Int64))
+        .agg(pl.col("rows", "unused").sum().cast(pl.Int64), patients=pl.col("patient_id").count().cast(pl.Int64))
+        .select(COUNTED)
         .sort("test_no")
     )
 

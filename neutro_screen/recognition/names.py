@@ -50,6 +50,22 @@ _ITEM_NUMBER: Final = re.compile(
     r"^\s*(?:[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
     r"|\^(?:LN?|99\w*)\s*$"
 )
+#: When a test was stopped or changed, and which day, visit or version of a test it is: never a part of what is measured.
+_DATE: Final = re.compile(
+    r"(?<![\w/^*])<?\d{1,4}([/.-])\d{1,2}\1\d{2,4}(?![\w/])|(?<![\w/^*.,])(?!10+\b)(?:\d{5,}|0\d{3}|(?:19|20)\d\d)(?![\w/^*.,])"
+    r"|(?<![\w/^*])(?:0?[1-9]|1[0-2])/\d\d(?![\w/])"
+)
+_OCCASION: Final = re.compile(
+    r"(?<![^\W_])(?:day|d|week|wk|w|month|mo|visit|v|cycle|tp|timepoint|jour|jr|dia|día|dag|tag|giorno|semana|semaine|woche"
+    r"|visite|visita|mes|mois|monat|t(?=[0-2](?!\d)))[\s_.-]?\d{1,3}(?![\w^*/])|第?\d{1,3}(?:天|日目)",
+    re.IGNORECASE,
+)
+#: WBC2, NE#3: the second and third item of one name in a catalogue.
+_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)[2-9](?=\W*$)")
+#: WBC (for ANC calculation): what a count is for is not what is counted.
+_PURPOSE: Final = re.compile(
+    r"[(\[{（]\s*(?:for|für|pour|para|per il|voor|для)\s([^()\[\]{}（）]*)[)\]}）]", re.IGNORECASE
+)
 #: LeucocitosTotales: words that are set apart by a capital letter alone.
 _CAPITAL: Final = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 #: T.L.C., W.B.C.: three initials or more are one word.
@@ -67,7 +83,7 @@ def read_name(name: str) -> NameReading:
     """Read one test name; blank is unknown, and so is what is too long for a name."""
     if is_too_long(name):
         return NameReading("unknown", unread=(name,))
-    text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", name))))
+    text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", _without_remarks(name)))))
     words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
     words = _without_denominator(words)
     by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
@@ -94,6 +110,25 @@ def read_name(name: str) -> NameReading:
         unread=unread,
         guess=guess,
     )
+
+
+def _without_remarks(name: str) -> str:
+    """The name without dates, occasions, purposes and the number of a repeated item."""
+    text = _OCCASION.sub(" ", _DATE.sub(" ", _PURPOSE.sub(_kept_of_purpose, name)))
+    return _REPEATED_ITEM.sub(_kept_of_item, text)
+
+
+def _kept_of_purpose(purpose: re.Match[str]) -> str:
+    """A purpose that names another specimen or test stays: it decides against."""
+    words, unread = load_words().read(purpose[1])
+    is_against = any(word.kind in ("exclusion", "panel") or word.concept == "other" for word in words)
+    return purpose[0] if is_against or unread else " "
+
+
+def _kept_of_item(item: re.Match[str]) -> str:
+    """The number after the name of a cell goes; Band 3 is a protein of red cells."""
+    cells = {word.concept for word in load_words().read(item[1])[0] if word.kind == "cell"}
+    return item[1] if cells and "band" not in cells else item[0]
 
 
 def _joined(initials: re.Match[str]) -> str:
@@ -149,7 +184,7 @@ def _without_denominator(words: tuple[Word, ...]) -> tuple[Word, ...]:
     """Leukocytes after a stroke are what a class is a share of: "Neutrophils/Leukocytes" is a percentage."""
     kept: list[Word] = []
     for word in words:
-        is_share = kept and kept[-1].text == "/" and word.concept == "wbc" and _names_a_class(kept)
+        is_share = kept and kept[-1].text in _STROKES and word.concept == "wbc" and _names_a_class(kept)
         if is_share:
             kept[-1] = _SHARE
         else:
@@ -157,6 +192,7 @@ def _without_denominator(words: tuple[Word, ...]) -> tuple[Word, ...]:
     return tuple(kept)
 
 
+_STROKES: Final = ("/", "/ 100")
 _SHARE: Final = Word("/ leukocytes", "percent", None, "property", "any")
 
 

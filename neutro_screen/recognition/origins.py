@@ -101,9 +101,16 @@ def _tests(origins: pl.DataFrame, texts: pl.DataFrame, reference: Reference) -> 
 
 
 def _read(tests: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    """The tests read under the unit that the profile says is meant; ``unit_text`` stays as sent."""
-    meant = pl.col("unit_text").replace(dict(reference.unit_spellings))
-    return read_origins(tests.with_columns(unit_text=meant), reference).with_columns(tests["unit_text"])
+    """The tests read under the unit and specimen that the profile says are meant; both texts stay as sent."""
+    specimens = {text: _SPECIMENS[meant] for text, meant in reference.specimen_words.items()}
+    meant = tests.with_columns(
+        pl.col("unit_text").replace(dict(reference.unit_spellings)), pl.col("specimen_type").replace(specimens)
+    )
+    return read_origins(meant, reference).with_columns(tests["unit_text"], tests["specimen_type"])
+
+
+#: What a profile says of a specimen, as a text that is read so.
+_SPECIMENS: Final = {"blood": "Blood", "other": "Fluid"}
 
 
 def _with_values(tests: pl.DataFrame, origins: pl.DataFrame, texts: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from neutro_screen.reference import reference_table
 Specimen = Literal["blood", "other", "unknown"]
 
 _SEGMENTS: Final = re.compile(r"[,;/|()\[\]:–—+]|\s-\s")
-_VOLUMES: Final = re.compile(r"\b\d+(?:[.,]\d+)?\s*(?:ml|mls|h|hr|hrs)?\b", re.IGNORECASE)
+_VOLUMES: Final = re.compile(r"(?<![a-z\d])\d+(?:[.,]\d+)?\s*(?:ml|mls|h|hr|hrs)?(?![a-z\d])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,14 @@ from neutro_schemas import NOT_UNDERSTOOD
 from neutro_screen.recognition.evidence import Origin, Tables, name_of
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.origins import TEST
-from neutro_screen.reference import Reference
+from neutro_screen.reference import Reference, load_reference
 
+#: What is counted of a test: rows, patients, and the rows that were not used for their unit or specimen.
+COUNTED: Final = ("test_no", "rows", "patients", "unused")
 #: Readings of a unit that refuse every row of a test.
 _UNREAD_UNITS: Final = ("unread", "ambiguous", "refused", "other_property")
+#: Reasons why the rows of a test that is known are not used.
+_UNREAD: Final = ("unit_unknown", "unknown_specimen")
 _READING: Final = (
     "analyte",
     "specimen_read",
@@ -32,14 +36,16 @@ _READING: Final = (
 def recognition(origins: pl.DataFrame, counts: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """Every test of every laboratory: columns of ``RecognitionTable`` without run_id, sorted.
 
-    ``origins`` as ``origins.described`` gives them, ``counts``: test_no, rows, patients. ``reason`` is why the rows are
-    kept aside or their unit is not read, else what was noted. ``profile_line`` is one line of TOML for the top of a
+    ``origins`` as ``origins.described`` gives them, ``counts``: ``COUNTED``. ``reason`` is why the rows are kept aside or
+    their unit or specimen is not read, else what was noted; a specimen that the order settled is none. ``profile_line`` is one line of TOML for the top of a
     profile that settles it: a proposal, to be confirmed by the laboratory.
     """
     tests = origins.select("test_no", *TEST, *_READING).unique("test_no").join(counts, on="test_no").sort(TEST)
     tables = Tables(reference)
     lines = [_profile_line(row, tables) for row in tests.iter_rows(named=True)]
-    is_unread = pl.col("unit_reading").is_in(_UNREAD_UNITS) & (pl.col("certainty") == "certain")
+    is_known = pl.col("certainty") == "certain"
+    is_without_unit = (pl.col("unit_reading") == "missing") & (pl.col("unused") > 0)
+    is_unread = is_known & (pl.col("unit_reading").is_in(_UNREAD_UNITS) | is_without_unit)
     return tests.with_columns(profile_line=pl.Series(lines, dtype=pl.String)).select(
         "lab",
         code_system=pl.when(pl.col("local_code").is_not_null())
@@ -56,8 +62,8 @@ def recognition(origins: pl.DataFrame, counts: pl.DataFrame, reference: Referenc
         decided_by="decided_by",
         reason=pl.coalesce(
             "withheld",
-            pl.when("is_specimen_open").then(pl.lit("unknown_specimen")),
             pl.when(is_unread).then(pl.lit("unit_unknown")),
+            pl.when(pl.col("is_specimen_open") & (pl.col("unused") > 0)).then(pl.lit("unknown_specimen")),
             "not_screened",
             "reading_reason",
         ),
@@ -67,9 +73,29 @@ def recognition(origins: pl.DataFrame, counts: pl.DataFrame, reference: Referenc
     )
 
 
+def is_unused() -> pl.Expr:
+    """Whether a judged row is not used because its unit or its specimen was not understood; a boolean."""
+    return (pl.col("recognition_status") == "unknown_specimen") | pl.col("unit_status").is_in(["missing", "unknown"])
+
+
+def understood(table: pl.DataFrame) -> pl.DataFrame:
+    """The tests of a recognition table whose rows are used."""
+    return table.filter(pl.col("certainty") == "certain", ~pl.col("reason").is_in(_UNREAD).fill_null(False))
+
+
 def unrecognised(table: pl.DataFrame) -> pl.DataFrame:
-    """The tests of a recognition table that were not understood and may feed the ANC, most rows first."""
-    found = table.filter(pl.col("reason").is_in(NOT_UNDERSTOOD))
+    """The tests of a recognition table that may feed the ANC and were not understood, or their unit or specimen was not;
+    most rows first. Rows without a unit are a gap where the laboratory sends the same count with one.
+    """
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
+    with_unit = understood(table).select("lab", "analyte").unique()
+    is_unread = pl.col("reason").is_in(_UNREAD) & pl.col("analyte").is_in(feeding.implode())
+    is_gap = (pl.col("reason") == "unit_unknown") & pl.col("unit").is_null() & pl.col("has_unit").is_not_null()
+    found = (
+        table.join(with_unit.with_columns(has_unit=True), on=["lab", "analyte"], how="left", nulls_equal=True)
+        .filter(pl.col("reason").is_in(NOT_UNDERSTOOD) | (is_unread & ~is_gap))
+        .drop("has_unit")
+    )
     return found.sort("rows", "lab", "name", "code", "unit", descending=[True, False, False, False, False])
 
 
@@ -79,26 +105,33 @@ def in_words(row: Mapping[str, Any]) -> str:
     unit = f" ({row['unit']})" if row["unit"] else ""
     where = f" of {row['lab']}" if row["lab"] else ""
     code = f", code {row['code']}" if row["reason"] == "code_name_conflict" and row["code"] else ""
+    within = f' in "{row["specimen"]}"' if row["reason"] == "unknown_specimen" else ""
+    of_a_count = ", the unit is that of a count" if row["certainty"] == "unknown" else ""
+    rest = f"probably {row['analyte']}" if row["analyte"] else f"not understood{of_a_count}"
     what = {
         "code_name_conflict": "code and name contradict each other",
         "specimen_conflict": "name and specimen contradict each other",
-    }.get(
-        row["reason"], f"probably {row['analyte']}" if row["analyte"] else "not understood, the unit is that of a count"
-    )
+        "unknown_specimen": "specimen not understood",
+        "unit_unknown": "unit not understood" if row["unit"] else "no unit, and no other count of this kind",
+    }.get(row["reason"], rest)
     rows = "1 row" if row["rows"] == 1 else f"{row['rows']:,} rows"
-    return f'{rows} "{name}"{code}{unit}{where}: {what}'
+    return f'{rows} "{name}"{code}{unit}{within}{where}: {what}'
 
 
 def _profile_line(test: Mapping[str, Any], tables: Tables) -> str | None:
-    """The line that settles a test that was not understood, or a unit that was not read; null where nothing is open."""
+    """The line that settles a test, a unit or a specimen that was not understood; null where nothing is open."""
     if test["withheld"]:
         key = test["analyte_name"] or test["local_code"] or test["loinc"]
         proposed = _proposed(test, tables)
         return f"analytes.{_quoted(key)} = {_quoted(proposed)}" if key and proposed else None
-    if test["certainty"] == "certain" and test["unit_reading"] in _UNREAD_UNITS:
-        meant = {"count": "10*9/L", "percent": "%", "mass": "g/dL"}.get(test["dimension"] or "")
-        return f"units.{_quoted(test['unit_text'])} = {_quoted(meant)}" if meant else None
-    return None
+    if test["certainty"] != "certain":
+        return None
+    meant = {"count": "10*9/L", "percent": "%", "mass": "g/dL"}.get(test["dimension"] or "")
+    if test["unit_reading"] in _UNREAD_UNITS or (test["unit_reading"] == "missing" and test["unused"]):
+        of = test["unit_text"] or test["analyte_name"] or test["local_code"] or test["loinc"]
+        return f"units.{_quoted(of)} = {_quoted(meant)}" if meant and of else None
+    is_open = test["is_specimen_open"] and test["unused"]
+    return f'specimens.{_quoted(test["specimen_type"])} = "blood"' if is_open else None
 
 
 def _proposed(test: Mapping[str, Any], tables: Tables) -> str | None:

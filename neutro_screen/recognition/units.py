@@ -70,7 +70,18 @@ def read_unit(text: str | None) -> UnitReading:
     for spelled in (key, _within_brackets(key), key.removeprefix("x ")):
         if spelled in _whole_spellings():
             return _whole_spellings()[spelled]
-    return _by_grammar(_within_brackets(key))
+    found = _by_grammar(_within_brackets(key))
+    return found if found.options else _without_annotation(key)
+
+
+def _without_annotation(key: str) -> UnitReading:
+    """A unit with what it counts, or with the same unit once more, in brackets behind it."""
+    annotation = _ANNOTATION.search(key)
+    if annotation is None or annotation.start() == 0:
+        return _UNREAD
+    read = read_unit(key[: annotation.start()])
+    is_entity = annotation[1].strip() in _entities() or read_unit(annotation[1]) == read
+    return read if is_entity and not read.is_ambiguous else _UNREAD
 
 
 def _within_brackets(key: str) -> str:
@@ -81,6 +92,10 @@ def _within_brackets(key: str) -> str:
 
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT_RUN: Final = re.compile(r"(?<=[\w)\]])([⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
+#: A raised number as a web page or a Chinese sentence writes it: 10<sup>9</sup>, 10的9次方.
+_SUPERSCRIPT_TAG: Final = re.compile(r"<sup>\s*(\d+)\s*</sup>|的(\d+)次方", re.IGNORECASE)
+#: What a unit counts, in braces or brackets behind it: 10*9/L{cells}, 10^9/L (WBC).
+_ANNOTATION: Final = re.compile(r"\s*[{(\[]([^{}()\[\]]+)[})\]]$")
 #: The micro sign is the one letter before a litre that a change of character set loses.
 _LOST_MICRO: Final = re.compile(r"(?<=/)\s*(?:\?{1,2}|\ufffd{1,2})(?=[lL]\b)")
 _SIGNS: Final = str.maketrans({"×": "x", "✕": "x", "∗": "*", "·": "*", "•": "*", "ˆ": "^", "∕": "/", "⁄": "/"})
@@ -88,7 +103,7 @@ _SIGNS: Final = str.maketrans({"×": "x", "✕": "x", "∗": "*", "·": "*", "�
 
 def unit_key(text: str) -> str:
     """A unit's text without what never matters: superscripts as ^n, micro as u, times as x, case, accents, spaces."""
-    text = _LOST_MICRO.sub("u", decoded(text))
+    text = _SUPERSCRIPT_TAG.sub(lambda raised: "^" + (raised[1] or raised[2]), _LOST_MICRO.sub("u", decoded(text)))
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^" + run[1].translate(_SUPERSCRIPTS), text.replace("\\S\\", "^"))
     text = unaccented(folded(text.translate(_SIGNS))).translate(_SIGNS)
     text = re.sub(r"^\s*х(?=\s*1)", "x", text)  # the Cyrillic letter before a number
@@ -188,6 +203,11 @@ def _meanings(kind: str) -> dict[str, int]:
     return {unit_key(text): int(value) for text, _, value in _rows(kind)}
 
 
+@cache
+def _entities() -> frozenset[str]:
+    return frozenset(unit_key(text) for text, _, _ in _rows("entity"))
+
+
 def _one_of(kind: str) -> str:
     """A pattern of all texts of a kind, longest first."""
     texts = {unit_key(text) for text, _, _ in _rows(kind)}
@@ -201,9 +221,7 @@ def _grammar() -> re.Pattern[str]:
     A power is written 10^3, 10*3, 10**3, 10e3, 10x3, 10exp3, 10(3), 10[3], 10 3, 1e3, e3, or 103 where a raised digit
     was lost; a negative power is never read.
     """
-    power = (
-        r"(?:(?:10 ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12) ?[)\]}]{0,2})"
-    )
+    power = r"(?:(?:(?:\(10\)|10) ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12) ?[)\]}]{0,2})"
     number = r"(?P<number>1(?:0{2,6}|(?:[., \']000){1,2}|0{1,2}[., \']000)?)"
     word = rf"(?P<word>{_one_of('scale')})\.?"
     entity = rf"[({{\[]?(?:{_one_of('entity')})\.?[)}}\]]?"

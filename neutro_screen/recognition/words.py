@@ -21,6 +21,8 @@ from neutro_screen.reference import reference_table
 
 #: Kinds whose phrases count as well where a word is abbreviated: what decides against a count must not be missed.
 _DECIDING_AGAINST: Final = ("exclusion", "specimen", "panel")
+#: Words that mean different things in different languages: morfologia is a blood count in Polish, a shape in Italian.
+_UNCLEAR: Final = "unclear"
 #: Signs that are words of a test name; every other sign separates.
 SIGNS: Final = "#%+/?&"
 
@@ -133,14 +135,14 @@ class Words:
         self._reads_beginnings = reads_beginnings
         self._by_key: dict[tuple[str, ...], Word] = {}
         self._parts: dict[str, Word] = {}
-        for row in rows:
-            key = tokens(row.text)
+        keyed = [(tokens(row.text), row) for row in rows]
+        for key, row in keyed:
             if not key:
                 raise ReferenceDataError(f"{row.text!r} holds no word", where="recognition_words.csv")
-            for form in (key, tuple(map(unaccented, key))):
-                self._by_key.setdefault(form, row)
-                if len(form) == 1 and row.use in ("any", "end") and _may_join(form[0], row):
-                    self._parts.setdefault(form[0], row)
+            self._enter(key, row)
+        # A word as it is written comes before one that looks like it without its accents: morfologia, morfología.
+        for key, row in keyed:
+            self._enter(tuple(map(unaccented, key)), row)
         self._longest = max(map(len, self._by_key))
         self._beginnings = sorted(
             ((key[0], word) for key, word in self._by_key.items() if len(key) == 1 or word.kind in _DECIDING_AGAINST),
@@ -149,6 +151,11 @@ class Words:
         self._tokens = sorted({token for key in self._by_key for token in key if not token.isascii()})
         self._longest_part = max(map(len, self._parts), default=0)
         self.read = lru_cache(maxsize=1 << 16)(self._read)
+
+    def _enter(self, key: tuple[str, ...], row: Word) -> None:
+        self._by_key.setdefault(key, row)
+        if len(key) == 1 and row.use in ("any", "end") and _may_join(key[0], row):
+            self._parts.setdefault(key[0], row)
 
     def _read(self, text: str) -> tuple[tuple[Word, ...], tuple[str, ...]]:
         """The words of a text, longest phrase first, and the tokens that no row and no compound of rows reads."""
@@ -160,9 +167,10 @@ class Words:
         is_first = True
         while rest:
             length, found = self._longest_phrase(rest, is_first)
-            if not found:
-                unread.append(rest[0])
-            words += found
+            is_unclear = any(word.concept == _UNCLEAR for word in found)
+            if not found or is_unclear:
+                unread += rest[:length]
+            words += () if is_unclear else found
             rest, is_first = rest[length:], False
         return tuple(words), tuple(unread)
 
@@ -242,10 +250,11 @@ def _fits(before: tuple[Word, ...], part: Word, is_last: bool) -> bool:
 
 
 def _may_join(token: str, row: Word) -> bool:
-    """Short words join only in scripts that write without spaces; of Latin ones only those of three letters or more."""
+    """Short words join only in scripts that write without spaces; neutrofilerna, the neutrophils, holds no RNA."""
     if row.use == "end" or _sort(token[0]) == "asian":
         return True
-    return len(token) >= limits()["shortest_part"] and row.kind != "filler"
+    shortest = "shortest_part_against" if row.kind in ("exclusion", "panel") else "shortest_part"
+    return len(token) >= limits()[shortest] and row.kind != "filler"
 
 
 @dataclass(frozen=True)

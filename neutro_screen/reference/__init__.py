@@ -52,6 +52,7 @@ class Reference:
     drift_rules: pl.DataFrame
     #: a source's own spelling of a unit -> a spelling that is read
     unit_spellings: Mapping[str, str] = field(default_factory=dict)
+    specimen_words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def below_cells_per_ul(self) -> dict[str, float]:
@@ -73,9 +74,14 @@ class Reference:
         return replace(self, reasons=self.reasons.with_columns(words=pl.Series(words, dtype=pl.String)))
 
     def extended_by(
-        self, analytes: Mapping[str, str], statuses: Mapping[str, str], units: Mapping[str, str] | None = None
+        self,
+        analytes: Mapping[str, str],
+        statuses: Mapping[str, str],
+        units: Mapping[str, str] | None = None,
+        specimens: Mapping[str, str] | None = None,
     ) -> "Reference":
-        """This reference with a source's own test names (-> analyte), status words (-> status) and units on top.
+        """This reference with a source's own test names (-> analyte), status words (-> status), units and specimens
+        (-> blood or other) on top.
 
         Raises:
             ConfigurationError: an analyte or status does not exist.
@@ -117,6 +123,7 @@ class Reference:
         return replace(
             self,
             unit_spellings=units or {},
+            specimen_words=specimens or {},
             lab_codes=pl.concat([codes, self.lab_codes.join(codes, on=["system", "code"], how="anti")]),
             status_words=pl.concat(
                 [words, self.status_words.join(words, on="match_key", how="anti", nulls_equal=True)]

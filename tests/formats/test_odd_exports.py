@@ -47,6 +47,23 @@ def test_from_an_odd_export_to_the_right_worklist(layout: str, tmp_path: Path) -
     assert cannot["patient_id"].to_list() == [status["patient_id"][4]]
 
 
+def test_columns_of_units_and_ranges_beside_those_of_a_wide_file_are_no_results(tmp_path: Path) -> None:
+    """REC-3: the column of units gives its unit; the text of an unread column puts its patient on cannot-assess."""
+    export, profile = tmp_path / "wide.csv", tmp_path / "profile.toml"
+    export.write_text(
+        "MRN,Draw Date,HGB,WBC,WBC unit,WBC ref range,wbc_date,Neut Zwickau\n"
+        "77,2026-11-20,13.0,0.9,K/uL,4-11,2026-11-20,\n"
+        "78,2026-11-20,12.0,,K/uL,4-11,2026-11-20,clotted\n"
+        "79,2026-11-20,12.0,4.1,K/uL,4-11,2026-11-20,see remark\n",
+        "utf-8",
+    )
+    profile.write_text(propose_profile(export), "utf-8")
+    result = screen(read(str(export), profile=str(profile)), as_of="2026-11-21")
+    assert result.anc.select("patient_id", "anc_cells_per_ul", "anc_comparator").rows() == [("77", 900.0, "<=")]
+    assert result.cannot_assess.filter(patient_id="78")["reason"].to_list() == ["unrecognised_test"]
+    assert result.rejected.filter(pl.col("reason") == "unparseable_value").height == 0
+
+
 def test_headers_without_spaces_and_none_that_is_known_as_a_whole(tmp_path: Path) -> None:
     export, profile = tmp_path / "results.csv", tmp_path / "profile.toml"
     export.write_text(

@@ -93,6 +93,35 @@ def test_rec_3_a_column_of_a_wide_file_that_no_profile_maps_and_may_feed_the_cou
     assert accepted.filter(analyte="neut_abs")["value"].to_list() == [0.4]
 
 
+def test_rec_3_text_in_such_a_column_loses_nobody_who_has_no_other_count(tmp_path: Path) -> None:
+    """REC-3: a clotted sample, a number with a remark, a column of an unknown name with the unit of a count."""
+    header = ("id", "day", "wbc", "Neutrophils Zwickau", "Zwick (10^9/L)", "wbc date", "Platelets")
+    path = write_text_csv(
+        tmp_path / "wide.csv",
+        [
+            header,
+            ("1", "2026-05-01", "", "clotted", "", "2026-05-01", "180"),
+            ("2", "2026-05-01", "", "0.3 (repeated)", "", "", "180"),
+            ("3", "2026-05-01", "4.1", "see remark", "0.2", "2026-05-01", "180"),
+            ("4", "2026-05-01", "", "", "0.2", "", ""),
+            ("5", "2026-05-01", "", "", "", "2026-05-01", "180"),
+            ("6", "2026-05-01", "", "10^9/L", "", "", "180"),
+        ],
+    )
+    wide = [
+        {"column": "wbc", "analyte": "wbc", "unit": "K/uL"},
+        {"column": "Platelets", "analyte": "plt", "unit": "K/uL"},
+    ]
+    profile = Profile.model_validate({"lab": {"columns": {"patient_id": "id", "collected_at": "day"}, "wide": wide}})
+    extract = ingest({"lab": [str(path)]}, profile)
+    unread = extract.labs.filter(~pl.col("analyte_name").is_in(["wbc", "Platelets"])).sort("patient_id")
+    assert unread.select("patient_id", "analyte_name", "value_text").rows() == [
+        ("1", "Neutrophils Zwickau", "clotted"),
+        ("2", "Neutrophils Zwickau", "0.3 (repeated)"),
+        ("4", "Zwick (10^9/L)", "0.2"),
+    ]
+
+
 def test_epic_order_results(tmp_path: Path) -> None:
     header = (
         "PAT_ID",

@@ -70,6 +70,27 @@ LAB0123 NEUTROPHILS ABSOLUTE              | K/uL         | neut_abs
 WBC x 10*9/L                              |              | wbc
 neutrophils_10_9_l                        |              | neut_abs
 Lymphocytes (mm3)                         |              | lymph_abs
+Neutrophile/100 Leukozyten in Blut        | %            | neut_pct
+Polynucléaires neutrophiles/100 leucocytes| %            | neut_pct
+中性粒细胞/100 白细胞                     | %            | neut_pct
+NEUTROPHIL, ABSOLUTE (thru 5/2/2019)      | K/uL         | neut_abs
+WBC (BEFORE 5/9/06)                       | K/uL         | wbc
+SEGS ABS (DCED 072313)                    | K/uL         | seg_abs
+anc_day1                                  | K/uL         | neut_abs
+WBC Day 14                                | K/uL         | wbc
+neutrophils_visit2                        | 10*9/L       | neut_abs
+WBC (V2)                                  | K/uL         | wbc
+WBC2                                      | K/uL         | wbc
+WBC (for ANC calculation)                 | K/uL         | wbc
+Leukozyten präoperativ                    | G/l          | wbc
+术前白细胞计数                            | 10^9/L       | wbc
+Hemograma completo, Neutrófilos           | %            | neut_pct
+Esame emocromocitometrico - Leucociti     | 10^9/L       | wbc
+KKS: Neutrofilni granulociti #            | 10^9/L       | neut_abs
+ПКК - Левкоцити                           | 10^9/л       | wbc
+Vérkép: Neutrofil                         | %            | neut_pct
+末梢血液一般 白血球数                     | 10^3/uL      | wbc
+Leukozyten korrigiert für kernhaltige Erythrozyten | G/l | wbc_nrbc_corrected
 """
 
 
@@ -106,6 +127,10 @@ M-Band                                | function
 CD64 neutrophils                      | antigen
 Hemoglobin A1c                        | hbfraction
 Neutropenia grade                     | morphology
+Li-Leuk                               | specimen
+As-Leuk                               | specimen
+Leukozyten in Zerebrospinalflüssigkeit| specimen
+Neutrophils (for body fluid)          | specimen
 """
 
 
@@ -131,6 +156,8 @@ Absolute Neutrophil Co      | unread_word
 Neutrophils 100             | unread_word
 WBC SYN                     | unread_word
 Neutrophil elas             | unread_word
+Morfologia: WBC             | unread_word
+WBC (for Zwickau)           | unread_word
 """
 
 
@@ -143,6 +170,11 @@ def test_a_word_left_over_or_mistyped_is_proposed_and_never_used(name: str, reas
 @pytest.mark.parametrize("name", ["Polymorphonuc", "WBC?RBC", "Neutr�Zwickau", "100 Neutrophils"])
 def test_a_cell_that_is_only_abbreviated_or_not_to_be_restored_is_never_used(name: str) -> None:
     assert weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES).certainty in ("probable", "unknown")
+
+
+@pytest.mark.parametrize("name", ["Neutrofilerna", "Leukocyterna", "Neutrofilerna abs"])
+def test_rec_3_the_end_of_a_word_that_looks_like_another_test_loses_nobody(name: str) -> None:
+    assert weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES).may_feed_anc
 
 
 def test_a_unit_in_the_name_that_is_another_than_the_columns_refuses_the_rows() -> None:

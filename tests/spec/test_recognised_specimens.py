@@ -67,6 +67,7 @@ UNKNOWN = [
     "Blood, liver clinic",
     "Blood from xyz",
     "Blood culture",
+    "静脉血浆",
     "n/a",
 ]
 

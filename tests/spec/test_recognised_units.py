@@ -50,6 +50,13 @@ THOUSANDS = [
     "billion cells per liter",
     "thousand per cubic millimeter",
     "X 10 3",
+    "10<sup>9</sup>/L",
+    "×10的9次方/L",
+    "10*9/L{cells}",
+    "10^9/L (WBC)",
+    "10^3/uL (K/uL)",
+    "K/CUM",
+    "X(10)3/UL",
 ]
 SINGLE = [
     "/uL",
@@ -64,6 +71,8 @@ SINGLE = [
     "mm3",
     "10^6/L",
     "Zellen/µl",
+    "خلية/ميكرولتر",
+    "éléments/mm3",
 ]
 
 
@@ -110,13 +119,17 @@ def test_a_count_is_a_power_of_ten_of_the_canonical_unit(texts: list[str], expon
         "mg/dL",
         "kU/L",
         "x10e*3",
+        "10^3/uL (/uL)",
+        "10^9/L (corrected)",
+        "T/CMM",
+        "X10-3/UL",
     ],
 )
 def test_what_no_leukocyte_count_is_written_in_is_not_accepted_as_one(text: str) -> None:
     assert "count" not in read_unit(text).accepted
 
 
-@pytest.mark.parametrize("text", ["UL", "CMM", "mil/mm3", "mil/uL"])
+@pytest.mark.parametrize("text", ["UL", "CMM", "mil/mm3", "mil/uL", "xmm3"])
 def test_a_unit_with_two_meanings_waits_for_name_and_values(text: str) -> None:
     assert read_unit(text).is_ambiguous
 

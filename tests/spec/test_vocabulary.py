@@ -9,22 +9,24 @@ from benchmarks.recognition import SHARED, judged_names, judged_negatives, judge
 
 COLLECTED = Path(__file__).parent / "vocabulary"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/vocabulary is not here")
-#: Collected after the word table, and measured before a word was added for it: 77 % of the names of public sources were
-#: recognised, none wrongly.
+#: Collected after the word table, and measured before a word was added for them: 77 % of the first names and 79 % of the
+#: second were recognised, none and one wrongly. Prefixes and remarks of single laboratories stay unread.
 FIRST_SIGHT = COLLECTED / "first_sight"
+SECOND_SIGHT = COLLECTED / "first_sight_2"
 LISTS = [
     pytest.param(SHARED, marks=shared, id="shared"),
     pytest.param(COLLECTED, id="collected"),
     pytest.param(FIRST_SIGHT, id="first_sight"),
+    pytest.param(SECOND_SIGHT, id="second_sight"),
 ]
-WITH_UNITS = [LISTS[0], LISTS[2]]
+WITH_UNITS = [LISTS[0], *LISTS[2:]]
 
 
 @pytest.mark.parametrize("folder", LISTS)
 def test_names_are_recognised_and_none_wrongly(folder: Path) -> None:
     verdicts = Counter(verdict for verdict, _, _ in judged_names(read_list(folder / "names_positive.csv")))
     assert verdicts["wrong"] == 0
-    assert verdicts["recognised"] >= 0.95 * verdicts.total()
+    assert verdicts["recognised"] >= (0.93 if folder == SECOND_SIGHT else 0.95) * verdicts.total()
     assert verdicts.total() >= 140
 
 
@@ -35,9 +37,14 @@ def test_no_other_test_is_taken_for_a_count(folder: Path) -> None:
     assert len(judged) >= 100
 
 
-#: Of the units of the first sight three are not read but refused: their rows are kept aside, none is misread.
+#: Of the units of the first sights three and four are not read but refused: their rows are kept aside, none is misread.
 @pytest.mark.parametrize(
-    ("folder", "least"), [pytest.param(SHARED, 0.97, marks=shared, id="shared"), pytest.param(FIRST_SIGHT, 0.95)]
+    ("folder", "least"),
+    [
+        pytest.param(SHARED, 0.97, marks=shared, id="shared"),
+        pytest.param(FIRST_SIGHT, 0.95),
+        pytest.param(SECOND_SIGHT, 0.93),
+    ],
 )
 def test_units_are_read_and_none_misread(folder: Path, least: float) -> None:
     verdicts = Counter(verdict for verdict, _ in judged_units(read_list(folder / "units.csv")))

@@ -19,9 +19,21 @@ LABS = """patient_id,specimen_id,collected_at,analyte_name,value,unit,lab
 4,S4,2026-11-20 08:00,Sodium,140,mmol/L,MANUAL
 """
 
+#: Counts that are understood beside some whose unit or specimen is not, and a test that feeds no count.
+UNREAD = """patient_id,specimen_id,collected_at,analyte_name,value,unit,lab,specimen_type
+1,S1,2026-11-20 08:00,ANC,4500,/uL,MAIN,Blood
+2,S2,2026-11-20 08:00,ANC,300,quux,MAIN,Blood
+3,S3,2026-11-20 08:00,ANC,0.3,10*9/L,MAIN,Zork tube
+4,S4,2026-11-20 08:00,ANC,0.4,10*9/L,MAIN,Zork box
+4,S4,2026-11-20 08:00,Hemoglobin,13,g/dL,MAIN,Zork box
+5,S5,2026-11-20 08:00,Hemoglobin,13,qux,MAIN,Blood
+6,S6,2026-11-20 08:00,ANC,400,,MAIN,Blood
+7,S7,2026-11-20 08:00,WBC,900,,WARD,Blood
+"""
 
-def options(folder: Path, profile: str = "", **more: object) -> RunOptions:
-    (folder / "labs.csv").write_text(LABS, "utf-8")
+
+def options(folder: Path, profile: str = "", labs: str = LABS, **more: object) -> RunOptions:
+    (folder / "labs.csv").write_text(labs, "utf-8")
     (folder / "meds.csv").write_text("patient_id,drug_name,start_date\n1,Clozapine,some day\n", "utf-8")
     (folder / "p.toml").write_text(profile, "utf-8")
     return RunOptions(
@@ -57,6 +69,34 @@ def test_the_printed_lines_settle_it(tmp_path: Path) -> None:
     settled = check(options(tmp_path, "\n".join(lines).replace("10*9/L", "/uL")), moment("2026-11-21"))
     assert settled["counted"]["accepted"] == 3
     assert not any(row["profile_line"] for row in settled["recognition"])
+
+
+def test_rec_5_a_unit_or_specimen_that_is_not_understood_is_warned_of_where_it_may_feed_the_anc(tmp_path: Path) -> None:
+    summary = run(options(tmp_path, labs=UNREAD))
+    told = [warning_text(warning) for warning in summary.warnings if warning["kind"] == "unrecognised"]
+    assert sorted(told) == [
+        'UNRECOGNISED 1 row "ANC" (10*9/L) in "Zork tube" of MAIN: specimen not understood',
+        'UNRECOGNISED 1 row "ANC" (quux) of MAIN: unit not understood',
+        'UNRECOGNISED 1 row "WBC" of WARD: no unit, and no other count of this kind',
+    ]
+    with reading(tmp_path / "s.duckdb") as connection:
+        cannot = read_table(connection, "SELECT patient_id, reason FROM cannot_assess ORDER BY patient_id").rows()
+    assert cannot == [("2", "unit_unknown"), ("3", "unknown_specimen"), ("6", "unit_missing"), ("7", "unit_missing")]
+
+
+def test_rec_5_the_printed_lines_settle_unit_and_specimen_and_a_strict_run_goes_through(tmp_path: Path) -> None:
+    told = check(options(tmp_path, labs=UNREAD), moment("2026-11-21"))
+    lines = [row["profile_line"] for row in told["recognition"] if row["profile_line"]]
+    assert 'specimens."Zork tube" = "blood"' in lines
+    with pytest.raises(RefusedInputError, match="unit not understood"):
+        run(options(tmp_path, labs=UNREAD, strict=True))
+    settled = [line for line in lines if "Hemoglobin" not in line and "qux" not in line.replace("quux", "")]
+    profile = "\n".join(settled).replace("10*9/L", "/uL")
+    summary = run(options(tmp_path, profile, UNREAD, strict=True))
+    assert [warning for warning in summary.warnings if warning["kind"] == "unrecognised"] == []
+    with reading(tmp_path / "s.duckdb") as connection:
+        counted = read_table(connection, "SELECT patient_id FROM anc ORDER BY patient_id")["patient_id"].to_list()
+    assert counted == ["1", "2", "3", "4", "6", "7"]
 
 
 def test_a_strict_run_publishes_nothing(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def _unused(judged: JudgedRows, rejected: pl.DataFrame, reference: Reference) ->
         patients=pl.col("patient_id").drop_nulls().n_unique().cast(pl.Int64),
         unused=is_unused().sum().cast(pl.Int64),
     )
-    table = recognition(every, counts, reference)
+    table = recognition(judged.origins, counts, reference)
     left_out = table.filter((pl.col("certainty") != "certain") & ~pl.col("reason").is_in(WITHHELD).fill_null(False))
     return {
         "rejected": rejected.select(

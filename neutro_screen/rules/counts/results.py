@@ -62,11 +62,13 @@ class JudgedRows:
 
     ``results``: the columns of ``LabResult`` and the verdicts of ``ScreenedResult``; ``no_results``: with ``kind``;
     ``not_screened``: with ``not_screened``, why. The three keep the columns of ``LabRow`` and ``origin_no``.
+    ``origins``: what is known of each (``judged_origins``).
     """
 
     results: pl.DataFrame
     no_results: pl.DataFrame
     not_screened: pl.DataFrame
+    origins: pl.DataFrame
 
 
 def judge_rows(
@@ -155,6 +157,7 @@ def judge_part(
         results=screened.filter(~is_no_result).pipe(_with_retractions),
         no_results=screened.filter(is_no_result).with_columns(kind="no_result"),
         not_screened=not_screened,
+        origins=known,
     )
 
 

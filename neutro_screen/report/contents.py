@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 from duckdb import DuckDBPyConnection
@@ -42,15 +42,11 @@ _OF_THE_PAGE: Final = {
     "is_worse": is_worse("w", "r"),
     "asked": asked("w.last_collected_at"),
 }
-
-
 #: Every record of the patients shown, and the patient it belongs to.
 _RECORDS: Final = (
     "SELECT patient_id, patient_id AS survivor_id FROM shown UNION "
     "SELECT patient_id, survivor_id FROM patient_merge WHERE survivor_id IN (SELECT patient_id FROM shown)"
 )
-
-
 #: What came of medications, patients, diagnoses and events in a run, and what of it was refused, why.
 _CHART_ACCOUNT: Final = """
     WITH came AS (SELECT kind, sum(rows)::BIGINT AS rows_in FROM source_file WHERE run_id = $run AND kind <> 'lab' GROUP BY kind),
@@ -60,6 +56,37 @@ _CHART_ACCOUNT: Final = """
     SELECT kind, rows_in, rows_in - coalesce(refused, 0) AS accepted, coalesce(refused, 0) AS refused, why
     FROM came LEFT JOIN told USING (kind) ORDER BY kind
 """
+#: What is told of a run ($run).
+_OF_THE_RUN: Final = {
+    "data_quality": "SELECT disposition, reason, source_file, lab, analyte, rows FROM data_quality WHERE run_id = $run "
+    "ORDER BY disposition, rows DESC, reason, analyte, lab, source_file",
+    "quality_measure": "SELECT * FROM quality_measure WHERE run_id = $run "
+    "ORDER BY source_file, lab, analyte, measure, detail",
+    # In the order in which they were found: the most serious first.
+    "quality_drift": "SELECT * FROM quality_drift WHERE run_id = $run ORDER BY rowid",
+    "source_file": "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name",
+    "recognition": "SELECT * FROM recognition WHERE run_id = $run ORDER BY rows DESC, lab, name, code, unit, specimen",
+    "chart_account": _CHART_ACCOUNT,
+    "rules": "SELECT rule_id, count(*) AS flags, count(DISTINCT patient_id) AS patients, "
+    "count(*) FILTER (run_id = $run) AS new_flags FROM flag GROUP BY rule_id ORDER BY rule_id",
+    "trend": "SELECT * FROM run_trend WHERE as_of <= (SELECT as_of FROM run WHERE run_id = $run) ORDER BY as_of, run_id",
+    "warnings": "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run "
+    "ORDER BY kind, lab NULLS FIRST, detail",
+}
+#: What reviewers did in the days ($days) before the run ($as_of).
+_OF_THE_DAYS: Final = {
+    "throughput": "SELECT * FROM review_throughput WHERE reviewed_on > CAST($as_of AS DATE) - $days "
+    "ORDER BY reviewed_on DESC, reviewer NULLS LAST",
+    "review_time": "SELECT first_priority, count(*) AS stays, count(first_decision_at) AS decided, "
+    "median(hours_to_review) AS median_hours, max(hours_to_review) AS longest_hours FROM review_time "
+    "WHERE CAST(first_shown_at AS DATE) > CAST($as_of AS DATE) - $days GROUP BY 1 ORDER BY 1 DESC",
+}
+#: What is told of everybody.
+_OF_THE_STORE: Final = {
+    "cannot_assess": "SELECT * FROM cannot_assess ORDER BY risk_rank",
+    "suspects": "SELECT * FROM suspect_frequency "
+    "ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
+}
 
 
 @dataclass(frozen=True)
@@ -116,19 +143,11 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     Raises:
         StoreError: no such run.
     """
-    latest = first_row(connection, LATEST_RUN)
-    chosen = run_id or (latest[0] if latest else None)
     runs = read_table(connection, "SELECT * FROM run ORDER BY as_of, started_at, run_id")
-    this = runs.filter(pl.col("run_id") == chosen)
-    if not this.height:
-        raise StoreError(
-            f"holds no run {chosen!r}" if chosen else "holds no run yet",
-            where="store",
-            remedy=did_you_mean(chosen, runs["run_id"]) + "`SELECT run_id FROM run` lists them." if chosen else "",
-        )
-    run = this.to_dicts()[0]
-    position = runs["run_id"].to_list().index(chosen)
-    rows = read_table(connection, _WORKLIST.format(**_OF_THE_PAGE), {"run": chosen})
+    latest = first_row(connection, LATEST_RUN)
+    run, previous = _chosen(runs, run_id or (latest[0] if latest else None))
+    asked_for = {"run": run["run_id"]}
+    rows = read_table(connection, _WORKLIST.format(**_OF_THE_PAGE), asked_for)
     worklist, left = rows.filter("is_on_list"), rows.filter(~pl.col("is_on_list"))
     is_shown = pl.col("is_on_list") | (pl.col("row_group") == "withdrawn").fill_null(False)
     panels = rows.filter(is_shown).sort("is_set_aside", maintain_order=True).head(MOST_PANELS)
@@ -136,117 +155,104 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     connection.register("shown", panels.select("patient_id"))
     # Rows keep the id they came with; those of a merged-away record are the surviving patient's.
     connection.register("shown_record", read_table(connection, _RECORDS))
-
-    def of(patients: str, table: str, order: str, columns: str = "*", only: str = "TRUE") -> pl.DataFrame:
-        rows = f"FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients})"
-        if table in RECEIVED and table != "flag":
-            rows = (
-                "FROM (SELECT t.* REPLACE (survivor_id AS patient_id) FROM "
-                f"{table} t JOIN shown_record USING (patient_id)) WHERE TRUE"
-            )
-        return read_table(connection, f"SELECT {columns} {rows} AND {only} ORDER BY {order}")
-
-    result_columns = (
-        "patient_id, specimen_id, collected_at, analyte, method, value, comparator, unit, value_text, unit_text, status, "
-        "lab, source_file, source_row"
+    of_patients = {name: _rows_of(connection, *wanted) for name, wanted in _of_patients().items()}
+    of_patients["medication"] = _with_ingredients(
+        of_patients["medication"], read_table(connection, "SELECT * FROM drug_match")
     )
-    result_order = "patient_id, collected_at, specimen_id, analyte, method, source_file, source_row"
-    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].to_list()
+    of_days = {"as_of": run["as_of"], "days": DAYS_OF_REVIEWS}
     return RunContents(
         run=run,
         counts=json.loads(run["counts"]),
-        previous=runs.row(position - 1, named=True) if position else None,
-        is_latest=bool(latest and chosen == latest[0]),
+        previous=previous,
+        is_latest=bool(latest and run["run_id"] == latest[0]),
         chart_rows={
             table: (first_row(connection, f'SELECT count(*) FROM "{table}"') or (0,))[0]
             for table in ("lab_result", "medication", "patient", "diagnosis", "event")
         },
         worklist=worklist,
         left=left,
-        flag=of("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
         panels=panels,
-        anc=of("shown", "anc", "patient_id, collected_at, specimen_id"),
-        lines=of(
+        temperature=_temperatures(connection),
+        **of_patients,
+        **{name: read_table(connection, query, asked_for) for name, query in _OF_THE_RUN.items()},
+        **{name: read_table(connection, query, of_days) for name, query in _OF_THE_DAYS.items()},
+        **{name: read_table(connection, query) for name, query in _OF_THE_STORE.items()},
+    )
+
+
+def _chosen(runs: pl.DataFrame, run_id: str | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The run of an id and the one before it.
+
+    Raises:
+        StoreError: no such run.
+    """
+    ids = runs["run_id"].to_list()
+    if run_id not in ids:
+        raise StoreError(
+            f"holds no run {run_id!r}" if run_id else "holds no run yet",
+            where="store",
+            remedy=did_you_mean(run_id, runs["run_id"]) + "`SELECT run_id FROM run` lists them." if run_id else "",
+        )
+    position = ids.index(run_id)
+    return runs.row(position, named=True), runs.row(position - 1, named=True) if position else None
+
+
+class _Wanted(NamedTuple):
+    """Rows of the patients in a registered table: which, in which order, which columns and which of them only."""
+
+    patients: str
+    table: str
+    order: str
+    columns: str = "*"
+    only: str = "TRUE"
+
+
+def _of_patients() -> dict[str, _Wanted]:
+    """What the page shows of its patients, table by table."""
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].to_list()
+    results = "patient_id, collected_at, specimen_id, analyte, method, source_file, source_row"
+    chart = "source_file, source_row"
+    return {
+        "flag": _Wanted("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
+        "anc": _Wanted("shown", "anc", "patient_id, collected_at, specimen_id"),
+        "lines": _Wanted(
             "shown",
             "lab_result",
-            result_order,
+            results,
             "patient_id, specimen_id, collected_at, analyte, value, comparator",
             f"value IS NOT NULL AND analyte IN ({_quoted(OTHER_LINES)})",
         ),
-        feeding=of("shown", "lab_result", result_order, result_columns, f"analyte IN ({_quoted(feeding)})"),
-        episode=of("shown", "episode", "patient_id, started_at, episode_id"),
-        drug_suspect=of(
+        "feeding": _Wanted(
+            "shown",
+            "lab_result",
+            results,
+            "patient_id, specimen_id, collected_at, analyte, method, value, comparator, unit, value_text, unit_text, "
+            "status, lab, source_file, source_row",
+            f"analyte IN ({_quoted(feeding)})",
+        ),
+        "episode": _Wanted("shown", "episode", "patient_id, started_at, episode_id"),
+        "drug_suspect": _Wanted(
             "shown", "drug_suspect", "episode_id, leads_to_nadir DESC, fall_id, rank NULLS LAST, category, ingredient"
         ),
-        evidence=of("shown", "evidence", "episode_id, category, rule_id, finding, source"),
-        workup_step=of("shown", "workup_step", "episode_id, step"),
-        medication=_with_ingredients(
-            of(
-                "shown", "medication", "patient_id, start_date, end_date NULLS LAST, drug_name, source_file, source_row"
-            ),
-            read_table(connection, "SELECT * FROM drug_match"),
+        "evidence": _Wanted("shown", "evidence", "episode_id, category, rule_id, finding, source"),
+        "workup_step": _Wanted("shown", "workup_step", "episode_id, step"),
+        "medication": _Wanted(
+            "shown", "medication", f"patient_id, start_date, end_date NULLS LAST, drug_name, {chart}"
         ),
-        patient=of("shown", "patient", "patient_id, birth_date NULLS LAST, source_file, source_row"),
-        temperature=_temperatures(connection),
-        cannot_assess=read_table(connection, "SELECT * FROM cannot_assess ORDER BY risk_rank"),
-        data_quality=read_table(
-            connection,
-            "SELECT disposition, reason, source_file, lab, analyte, rows FROM data_quality WHERE run_id = $run "
-            "ORDER BY disposition, rows DESC, reason, analyte, lab, source_file",
-            {"run": chosen},
-        ),
-        quality_measure=read_table(
-            connection,
-            "SELECT * FROM quality_measure WHERE run_id = $run ORDER BY source_file, lab, analyte, measure, detail",
-            {"run": chosen},
-        ),
-        # In the order in which they were found: the most serious first.
-        quality_drift=read_table(
-            connection, "SELECT * FROM quality_drift WHERE run_id = $run ORDER BY rowid", {"run": chosen}
-        ),
-        source_file=read_table(
-            connection, "SELECT * FROM source_file WHERE run_id = $run ORDER BY kind, name", {"run": chosen}
-        ),
-        recognition=read_table(
-            connection,
-            "SELECT * FROM recognition WHERE run_id = $run ORDER BY rows DESC, lab, name, code, unit, specimen",
-            {"run": chosen},
-        ),
-        chart_account=read_table(connection, _CHART_ACCOUNT, {"run": chosen}),
-        rules=read_table(
-            connection,
-            "SELECT rule_id, count(*) AS flags, count(DISTINCT patient_id) AS patients, "
-            "count(*) FILTER (run_id = $run) AS new_flags FROM flag GROUP BY rule_id ORDER BY rule_id",
-            {"run": chosen},
-        ),
-        trend=read_table(
-            connection,
-            "SELECT * FROM run_trend WHERE as_of <= (SELECT as_of FROM run WHERE run_id = $run) ORDER BY as_of, run_id",
-            {"run": chosen},
-        ),
-        throughput=read_table(
-            connection,
-            "SELECT * FROM review_throughput WHERE reviewed_on > CAST($as_of AS DATE) - $days "
-            "ORDER BY reviewed_on DESC, reviewer NULLS LAST",
-            {"as_of": run["as_of"], "days": DAYS_OF_REVIEWS},
-        ),
-        review_time=read_table(
-            connection,
-            "SELECT first_priority, count(*) AS stays, count(first_decision_at) AS decided, "
-            "median(hours_to_review) AS median_hours, max(hours_to_review) AS longest_hours FROM review_time "
-            "WHERE CAST(first_shown_at AS DATE) > CAST($as_of AS DATE) - $days GROUP BY 1 ORDER BY 1 DESC",
-            {"as_of": run["as_of"], "days": DAYS_OF_REVIEWS},
-        ),
-        suspects=read_table(
-            connection,
-            "SELECT * FROM suspect_frequency ORDER BY likely DESC, possible DESC, expected DESC, ingredient LIMIT 20",
-        ),
-        warnings=read_table(
-            connection,
-            "SELECT kind, lab, detail, since FROM run_warning WHERE run_id = $run ORDER BY kind, lab NULLS FIRST, detail",
-            {"run": chosen},
-        ),
-    )
+        "patient": _Wanted("shown", "patient", f"patient_id, birth_date NULLS LAST, {chart}"),
+    }
+
+
+def _rows_of(
+    connection: DuckDBPyConnection, patients: str, table: str, order: str, columns: str, only: str
+) -> pl.DataFrame:
+    rows = f"FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients})"
+    if table in RECEIVED and table != "flag":
+        rows = (
+            "FROM (SELECT t.* REPLACE (survivor_id AS patient_id) FROM "
+            f"{table} t JOIN shown_record USING (patient_id)) WHERE TRUE"
+        )
+    return read_table(connection, f"SELECT {columns} {rows} AND {only} ORDER BY {order}")
 
 
 def _temperatures(connection: DuckDBPyConnection) -> pl.DataFrame:

@@ -206,7 +206,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
     # Few rows need each of these; a regular expression passes over nulls at once.
     without_unit = pl.when(pl.col("unit").is_null()).then(value)
-    return frame.with_columns(
+    read = frame.with_columns(
         collected_at=collected.utc,
         resulted_at=resulted.utc,
         time_oddity=collected.oddity,
@@ -214,7 +214,8 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         value_text=pl.coalesce(without_unit.str.extract(_WITH_UNIT, 1), value),
         unit=pl.coalesce("unit", without_unit.str.extract(_WITH_UNIT, 2)),
         **_limits(),
-    ).select(
+    )
+    return _with_points(read, "reference_low_text", "reference_high_text").select(
         _identifier("patient_id"),
         _identifier("specimen_id"),
         "collected_at",
@@ -256,7 +257,14 @@ def _limits() -> dict[str, pl.Expr]:
     in_range = pl.col("reference_range")
     low = pl.coalesce("reference_low", in_range.str.extract(_RANGE, 1), in_range.str.extract(_LOWER_LIMIT))
     high = pl.coalesce("reference_high", in_range.str.extract(_RANGE, 2), in_range.str.extract(_UPPER_LIMIT))
-    return {"reference_low_text": _with_point(low), "reference_high_text": _with_point(high)}
+    return {"reference_low_text": low, "reference_high_text": high}
+
+
+def _with_points(rows: pl.DataFrame, *limits: str) -> pl.DataFrame:
+    """The rows with their reference limits ``_with_point``; an extract repeats a few limits, so each is read once."""
+    texts = pl.concat([rows[name].alias("text") for name in limits]).unique().drop_nulls().to_frame()
+    read = texts.select("text", read=_with_point(pl.col("text"))).filter(pl.col("text") != pl.col("read"))
+    return rows.with_columns(pl.col(limits).replace(read["text"], read["read"]))
 
 
 def _with_point(limit: pl.Expr) -> pl.Expr:

@@ -45,34 +45,33 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
     Null where the text is null or fits no format.
     """
     texts = texts.str.strip_chars()
-    texts = texts.set(texts == "", None)
+    # What no format has fitted yet; the rest is null and costs the other formats nothing.
+    left = texts.set(texts == "", None)
     parsed = pl.Series(texts.name, [None], dtype=pl.Datetime("us")).new_from_index(0, texts.len())
     oddity = pl.Series(texts.name, [None], dtype=pl.String).new_from_index(0, texts.len())
     for format_ in (*formats, *LOCAL_FORMATS, *DATE_FORMATS):
-        pending = _pending(parsed, texts)
-        if not pending.any():
+        if left.null_count() == left.len():
             return ParsedTimes(parsed, oddity)
         if not _has_clock(format_):
-            read = texts.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
+            read = left.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
             found, odd = read, _where(read.is_not_null(), DATE_ONLY)
         else:
-            read = texts.str.to_datetime(format_, strict=False, time_unit="us")
+            read = left.str.to_datetime(format_, strict=False, time_unit="us")
             if isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone is not None:
                 found, odd = read.dt.convert_time_zone("UTC").dt.replace_time_zone(None), None
             else:
                 found, odd = _to_utc(read, time_zone)
-        parsed = parsed.zip_with(~pending, found)
         if odd is not None:
-            oddity = oddity.zip_with(~pending, odd)
+            oddity = oddity.zip_with(left.is_null(), odd)
+        parsed = parsed.zip_with(left.is_null(), found)
+        left = left.set(parsed.is_not_null(), None)
     for format_ in UTC_FORMATS:
-        if not _pending(parsed, texts).any():
-            break
-        zoned = texts.str.replace(r"[Zz]$", "+00:00").str.to_datetime(format_, strict=False, time_unit="us")
-        parsed = parsed.zip_with(parsed.is_not_null(), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
-    signless = texts.filter(_pending(parsed, texts)).str.contains(_FIVE_DIGITS)
-    if signless.any():
-        signed = parse_times(texts.str.replace(_FIVE_DIGITS, _WITH_SIGN), time_zone, formats)
-        return ParsedTimes(parsed.zip_with(parsed.is_not_null(), signed.utc), oddity)
+        zoned = left.str.replace(r"[Zz]$", "+00:00").str.to_datetime(format_, strict=False, time_unit="us")
+        parsed = parsed.zip_with(left.is_null(), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+        left = left.set(parsed.is_not_null(), None)
+    if left.str.contains(_FIVE_DIGITS).any():
+        signed = parse_times(left.str.replace(_FIVE_DIGITS, _WITH_SIGN), time_zone, formats)
+        return ParsedTimes(parsed.zip_with(left.is_null(), signed.utc), oddity)
     return ParsedTimes(parsed, oddity)
 
 
@@ -103,10 +102,6 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
 def _has_clock(format_: str) -> bool:
     """Whether a format has a time of day: 24 or 12 hours, or one of the abbreviations that contain them."""
     return re.search(r"%[-_0]?[HkIlTRrXcs+]", format_) is not None
-
-
-def _pending(parsed: pl.Series, texts: pl.Series) -> pl.Series:
-    return parsed.is_null() & texts.is_not_null()
 
 
 def _where(mask: pl.Series, word: str) -> pl.Series:

@@ -57,7 +57,8 @@ _DATE: Final = re.compile(
 )
 _OCCASION: Final = re.compile(
     r"(?<![^\W_])(?:day|d|week|wk|w|month|mo|visit|v|cycle|tp|timepoint|jour|jr|dia|día|dag|tag|giorno|semana|semaine|woche"
-    r"|visite|visita|mes|mois|monat|t(?=[0-2](?!\d)))[\s_.-]?\d{1,3}(?![\w^*/])|第?\d{1,3}(?:天|日目)",
+    r"|visite|visita|mes|mois|monat|t(?=[0-2](?!\d)))[\s_.-]?\d{1,3}(?![\w^*/])|第?\d{1,3}(?:天|日目)"
+    r"|(?<![^\W_])\d{1,2} ?(?:h|hrs?|hours?)(?![^\W_])",
     re.IGNORECASE,
 )
 #: WBC2, NE#3: the second and third item of one name in a catalogue.

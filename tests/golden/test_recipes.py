@@ -29,7 +29,7 @@ AT_MOST = {"A drug": 2, "A test name": 2, "A threshold": 3, "A rule": 5, "A form
 FIRST_WORDS = {
     "general laboratory usage of the language": 6743,
     "general laboratory usage: the same word in another language or ending as a collected one": 73,
-    "general laboratory usage: the words of one language beside those of the others": 621,
+    "general laboratory usage: the words of one language beside those of the others": 638,
     "analyser and laboratory information system codes: Sysmex, Beckman, Abbott, Siemens, Mindray, Horiba; NHANES; CDISC; "
     "Epic": 297,
     "RECOGNITION.md": 29,

@@ -16,7 +16,11 @@ from neutro_simulator.scale import Part, parts
 EXTRACT_COLUMNS = (*LAB_COLUMNS, "specimen_type")
 #: Rows are put in order month by month of their result, so that memory holds one month.
 _MONTH = pl.col("resulted_at").str.head(7).fill_null("none")
-_OTHER_FLUIDS = {"csf": pl.col("loinc") == "806-0", "urine": pl.col("loinc") == "20408-1"}
+_OTHER_SPECIMENS = {
+    "csf": pl.col("loinc") == "806-0",
+    "urine": pl.col("loinc") == "20408-1",
+    "serum": pl.col("quantity") == "marker",
+}
 
 
 def simulate_extract(rows: int, seed: int, folder: Path, *, dirt: float = 0.03) -> dict[str, Path]:
@@ -69,10 +73,9 @@ def _by_month(kind: str, frame: pl.DataFrame) -> Iterator[tuple[tuple[object, ..
 def _as_sent(labs: pl.DataFrame) -> pl.DataFrame:
     """The rows with each laboratory's decimal mark and word for the specimen."""
     comma = pl.col("value").str.replace(r"(\d)\.(\d)", "${1},${2}")
-    fluid = pl.when(pl.col("quantity") == "marker").then("serum")
-    for name, is_fluid in _OTHER_FLUIDS.items():
-        fluid = fluid.when(is_fluid).then(name)
-    specimen = fluid.otherwise("blood")
+    specimen = pl.col("blood")
+    for name, is_of in _OTHER_SPECIMENS.items():
+        specimen = pl.when(is_of).then(name).otherwise(specimen)
     return (
         labs.join(_senders(), on="lab", how="left", maintain_order="left")
         .with_columns(

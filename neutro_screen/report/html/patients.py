@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -51,7 +52,6 @@ def patient_panels(contents: RunContents) -> list[Row]:
         for table in (
             "anc",
             "flag",
-            "lines",
             "feeding",
             "episode",
             "drug_suspect",
@@ -62,10 +62,14 @@ def patient_panels(contents: RunContents) -> list[Row]:
             "temperature",
         )
     }
-    labels = dict(load_cause_reference().workup.select("step", "label").iter_rows())
+    labels, lines = dict(load_cause_reference().workup.select("step", "label").iter_rows()), _lines(contents.lines)
     return [
         _panel(
-            number, _worded(row, zone), {table: found[row["patient_id"]] for table, found in by_patient.items()}, labels
+            number,
+            _worded(row, zone),
+            {table: found[row["patient_id"]] for table, found in by_patient.items()}
+            | {"lines": lines[row["patient_id"]]},
+            labels,
         )
         for number, row in enumerate(contents.panels.iter_rows(named=True), start=1)
     ]
@@ -83,6 +87,18 @@ def _by_patient(frame: pl.DataFrame, zone: str) -> Mapping[str, list[Row]]:
     for row in frame.iter_rows(named=True):
         found[row["patient_id"]].append(_worded(row, zone) if has_sentences else row)
     return found
+
+
+def _lines(results: pl.DataFrame) -> Mapping[str, list[Row]]:
+    """Of each patient and other cell line (``analyte``) the newest minutes and values, each minute once, the last value."""
+    minute = (pl.col("collected_at").dt.epoch("s") // 60).alias("minute")
+    drawn = (
+        results.group_by("patient_id", "analyte", minute, maintain_order=True)
+        .agg(pl.col("value").last())
+        .group_by("patient_id", "analyte", maintain_order=True)
+        .agg(pl.col("minute", "value").tail(MOST_LINE_POINTS))
+    )
+    return _by_patient(drawn, "")
 
 
 def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[str, str]) -> Row:
@@ -317,9 +333,14 @@ def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]]
 
 
 def _line(results: list[Row], analyte: str) -> list[Any]:
-    """Times and values of one cell line in turns, the newest of them, each time once."""
-    at = {minutes(one["collected_at"]): _short(one["value"]) for one in results if one["analyte"] == analyte}
-    return [part for pair in list(at.items())[-MOST_LINE_POINTS:] for part in pair]
+    """Times and values of one cell line in turns."""
+    return [
+        part
+        for one in results
+        if one["analyte"] == analyte
+        for minute, value in zip(one["minute"], one["value"], strict=True)
+        for part in (minute, _short(value))
+    ]
 
 
 def _source_rows(
@@ -331,7 +352,7 @@ def _source_rows(
     specimens |= {
         one["specimen_id"] for flag in flags if flag["rule_id"].startswith(_FALLS) for one in _evidence(flag)[-4:]
     }
-    labels = {one["analyte"]: one["label"] for one in load_reference().analytes.iter_rows(named=True)}
+    labels = _analyte_labels()
     return [
         [
             minutes(one["collected_at"]),
@@ -347,6 +368,11 @@ def _source_rows(
         for one in results[::-1]
         if one["specimen_id"] in specimens
     ][:MOST_SOURCE_ROWS]
+
+
+@cache
+def _analyte_labels() -> Mapping[str, str]:
+    return dict(load_reference().analytes.select("analyte", "label").iter_rows())
 
 
 def _measured(result: Row) -> str:

@@ -28,7 +28,17 @@ $ duckdb -readonly -ui screen.duckdb        # its notebook in the browser, on th
   machine. The shell, Python and R work without a network.
 - **Python**: `duckdb.connect("screen.duckdb", read_only=True).sql("FROM worklist").pl()` gives a polars frame. A worked
   example is [notebook.ipynb](notebook.ipynb).
-- **R**: packages `duckdb` and `DBI`:
+- **R**: `flagged.csv` needs no package (the tests run these lines where R is installed; R 4.2.2 was tried):
+
+    ```r
+    flagged <- read.csv("flagged.csv", colClasses = "character", na.strings = "", encoding = "UTF-8")
+    flagged$priority <- ordered(flagged$priority, levels = c("info", "low", "medium", "high", "critical"))
+    flagged$last_anc_cells_per_ul <- as.numeric(flagged$last_anc_cells_per_ul)
+    urgent <- flagged[flagged$priority >= "high", c("patient_id", "priority", "last_anc_cells_per_ul", "next_step")]
+    print(urgent[order(urgent$priority, decreasing = TRUE), ], row.names = FALSE)
+    ```
+
+    The store itself, with the packages `duckdb` and `DBI` (these lines were not run by us: the package was not at hand):
 
     ```r
     con <- DBI::dbConnect(duckdb::duckdb(), dbdir = "screen.duckdb", read_only = TRUE)
@@ -37,7 +47,7 @@ $ duckdb -readonly -ui screen.duckdb        # its notebook in the browser, on th
     DBI::dbDisconnect(con, shutdown = TRUE)
     ```
 
-    The file is written in DuckDB's storage version 1.4: DuckDB from 1.4 on opens it (1.4.5 was tried), `duckdb` for R of that version too (not tested here).
+    The file is written in DuckDB's storage version 1.4: DuckDB from 1.4 on opens it (1.4.5 was tried from Python); so should `duckdb` for R of that version.
 
 - **Excel**: `flagged.csv` and `flags.csv`, written with every report ([csv.md](csv.md)).
 

@@ -1,10 +1,17 @@
 """Every query of docs/queries.md answers its question on the sample store; the page is compared in test_docs.py."""
 
+import csv
 import re
+import shutil
+import subprocess
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
-from docs.queries import Answer, Question, answers, questions
+from docs.queries import HEAD, Answer, Question, answers, questions
+from docs.sample_store import sample_store
+from neutro_screen.report import write_reports
 
 
 def answer(words: str) -> Answer:
@@ -79,3 +86,20 @@ def test_nobody_is_better_at_worst_than_at_first() -> None:
     told = answer("shift table")
     assert sum(sum(row[1:]) for row in told.rows) > 30
     assert [row for row in told.rows for worst, n in enumerate(row[1:]) if n and worst < row[0]] == []
+
+
+def test_the_lines_of_r_run_as_they_stand(tmp_path: Path) -> None:
+    rscript = shutil.which("Rscript")
+    if rscript is None:
+        pytest.skip("R is not installed: its lines in docs/queries.md did not run")
+    lines = re.search(r"```r\n(.*?)```", HEAD, re.DOTALL)
+    assert lines is not None
+    write_reports(sample_store(), tmp_path)
+    (tmp_path / "urgent.R").write_text(dedent(lines[1]), "utf-8")
+    said = subprocess.run([rscript, "urgent.R"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    told = [line.split()[:2] for line in said.stdout.splitlines()[1:]]
+    with (tmp_path / "flagged.csv").open(encoding="utf-8", newline="") as rows:
+        urgent = [[row["patient_id"], row["priority"]] for row in csv.DictReader(rows)]
+    assert sorted(told) == sorted(row for row in urgent if row[1] in ("high", "critical"))
+    assert told[0][1] == "critical"

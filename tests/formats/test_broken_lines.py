@@ -195,11 +195,15 @@ def test_a_broken_line_of_fhir_cdisc_and_hl7(tmp_path: Path) -> None:
     columns = [{"name": name} for name in ("USUBJID", "LBTESTCD", "LBORRES", "LBDTC")]
     head = json.dumps({"datasetJSONVersion": "1.1.0", "columns": columns})
     path = tmp_path / "lb.ndjson"
-    path.write_text(f'{head}\n["1", "WBC", "4", "2026-01-01"]\n["2", "WBC", "4"]\n["3", "WBC", "4", "20\n', "utf-8")
+    path.write_text(
+        f'{head}\n["1", "WBC", "4", "2026-01-01"]\n["2", "WBC", "4"]\n["3", "WBC", "4", "20\n["4", "WBC", \r4, "20\n',
+        "utf-8",
+    )
     lines = ingest({"lab": [str(path)]}).refused["lab"]
     assert [(line.source_row, line.reason, line.patient_id) for line in lines] == [
         (3, "ragged_line", "2"),
         (4, "ragged_line", "3"),
+        (5, "ragged_line", "4"),
     ]
 
     message = (

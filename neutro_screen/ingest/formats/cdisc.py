@@ -227,8 +227,15 @@ def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]
 
 def _readable(names: list[str], line: str, row: object) -> dict[str, str]:
     """The columns of a refused row that can be read: those before its break."""
-    values = row if isinstance(row, list) else next(csv.reader([line.strip().lstrip("[")], skipinitialspace=True), [])
+    values = row if isinstance(row, list) else _split(line.strip().lstrip("["))
     return {name: text for name, value in zip(names, values[:-1], strict=False) if (text := _text(value))}
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], skipinitialspace=True), [])
+    except csv.Error:  # a carriage return between the cells
+        return [cell.strip(' "') for cell in line.split(",")]
 
 
 def _json(line: str) -> object:

@@ -53,10 +53,10 @@ def _structures() -> dict[str, dict[str, Structure]]:
 
 STRUCTURES: Final = _structures()
 #: Elements that stay JSON until ``elements`` reads them.
-_UNREAD: Final = {
+_UNREAD: Final[dict[str, Structure]] = {
     name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
 }
-_UNREAD_COMPONENT: Final = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
+_UNREAD_COMPONENT: Final[Structure] = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
 #: Resources that contain others.
 CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
 #: The resources of a container: line (JSON), position, and the url where the container deletes one.
@@ -224,7 +224,7 @@ def _typed(connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, unread: M
     connection.register("lines", lines)
     read = json.dumps({"resourceType": "VARCHAR", **unread})
     is_read = "resource.resourceType IS NOT DISTINCT FROM 'Observation'" if unread else "false"
-    typed = connection.sql(
+    typed: pl.DataFrame = connection.sql(
         f"SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line FROM"
         " (SELECT source_row, line, json_valid(line) AS is_json,"
         f" CASE WHEN json_valid(line) THEN json_transform(line, '{read}') END AS resource FROM lines)"
@@ -243,7 +243,7 @@ def elements(rows: pl.DataFrame, kept: Sequence[str], wanted: Mapping[str, pl.Ex
 
 def _read(unread: pl.DataFrame) -> pl.DataFrame:
     """The elements in the form of STRUCTURES; components keep theirs as JSON."""
-    structures = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
+    structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
     nested = [name for name in unread.columns if structures[name] != "VARCHAR"]
     absent = [name for name in nested if unread[name].null_count() == unread.height]
     read = unread.with_columns(pl.lit(None, _dtype(structures[name])).alias(name) for name in absent)
@@ -257,7 +257,8 @@ def _read(unread: pl.DataFrame) -> pl.DataFrame:
             if name not in absent
         )
         sql = f"SELECT * REPLACE ({', '.join(transformed)}) FROM unread"
-        return connection.sql(sql).pl().sort("row").drop("row")
+        opened: pl.DataFrame = connection.sql(sql).pl()
+        return opened.sort("row").drop("row")
 
 
 def _dtype(structure: Structure) -> pl.DataType:

@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests stay with one worker, which makes what they share once; the long ones of flows come first.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 export NEUTRO_DEMO_AS_OF := 2026-11-22T02:00:00
 # The tests start the command hundreds of times: its modules are compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
@@ -14,7 +16,7 @@ demo: $(VENV)/.core
 	  --store reports/demo/screen.duckdb --reports reports/demo --as-of $(NEUTRO_DEMO_AS_OF)
 
 test: $(VENV)/.dev $(VENV)/.browser $(VENV)/.postgresql
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -25,7 +27,7 @@ check: $(VENV)/.dev
 
 # Tests with coverage.py, slower than `make test`; fails below the floor in pyproject.toml (docs/adr/0013).
 coverage: $(VENV)/.dev $(VENV)/.browser $(VENV)/.postgresql
-	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

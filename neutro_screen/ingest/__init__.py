@@ -182,11 +182,12 @@ def _batches(
 def _until_damage(raws: RawBatches, damage: list[NeutroScreenError]) -> RawBatches:
     """The batches that can be read; the error that ended them is put into ``damage``.
 
-    They are sound: a compressed file is unpacked, and its checksum found right, before the first of them.
+    They are sound: a compressed file is unpacked, and its checksum found right, before the first of them. A count of the
+    sender's that does not fit is no damage: which rows are missing is not known, so none is used.
     """
     try:
         yield from raws
-    except (UnreadableInputError, RefusedInputError) as error:
+    except UnreadableInputError as error:
         damage.append(error)
 
 

@@ -9,6 +9,7 @@ from neutro_schemas import NOT_UNDERSTOOD
 from neutro_screen.recognition.evidence import Origin, Tables, name_of
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.origins import TEST
+from neutro_screen.recognition.words import limits
 from neutro_screen.reference import Reference, load_reference
 
 #: What is counted of a test: rows, patients, and the rows that were not used for their unit or specimen.
@@ -85,16 +86,21 @@ def understood(table: pl.DataFrame) -> pl.DataFrame:
 
 def unrecognised(table: pl.DataFrame) -> pl.DataFrame:
     """The tests of a recognition table that may feed the ANC and were not understood, or their unit or specimen was not;
-    most rows first. Rows without a unit are a gap where the laboratory sends the same count with one.
+    most rows first.
+
+    A unit or specimen of few rows of a count that the laboratory otherwise sends well is a stray, and a row without a unit
+    is a gap: they are refused with their reason, their patients are on cannot-assess, and nobody is called for them.
     """
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
-    with_unit = understood(table).select("lab", "analyte").unique()
+    used = understood(table).group_by("lab", "analyte").agg(rows_used=pl.col("rows").sum())
     is_unread = pl.col("reason").is_in(_UNREAD) & pl.col("analyte").is_in(feeding.implode())
-    is_gap = (pl.col("reason") == "unit_unknown") & pl.col("unit").is_null() & pl.col("has_unit").is_not_null()
+    is_gap = (pl.col("reason") == "unit_unknown") & pl.col("unit").is_null()
+    is_stray = pl.col("rows") < limits()["stray_share"] * (pl.col("rows") + pl.col("rows_used"))
+    is_told = is_unread & (pl.col("rows_used").is_null() | ~(is_gap | is_stray))
     found = (
-        table.join(with_unit.with_columns(has_unit=True), on=["lab", "analyte"], how="left", nulls_equal=True)
-        .filter(pl.col("reason").is_in(NOT_UNDERSTOOD) | (is_unread & ~is_gap))
-        .drop("has_unit")
+        table.join(used, on=["lab", "analyte"], how="left", nulls_equal=True)
+        .filter(pl.col("reason").is_in(NOT_UNDERSTOOD) | is_told)
+        .drop("rows_used")
     )
     return found.sort("rows", "lab", "name", "code", "unit", descending=[True, False, False, False, False])
 

@@ -173,7 +173,6 @@ print(json.dumps(tried))
 """
 
 
-@pytest.mark.xdist_group("prefect")
 def test_a_flow_whose_steps_fail_twice_publishes_once_and_reports(
     tmp_path: Path, prefect_server: PrefectServer, clean: dict[str, list[tuple[object, ...]]]
 ) -> None:
@@ -204,7 +203,6 @@ except ReportError as error:
 """
 
 
-@pytest.mark.xdist_group("prefect")
 def test_a_report_folder_that_stays_away_fails_the_report_only(
     tmp_path: Path, prefect_server: PrefectServer, clean: dict[str, list[tuple[object, ...]]]
 ) -> None:

@@ -15,8 +15,6 @@ from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE
 from tests.store.test_backfill import tables as rows_by_table
 
-pytestmark = pytest.mark.xdist_group("prefect")
-
 #: Two worker processes; one is killed as soon as the first counts of a part are drawn, while both are at work.
 _CLUSTER = """
 import json, os, signal, sys, threading, time

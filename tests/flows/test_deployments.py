@@ -20,7 +20,6 @@ from neutro_screen.store.file import lock
 from tests.flows.conftest import ROOT, PrefectServer, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 
-pytestmark = pytest.mark.xdist_group("prefect")
 #: On an idle machine a tenth of it.
 _FIRES_WITHIN_SECONDS = 480
 

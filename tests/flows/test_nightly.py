@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import duckdb
-import pytest
 
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
@@ -14,7 +13,6 @@ from tests.flows.conftest import PrefectServer
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
-pytestmark = pytest.mark.xdist_group("prefect")
 
 _FLOW = """
 import json, sys

@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.flows.conftest import ROOT, PrefectServer, stop
 from tests.flows.test_deployments import asked_of
 from tests.flows.test_nightly import SAMPLE, rows
 
-pytestmark = pytest.mark.xdist_group("prefect")
 #: Within two minutes on an idle machine: the next full minute, and what a busy machine of two cores takes for the server's first start and the flow's own.
 _FIRES_WITHIN_SECONDS = 480
 _STARTS_WITHIN_SECONDS = 300

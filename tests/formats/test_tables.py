@@ -382,6 +382,7 @@ def test_datasets_in_many_batches_are_read_as_one(tmp_path: Path, monkeypatch: p
         whole = ingest({"lab": paths})
         with monkeypatch.context() as patch:
             patch.setattr(cdisc, "ROWS_A_BATCH", 7)
+            patch.setattr(cdisc, "_BLOCK_BYTES", 1_000)
             assert sum(1 for _ in cdisc.read_cdisc(Path(paths[0]), "lab", Profile())) > 20
             batches = ingest({"lab": paths})
         assert_frame_equal(batches.labs, whole.labs)

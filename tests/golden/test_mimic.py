@@ -10,10 +10,7 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
 
 DEMO = Path(__file__).parents[3] / "shared" / "data" / "mimic3_demo"
-pytestmark = [
-    pytest.mark.skipif(not DEMO.is_dir(), reason="the MIMIC-III demo is not here: shared/data/mimic3_demo"),
-    pytest.mark.xdist_group("mimic"),
-]
+pytestmark = pytest.mark.skipif(not DEMO.is_dir(), reason="the MIMIC-III demo is not here: shared/data/mimic3_demo")
 
 
 @pytest.fixture(scope="module")

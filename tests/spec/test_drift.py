@@ -10,9 +10,6 @@ from benchmarks.drift import FAULTS, Fault, findings, measures, nights, with_fau
 from neutro_schemas.store import QualityMeasure
 from neutro_screen.validate import dtypes
 
-#: One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group("drift")
-
 LAST = 30
 #: Nights of this size have too few specimens to compare hours, and too few of laboratories B and D.
 SEEN_IN_SMALL_NIGHTS = [fault for fault in FAULTS if fault.lab in ("A", "C") and fault.caught_as != "hour_of_day"]

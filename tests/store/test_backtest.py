@@ -18,9 +18,6 @@ from neutro_screen.store.rows import read_table
 from neutro_simulator import simulate_hospital
 from tests.nights import table
 
-#: One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group("backtest")
-
 LAST = datetime(2026, 6, 15, 2)
 #: The night before the first that is counted: two months of the simulator's year.
 FIRST = LAST - timedelta(days=61)

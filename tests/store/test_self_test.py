@@ -23,9 +23,6 @@ from neutro_screen.cli.self_test import sample
 from neutro_screen.reference import FOLDER, load_reference
 from neutro_screen.rules import protocol
 
-#: One worker makes what the tests share.
-pytestmark = pytest.mark.xdist_group("self_test")
-
 
 def failed(findings: list[Finding]) -> list[str]:
     """The names of the checks that failed."""

@@ -45,7 +45,7 @@ def refusal(path: Path, error: type[NeutroScreenError] = UnreadableInputError) -
 
 
 @pytest.mark.parametrize("name", ["labs.csv", "labs.parquet", "labs.xlsx", "labs.json", "labs.hl7"])
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
 def test_empty_files(tmp_path: Path, name: str, content: bytes) -> None:
     refusal(written(tmp_path, content, name))
 

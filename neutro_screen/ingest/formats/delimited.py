@@ -98,6 +98,8 @@ def _layout(text: Path, path: Path, expected: set[str], delimiter: str | None) -
     """The first line with most expected columns is the header; one below a title must have several of them."""
     with text.open("rb") as file:
         lines = [line for _, line in zip(range(HEADER_WITHIN), numbered_lines(file), strict=False)]
+    if not lines:  # nothing but the mark of its encoding
+        raise _is_empty(path.name)
     _check_text(lines[0], path.name)
     best, most = Layout(text, path, [], ",", 1), 0
     for line in lines:
@@ -140,8 +142,12 @@ def _head(text: Path, name: str) -> bytes:
     with text.open("rb") as file:
         head = file.read(64)
     if not head.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise UnreadableInputError("the file is empty", where=name, remedy="Check the export; nothing was screened.")
+        raise _is_empty(name)
     return head
+
+
+def _is_empty(name: str) -> UnreadableInputError:
+    return UnreadableInputError("the file is empty", where=name, remedy="Check the export; nothing was screened.")
 
 
 def _is_utf8(text: Path) -> bool:

@@ -104,7 +104,7 @@ def propose_profile(*paths: Path) -> str:
             lines += ["", f"[{kind}.fallbacks]", *(f"{column} = {_quoted(own)}" for column, own in fallbacks.items())]
         for name, (analyte, unit) in {name: of for file in of_kind for name, of in file.wide.items()}.items():
             lines += ["", f"[[{kind}.wide]]", f"column = {_quoted(name)}", f"analyte = {_quoted(analyte)}"]
-            lines += [f"unit = {_quoted(unit)}" if unit else 'unit = ""  # not in the header: state it']
+            lines += [f"unit = {_quoted(unit)}" if unit else 'unit = ""  # not in the header: state it, if it has one']
         for file in of_kind:
             lines += ["", *_open_questions(file)]
     return "\n".join(lines) + "\n"
@@ -138,10 +138,11 @@ def _lab_layout(
     sample: pl.DataFrame, named: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str]]]:
     """Columns, fall-backs and measured columns of a laboratory file: one row a result, or one a blood count."""
-    wide = _measured_columns(sample)
+    counted = _measured_columns(sample)
+    wide = counted | _marker_columns(sample.columns)
     beside = {column: own for column, own in named.items() if own not in wide}
     columns, fallbacks = lab_columns(sample.drop(wide), beside)
-    if len(wide) < 2 or {"value", "analyte_name"} <= columns.keys():
+    if not _are_wide(counted) or {"value", "analyte_name"} <= columns.keys():
         return *lab_columns(sample, named), {}
     measured = ("value", "unit", "analyte_name", "reference_low", "reference_high", "reference_range")
     return {column: own for column, own in columns.items() if column not in measured}, fallbacks, wide
@@ -264,7 +265,7 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
     if best == "patient" and len(found["patient"]) < 2:
         best = "lab"
     if not fit(best)[0] or best == "patient":
-        if "value" in found["lab"] or len(_wide_columns(names)) > 1:
+        if "value" in found["lab"] or _are_wide(_wide_columns(names)):
             best = "lab"
         elif not fit(best)[0]:
             best = max(
@@ -282,6 +283,26 @@ def _wide_columns(names: list[str]) -> dict[str, tuple[str, str]]:
         if reading.certainty == "certain" and reading.analyte and reading.property != "marker":
             wide[name] = (reading.analyte, read_name(name).unit or _STATED_BY_NAME.get(reading.property or "", ""))
     return wide
+
+
+def _marker_columns(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Columns of tests that explain a low count, by their headers: name -> marker and the unit that the header states."""
+    tables = Tables(load_reference())
+    readings = {name: weigh(Origin(analyte_name=name), tables) for name in names}
+    return {
+        name: (reading.analyte, found[1] if (found := _BRACKETED_UNIT.search(name)) else "")
+        for name, reading in readings.items()
+        if reading.analyte and reading.property == "marker"
+    }
+
+
+#: The unit at the end of a header: Vitamin B12 (pg/mL). A marker has no unit of a blood count, so its words are not read.
+_BRACKETED_UNIT: Final = re.compile(r"[(\[]([^()\[\]]+/[^()\[\]]+)[)\]]\s*$")
+
+
+def _are_wide(counted: dict[str, tuple[str, str]]) -> bool:
+    """Whether headers name what a wide file measures: several tests, or one and the unit it is counted in."""
+    return len(counted) > 1 or any(unit for _, unit in counted.values())
 
 
 def _measured_columns(sample: pl.DataFrame) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import neutro_screen
 from neutro_schemas import ScreenedResult
 from neutro_screen.admin.propose import propose_profile
 from neutro_screen.errors import NeutroScreenError
@@ -511,3 +512,15 @@ def test_code_tables_are_matched_whatever_the_case(tmp_path: Path, code: str, an
     )
     accepted, _ = judged(ingest({"lab": [str(path)]}, profile), profile)
     assert accepted["analyte"].to_list() == [analyte]
+
+
+def test_a_wide_file_of_one_count_and_the_tests_that_explain_it_needs_no_hand_edit(tmp_path: Path) -> None:
+    """One row a patient: the count and its unit in the header, markers beside it, one of them in words (INF-1, BMP-1)."""
+    header = "patient_id,collected_at,ANC (10*9/L),Vitamin B12 (pg/mL),HIV Ag/Ab"
+    rows = ["A,2026-05-01 08:00,0.9,90,reaktiv", "B,2026-05-01 08:00,3.9,,", "C,2026-05-01 08:00,2.9,400,negativ"]
+    (tmp_path / "night.csv").write_text("\n".join([header, *rows]) + "\n", "utf-8")
+    (tmp_path / "profile.toml").write_text(propose_profile(tmp_path / "night.csv"), "utf-8")
+    extract = neutro_screen.read(tmp_path / "night.csv", profile=tmp_path / "profile.toml")
+    result = neutro_screen.screen(extract, as_of="2026-05-02")
+    assert sorted(result.anc["anc_cells_per_ul"]) == [900.0, 2900.0, 3900.0]
+    assert {"INF-1", "BMP-1"} <= set(result.evidence.filter(patient_id="A")["rule_id"])

@@ -140,17 +140,24 @@ def private_folder() -> Iterator[Path]:
 def removed_if_killed(folder: Path) -> Iterator[None]:
     """What is in a folder is removed at once when this process is killed meanwhile.
 
-    A shell waits in the folder for the end of a pipe that only this process holds. It works on the folder that it is in: one
-    that a later run makes under the same name is another. Nothing helps where both are killed at once (power, a whole
-    control group): then the next run, ``doctor`` or the unit's ExecStopPost= removes it.
+    A shell waits in the folder for the end of a pipe that only this process holds. It is started in the folder itself, not
+    by its name: one that a later run makes under the name is another, however late the shell begins. Nothing helps where
+    both are killed at once (power, a whole control group): then the next run, ``doctor`` or the unit's ExecStopPost=
+    removes it.
     """
-    watch = subprocess.Popen(  # noqa: S603 - a fixed script; the folder is an argument, not a part of it
-        ["/bin/sh", "-c", _REMOVE_AT_END, "sh", str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C of a terminal is not for it
-    )
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        itself = Path(f"/proc/self/fd/{handle}")
+        watch = subprocess.Popen(  # noqa: S603 - a fixed script; the folder is an argument, not a part of it
+            ["/bin/sh", "-c", _REMOVE_AT_END, "sh", str(folder)],
+            cwd=itself if itself.exists() else folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C of a terminal is not for it
+        )
+    finally:
+        os.close(handle)
     try:
         yield
     finally:
@@ -159,9 +166,7 @@ def removed_if_killed(folder: Path) -> Iterator[None]:
         watch.wait()
 
 
-_REMOVE_AT_END: Final = (
-    'trap "" HUP INT TERM; cd -- "$1" || exit 1; read -r _; rm -rf -- ./* ./.[!.]*; [ "$1" -ef . ] && rmdir -- "$1"'
-)
+_REMOVE_AT_END: Final = 'trap "" HUP INT TERM; read -r _; rm -rf -- ./* ./.[!.]*; [ "$1" -ef . ] && rmdir -- "$1"'
 
 
 @contextmanager

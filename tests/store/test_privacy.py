@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -16,6 +17,7 @@ from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.replay import rebuild
+from neutro_screen.private import removed_if_killed
 from neutro_screen.store.file import reading
 from neutro_screen.store.retention import remove
 from neutro_screen.store.review import record_review
@@ -307,3 +309,24 @@ def test_an_older_file_is_not_left_under_another_name(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "s.duckdb"), read_only=True):
         night(tmp_path / "s.duckdb", as_of=NEXT)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".s.duckdb.lock", "s.duckdb"]
+
+
+def test_a_watcher_that_begins_late_removes_nothing_of_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is killed as it begins, and the next one makes its folder before the busy machine starts the shell."""
+    folder, begun = tmp_path / "work", subprocess.Popen
+    folder.mkdir()
+    (folder / "of the killed run").touch()
+
+    def late(*words: Any, **more: Any) -> Any:
+        folder.rename(tmp_path / "before")
+        folder.mkdir()
+        (folder / "of the next run").touch()
+        return begun(*words, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", late)
+    with removed_if_killed(folder):
+        pass  # the end of the pipe is all that the shell sees of a killed process
+    assert [path.name for path in folder.iterdir()] == ["of the next run"]
+    assert list((tmp_path / "before").iterdir()) == []

@@ -148,8 +148,8 @@ def removed_if_killed(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         itself = Path(f"/proc/self/fd/{handle}")
-        watch = subprocess.Popen(  # noqa: S603 - a fixed script; the folder is an argument, not a part of it
-            ["/bin/sh", "-c", _REMOVE_AT_END, "sh", str(folder)],
+        watch = subprocess.Popen(  # noqa: S603 - a fixed script
+            ["/bin/sh", "-c", _REMOVE_AT_END],
             cwd=itself if itself.exists() else folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -166,7 +166,8 @@ def removed_if_killed(folder: Path) -> Iterator[None]:
         watch.wait()
 
 
-_REMOVE_AT_END: Final = 'trap "" HUP INT TERM; read -r _; rm -rf -- ./* ./.[!.]*; [ "$1" -ef . ] && rmdir -- "$1"'
+#: The empty folder stays: between a look at its name and a ``rmdir`` the next run may have made it anew.
+_REMOVE_AT_END: Final = 'trap "" HUP INT TERM; read -r _; rm -rf -- ./* ./.[!.]*'
 
 
 @contextmanager

@@ -437,6 +437,40 @@ def test_anc_10_granulocytes_prove_a_low_count_and_never_a_normal_one() -> None:
     assert high.patient_status["current_severity"].to_list() == [None]
 
 
+@pytest.mark.parametrize(
+    ("rows", "severity", "anc"),
+    [
+        # A three-part analyser that reports its granulocytes in per cent.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 12 | %", "severe", 480),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | <10 | %", "severe", 400),
+        ("6690-2 | <0.5 | 10*9/L\n30395-8 | 10 | %", "profound", 50),
+        # What was counted wins over what is computed.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 12 | %\n30394-1 | 0.6 | 10*9/L", "moderate", 600),
+        # Polymorphonuclear cells without a name are no more than granulocytes.
+        ("35003-3 | 0.4 | 10*9/L", "severe", 400),
+        ("6690-2 | 4.0 | 10*9/L\n34999-3 | 12 | %", "severe", 480),
+        # High ones clear nobody, and a lower limit bounds nothing from above.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 80 | %", None, 3200),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | >10 | %", None, None),
+        ("6690-2 | >4.0 | 10*9/L\n30395-8 | 10 | %", None, None),
+        ("30394-1 | >0.3 | 10*9/L", None, None),
+        ("6690-2 | >0.3 | 10*9/L", None, None),
+        # A differential of nothing but zeros, or of fractions that are called per cent, was no differential.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 0 | %\n736-9 | 0 | %\n5905-5 | 0 | %", None, None),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 0.2 | %\n736-9 | 0.7 | %\n5905-5 | 0.1 | %", None, None),
+    ],
+)
+def test_anc_10_granulocytes_in_per_cent_bound_the_count_with_the_white_cells(
+    rows: str, severity: str | None, anc: float | None
+) -> None:
+    found = screened(f"loinc | value | unit\n{rows}")
+    assert found.contradicted["analyte"].to_list() == (["gran_pct"] if "0.7" in rows else [])
+    assert found.anc["severity"].to_list() in ([severity], [] if severity is None else [severity])
+    assert found.anc["anc_cells_per_ul"].to_list() == ([] if anc is None else [anc])
+    if severity is None:
+        assert found.patient_status["current_severity"].to_list() in ([None], [])
+
+
 def test_anc_10_zero_is_a_real_count() -> None:
     assert anc_of("loinc | value\n751-8 | 0")["severity"] == "profound"
 

@@ -199,7 +199,9 @@ def _contradicted(wide: pl.DataFrame) -> pl.DataFrame:
         "contradiction": pl.lit("neut_abs"),
         "contradiction_percent": pl.when(pl.col("neut_pct").is_not_null())
         .then(pl.lit("neut_pct"))
-        .otherwise(pl.lit("seg_pct")),
+        .when(pl.col("seg_pct").is_not_null() | pl.col("seg_pct_manual").is_not_null())
+        .then(pl.lit("seg_pct"))
+        .otherwise(pl.lit("gran_pct")),
     }
     return pl.concat(
         wide.filter(pl.col(f"{verdict}{end}").is_not_null()).select(

@@ -16,10 +16,13 @@ _INGREDIENTS: Final = (
     "seg_abs",
     "band_abs",
     "gran_abs",
+    "gran_pct",
     "neut_pct",
     "seg_pct",
     "band_pct",
 )
+#: Polymorphonuclear cells that no name calls neutrophils are no more than granulocytes: they bound the count as those do.
+_ALSO: Final = {"gran_abs": "pmn_abs", "gran_pct": "pmn_pct"}
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
@@ -102,6 +105,8 @@ def _column(analyte: str, manual: bool) -> str:
 
 def _only(analyte: str, manual: bool, column: str) -> pl.Expr:
     is_wanted = pl.col("analyte") == analyte
+    if analyte in _ALSO:
+        is_wanted |= pl.col("analyte") == _ALSO[analyte]
     if analyte in _NEUTROPHILS:
         is_wanted &= pl.col("is_manual") == manual
     return pl.when(is_wanted).then(column)

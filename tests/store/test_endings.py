@@ -114,7 +114,7 @@ def test_a_signal_clears_up_and_is_notified(
     process = subprocess.Popen(
         [sys.executable, "-c", _COMMAND.format(there=there), *asked], stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not here.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)

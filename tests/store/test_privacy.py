@@ -304,7 +304,7 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
 
 
 def _wait_until_gone(path: Path) -> None:
-    for _ in range(3_000):
+    for _ in range(12_000):
         if not path.exists():
             return
         time.sleep(0.01)

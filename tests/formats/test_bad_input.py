@@ -174,12 +174,12 @@ def test_a_very_long_line(tmp_path: Path) -> None:
     assert "longer than 2 MB" in refusal(written(tmp_path, line))
 
 
-def test_a_gigabyte_without_line_ends(tmp_path: Path) -> None:
+def test_a_huge_file_without_line_ends(tmp_path: Path) -> None:
     path = written(tmp_path, TABLE)
-    os.truncate(path, 1 << 30)  # sparse: takes no room on the disk
+    os.truncate(path, 1 << 28)  # sparse: takes no room on the disk
     assert "zero bytes" in refusal(path)
     path = written(tmp_path, "", "lines.csv")
-    os.truncate(path, 1 << 30)
+    os.truncate(path, 1 << 28)
     refusal(path)
 
 

@@ -71,8 +71,12 @@ _PURPOSE: Final = re.compile(
 _CAPITAL: Final = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 #: T.L.C., W.B.C.: three initials or more are one word.
 _INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
-#: The system of NPU names: Leukocytter;B
-_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
+#: The system of NPU names: Leukocytter;B, aB-Leukocytter (arterial blood; "ab" alone is an antibody).
+_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b|(?<![^\W_])[avck]B(?=\s?[-–—])|,\s*[avck]?B-?\s*$")
+#: The system in brackets: Leukocyty (B), NEUT(B), Neutrofily (B; num. konc.); the lymphocytes (B) are B cells.
+_SYSTEM_IN_BRACKETS: Final = re.compile(r"(?<![^\W_])([^\W_]+)\s*\(\s*[avck]?B\s*(?=[;)])")
+#: Where the whole NPU term has the value: antalk. = ? × 10^9/L.
+_PLACE_OF_VALUE: Final = re.compile(r"=\s*\?")
 #: Neutrophils and their bands are the neutrophils, as segmented and bands are.
 _ADDED_UP: Final = frozenset({"neut", "seg", "band"})
 #: Classes that Chinese and Korean laboratories call a ratio in English.
@@ -85,7 +89,7 @@ def read_name(name: str) -> NameReading:
     if is_too_long(name):
         return NameReading("unknown", unread=(name,))
     text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", _without_remarks(name)))))
-    words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
+    words, unread = load_words().read(_INITIALS.sub(_joined, _with_system(text)))
     words = _without_denominator(words)
     by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
     cells = frozenset(word.concept for word in by_kind["cell"])
@@ -115,7 +119,7 @@ def read_name(name: str) -> NameReading:
 
 def _without_remarks(name: str) -> str:
     """The name without dates, occasions, purposes and the number of a repeated item."""
-    text = _OCCASION.sub(" ", _DATE.sub(" ", _PURPOSE.sub(_kept_of_purpose, name)))
+    text = _OCCASION.sub(" ", _DATE.sub(" ", _PURPOSE.sub(_kept_of_purpose, _PLACE_OF_VALUE.sub(" ", name))))
     return _REPEATED_ITEM.sub(_kept_of_item, text)
 
 
@@ -130,6 +134,16 @@ def _kept_of_item(item: re.Match[str]) -> str:
     """The number after the name of a cell goes; Band 3 is a protein of red cells."""
     cells = {word.concept for word in load_words().read(item[1])[0] if word.kind == "cell"}
     return item[1] if cells and "band" not in cells else item[0]
+
+
+def _with_system(text: str) -> str:
+    """The text with the NPU system B, blood, written out."""
+    return _SYSTEM_BLOOD.sub(" blood ", _SYSTEM_IN_BRACKETS.sub(_kept_of_system, text))
+
+
+def _kept_of_system(system: re.Match[str]) -> str:
+    cells = {word.concept for word in load_words().read(system[1])[0] if word.kind == "cell"}
+    return f"{system[1]} blood (" if cells and "lymph" not in cells else system[0]
 
 
 def _joined(initials: re.Match[str]) -> str:

@@ -47,7 +47,7 @@ _TRAILING: Final = re.compile(r"[\s_:,;]+(?=(?:[xX×*]\s+)?\S*[/^*_])")
 _RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
 #: The number or LOINC of an item of a catalogue before its name, and the name of a code system behind it.
 _ITEM_NUMBER: Final = re.compile(
-    r"^\s*(?:[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
+    r"^\s*(?:\d{1,2}(?=[.)])\)?|[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
     r"|\^(?:LN?|99\w*)\s*$"
 )
 #: When a test was stopped or changed, and which day, visit or version of a test it is: never a part of what is measured.
@@ -61,8 +61,8 @@ _OCCASION: Final = re.compile(
     r"|(?<![^\W_])\d{1,2} ?(?:h|hrs?|hours?)(?![^\W_])",
     re.IGNORECASE,
 )
-#: WBC2, NE#3: the second and third item of one name in a catalogue.
-_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)[2-9](?=\W*$)")
+#: WBC2, NE#3, NEUT ABS 2: the second and third item of one name in a catalogue.
+_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)(?:[2-9]|\s#?[1-9])(?=\W*$)")
 #: WBC (for ANC calculation): what a count is for is not what is counted.
 _PURPOSE: Final = re.compile(
     r"[(\[{（]\s*(?:for|für|pour|para|per il|voor|для)\s([^()\[\]{}（）]*)[)\]}）]", re.IGNORECASE
@@ -74,7 +74,7 @@ _INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
 #: The system of NPU names: Leukocytter;B, aB-Leukocytter (arterial blood; "ab" alone is an antibody).
 _SYSTEM_BLOOD: Final = re.compile(r";\s*B\b|(?<![^\W_])[avck]B(?=\s?[-–—])|,\s*[avck]?B-?\s*$")
 #: The system in brackets: Leukocyty (B), NEUT(B), Neutrofily (B; num. konc.); the lymphocytes (B) are B cells.
-_SYSTEM_IN_BRACKETS: Final = re.compile(r"(?<![^\W_])([^\W_]+)\s*\(\s*[avck]?B\s*(?=[;)])")
+_SYSTEM_IN_BRACKETS: Final = re.compile(r"^(.*?)\(\s*[avck]?B\s*(?=[;)])")
 #: Where the whole NPU term has the value: antalk. = ? × 10^9/L.
 _PLACE_OF_VALUE: Final = re.compile(r"=\s*\?")
 #: Neutrophils and their bands are the neutrophils, as segmented and bands are.
@@ -131,9 +131,10 @@ def _kept_of_purpose(purpose: re.Match[str]) -> str:
 
 
 def _kept_of_item(item: re.Match[str]) -> str:
-    """The number after the name of a cell goes; Band 3 is a protein of red cells."""
-    cells = {word.concept for word in load_words().read(item[1])[0] if word.kind == "cell"}
-    return item[1] if cells and "band" not in cells else item[0]
+    """The number after a cell or its property goes; Band 3 is a protein of red cells."""
+    words, unread = load_words().read(item[1])
+    is_item = words and not unread and all(word.kind in ("cell", "property", "method") for word in words)
+    return item[1] if is_item and all(word.concept != "band" for word in words) else item[0]
 
 
 def _with_system(text: str) -> str:

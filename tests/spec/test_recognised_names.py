@@ -50,6 +50,13 @@ WBC_G_L                                   | G/L          | wbc
 NEUT ABS (QUEST)                          | K/uL         | neut_abs
 B-Neutrofila granulocyter                 | 10*9/L       | neut_abs
 Neutrofilocytter;B                        | 10*9/L       | neut_abs
+B—Neutrophilocytter; antalk. = ? × 10^9/L |              | neut_abs
+aB-Leukocyter                             | 10*9/L       | wbc
+Neutrofila granulocyter, B-               | 10*9/L       | neut_abs
+Neutrofily (B; num. konc.)                | 10^9/l       | neut_abs
+Neutrophilic myelocytes                   | %            | myelo_pct
+5. Band neutrophils %                     | %            | band_pct
+NEUT ABS 2                                | K/uL         | neut_abs
 Gesamtleukozyten                          | /nl          | wbc
 Neutrophilenzahl                          | G/l          | neut_abs
 中性粒细胞绝对值                          | 10^9/L       | neut_abs
@@ -114,6 +121,9 @@ Leukocyte esterase                    | enzyme
 Neutrophil oxidative burst            | function
 Hypersegmented neutrophils            | morphology
 NEUT-X                                | morphology
+IT ratio neutrophils                  | function
+PolyA                                 | function
+GPI deficient granulocytes            | antigen
 WBC Left Shift?                       | morphology
 Blast crisis                          | morphology
 WBC casts                             | morphology

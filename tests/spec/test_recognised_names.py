@@ -114,7 +114,8 @@ def test_a_name_is_read_word_by_word(name: str, unit: str, meant: str) -> None:
 OTHER = """
 name                                  | why
 Neutrophil/Lymphocyte Ratio           | ratio
-NLR                                   | ratio
+NLR                                   | index
+Neutrophil NLR                        | index
 Antineutrophil antibodies             | antibody
 ANCA                                  | antibody
 Leukocyte esterase                    | enzyme

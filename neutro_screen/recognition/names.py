@@ -62,7 +62,7 @@ _OCCASION: Final = re.compile(
     re.IGNORECASE,
 )
 #: WBC2, NE#3, NEUT ABS 2: the second and third item of one name in a catalogue.
-_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)(?:[2-9]|\s#?[1-9])(?=\W*$)")
+_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)(?:[2-9]|(\s)#?[1-9])(?=\W*$)")
 #: WBC (for ANC calculation): what a count is for is not what is counted.
 _PURPOSE: Final = re.compile(
     r"[(\[{（]\s*(?:for|für|pour|para|per il|voor|для)\s([^()\[\]{}（）]*)[)\]}）]", re.IGNORECASE
@@ -131,10 +131,11 @@ def _kept_of_purpose(purpose: re.Match[str]) -> str:
 
 
 def _kept_of_item(item: re.Match[str]) -> str:
-    """The number after a cell or its property goes; Band 3 is a protein of red cells."""
+    """The number after a cell goes, and one set apart after its property; Band 3 is a protein of red cells, SO2 a gas."""
     words, unread = load_words().read(item[1])
-    is_item = words and not unread and all(word.kind in ("cell", "property", "method") for word in words)
-    return item[1] if is_item and all(word.concept != "band" for word in words) else item[0]
+    kinds, is_band = {word.kind for word in words}, any(word.concept == "band" for word in words)
+    is_item = "cell" in kinds or bool(item[2] and kinds and kinds <= {"property", "method"})
+    return item[1] if is_item and not unread and not is_band else item[0]
 
 
 def _with_system(text: str) -> str:

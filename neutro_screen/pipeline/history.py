@@ -3,6 +3,7 @@
 from typing import Final
 
 import polars as pl
+from duckdb import DuckDBPyConnection
 
 from neutro_screen.pipeline.handover import Histories, Judged, Plan
 from neutro_screen.pipeline.merges import new_statements, with_members, with_survivor
@@ -11,7 +12,7 @@ from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.reconciliation import arrivals
 from neutro_screen.pipeline.rows import HISTORY, distinct, identity, of_run, patients_of
 from neutro_screen.store.file import reading
-from neutro_screen.store.rows import read_table
+from neutro_screen.store.rows import is_of, read_table
 
 
 def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
@@ -28,8 +29,8 @@ def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[s
     if settings.store.exists():
         with reading(settings.store) as connection:
             connection.register("candidate", candidates)
-            stored = {name: read_table(connection, _HISTORY_QUERY.format(table=name)) for name in HISTORY}
-            contradicted = read_table(connection, _HISTORY_QUERY.format(table="contradicted_result"))
+            stored = {name: _of_candidates(connection, name) for name in HISTORY}
+            contradicted = _of_candidates(connection, "contradicted_result")
             stored["lab_result"] = pl.concat([stored["lab_result"], contradicted])
             nameless = {name: read_table(connection, _NAMELESS_QUERY.format(table=name)) for name in nameless}
     new, complete = dict[str, pl.DataFrame](), dict[str, pl.DataFrame]()
@@ -48,11 +49,10 @@ def history_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[s
 
 #: Refused rows and lines without a patient: nobody's history, and known all the same when they come again.
 _NAMELESS_QUERY: Final = 'SELECT * FROM "{table}" WHERE patient_id IS NULL'
-#: The places of the rows first, then the rows: DuckDB reads the other columns of a table only where such rows are.
-_HISTORY_QUERY: Final = (
-    'SELECT * FROM "{table}" WHERE rowid IN '
-    '(SELECT rowid FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM candidate))'
-)
+
+
+def _of_candidates(connection: DuckDBPyConnection, table: str) -> pl.DataFrame:
+    return read_table(connection, f'SELECT * FROM "{table}" WHERE {is_of("candidate", table)}')
 
 
 def _not_in(frame: pl.DataFrame, stored: pl.DataFrame, same: list[str]) -> pl.DataFrame:

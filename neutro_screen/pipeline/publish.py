@@ -20,7 +20,7 @@ from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
 from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.recognised import check_recognised, input_warnings, publish_recognition, recognised
-from neutro_screen.pipeline.reconciliation import check_held, remember_held
+from neutro_screen.pipeline.reconciliation import check_held, remember_held, removed_results
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
 from neutro_screen.pipeline.summary import (
     Account,
@@ -38,7 +38,7 @@ from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist,
 from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
-from neutro_screen.store.rows import delete_patients, delete_rows, insert, read_table, registered
+from neutro_screen.store.rows import delete_patients, delete_rows, insert, is_of, read_table, registered
 from neutro_screen.store.schema import SCREENED
 
 
@@ -59,11 +59,11 @@ def publish_step(
     if holds_run(settings.store, plan.run_id):
         return RunSummary.of(work.kept(PublishedRun).summary)
     with publishing(settings.store, settings.memory // 2) as connection:
-        remember_held(connection)
+        held = remember_held(connection)
         undecided = publish_decisions(connection, settings)
-        worklist = _publish_patients(connection, settings, work, prepare)
+        worklist, removed = _publish_patients(connection, settings, work, prepare)
         outcomes = [work.kept(Outcome, part) for part in work.parts]
-        check_held(connection, pl.concat(outcome.arrived for outcome in outcomes))
+        check_held(connection, held, pl.concat(outcome.arrived for outcome in outcomes), removed)
         settled = counted_rows(ingested.broken_labs, (outcome.settled for outcome in outcomes))
         account = Account(rows_in=plan.rows_in, **settled)
         account.check()
@@ -122,23 +122,27 @@ def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | Non
 
 def _publish_patients(
     connection: DuckDBPyConnection, settings: RunOptions, work: Workspace, prepare: Callable[[int], None]
-) -> pl.DataFrame:
-    """Store every partition, the merged records and the drugs named, then the worklist (``WorklistRow``): returned."""
-    plan, screened = work.kept(Plan), list[pl.DataFrame]()
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Store every partition, the merged records and the drugs named, then the worklist.
+
+    Returns the worklist (``WorklistRow``) and the results removed on the way (``reconciliation.HELD``).
+    """
+    plan, screened, removed = work.kept(Plan), list[pl.DataFrame](), list[pl.DataFrame]()
     previous, seen = previous_worklist(connection, settings.as_of), []
     for part in ahead(_prepared(work, prepare)):
         histories, concluded = work.kept(Histories, part), work.kept(Screened, part)
         with registered(connection, "screened", histories.touched):
             raised = read_table(connection, _FIRST_RAISED)
             seen.append(seen_episodes(connection, settings.as_of))
-        publish_part(connection, histories, concluded, raised, plan.run_id)
+        removed.append(publish_part(connection, histories, concluded, raised, plan.run_id))
         screened.append(histories.touched)
         work.finish(part, Outcome.of(work.kept(Judged, part), histories, concluded), Judged, Histories, Screened)
     publish_merges(connection, plan)
     publish_drug_matches(connection, plan.drugs)
     shown = shown_before(previous, pl.concat(seen), plan.survivors)
     policy = load_policy(settings.policy)
-    return publish_worklist(connection, pl.concat(screened), shown, policy, settings.as_of, plan.run_id)
+    worklist = publish_worklist(connection, pl.concat(screened), shown, policy, settings.as_of, plan.run_id)
+    return worklist, pl.concat(removed)
 
 
 def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
@@ -149,19 +153,20 @@ def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
 
 def publish_part(
     connection: DuckDBPyConnection, histories: Histories, concluded: Screened, raised: pl.DataFrame, run_id: str
-) -> None:
+) -> pl.DataFrame:
     """Store the new rows of a partition, and its conclusions in the place of the earlier ones of its patients.
 
-    ``raised`` (patient_id, specimen_id, episode_id, rule_id, first_run) are the flags that stood before.
+    ``raised`` (patient_id, specimen_id, episode_id, rule_id, first_run) are the flags that stood before. Returns the
+    results that DuckDB has removed (``reconciliation.HELD``).
     """
     contradicted = concluded.contradicted
     with registered(connection, "screened", histories.touched):
-        before = read_table(connection, "SELECT * FROM contradicted_result SEMI JOIN screened USING (patient_id)")
+        before = read_table(connection, _CONTRADICTED)
     delete_patients(connection, (*SCREENED, "contradicted_result"), histories.touched)
     delete_patients(connection, ("rejected_row",), histories.touched, "scope = 'specimen'")
     for table in ("no_result", "rejected_row", "request", *CHART):
         insert(connection, table, histories.new[table])
-    delete_rows(connection, "lab_result", contradicted.select(IDENTITY))
+    removed = removed_results(delete_rows(connection, "lab_result", contradicted.select(IDENTITY)))
     insert(connection, "lab_result", before.join(contradicted, on=IDENTITY, how="anti", nulls_equal=True))
     insert(connection, "lab_result", concluded.new_results)
     insert(connection, "contradicted_result", contradicted)
@@ -178,13 +183,15 @@ def publish_part(
         insert(connection, table, flags if table == "flag" else concluded.tables[table])
     withdrawn = raised.join(flags, on=_FLAG_KEY, how="anti", nulls_equal=True).rename({"first_run": "run_id"})
     insert(connection, "withdrawn_flag", withdrawn.with_columns(withdrawn_by=pl.lit(run_id)).sort(*_FLAG_KEY))
+    return removed
 
 
 #: The flags that stand of the patients now screened, with the run that first raised each.
 _FIRST_RAISED: Final = (
     "SELECT patient_id, specimen_id, episode_id, rule_id, min(run_id) AS first_run FROM flag "
-    "SEMI JOIN screened USING (patient_id) GROUP BY patient_id, specimen_id, episode_id, rule_id"
+    f"WHERE {is_of('screened', 'flag')} GROUP BY patient_id, specimen_id, episode_id, rule_id"
 )
+_CONTRADICTED: Final = f"SELECT * FROM contradicted_result WHERE {is_of('screened', 'contradicted_result')}"
 _FLAG_KEY: Final = ("patient_id", "specimen_id", "episode_id", "rule_id")
 
 

@@ -3,42 +3,51 @@
 Per table and patient: rows after = rows before + rows that arrived - results newly set aside, where a result counts as set
 aside only if quarantine holds its reason. It compares what is in the store with what the history step found to be new,
 whatever the statements in between did.
+
+The rows that were there before are counted per table and not per patient, which DuckDB answers without reading any: their
+places come before those of the run's rows, and none of them may be missing but those of which DuckDB has said, when it
+deleted them, whose they were. The run's own rows are counted per patient.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import PublishError
 from neutro_screen.pipeline.rows import CHART
-from neutro_screen.store.rows import first_row, registered
+from neutro_screen.store.rows import first_row, read_table
 
 #: The tables of accepted rows.
 ACCEPTED: Final = ("lab_result", *CHART)
 #: The shape of counts: how many rows of a table are of a patient.
 HELD: Final = {"kept_in": pl.String(), "patient_id": pl.String(), "n": pl.Int64()}
 
-_COUNT: Final = "SELECT '{table}' AS kept_in, patient_id, count(*) AS n FROM \"{table}\" GROUP BY patient_id"
-_KEPT: Final = " UNION ALL ".join(_COUNT.format(table=table) for table in ACCEPTED)
-_SET_ASIDE: Final = "SELECT patient_id, count(*) AS n FROM contradicted_result GROUP BY patient_id"
+
+class Held(NamedTuple):
+    """The accepted rows before the run: by table how many, and the place (rowid) behind the last; results set aside
+    (``HELD``).
+    """
+
+    rows: dict[str, int]
+    ends: dict[str, int]
+    set_aside: pl.DataFrame
+
+
+_SIZE: Final = 'SELECT count(*), coalesce(max(rowid) + 1, 0) FROM "{table}"'
+_LEFT: Final = 'SELECT count(*) FROM "{table}" WHERE rowid < ?'
+_ADDED: Final = (
+    "SELECT '{table}' AS kept_in, patient_id, count(*) AS n FROM \"{table}\" WHERE rowid >= {end} GROUP BY patient_id"
+)
+_SET_ASIDE: Final = (
+    "SELECT 'lab_result' AS kept_in, patient_id, count(*) AS n FROM contradicted_result GROUP BY patient_id"
+)
 _EXPLAINED: Final = (
-    "SELECT patient_id, least(aside.n, reason.n) AS n FROM "
+    "SELECT kept_in, patient_id, least(aside.n, reason.n) AS n FROM "
     f"({_SET_ASIDE}) aside JOIN (SELECT patient_id, count(*) AS n FROM rejected_row WHERE scope = 'specimen' "
     "GROUP BY patient_id) reason USING (patient_id)"
 )
-_BEFORE: Final = f"{_KEPT} UNION ALL SELECT 'lab_result', patient_id, n FROM ({_SET_ASIDE})"
-_AFTER: Final = f"{_KEPT} UNION ALL SELECT 'lab_result', patient_id, n FROM ({_EXPLAINED})"
-_DIFFERENCE: Final = f"""
-    SELECT coalesce(sum(abs(n)), 0), count(DISTINCT patient_id) FROM (
-        SELECT patient_id, sum(n) AS n FROM (
-            SELECT * FROM ({_AFTER})
-            UNION ALL SELECT kept_in, patient_id, -n FROM held_before
-            UNION ALL SELECT kept_in, patient_id, -n FROM arrived
-        ) GROUP BY kept_in, patient_id HAVING sum(n) <> 0
-    )
-"""
 
 
 def arrivals(new: Iterable[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
@@ -53,23 +62,53 @@ def arrivals(new: Iterable[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=HELD), *counted])
 
 
-def remember_held(connection: DuckDBPyConnection) -> None:
+def removed_results(patients: pl.DataFrame) -> pl.DataFrame:
+    """Deleted laboratory results (patient_id), counted: shape ``HELD``."""
+    return arrivals([("lab_result", patients)])
+
+
+def remember_held(connection: DuckDBPyConnection) -> Held:
     """Count the accepted rows of the store before anything of the run is written into it, for ``check_held``."""
-    connection.execute(f"CREATE TEMP TABLE held_before AS {_BEFORE}")
+    sizes = {table: first_row(connection, _SIZE.format(table=table)) or (0, 0) for table in ACCEPTED}
+    return Held(
+        rows={table: size[0] for table, size in sizes.items()},
+        ends={table: size[1] for table, size in sizes.items()},
+        set_aside=read_table(connection, _SET_ASIDE),
+    )
 
 
-def check_held(connection: DuckDBPyConnection, arrived: pl.DataFrame) -> None:
-    """Compare with what ``remember_held`` counted and what has ``arrived`` (shape ``HELD``).
+def check_held(connection: DuckDBPyConnection, held: Held, arrived: pl.DataFrame, removed: pl.DataFrame) -> None:
+    """Compare with what ``remember_held`` counted, what has ``arrived`` and what was ``removed`` since (shape ``HELD``).
 
     Raises:
         PublishError: a stored row is missing without a reason, or stored twice; nothing may be published then.
     """
-    with registered(connection, "arrived", arrived):
-        rows, patients = first_row(connection, _DIFFERENCE) or (0, 0)
-    connection.execute("DROP TABLE held_before")
-    if rows:
+    added = [read_table(connection, _ADDED.format(table=table, end=held.ends[table])) for table in ACCEPTED]
+    explained = read_table(connection, _EXPLAINED)
+    gone, left = [held.set_aside, arrived, removed], [*added, explained]
+    difference = _balance(left, gone, ["kept_in", "patient_id"])
+    missing = _balance([removed, _still_there(connection, held)], [_were_there(held)], ["kept_in"])
+    found = pl.concat([difference, missing.with_columns(patient_id=pl.lit(None, pl.String))], how="diagonal")
+    if found.height:
         raise PublishError(
-            f"{rows} accepted rows of {patients} patients would leave the store without a reason on record, or be stored "
-            "twice",
+            f"{found['n'].abs().sum()} accepted rows of {found['patient_id'].n_unique()} patients would leave the store "
+            "without a reason on record, or be stored twice",
             remedy="Nothing was published: the previous results stand. This is an error of the program.",
         )
+
+
+def _were_there(held: Held) -> pl.DataFrame:
+    return pl.DataFrame({"kept_in": list(held.rows), "patient_id": None, "n": list(held.rows.values())}, schema=HELD)
+
+
+def _still_there(connection: DuckDBPyConnection, held: Held) -> pl.DataFrame:
+    """Of the rows that were there before the run how many are left, by table."""
+    left = [(first_row(connection, _LEFT.format(table=table), [held.ends[table]]) or (0,))[0] for table in held.ends]
+    return pl.DataFrame({"kept_in": list(held.ends), "patient_id": None, "n": left}, schema=HELD)
+
+
+def _balance(left: Iterable[pl.DataFrame], right: Iterable[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
+    """Where the counts (``HELD``) of both sides differ: the keys and ``n``, left minus right."""
+    against = [counts.with_columns(-pl.col("n")) for counts in right]
+    both = pl.concat([counts.select(list(HELD)).cast(HELD) for counts in [*left, *against]])
+    return both.group_by(keys).agg(pl.col("n").sum()).filter(pl.col("n") != 0)

@@ -9,7 +9,7 @@ from duckdb import DuckDBPyConnection
 from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
 from neutro_screen.reference import Policy, load_reference
-from neutro_screen.rules.worklist.order import STANDING, open_cases, worklist_rows
+from neutro_screen.rules.worklist.order import EPISODE_COLUMNS, STANDING, STATUS_COLUMNS, open_cases, worklist_rows
 from neutro_screen.store.rows import insert, read_table, registered
 from neutro_screen.store.views import UNDELIVERED_RUNS
 
@@ -57,7 +57,7 @@ def publish_worklist(
     standing = read_table(connection, _STANDING)
     wanted = patients_of([episodes, standing, shown.previous])
     with registered(connection, "wanted", wanted):
-        status = read_table(connection, "SELECT * FROM patient_summary SEMI JOIN wanted USING (patient_id)").lazy()
+        status = read_table(connection, _STATUS).lazy()
     with registered(connection, "before", shown.previous.select("patient_id")):
         courses = read_table(connection, _COURSES).lazy()
     reference = load_reference().worded_by(policy)
@@ -104,9 +104,10 @@ _SEEN_EPISODES: Final = (
 )
 #: All that can be on tonight's worklist. A resolved episode of a patient not screened now was shown on an earlier night.
 _CASES: Final = (
-    "SELECT * FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
+    f"SELECT {', '.join(EPISODE_COLUMNS)} FROM episode WHERE priority IS NOT NULL AND (ended_at IS NULL OR patient_id IN "
     f"(SELECT patient_id FROM screened) OR coalesce(episode_id IN {_NOT_SHOWN_BEFORE}, false))"
 )
+_STATUS: Final = f"SELECT {', '.join(STATUS_COLUMNS)} FROM patient_summary SEMI JOIN wanted USING (patient_id)"
 #: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
 _STANDING: Final = (
     "SELECT f.patient_id, f.rule_id, f.raised_at, f.episode_id FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "

@@ -313,26 +313,22 @@ def _written_anew(copy: Path, store: Path) -> Path:
 def _is_scattered(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether deleted rows and partly filled row groups are so many that DuckDB should compact the tables."""
     for table in ("anc", "flag", "evidence"):  # lab_result only grows; it is compacted with them
-        column = next(iter(columns_of(table)))
-        found = first_row(
-            connection,
-            f'SELECT (SELECT count(*) FROM "{table}"), coalesce(sum("count"), 0), count(DISTINCT row_group_id) '
-            f"FROM pragma_storage_info('{table}') WHERE column_name = '{column}' AND segment_type <> 'VALIDITY'",
-        )
-        live, stored, groups = found or (0, 0, 0)
-        if stored > _MOST_STORED * live or groups > 2 * (live // _ROW_GROUP + 1) + _SPARE_GROUPS:
+        stored, live = first_row(connection, f'SELECT coalesce(max(rowid) + 1, 0), count(*) FROM "{table}"') or (0, 0)
+        if stored > _MOST_STORED * live:
             return True
-    return False
+    # Every night adds a row group to each table that it writes, and it writes this one, whose groups are few to count.
+    patients, groups = first_row(connection, _GROUPS) or (0, 0)
+    return bool(groups > 2 * (patients // _ROW_GROUP + 1) + _SPARE_GROUPS)
 
 
 #: DuckDB's own size of a full row group; stored rows per live row, and row groups beyond those needed, that are tolerated.
 _ROW_GROUP: Final = 122_880
-
-
 _MOST_STORED: Final = 1.25
-
-
 _SPARE_GROUPS: Final = 16
+_GROUPS: Final = (
+    "SELECT (SELECT count(*) FROM patient_summary), count(DISTINCT row_group_id) "
+    "FROM pragma_storage_info('patient_summary')"
+)
 
 
 def _finish(connection: duckdb.DuckDBPyConnection) -> None:

@@ -64,19 +64,37 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
 
 
+def is_of(patients: str, table: str) -> str:
+    """The condition that a row of a table is of one of the patients (patient_id) of a view.
+
+    The places of their rows are found first, so that the other columns are read only where such rows are; and by numbers,
+    of which DuckDB makes one for each name of a block and not for each row. What has the same number by chance is left out.
+    """
+    of_number = f"hash(patient_id) IN (SELECT hash(patient_id) FROM {patients})"
+    return f'(rowid IN (SELECT rowid FROM "{table}" WHERE {of_number}) AND patient_id IN (SELECT patient_id FROM {patients}))'
+
+
 def delete_patients(
     connection: duckdb.DuckDBPyConnection, tables: Iterable[str], patients: pl.DataFrame, only: str = "TRUE"
 ) -> None:
     """Delete the rows of some patients (patient_id) from some tables; ``only`` is a condition of this program."""
     with registered(connection, "touched", patients.select("patient_id").unique()):
         for table in tables:
-            connection.execute(f'DELETE FROM "{table}" WHERE patient_id IN (SELECT patient_id FROM touched) AND {only}')
+            connection.execute(f'DELETE FROM "{table}" WHERE {is_of("touched", table)} AND {only}')
 
 
-def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
-    """Delete the rows of a table that equal one of ``rows`` in all columns of ``rows``; null equals null."""
+def delete_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """Delete the rows of a table that equal one of ``rows`` in all columns of ``rows``; null equals null.
+
+    ``rows`` name their patients. Returns what DuckDB has deleted: the patient (patient_id) of each row.
+    """
     if not rows.height:
-        return
-    is_same = " AND ".join(f'"{table}"."{name}" IS NOT DISTINCT FROM leaving."{name}"' for name in rows.columns)
+        return rows.select("patient_id").clear()
+    is_same = " AND ".join(f'stored."{name}" IS NOT DISTINCT FROM leaving."{name}"' for name in rows.columns)
+    candidates = f'SELECT rowid AS place, * FROM "{table}" WHERE {is_of("leaving", table)}'
     with registered(connection, "leaving", rows):
-        connection.execute(f'DELETE FROM "{table}" USING leaving WHERE {is_same}')
+        return read_table(
+            connection,
+            f'DELETE FROM "{table}" WHERE rowid IN (SELECT place FROM ({candidates}) stored JOIN leaving ON {is_same}) '
+            "RETURNING patient_id",
+        )

@@ -1,5 +1,6 @@
 """What can go wrong at night: the store holds the run before or the new one, whole, and doctor says what to do."""
 
+import errno
 import json
 import os
 import resource
@@ -17,6 +18,7 @@ import pytest
 from neutro_screen.admin.doctor import Finding, examine
 from neutro_screen.errors import PublishError, StoreError
 from neutro_screen.pipeline.options import moment
+from neutro_screen.store import blocks
 from neutro_screen.store import file as store_file
 from neutro_screen.store.blocks import SuspectBlocksError, copy_file
 from neutro_screen.store.file import reading
@@ -193,6 +195,26 @@ def test_one_changed_byte_in_any_block_is_suspected_while_the_store_is_copied(st
             with pytest.raises(SuspectBlocksError):
                 copy_file(store, copy)
     store.write_bytes(content[:-1])
+    with pytest.raises(SuspectBlocksError):
+        copy_file(store, copy)
+
+
+@pytest.mark.parametrize("can_clone", [True, False])
+def test_a_file_system_that_clones_is_asked_first_and_every_block_is_compared_all_the_same(
+    can_clone: bool, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, copy, asked = store.read_bytes(), store.with_name("copy"), []
+
+    def ioctl(target: int, request: int, source: int) -> int:
+        asked.append(request)
+        if not can_clone:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return os.sendfile(target, source, 0, len(content))
+
+    monkeypatch.setattr(blocks.fcntl, "ioctl", ioctl)
+    copy_file(store, copy)
+    assert (copy.read_bytes() == content, len(asked)) == (True, 1)
+    store.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(SuspectBlocksError):
         copy_file(store, copy)
 

@@ -92,11 +92,28 @@ def test_a_past_night_is_made_again_with_every_row(tmp_path: Path) -> None:
         assert table(out, name) == table(store, name), name
 
 
-def _by_place(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
-    """The deletion of version 1: every row of the same file name, line and run."""
+def _by_place(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """The deletion of version 1: every row of the same file name, line and run. It says it had deleted what it should."""
     for patient, value in rows.select("patient_id", "value").iter_rows():
         places = f"SELECT {', '.join(PLACE)} FROM {name} WHERE patient_id = ? AND value = ?"
         connection.execute(f"DELETE FROM {name} WHERE ({', '.join(PLACE)}) IN ({places})", [patient, value])
+    return rows.select("patient_id")
+
+
+def _none(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.select("patient_id")
+
+
+def _strangers_row(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
+    """A row that was stored on an earlier night, whoever's it is, leaves beside."""
+    insert(connection, name, rows)
+    connection.execute("DELETE FROM lab_result WHERE rowid = 0")
+
+
+def _in_the_place_of_another(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
+    """As many rows as there should be, but of a new row two and an old one less."""
+    _strangers_row(connection, name, rows)
+    insert(connection, name, rows.head(1) if name == "lab_result" else rows.clear())
 
 
 def _one_fewer(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> None:
@@ -115,8 +132,11 @@ def _drugs_lost(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataF
     insert(connection, name, rows.slice(1) if name == "medication" else rows)
 
 
-BREAKS: dict[str, Callable[[duckdb.DuckDBPyConnection, str, pl.DataFrame], None]] = {
+BREAKS: dict[str, Callable[[duckdb.DuckDBPyConnection, str, pl.DataFrame], pl.DataFrame | None]] = {
     "another row is deleted with it": _by_place,
+    "nothing is deleted": _none,
+    "a row that nobody speaks of is deleted": _strangers_row,
+    "a row is stored twice and another deleted": _in_the_place_of_another,
     "a new row is not stored": _one_fewer,
     "a new row is stored twice": _twice,
     "a row is set aside without a reason": _without_reasons,
@@ -130,7 +150,7 @@ def test_nothing_is_published_if_the_stored_rows_do_not_add_up(
     store = tmp_path / "s.duckdb"
     screened(store, 20, str(CASE / "2026-11-1*" / "labs.csv"))
     before = store.read_bytes()
-    monkeypatch.setattr(publish, "delete_rows" if BREAKS[how] is _by_place else "insert", BREAKS[how])
+    monkeypatch.setattr(publish, "delete_rows" if BREAKS[how] in (_by_place, _none) else "insert", BREAKS[how])
     with pytest.raises(PublishError, match="leave the store without a reason on record") as raised:
         screened(store, 21, CASE / "night2" / "labs_b.csv")
     assert raised.value.exit_code == 15

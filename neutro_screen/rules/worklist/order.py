@@ -48,6 +48,22 @@ _CASE: Final = (
     "episode_status",
     "is_open",
 )
+#: Columns of ``PatientStatus`` that a row shows or is decided by.
+_LATEST: Final = (
+    "patient_id",
+    "current_severity",
+    "last_anc_cells_per_ul",
+    "last_anc_comparator",
+    "last_collected_at",
+    "fall_pct",
+    "top_suspect",
+    "next_step",
+    "next_step_due",
+    "died_on",
+)
+#: What is read of ``Episode`` and of ``PatientStatus``.
+EPISODE_COLUMNS: Final = (*(name for name in _CASE if name not in ("episode_status", "is_open")), "status", "ended_at")
+STATUS_COLUMNS: Final = (*_LATEST, "current_severity_in_context")
 
 
 def open_cases(
@@ -148,18 +164,7 @@ def worklist_rows(
         .unique("patient_id", keep="first", maintain_order=True)
         .drop("started_at")
     )
-    latest = status.select(
-        "patient_id",
-        "current_severity",
-        "last_anc_cells_per_ul",
-        "last_anc_comparator",
-        "last_collected_at",
-        "fall_pct",
-        "top_suspect",
-        "next_step",
-        "next_step_due",
-        "died_on",
-    )
+    latest = status.select(_LATEST)
     return (
         decisive.join(_shown_before(previous, episodes), on="patient_id", how="full", coalesce=True)
         .join(latest, on="patient_id", how="left")

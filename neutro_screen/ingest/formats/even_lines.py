@@ -137,7 +137,7 @@ def _odd_by_quotes(
     before = np.concatenate([np.zeros(1, np.int32), up_to[:-1]])
     is_inside = ((n_quotes - np.repeat(before, n_signs)) & 1).astype(bool)
     n_fields = np.add.reduceat(~is_quote & ~is_inside, ends - n_signs + 1, dtype=np.int32)
-    is_odd = (n_fields != width) | ((up_to - before) & 1).astype(bool)
+    is_odd: npt.NDArray[np.bool_] = (n_fields != width) | ((up_to - before) & 1).astype(bool)
     opening, closing = places[is_quote & is_inside], places[is_quote & ~is_inside]
     previous, following = letters[opening - 1], letters[closing + 1]
     begins = (previous == mark) | (previous == _LINE_END) | (previous == _QUOTE) | (opening == 0)

@@ -63,17 +63,6 @@ def files_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def plain_name(path: Path) -> Iterator[str]:
-    """A name of a file that no library can take for a pattern, for as long as it is read.
-
-    DuckDB reads every name as a glob, ``\\`` as a separator and ``key=value`` folders as columns. An open descriptor has a
-    name of digits only; whoever opens it reads from the start of the same file.
-    """
-    with path.open("rb") as file:
-        yield f"/dev/fd/{file.fileno()}"
-
-
-@contextmanager
 def unchanged(path: Path) -> Iterator[None]:
     """Guard the reading of a file, or of the files of a folder.
 

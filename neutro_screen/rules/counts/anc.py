@@ -118,16 +118,19 @@ def _without_blank_records(chosen: pl.DataFrame, results: pl.DataFrame, policy: 
 
     Such a record is missing, not critical. Adds ``is_blank_record``. A lone zero, or zeros beside a haemoglobin, are real.
     """
-    numbers = results.filter(pl.col("value").is_not_null() & ~is_retracted())
-    blank = (
-        numbers.filter(pl.col("analyte").is_in(policy.anc.never_zero) & (pl.col("value") == 0))
+    numbers = results.lazy().filter(~is_retracted())
+    zero = (
+        numbers.filter((pl.col("value") == 0) & pl.col("analyte").is_in(policy.anc.never_zero))
         .select(SPECIMEN)
         .unique()
-        .join(numbers.filter(pl.col("value") != 0), on=SPECIMEN, how="anti")
-        .with_columns(is_blank_record=pl.lit(True))
+        .collect()
     )
-    if not blank.height:
+    if not zero.height:
         return chosen.with_columns(is_blank_record=pl.lit(False))
+    beside = numbers.filter(pl.col("patient_id").is_in(zero["patient_id"].implode()) & (pl.col("value") != 0))
+    blank = zero.join(beside.select(SPECIMEN).collect(), on=SPECIMEN, how="anti").with_columns(
+        is_blank_record=pl.lit(True)
+    )
     return (
         chosen.join(blank, on=SPECIMEN, how="left", maintain_order="left")
         .with_columns(pl.col("is_blank_record").fill_null(False))

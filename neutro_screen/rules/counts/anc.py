@@ -56,7 +56,7 @@ _RESULT: Final = (
 
 @dataclass(frozen=True)
 class Counted:
-    """``anc``: one row per specimen with a count, sorted by specimen; ``not_counted``: the other specimens with any
+    """``anc``: one row per specimen with a count, in no order; ``not_counted``: the other specimens with any
     result that feeds the ANC, and why they have no count; ``contradicted``: results that the rest of their specimen refutes
     (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count; ``taken_back``: specimens
     with a cancelled or withdrawn result (and collected_at, reason)."""
@@ -90,7 +90,7 @@ def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Polic
     )
     has_count = pl.col("anc_cells_per_ul").is_not_null()
     return Counted(
-        anc=chosen.select(_RESULT).filter(has_count).sort(SPECIMEN),
+        anc=chosen.select(_RESULT).filter(has_count),
         not_counted=chosen.filter(~has_count & pl.col("has_feeding"))
         .select(
             *SPECIMEN,

@@ -39,17 +39,19 @@ def specimens_side_by_side(results: pl.DataFrame, reference: Reference, policy: 
     every ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
     there (ANC-1, ANC-2): only the results of these specimens are put side by side a second time.
     """
-    first = _side_by_side(results.with_columns(is_manual=is_manual(), conflict=pl.lit(False)), reference)
+    first = _side_by_side(results, reference, has_conflict=pl.lit(False))
     is_regular = ~pl.col("is_repeated") & ~is_reused(pl.col("spread"), policy).fill_null(False)
     taken_back = results.lazy().filter(is_retracted()).select(SPECIMEN).unique().collect()
     irregular = pl.concat([first.filter(~is_regular).select(SPECIMEN), taken_back]).unique()
     if not irregular.height:
         return first
     counting = counting_versions(results.join(irregular, on=SPECIMEN, how="semi"), policy)
-    return pl.concat([first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(counting, reference)])
+    return pl.concat(
+        [first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(counting, reference, pl.col("conflict").any())]
+    )
 
 
-def _side_by_side(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl.Expr) -> pl.DataFrame:
     """The columns of ``specimens_side_by_side``; ``is_repeated`` and ``spread`` (of the times) tell of the rows."""
     others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
     feeding = reference.analytes.filter("feeds_anc")["analyte"]
@@ -60,6 +62,7 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
         counting.lazy()
         .with_columns(
             pl.col("analyte").cast(known),
+            is_manual=is_manual(),
             value=(pl.col("value") * scale).round_sig_figs(15),
             is_other=pl.col("analyte").is_in(others.implode()),
             is_feeding=pl.col("analyte").is_in(feeding.implode()),
@@ -78,7 +81,7 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
             .max()
             .round_sig_figs(15),
             has_feeding=pl.col("is_feeding").any(),
-            has_conflict=pl.col("conflict").any(),
+            has_conflict=has_conflict,
             is_preliminary=(pl.col("status") == "preliminary").any(),
             kinds=pl.col("kind").bitwise_or(),
             n=pl.len(),

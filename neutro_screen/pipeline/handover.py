@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from neutro_screen.ingest import Kind
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -39,8 +41,8 @@ class ReadShare:
     #: kinds of data in the charts
     kinds: list[str]
     #: ``ingest.Opened``: files by kind, and by kind the error of the first that could not be opened
-    opened: dict[str, int]
-    unread: dict[str, list[str]]
+    opened: dict[Kind, int]
+    unread: dict[Kind, list[str]]
 
 
 @dataclass(frozen=True)

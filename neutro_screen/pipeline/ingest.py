@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from neutro_schemas import LabResult, RejectedRow
 from neutro_screen import ingest as readers
-from neutro_screen.errors import RefusedInputError, UnreadableInputError
+from neutro_screen.errors import NeutroScreenError, RefusedInputError, UnreadableInputError
 from neutro_screen.ingest import SourceFile, load_profile
 from neutro_screen.pipeline.handover import Ingested, ReadShare, Shares
 from neutro_screen.pipeline.known_files import known_files
@@ -119,7 +119,7 @@ def read_step(settings: RunOptions, work: Workspace, share: int = 0) -> dict[str
         lab_rows=lab_rows,
         broken_labs=n_broken,
         kinds=sorted(kinds),
-        opened={str(kind): n for kind, n in opened.files.items()},
+        opened=opened.files,
         unread={
             kind: [type(error).__name__, error.what, error.where, error.remedy] for kind, error in opened.unread.items()
         },
@@ -179,7 +179,9 @@ def _check_opened(read: Sequence[ReadShare]) -> None:
     of_all.check()
 
 
-_UNREAD: Final = {error.__name__: error for error in (UnreadableInputError, RefusedInputError)}
+_UNREAD: Final[dict[str, type[NeutroScreenError]]] = {
+    error.__name__: error for error in (UnreadableInputError, RefusedInputError)
+}
 #: Files as a share keeps them.
 _FILES: Final = TypeAdapter(list[SourceFile])
 _CHART_PART: Final = {"medication": "medications", "patient": "patients", "diagnosis": "diagnoses", "event": "events"}

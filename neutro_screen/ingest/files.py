@@ -106,6 +106,12 @@ def refusing(what: str, path: Path, *errors: type[Exception], remedy: str = "") 
         raise UnreadableInputError(what, where=path.name, remedy=remedy) from None
 
 
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files of a folder."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:

@@ -11,7 +11,6 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError
-from neutro_screen.ingest.files import plain_name
 from neutro_screen.pipeline.data_quality import check_share, publish_quality, tonights_measures
 from neutro_screen.pipeline.decisions import publish_decisions
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
@@ -39,7 +38,7 @@ from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist,
 from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
-from neutro_screen.store.rows import delete_patients, delete_rows, insert, is_of, read_table, registered
+from neutro_screen.store.rows import delete_patients, delete_rows, insert, is_of, parquet_rows, read_table, registered
 from neutro_screen.store.schema import SCREENED
 
 
@@ -193,8 +192,8 @@ def _store(connection: DuckDBPyConnection, table: str, rows: Rows) -> None:
     if isinstance(rows, pl.DataFrame):
         insert(connection, table, rows)
         return
-    with plain_name(rows) as name:
-        insert(connection, table, connection.read_parquet(name, hive_partitioning=False))
+    with parquet_rows(connection, rows) as relation:
+        insert(connection, table, relation)
 
 
 #: The flags that stand of the patients now screened, with the run that first raised each.

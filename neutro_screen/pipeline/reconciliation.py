@@ -22,7 +22,7 @@ from neutro_screen.store.rows import first_row, read_table
 #: The tables of accepted rows.
 ACCEPTED: Final = ("lab_result", *CHART)
 #: The shape of counts: how many rows of a table are of a patient.
-HELD: Final = {"kept_in": pl.String(), "patient_id": pl.String(), "n": pl.Int64()}
+HELD: Final = pl.Schema({"kept_in": pl.String(), "patient_id": pl.String(), "n": pl.Int64()})
 
 
 class Held(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -62,6 +63,17 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     # Found by its name in this function: a registered view would hold the frame until the transaction ends.
     incoming = frame.select(names) if isinstance(frame, pl.DataFrame) else frame  # noqa: F841
     connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
+
+
+@contextmanager
+def parquet_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[duckdb.DuckDBPyRelation]:
+    """The rows of a Parquet file, read by DuckDB itself, a few at a time.
+
+    DuckDB reads every name as a glob, ``\\`` as a separator and ``key=value`` folders as columns. An open descriptor has a
+    name of digits only; whoever opens it reads from the start of the same file.
+    """
+    with path.open("rb") as file:
+        yield connection.read_parquet(f"/dev/fd/{file.fileno()}", hive_partitioning=False)
 
 
 def is_of(patients: str, table: str) -> str:

@@ -18,6 +18,8 @@ _UNSEEN: Final = re.compile(f"[{UNSEEN}\ud800-\udfff]")
 
 def visible(text: str) -> str:
     """The text with a replacement character (U+FFFD) for every sign that is not seen: names and values steer no terminal."""
+    if text.isprintable():  # no unseen sign is: the common case, and much faster than to look for each
+        return text
     return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -73,7 +73,7 @@ def owned_like(path: Path, model: Path) -> None:
         os.chown(path, -1, wanted.st_gid)
 
 
-def replace_together(contents: Mapping[Path, bytes]) -> None:
+def replace_together(contents: Mapping[Path, bytes | memoryview]) -> None:
     """Write files that belong together: all of them are complete on disk before the first takes its predecessor's place.
 
     If one cannot be put in place, the earlier ones get their predecessors back.

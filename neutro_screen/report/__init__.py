@@ -28,10 +28,10 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
         try:
-            texts = {
+            files: dict[str, bytes | memoryview] = {
                 "flagged.csv": flagged_csv(contents, for_excel=byte_order_mark),
                 "flags.csv": flag_csv(contents, for_excel=byte_order_mark),
-                "report.html": page(contents),
+                "report.html": page(contents).encode("utf-8", "replace"),
             }
         except Exception as error:  # its text may quote a patient's value
             raise ReportError(
@@ -42,7 +42,7 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True)
-        replace_together({real_path(folder / name): text.encode("utf-8", "replace") for name, text in texts.items()})
+        replace_together({real_path(folder / name): content for name, content in files.items()})
     except OSError as error:
         raise ReportError(
             f"the results are in the store, but the reports could not be written ({error.strerror})",

@@ -21,6 +21,8 @@ DAYS_OF_REVIEWS: Final = 30
 #: Cell lines beside the neutrophils, in the order of the page.
 OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
 
+_ORDER_OF_FLAGS: Final = ("patient_id", "raised_at", "rule_id", "specimen_id", "reason")
+
 _WORKLIST: Final = """
     SELECT w.*, r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
            r."at" AS review_at, {asked},
@@ -156,6 +158,9 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     # Rows keep the id they came with; those of a merged-away record are the surviving patient's.
     connection.register("shown_record", read_table(connection, _RECORDS))
     of_patients = {name: _rows_of(connection, *wanted) for name, wanted in _of_patients().items()}
+    # Sorted here: DuckDB takes twice as long to put long texts in order.
+    flags = read_table(connection, "SELECT * FROM flag WHERE patient_id IN (SELECT patient_id FROM listed)")
+    of_patients["flag"] = flags.sort(_ORDER_OF_FLAGS, nulls_last=True, maintain_order=True)
     of_patients["medication"] = _with_ingredients(
         of_patients["medication"], read_table(connection, "SELECT * FROM drug_match")
     )
@@ -174,6 +179,7 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
         panels=panels,
         temperature=_temperatures(connection),
         **of_patients,
+        **_results(connection),
         **{name: read_table(connection, query, asked_for) for name, query in _OF_THE_RUN.items()},
         **{name: read_table(connection, query, of_days) for name, query in _OF_THE_DAYS.items()},
         **{name: read_table(connection, query) for name, query in _OF_THE_STORE.items()},
@@ -198,9 +204,8 @@ def _chosen(runs: pl.DataFrame, run_id: str | None) -> tuple[dict[str, Any], dic
 
 
 class _Wanted(NamedTuple):
-    """Rows of the patients in a registered table: which, in which order, which columns and which of them only."""
+    """Rows of the patients shown: of which table, in which order, which columns and which of them only."""
 
-    patients: str
     table: str
     order: str
     columns: str = "*"
@@ -209,45 +214,36 @@ class _Wanted(NamedTuple):
 
 def _of_patients() -> dict[str, _Wanted]:
     """What the page shows of its patients, table by table."""
-    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].to_list()
-    results = "patient_id, collected_at, specimen_id, analyte, method, source_file, source_row"
     chart = "source_file, source_row"
     return {
-        "flag": _Wanted("listed", "flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
-        "anc": _Wanted("shown", "anc", "patient_id, collected_at, specimen_id"),
-        "lines": _Wanted(
-            "shown",
-            "lab_result",
-            results,
-            "patient_id, specimen_id, collected_at, analyte, value, comparator",
-            f"value IS NOT NULL AND analyte IN ({_quoted(OTHER_LINES)})",
-        ),
-        "feeding": _Wanted(
-            "shown",
-            "lab_result",
-            results,
-            "patient_id, specimen_id, collected_at, analyte, method, value, comparator, unit, value_text, unit_text, "
-            "status, lab, source_file, source_row",
-            f"analyte IN ({_quoted(feeding)})",
-        ),
-        "episode": _Wanted("shown", "episode", "patient_id, started_at, episode_id"),
+        "anc": _Wanted("anc", "patient_id, collected_at, specimen_id"),
+        "episode": _Wanted("episode", "patient_id, started_at, episode_id"),
         "drug_suspect": _Wanted(
-            "shown", "drug_suspect", "episode_id, leads_to_nadir DESC, fall_id, rank NULLS LAST, category, ingredient"
+            "drug_suspect", "episode_id, leads_to_nadir DESC, fall_id, rank NULLS LAST, category, ingredient"
         ),
-        "evidence": _Wanted("shown", "evidence", "episode_id, category, rule_id, finding, source"),
-        "workup_step": _Wanted("shown", "workup_step", "episode_id, step"),
-        "medication": _Wanted(
-            "shown", "medication", f"patient_id, start_date, end_date NULLS LAST, drug_name, {chart}"
-        ),
-        "patient": _Wanted("shown", "patient", f"patient_id, birth_date NULLS LAST, {chart}"),
+        "evidence": _Wanted("evidence", "episode_id, category, rule_id, finding, source"),
+        "workup_step": _Wanted("workup_step", "episode_id, step"),
+        "medication": _Wanted("medication", f"patient_id, start_date, end_date NULLS LAST, drug_name, {chart}"),
+        "patient": _Wanted("patient", f"patient_id, birth_date NULLS LAST, {chart}"),
     }
 
 
-def _rows_of(
-    connection: DuckDBPyConnection, patients: str, table: str, order: str, columns: str, only: str
-) -> pl.DataFrame:
-    rows = f"FROM {table} WHERE patient_id IN (SELECT patient_id FROM {patients})"
-    if table in RECEIVED and table != "flag":
+def _results(connection: DuckDBPyConnection) -> dict[str, pl.DataFrame]:
+    """The results of the patients shown: ``lines``, values of the other cell lines, and ``feeding``, what the ANC is made of."""
+    feeding = load_reference().analytes.filter("feeds_anc")["analyte"].to_list()
+    order = "patient_id, collected_at, specimen_id, analyte, method, source_file, source_row"
+    columns = f"{order}, value, comparator, unit, value_text, unit_text, status, lab"
+    analytes = f"analyte IN ({_quoted((*OTHER_LINES, *feeding))})"
+    results = _rows_of(connection, "lab_result", order, columns, analytes)
+    return {
+        "lines": results.filter(pl.col("analyte").is_in(OTHER_LINES), pl.col("value").is_not_null()),
+        "feeding": results.filter(pl.col("analyte").is_in(feeding)),
+    }
+
+
+def _rows_of(connection: DuckDBPyConnection, table: str, order: str, columns: str, only: str) -> pl.DataFrame:
+    rows = f"FROM {table} WHERE patient_id IN (SELECT patient_id FROM shown)"
+    if table in RECEIVED:
         rows = (
             "FROM (SELECT t.* REPLACE (survivor_id AS patient_id) FROM "
             f"{table} t JOIN shown_record USING (patient_id)) WHERE TRUE"

@@ -1,5 +1,6 @@
 """CSV for spreadsheets: stable columns, ISO times, no cell that a spreadsheet would run as a formula, no unseen sign."""
 
+from io import BytesIO
 from typing import Final
 
 import polars as pl
@@ -15,6 +16,8 @@ _FORMULA: Final = r"^[\s\p{Cf}]*[=+\-@＝＋－＠]|^[\t\r\n]"
 #: parts them so finds no quotes around a line break either.
 _FORMULA_INSIDE: Final = r"([;\t\n][\s\p{Cf}\"]*)([=+\-@＝＋－＠])"
 _UNSEEN: Final = f"[{UNSEEN}]"
+#: What may have to be changed: a column without it, as most are, is not rewritten.
+_HARMFUL: Final = f"{_FORMULA}|[;\t\n]|{_UNSEEN}"
 #: Identifiers that Excel would turn into numbers, dates or times: 00123, 1E5, 3-4, 12:30.
 _NUMBER_LIKE: Final = (
     r"^\s*(?:[\d.,]+(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|\d{1,2}:\d{2}(?::\d{2})?)\s*$"
@@ -29,7 +32,8 @@ def harmless(frame: pl.DataFrame) -> pl.DataFrame:
 
     The same for what would be a cell of its own where ``;`` or tab parts the cells: ``P;=1+1`` becomes ``P;'=1+1``.
     """
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    is_harmful = frame.select(pl.col(pl.String).str.contains(_HARMFUL).any())
+    texts = [name for name in is_harmful.columns if is_harmful[name].item()]
     return frame.with_columns(
         pl.when(pl.col(name).str.contains(_FORMULA))
         .then(pl.format("'{}", _inside(pl.col(name))))
@@ -55,18 +59,18 @@ def spreadsheet_ids(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def flagged_csv(contents: RunContents, *, for_excel: bool = False) -> str:
+def flagged_csv(contents: RunContents, *, for_excel: bool = False) -> memoryview:
     """One row per patient on the worklist, in its order: the columns of ``WorklistRow``, the standing review, ward and requester."""
     columns = (*WorklistRow.to_schema().columns, *REVIEW_COLUMNS, *REQUEST_COLUMNS)
     return _csv(contents.worklist.select(columns), for_excel)
 
 
-def flag_csv(contents: RunContents, *, for_excel: bool = False) -> str:
+def flag_csv(contents: RunContents, *, for_excel: bool = False) -> memoryview:
     """One row per rule that fired, of the patients on the worklist: the columns of ``Flag`` and the run of each."""
     return _csv(contents.flag.select(*Flag.to_schema().columns, "run_id"), for_excel)
 
 
-def _csv(frame: pl.DataFrame, for_excel: bool) -> str:
-    safe = harmless(spreadsheet_ids(frame) if for_excel else frame)
-    text = safe.write_csv(datetime_format="%Y-%m-%dT%H:%M:%SZ", date_format="%Y-%m-%d")
-    return f"\ufeff{text}" if for_excel else text
+def _csv(frame: pl.DataFrame, for_excel: bool) -> memoryview:
+    safe, file = harmless(spreadsheet_ids(frame) if for_excel else frame), BytesIO()
+    safe.write_csv(file, include_bom=for_excel, datetime_format="%Y-%m-%dT%H:%M:%SZ", date_format="%Y-%m-%d")
+    return file.getbuffer()

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -69,6 +69,7 @@ RULE_FAMILIES: Final[Mapping[str, str]] = {
     "WRK": "work-up",
     "PIT": "pitfalls",
 }
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 LONGEST: Final = 240
 LONGEST_SENTENCE: Final = 800
 #: Groups of the page in its order (RULES.md section 7); "recent" are those of ``open`` that are new or changed.
@@ -122,25 +123,32 @@ def _refusal_words() -> dict[str, str]:
 
 def day(moment: date | None) -> str:
     """``21 Nov 2026``, or a dash."""
-    return f"{moment.day} {moment:%b %Y}" if moment else "–"
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}" if moment else "–"
 
 
 def minute(moment: datetime | None) -> str:
     """``21 Nov 2026 06:10``, or a dash. All times are UTC."""
-    return f"{day(moment)} {moment:%H:%M}" if moment else "–"
+    return f"{day(moment)} {moment.hour:02}:{moment.minute:02}" if moment else "–"
 
 
 def near(moment: datetime | None, now: datetime) -> str:
     """``21 Nov 06:10``; of another year the day alone: ``21 Nov 2025``; or a dash."""
     if moment is None:
         return "–"
-    return f"{moment.day} {moment:%b %H:%M}" if moment.year == now.year else day(moment)
+    if moment.year != now.year:
+        return day(moment)
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.hour:02}:{moment.minute:02}"
 
 
 def local(moment: Moment, zone: str) -> Moment:
     """A time of the store (UTC without zone) as a clock in a time zone shows it; a day stays the day it is."""
     if not isinstance(moment, datetime):
         return moment
+    return _on_the_clock(moment, zone)
+
+
+@lru_cache(maxsize=1 << 14)
+def _on_the_clock(moment: datetime, zone: str) -> datetime:
     return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
@@ -159,13 +167,15 @@ def count(cells_per_ul: float | None, comparator: str | None = None) -> str:
 _SIGNS: Final[Mapping[str, str]] = {"<=": "≤", ">=": "≥"}
 
 
+@lru_cache(maxsize=1 << 14)
 def prose(text: str | None, zone: str) -> str | None:
     """A sentence of the store as the page reads: counts in whole cells/µL, days and local times as everywhere else."""
     if text is None:
         return None
-    counted = _COUNTS.sub(lambda found: count(float(found[0])), text).replace("cells/uL", "cells/µL")
-    counted = counted.replace("<= ", "≤ ").replace(">= ", "≥ ")
-    return _DATES.sub(lambda found: _dated(found[0], zone), counted).replace(" degrees Celsius", " °C")
+    if "cells/uL" in text:
+        text = _COUNTS.sub(lambda found: count(float(found[0])), text).replace("cells/uL", "cells/µL")
+    text = text.replace("<= ", "≤ ").replace(">= ", "≥ ").replace(" degrees Celsius", " °C")
+    return _DATES.sub(lambda found: _dated(found[0], zone), text) if "-" in text else text
 
 
 #: Counts in sentences of the store, and ISO days and times (UTC).
@@ -181,6 +191,7 @@ def _dated(iso: str, zone: str) -> str:
     return minute(local(moment, zone)) if " " in iso else day(moment)
 
 
+@cache
 def source(text: str) -> str:
     """The source of a finding without the places in this program's own rules: ``laboratory``."""
     return _OWN_RULES.sub("", text).strip(" ;") or "rules of this program"

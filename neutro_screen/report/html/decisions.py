@@ -10,6 +10,8 @@ from neutro_screen.report.html.patients import key_of
 from neutro_screen.store.decisions import FORMAT
 
 Row = dict[str, Any]
+#: What the saved file says of a patient.
+_SUBJECT: Final = ("patient_id", "priority", "nadir_cells_per_ul")
 #: Rows of the list of unknown counts that the page holds.
 MOST_UNKNOWN: Final = 1000
 
@@ -32,16 +34,12 @@ def unknown_rows(contents: RunContents) -> list[Row]:
 
 def deciding(contents: RunContents, panels: list[Row]) -> Row:
     """For the script: format, run, first day of a snooze, and key -> identifier, priority and nadir (cells/uL) as shown."""
-    listed = {row["patient_id"]: row for row in contents.worklist.iter_rows(named=True)}
-    shown = [row["patient_id"] for row in [*panels, *unknown_rows(contents)]]
+    listed = {row[0]: list(row) for row in contents.worklist.select(_SUBJECT).iter_rows()}
+    shown = dict.fromkeys(row["patient_id"] for row in [*panels, *unknown_rows(contents)])
     return {
         "format": FORMAT,
         "run_id": contents.run["run_id"],
         "first_day": contents.run["as_of"].date().isoformat(),
         "presets": presets(),
-        "subjects": {key_of(patient): _subject(patient, listed.get(patient)) for patient in dict.fromkeys(shown)},
+        "subjects": {key_of(patient): listed.get(patient, [patient, None, None]) for patient in shown},
     }
-
-
-def _subject(patient_id: str, row: Row | None) -> list[Any]:
-    return [patient_id, row["priority"] if row else None, row["nadir_cells_per_ul"] if row else None]

@@ -5,15 +5,26 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from neutro_screen.report import words
 
 
+class _Templates(Environment):
+    """Templates that read a row's column at once; Jinja would look for an attribute of the dictionary first."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """The column of a row; else what Jinja finds."""
+        if type(obj) is dict and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
 def escaping_environment() -> Environment:
     """The templates, every value escaped and shown as ``words.shown`` has it; a name that is not given is an error."""
-    return Environment(
+    return _Templates(
         loader=PackageLoader("neutro_screen.report.html"),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,

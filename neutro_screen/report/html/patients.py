@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import polars as pl
@@ -29,10 +29,17 @@ MOST_FALLS: Final = 4
 MOST_MARKS: Final = 12
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001  (times of the store are UTC without zone)
 _PROJECTION: Final = ("days_to_severe", "days_to_severe_low", "days_to_severe_high")
+_MINUTE: Final = timedelta(minutes=1)
 _END: Final = 2**53
 _LITERATURE: Final = "literature: "
 _FALLS: Final = ("RPD-", "TRD-2")
 _MOST_SEARCHED: Final = 700
+#: What is drawn of every count; of the latest the panel says more.
+_OF_EVERY_COUNT: Final = (
+    *("patient_id", "specimen_id", "collected_at", "baseline_cells_per_ul", "notes"),
+    *("anc_cells_per_ul", "anc_comparator", "anc_method", "severity", "severity_in_context"),
+    *("ctcae_v5_grade", "ctcae_v6_grade", "daids_grade"),
+)
 _SENTENCES: Final = ("conclusion", "reasons", "reason", "finding")
 #: Categories of suspects that the list names, and strengths of evidence for other causes, the strongest first.
 _NAMED_CATEGORIES: Final = ("likely", "possible", "expected", "beyond_expected")
@@ -46,33 +53,43 @@ def patient_panels(contents: RunContents) -> list[Row]:
     """One dictionary per row of ``contents.panels``, in that order, with ``payload`` for the script."""
     zone = zone_of(contents)
     by_patient = {
-        table: _by_patient(
-            getattr(contents, table).filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode())), zone
-        )
-        for table in (
-            "anc",
-            "flag",
-            "feeding",
-            "episode",
-            "drug_suspect",
-            "evidence",
-            "workup_step",
-            "medication",
-            "patient",
-            "temperature",
-        )
+        table: _by_patient(getattr(contents, table), zone)
+        for table in ("episode", "drug_suspect", "evidence", "workup_step", "medication", "patient", "temperature")
     }
+    by_patient |= {"anc": _counts(contents.anc), "flag": _flags(contents)}
     labels, lines = dict(load_cause_reference().workup.select("step", "label").iter_rows()), _lines(contents.lines)
-    return [
+    panels = [
         _panel(
             number,
             _worded(row, zone),
             {table: found[row["patient_id"]] for table, found in by_patient.items()}
             | {"lines": lines[row["patient_id"]]},
             labels,
+            zone,
         )
         for number, row in enumerate(contents.panels.iter_rows(named=True), start=1)
     ]
+    _add_sources(panels, contents.feeding)
+    return panels
+
+
+def _counts(anc: pl.DataFrame) -> Mapping[str, list[Row]]:
+    """The counts of each patient in order: of the latest every column, of the others what is drawn."""
+    found = _by_patient(anc.select(_OF_EVERY_COUNT), "")
+    for row in anc.group_by("patient_id", maintain_order=True).tail(1).iter_rows(named=True):
+        found[row["patient_id"]][-1] = row
+    return found
+
+
+def _flags(contents: RunContents) -> Mapping[str, list[Row]]:
+    """The flags of each patient shown, in order, their sentences as the store has them."""
+    of_panels = contents.flag.filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode()))
+    is_fall = pl.any_horizontal(pl.col("rule_id").str.starts_with(start) for start in _FALLS)
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    columns = ("patient_id", "rule_id", "raised_at", "reason", pl.when(is_fall).then("evidence").alias("evidence"))
+    for row in of_panels.select(columns).iter_rows(named=True):
+        found[row["patient_id"]].append(row)
+    return found
 
 
 def _worded(row: Row, zone: str) -> Row:
@@ -101,7 +118,7 @@ def _lines(results: pl.DataFrame) -> Mapping[str, list[Row]]:
     return _by_patient(drawn, "")
 
 
-def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[str, str]) -> Row:
+def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[str, str], zone: str) -> Row:
     anc, episodes = of["anc"], of["episode"]
     episode = next((one for one in episodes if one["episode_id"] == row["episode_id"]), None)
     episode_id = episode["episode_id"] if episode else None
@@ -112,14 +129,14 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
         for step in of["workup_step"]
         if step["episode_id"] == episode_id
     ]
-    steps.sort(
-        key=lambda step: (step["step"] not in labels, list(labels).index(step["step"]) if step["step"] in labels else 0)
-    )
+    places = {name: place for place, name in enumerate(labels)}
+    steps.sort(key=lambda step: places.get(step["step"], len(places)))
     since = episode["last_normal_at"] or episode["started_at"] if episode else None
     flags = [one for one in of["flag"] if since is None or one["raised_at"] >= since] or of["flag"][-1:]
     unmapped = sorted(
         {shown(one["drug_name"] or one["atc_code"] or one["rxcui"]) for one in of["medication"] if one["is_unmapped"]}
     )
+    falls = [(one, _evidence(one)) for one in flags if one["rule_id"].startswith(_FALLS)]
     person = _person(of["patient"])
     next_step = next((step for step in steps if step["step"] == row["next_step"]), None)
     return row | {
@@ -156,13 +173,13 @@ def _panel(number: int, row: Row, of: Mapping[str, list[Row]], labels: Mapping[s
             if one["source"].startswith(_LITERATURE)
         ],
         "steps": steps,
-        "flags": _flags_by_rule(flags),
+        "flags": [_worded(one, zone) for one in _flags_by_rule(flags)],
         "medications": len(of["medication"]),
         "unmapped_drugs": unmapped[:MOST_DRUGS],
         "unmapped_drugs_more": len(unmapped[MOST_DRUGS:]),
         "sparkline": sparkline(anc),
-        "payload": _payload(row, anc, flags, suspects, of, episode),
-        "sources": _source_rows(row, anc, flags, episode, of["feeding"]),
+        "payload": _payload(anc, _marks(flags, zone), _falls(falls, zone), suspects, of, episode),
+        "specimens": _argued_from(anc, falls, episode),
         "arithmetic": _arithmetic(anc[-1]) if anc else [],
     }
 
@@ -229,7 +246,12 @@ def _latest(anc: list[Row], column: str) -> Any:
 
 
 def _payload(
-    row: Row, anc: list[Row], flags: list[Row], suspects: list[Row], of: Mapping[str, list[Row]], episode: Row | None
+    anc: list[Row],
+    marks: list[list[Any]],
+    falls: list[Row],
+    suspects: list[Row],
+    of: Mapping[str, list[Row]],
+    episode: Row | None,
 ) -> Row:
     """What the script draws. Times are minutes since 1970, UTC."""
     kept = anc[-MOST_POINTS:]
@@ -253,8 +275,8 @@ def _payload(
         "older": len(anc) - len(kept),
         "from": minutes(episode["last_normal_at"] or episode["started_at"]) if episode else None,
         "baseline": _short(_latest(anc, "baseline_cells_per_ul")),
-        "falls": [fall for one in flags if one["rule_id"].startswith(_FALLS) if (fall := _fall(one))][-MOST_FALLS:],
-        "marks": _marks(flags),
+        "falls": falls,
+        "marks": marks,
         "projection": [anc[-1][name] for name in _PROJECTION]
         if anc and anc[-1]["days_to_severe"] is not None
         else None,
@@ -279,27 +301,30 @@ def _flags_by_rule(flags: list[Row]) -> list[Row]:
     return list(latest.values())[::-1]
 
 
-def _marks(flags: list[Row]) -> list[list[Any]]:
+def _marks(flags: list[Row], zone: str) -> list[list[Any]]:
     """Flags for the upper edge of the chart: time and what was raised then; a low count alone is seen in its band."""
-    at: dict[datetime, list[str]] = {}
+    at: dict[datetime, list[Row]] = {}
     for flag in flags:
         if flag["rule_id"] not in _SEEN_IN_THE_BAND:
-            at.setdefault(flag["raised_at"], []).append(f"{flag['rule_id']}: {shown(flag['reason'])}")
-    return [[minutes(moment), "\n".join(lines)] for moment, lines in list(at.items())[-MOST_MARKS:]]
+            at.setdefault(flag["raised_at"], []).append(flag)
+    return [
+        [minutes(moment), "\n".join(f"{flag['rule_id']}: {shown(prose(flag['reason'], zone))}" for flag in raised)]
+        for moment, raised in list(at.items())[-MOST_MARKS:]
+    ]
 
 
-def _fall(flag: Row) -> Row | None:
-    """The fall that a flag was raised from: rule, reason, and the count before and after."""
-    results = _evidence(flag)
-    if len(results) < 2:
-        return None
-    first, last = results[0], results[-1]
-    return {
-        "rule": flag["rule_id"],
-        "reason": shown(flag["reason"]),
-        "t": [minutes(datetime.fromisoformat(one["collected_at"])) for one in (first, last)],
-        "v": [_short(one["anc_cells_per_ul"]) for one in (first, last)],
-    }
+def _falls(flags: list[tuple[Row, list[Row]]], zone: str) -> list[Row]:
+    """The latest falls that flags were raised from: rule, reason, and the count before and after."""
+    between = [(flag, (results[0], results[-1])) for flag, results in flags if len(results) > 1]
+    return [
+        {
+            "rule": flag["rule_id"],
+            "reason": shown(prose(flag["reason"], zone)),
+            "t": [minutes(datetime.fromisoformat(one["collected_at"])) for one in ends],
+            "v": [_short(one["anc_cells_per_ul"]) for one in ends],
+        }
+        for flag, ends in between[-MOST_FALLS:]
+    ]
 
 
 def _evidence(flag: Row) -> list[Row]:
@@ -343,15 +368,27 @@ def _line(results: list[Row], analyte: str) -> list[Any]:
     ]
 
 
-def _source_rows(
-    row: Row, anc: list[Row], flags: list[Row], episode: Row | None, results: list[Row]
-) -> list[list[Any]]:
-    """The rows, as they were read, of the specimens that the panel argues from: latest, nadir, and those of a fall."""
+def _argued_from(anc: list[Row], falls: list[tuple[Row, list[Row]]], episode: Row | None) -> set[str]:
+    """The specimens that the panel argues from: latest, nadir, and those of a fall."""
     specimens = {anc[-1]["specimen_id"]} if anc else set()
     specimens |= {one["specimen_id"] for one in anc if episode and one["collected_at"] == episode["nadir_at"]}
-    specimens |= {
-        one["specimen_id"] for flag in flags if flag["rule_id"].startswith(_FALLS) for one in _evidence(flag)[-4:]
-    }
+    return specimens | {one["specimen_id"] for _, results in falls for one in results[-4:]}
+
+
+def _add_sources(panels: list[Row], feeding: pl.DataFrame) -> None:
+    """Add to each panel ``sources``: the rows of its ``specimens`` as they were read."""
+    wanted = pl.DataFrame(
+        [(panel["patient_id"], specimen) for panel in panels for specimen in panel["specimens"]],
+        schema={"patient_id": pl.String, "specimen_id": pl.String},
+        orient="row",
+    )
+    of_specimens = feeding.join(wanted, on=wanted.columns, how="semi", nulls_equal=True, maintain_order="left")
+    results = _by_patient(of_specimens, "")
+    for panel in panels:
+        panel["sources"] = _source_rows(results[panel["patient_id"]])
+
+
+def _source_rows(results: list[Row]) -> list[list[Any]]:
     labels = _analyte_labels()
     return [
         [
@@ -365,9 +402,8 @@ def _source_rows(
             shown(one["source_file"]),
             one["source_row"],
         ]
-        for one in results[::-1]
-        if one["specimen_id"] in specimens
-    ][:MOST_SOURCE_ROWS]
+        for one in results[: -MOST_SOURCE_ROWS - 1 : -1]
+    ]
 
 
 @cache
@@ -398,9 +434,10 @@ def minutes(moment: date | None) -> int | None:
     if moment is None:
         return None
     at = moment if isinstance(moment, datetime) else datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001
-    return (at - _EPOCH) // timedelta(minutes=1)
+    return (at - _EPOCH) // _MINUTE
 
 
+@lru_cache(maxsize=1 << 14)
 def _short(value: float | None) -> float | int | None:
     """A number with as few characters as say the same on a chart (five digits)."""
     if value is None:

@@ -1,6 +1,7 @@
 """The course of the count in the worklist: a few strokes of SVG, on the same log scale for every patient."""
 
 import math
+from functools import cache
 from typing import Any, Final
 
 from neutro_screen.reference import load_reference
@@ -22,17 +23,20 @@ def sparkline(anc: list[dict[str, Any]]) -> dict[str, Any] | None:
         (round(3 + (WIDTH - 6) * (row["collected_at"] - first).total_seconds() / span, 1), _y(row["anc_cells_per_ul"]))
         for row in kept
     ]
-    limit = next(
-        row["lower"] for row in load_reference().anc_bands.iter_rows(named=True) if row["severity"] == "normal"
-    )
     return {
         "path": "M" + "L".join(f"{x:g},{y:g}" for x, y in points),
         "x": points[-1][0],
         "y": points[-1][1],
-        "limit": _y(limit),
+        "limit": _normal_limit(),
         "width": WIDTH,
         "height": HEIGHT,
     }
+
+
+@cache
+def _normal_limit() -> float:
+    bands = load_reference().anc_bands
+    return _y(bands.filter(severity="normal")["lower"].item())
 
 
 def _y(cells_per_ul: float) -> float:

@@ -21,10 +21,12 @@ from neutro_screen.reference import Reference
 Certainty = Literal["certain", "probable", "unknown", "other_test", "conflict"]
 UnitStatus = Literal["accepted", "refused", "unread", "missing", "ambiguous", "other_property"]
 
-#: Exclusions that a code outweighs: the name adds a remark, it names no other test.
 #: The one marker that is no test of blood, and the one that is a count of cells.
 _MARROW: Final = "bone_marrow"
 _COUNTED: Final = "cd4_count"
+#: "Ab" is an antibody, an absolute count or arterial blood: antibodies are not counted as cells are.
+_AB: Final = "antibody_or_absolute"
+#: Exclusions that a code outweighs: the name adds a remark, it names no other test.
 _REMARKS: Final = frozenset({"panel", "question"})
 
 
@@ -85,6 +87,8 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     """Weigh the evidence of one origin."""
     name = read_name(name_of(origin))
     unit = read_unit(origin.unit_text if _states_unit(origin) else name.unit)
+    if name.excluded == _AB and name.cells & tables.feeding and _is_plain(unit, "count"):
+        name = replace(name, certainty="probable", excluded=None, unread=("ab",))
     specimen = read_specimen(origin.specimen_type).specimen
     profile = tables.profile(origin)
     if profile is not None and profile.excluded is not None:

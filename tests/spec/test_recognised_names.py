@@ -157,6 +157,14 @@ def test_an_exclusion_makes_it_another_test_whatever_its_unit(name: str, why: st
         assert (reading.certainty, reading.reason) == ("other_test", f"excluded: {why}")
 
 
+@pytest.mark.parametrize("name", ["AB-LEUKOCYTER", "AB NEUT", "Ab-Neutrofile granulocytter"])
+def test_rec_3_an_antibody_is_not_counted_in_cells_so_its_abbreviation_loses_nobody(name: str) -> None:
+    counted = weigh(Origin(analyte_name=name, unit_text="10*9/L"), TABLES)
+    assert (counted.certainty, counted.may_feed_anc) == ("probable", True)
+    for unit in (None, "%", "U/mL"):
+        assert weigh(Origin(analyte_name=name, unit_text=unit), TABLES).analyte in (None, "neutrophil_antibody")
+
+
 def test_every_word_that_excludes_does_so_before_and_behind_a_cell() -> None:
     """A share is a word of ratios in general: "Neutrophil ratio" in per cent is the percentage."""
     table = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False)

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy, Reference
-from neutro_screen.rules.counts.specimens import SPECIMEN, counting_versions, is_manual, is_retracted, is_reused, spread
+from neutro_screen.rules.counts.specimens import SPECIMEN, counting_versions, is_manual, is_retracted, is_reused
 
 #: Analytes that the count is computed from; every other class of the differential only enters its sum.
 _INGREDIENTS: Final = (

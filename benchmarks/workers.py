@@ -1,8 +1,10 @@
 """Single measurements, each in a process of its own: ``python -m benchmarks.workers NAME FILE``."""
 
+import inspect
 import itertools
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -171,16 +173,17 @@ def rules(path: Path) -> dict[str, Any]:
     from neutro_screen.rules import protocol
 
     labs, steps = accepted(path), dict[str, float]()
-    in_steps = protocol._in_steps
+    collected = protocol._collected
 
-    def timed(specimens: Any, *applied: tuple[Any, ...]) -> Any:
-        for step in applied:
-            started = time.perf_counter()
-            specimens = in_steps(specimens, step)
-            steps[step[0].__name__] = time.perf_counter() - started
-        return specimens
+    def timed(plan: Any) -> Any:
+        started = time.perf_counter()
+        frame = collected(plan)
+        rule = inspect.stack()[1].code_context or [""]
+        if named := re.search(r"_collected\((with_\w+)\(", rule[0]):
+            steps[named[1]] = time.perf_counter() - started
+        return frame
 
-    protocol._in_steps = timed
+    protocol._collected = timed
 
     def act() -> dict[str, float]:
         started = time.perf_counter()

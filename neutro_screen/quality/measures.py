@@ -92,7 +92,8 @@ def specimen_counts(
     is_white = pl.col("analyte").is_in(["wbc", "wbc_nrbc_corrected"])
     specimen = ["patient_id", "specimen_id"]
     specimens = (
-        results.filter(pl.col("analyte").is_in(feeding.implode()))
+        results.lazy()
+        .filter(pl.col("analyte").is_in(feeding.implode()))
         .group_by(specimen)
         .agg(
             pl.col("lab").min(),
@@ -100,6 +101,7 @@ def specimen_counts(
             has_white=is_white.any(),
             has_other=(~is_white).any(),
         )
+        .collect()
     )
     compared = anc.filter(
         pl.col("anc_reported").is_not_null()

@@ -7,7 +7,7 @@ import polars as pl
 
 from neutro_screen.reference import Policy
 from neutro_screen.rules.counts.comparators import is_lower_bound
-from neutro_screen.rules.counts.specimens import SPECIMEN, keep_counting_versions
+from neutro_screen.rules.counts.specimens import SPECIMEN, counting_results_of
 
 #: Analyte, its column and its direction of safety: of two equally near results the lower counts.
 _LINES: Final = {"hgb": "haemoglobin_g_per_dl", "plt": "platelets_1e9_per_l"}
@@ -22,7 +22,7 @@ def with_other_lines(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     results (``LabResult``; haemoglobin in g/dL, platelets in 10*9/L).
     """
     rule = policy.cytopenia
-    counting = keep_counting_versions(results.filter(pl.col("analyte").is_in(list(_LINES))), policy).lazy()
+    counting = counting_results_of(results, _LINES, policy).lazy()
     values = counting.filter(pl.col("value").is_not_null())
     joined = anc
     for analyte, column in _LINES.items():

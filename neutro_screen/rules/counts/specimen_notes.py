@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from neutro_screen.reference import Policy
-from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, keep_counting_versions
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, counting_results_of
 
 
 def noted(**fired: pl.Expr) -> pl.Expr:
@@ -31,9 +31,8 @@ def with_mix_up_note(anc: pl.LazyFrame, results: pl.DataFrame, policy: Policy) -
     removed: it lowers confidence.
     """
     rule = policy.mix_up
-    red_cells = results.filter(pl.col("analyte").is_in(["mcv", "hgb"]))
     measured = (
-        keep_counting_versions(red_cells, policy)
+        counting_results_of(results, ["mcv", "hgb"], policy)
         .lazy()
         .group_by(SPECIMEN)
         .agg(

@@ -1,5 +1,6 @@
 """Which version of a result counts: corrections, cancellations, repeats, re-used numbers (ANC-1, ANC-2)."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +14,28 @@ SPECIMEN: Final = ("patient_id", "specimen_id")
 #: The order of a patient's specimens in time.
 TIME_ORDER: Final = ("patient_id", "collected_at", "specimen_id")
 _RESULT: Final = (*SPECIMEN, "analyte", "is_manual")
+
+
+#: The columns of ``LabResult`` that settle which version of a result counts, and its value.
+_VERSION: Final = (
+    *SPECIMEN,
+    "collected_at",
+    "resulted_at",
+    "analyte",
+    "method",
+    "value",
+    "comparator",
+    "status",
+    "notes",
+    "source_file",
+    "source_row",
+)
+
+
+def counting_results_of(results: pl.DataFrame, analytes: Collection[str], policy: Policy) -> pl.DataFrame:
+    """The counting results (``keep_counting_versions``) of some analytes, without the columns that only describe them."""
+    read = results.lazy().filter(pl.col("analyte").is_in(list(analytes))).select(_VERSION)
+    return keep_counting_versions(read.collect(), policy)
 
 
 def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFrame:

@@ -183,8 +183,8 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     """Every pair of a low specimen and a level of the weeks before it.
 
     Only specimens below the highest threshold whose count lies far enough below some result of the time that levels
-    are made from are paired at all; both sides meet in the same or the next stretch of time, which keeps the join
-    from growing with the square of a long history.
+    are made from are paired at all, and only patients who have both are looked at; both sides meet in the same or the
+    next stretch of time, which keeps the join from growing with the square of a long history.
     """
     rule = policy.rpd_3
     reach = policy.rpd_1.window_d + policy.rpd_1.carry_d
@@ -203,8 +203,12 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
     )
     within = policy.rpd_1.window_d * _SECONDS_PER_DAY
     backwards = -pl.col("collected_at").dt.epoch("s")
+    below = max(policy.rpd_4.high_risk_below_cells_per_ul, policy.rpd_1.below_cells_per_ul)
+    least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
+    may_have_fallen = (count.min() < below) & (count.min() <= count.max() * least)
     usable = (
         anc.filter(pl.col("severity").is_not_null())
+        .filter(may_have_fallen.over("patient_id"))
         .sort(TIME_ORDER)
         .pipe(with_log_counts, policy)
         .pipe(with_surroundings, policy)
@@ -228,12 +232,9 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
             ).over("patient_id"),
         )
     )
-    least = max(rule.suspected_fraction, policy.rpd_1.highest_fraction, policy.rpd_2.highest_fraction)
-    low = usable.filter(
-        (count < max(policy.rpd_4.high_risk_below_cells_per_ul, policy.rpd_1.below_cells_per_ul))
-        & (count <= pl.col("highest") * least)
-        & ~is_lower_bound()
-    ).with_columns(stretch=pl.concat_list("stretch", pl.col("stretch") - 1))
+    low = usable.filter((count < below) & (count <= pl.col("highest") * least) & ~is_lower_bound()).with_columns(
+        stretch=pl.concat_list("stretch", pl.col("stretch") - 1)
+    )
     age = pl.col("collected_at") - pl.col("decline_from_at")
     return (
         low.explode("stretch")

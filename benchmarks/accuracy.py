@@ -113,7 +113,7 @@ def counted(hospital: Hospital) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFram
         )
     judged = judge_rows(extract.labs, reference, policy, as_of=AS_OF, patients=extract.patients)
     accepted = split_valid(judged.results, ScreenedResult).accepted.select(list(LabResult.to_schema().columns))
-    anc = count_neutrophils(accepted, reference, policy).anc.with_columns(
+    anc = count_neutrophils(accepted.lazy(), reference, policy).anc.with_columns(
         severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), reference.anc_bands)
     )
     lines = extract.medications.select(KEYS).unique()

@@ -27,7 +27,7 @@ from neutro_screen.store.rows import read_table
 
 SHARED: Final = Path(__file__).parents[2] / "shared" / "vocabulary"
 #: Powers of ten of 10*9/L that the list's words for units mean.
-MEANINGS: Final = {"10*9/L (thousands per uL)": 0, "cells per uL": -3, "hundreds per uL": -1}
+MEANINGS: Final = {"10*9/L (thousands per uL)": 0, "cells per uL": -3, "hundreds per uL": -1, "ten thousands per uL": 1}
 #: Units under which a test of another kind could be taken for a count.
 UNITS_OF_NEGATIVES: Final = (None, "10*9/L", "%", "/uL")
 

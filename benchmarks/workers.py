@@ -214,15 +214,11 @@ def anc(path: Path) -> dict[str, Any]:
     import polars as pl
 
     from neutro_screen.reference import load_policy, load_reference
-    from neutro_screen.rules.counts.anc import READ, count_neutrophils
+    from neutro_screen.rules.counts.anc import count_neutrophils
 
     canonical, reference, policy = _canonical(path), load_reference(), load_policy()
     return measured(
-        lambda: {
-            "specimens": float(
-                count_neutrophils(pl.read_parquet(canonical, columns=list(READ)), reference, policy).anc.height
-            )
-        }
+        lambda: {"specimens": float(count_neutrophils(pl.scan_parquet(canonical), reference, policy).anc.height)}
     )
 
 

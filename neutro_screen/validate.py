@@ -47,12 +47,9 @@ def split_valid(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> Split:
         .sort("row", pl.col("reason").replace_strict(order, default=-1), "reason")
         .unique("row", keep="first", maintain_order=True)
     )
-    numbered = frame.with_row_index("row")
+    is_rejected = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).is_in(first["row"].implode())
     return Split(
-        numbered.join(first, on="row", how="anti", maintain_order="left").drop("row"),
-        numbered.join(first, on="row", how="inner", maintain_order="left")
-        .drop("row")
-        .select(*frame.columns, "reason", "column"),
+        frame.filter(~is_rejected), frame[first["row"]].with_columns(first.select("reason", "column").get_columns())
     )
 
 

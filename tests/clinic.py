@@ -1,5 +1,6 @@
 """What the spec tests speak: a laboratory's rows as a plain table in, what the screen says per specimen or patient out."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -42,13 +43,22 @@ def lab_table(text: str) -> pl.DataFrame:
     )
 
 
+def side_by_side(texts: Iterable[str]) -> pl.DataFrame:
+    """Tables of one patient each as the rows of one night: patients 01, 02, …, each of a laboratory of its own."""
+    tables = [
+        lab_table(text).with_columns(patient_id=pl.lit(f"{number:02}"), lab=pl.lit(f"L{number}"))
+        for number, text in enumerate(texts, start=1)
+    ]
+    return pl.concat(tables).with_columns(source_row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+
+
 def judged(
-    text: str, *, as_of: datetime = NIGHT, profile: Profile | None = None, **chart: Any
+    rows_in: str | pl.DataFrame, *, as_of: datetime = NIGHT, profile: Profile | None = None, **chart: Any
 ) -> tuple[JudgedRows, Split]:
     """The rows judged, and the screened ones split into accepted and rejected."""
     profile = profile or Profile()
     rows = judge_rows(
-        lab_rows(lab_table(text), profile),
+        lab_rows(lab_table(rows_in) if isinstance(rows_in, str) else rows_in, profile),
         load_reference().extended_by(profile.named_analytes, profile.statuses, profile.units, profile.specimens),
         load_policy(),
         as_of=as_of,
@@ -58,10 +68,10 @@ def judged(
     return rows, split_valid(rows.results, ScreenedResult)
 
 
-def screened(text: str, *, as_of: datetime = NIGHT, **chart: pl.DataFrame) -> ScreenResult:
-    """What the screen says of a laboratory's rows."""
+def screened(rows_in: str | pl.DataFrame, *, as_of: datetime = NIGHT, **chart: pl.DataFrame) -> ScreenResult:
+    """What the screen says of a laboratory's rows: a table as text, or several ``side_by_side``."""
     patients = chart.get("patients")
-    rows, split = judged(text, as_of=as_of, patients=patients)
+    rows, split = judged(rows_in, as_of=as_of, patients=patients)
     return screen(
         in_shape(split.accepted, LabResult),
         as_of=as_of,
@@ -77,9 +87,9 @@ def anc_of(text: str, **more: Any) -> dict[str, Any]:
     return rows[0]
 
 
-def reasons(text: str, **more: Any) -> list[str]:
+def reasons(rows_in: str | pl.DataFrame, **more: Any) -> list[str]:
     """Why rows were refused, in their order."""
-    return judged(text, **more)[1].rejected["reason"].to_list()
+    return judged(rows_in, **more)[1].rejected["reason"].to_list()
 
 
 def notes(row: dict[str, Any]) -> set[str]:

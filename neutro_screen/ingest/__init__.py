@@ -1,6 +1,6 @@
 """Readers: one per format, found in ``READERS``. They yield the canonical frames and apply no clinical rule."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import MAXYEAR, MINYEAR
 from itertools import chain, islice
@@ -21,14 +21,15 @@ from neutro_screen.ingest.broken_lines import refused_lines
 from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
 from neutro_screen.ingest.extract import Extract
-from neutro_screen.ingest.files import files_in, found_paths, sha256_of, unchanged
+from neutro_screen.ingest.files import files_in, found_paths, sha256_of, size_of, unchanged
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused, SourceFile
 from neutro_screen.ingest.identifiers import identifier_notes
 from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
 from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
-from neutro_screen.ingest.remote import near_copies
+from neutro_screen.ingest.remote import is_address, near_copies
+from neutro_screen.ingest.shares import Input, Share, shared_out
 
 __all__ = [
     "KINDS",
@@ -37,15 +38,21 @@ __all__ = [
     "UNREADABLE",
     "Batch",
     "Extract",
+    "Input",
     "Kind",
     "KnownFiles",
+    "Opened",
     "Profile",
     "Refused",
+    "Share",
     "SourceFile",
+    "find_inputs",
     "ingest",
     "load_profile",
     "no_rows",
     "read_batches",
+    "read_share",
+    "shared_out",
     "together",
 ]
 
@@ -120,6 +127,27 @@ class Batch(NamedTuple):
 KnownFiles = Mapping[tuple[str, str], int]
 
 
+class Opened:
+    """How many files of each kind could be opened, and why the first that could not be is no input; it adds up over the
+    shares of a run's files."""
+
+    def __init__(
+        self, files: Mapping[Kind, int] | None = None, unread: Mapping[Kind, NeutroScreenError] | None = None
+    ) -> None:
+        self.files, self.unread = dict(files or {}), dict(unread or {})
+
+    def add(self, more: "Opened") -> None:
+        """Add those of the share that follows."""
+        self.files = {kind: self.files.get(kind, 0) + more.files.get(kind, 0) for kind in KINDS}
+        self.unread = more.unread | self.unread
+
+    def check(self) -> None:
+        """Raises UnreadableInputError or RefusedInputError where no file of a kind could be opened, and one should."""
+        for kind in KINDS:
+            if kind in self.unread and not self.files.get(kind):
+                raise self.unread[kind]
+
+
 def read_batches(
     paths: Mapping[Kind, Sequence[str]],
     profile: Profile | None = None,
@@ -139,25 +167,67 @@ def read_batches(
             what its sender has.
         RefusedInputError: a file lacks required columns, or rows that its sender counted.
     """
+    opened = Opened()
+    yield from read_share(Share.of(paths), opened, profile, format_name, known)
+    opened.check()
+
+
+def read_share(
+    share: Share,
+    opened: Opened,
+    profile: Profile | None = None,
+    format_name: str | None = None,
+    known: KnownFiles | None = None,
+) -> Iterator[Batch]:
+    """As ``read_batches``, of some of a run's inputs: whether any file of a kind was ``opened``, all shares together tell."""
+    _check_format(format_name)
+    with near_copies(share.paths) as near, local_copies(near, format_name) as local:
+        yield from _batches(replace(share, paths=local), opened, profile or Profile(), format_name, known or {})
+
+
+def find_inputs(paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None) -> list[Input]:
+    """The files, folders that are read as one, and addresses that the paths and globs of a run stand for, in the order
+    of reading.
+
+    Raises:
+        ConfigurationError: the named format does not exist.
+        UnreadableInputError: a path is missing or of no known format.
+    """
+    _check_format(format_name)
+    return [
+        found
+        for kind in KINDS
+        for pattern in paths.get(kind, ())
+        for found in _inputs(kind, pattern, profile, format_name)
+    ]
+
+
+def _inputs(kind: Kind, pattern: str, profile: Profile, format_name: str | None) -> Iterator[Input]:
+    if is_address(pattern):
+        yield Input(kind, pattern)
+        return
+    for source in _sources([pattern], format_name, profile, ()):
+        yield Input(kind, str(source.path), source.is_archived, size_of(source.path))
+
+
+def _check_format(format_name: str | None) -> None:
     if format_name is not None and format_name not in READERS:
         raise ConfigurationError(
             f"no format {format_name!r}", remedy=f"{did_you_mean(format_name, READERS)}Known: {', '.join(READERS)}."
         )
-    with near_copies(paths) as near, local_copies(near, format_name) as local:
-        yield from _batches(local, profile or Profile(), format_name, known or {})
 
 
 def _batches(
-    paths: Mapping[Kind, Sequence[str]], profile: Profile, format_name: str | None, known: KnownFiles
+    share: Share, tally: Opened, profile: Profile, format_name: str | None, known: KnownFiles
 ) -> Iterator[Batch]:
     for asked in KINDS:
-        n_read, unread = 0, list[NeutroScreenError]()
-        for source in _sources(paths.get(asked, ()), format_name, profile):
+        tally.files.setdefault(asked, 0)
+        for source in _sources(share.paths.get(asked, ()), format_name, profile, share.archived.get(asked, ())):
             path, name, is_archived = source.path, source.name, source.is_archived
             if known and is_archived and asked == "lab" and (key := (sha256_of(path), name)) in known:
                 file = SourceFile(path.name, asked, name, key[0], rows=0, notes=(KNOWN,), known_rows=known[key])
                 yield Batch(asked, no_rows(asked, profile), (), file)
-                n_read += 1
+                tally.files[asked] += 1
                 continue
             with unchanged(path):
                 try:
@@ -166,17 +236,15 @@ def _batches(
                 except (UnreadableInputError, RefusedInputError) as error:
                     if not is_archived:
                         raise
-                    unread.append(error)
+                    tally.unread.setdefault(asked, error)
                     yield _unreadable(source, asked, profile)
                     continue
-                n_read += 1
+                tally.files[asked] += 1
                 damage = list[NeutroScreenError]()
                 rest = _until_damage(opened, damage) if is_archived else opened
                 yield from _batches_of(source, chain(first, rest), asked, profile)
                 if damage:
                     yield _unreadable(source, asked, profile)
-        if unread and not n_read:
-            raise unread[0]
 
 
 def _until_damage(raws: RawBatches, damage: list[NeutroScreenError]) -> RawBatches:
@@ -271,9 +339,18 @@ class _Source(NamedTuple):
     is_archived: bool
 
 
-def _sources(patterns: Sequence[str], format_name: str | None, profile: Profile) -> list[_Source]:
-    """What is read, and by whom: folders of a folder format first, then files in the order of the patterns."""
-    found = [(path, not Path(pattern).is_file()) for pattern in patterns for path in found_paths(pattern)]
+def _sources(
+    patterns: Sequence[str], format_name: str | None, profile: Profile, archived: Collection[str]
+) -> list[_Source]:
+    """What is read, and by whom: folders of a folder format first, then files in the order of the patterns.
+
+    Files of ``archived`` were found by a glob or in a folder before.
+    """
+    found = [
+        (path, not Path(pattern).is_file() or pattern in archived)
+        for pattern in patterns
+        for path in found_paths(pattern)
+    ]
     as_folder = {path: named for path, _ in found if path.is_dir() and (named := _folder_reader(path, format_name))}
     folders = [_Source(path, *as_folder[path], is_archived=False) for path, _ in found if path in as_folder]
     files = [

@@ -63,17 +63,6 @@ def files_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def plain_name(path: Path) -> Iterator[str]:
-    """A name of a file that no library can take for a pattern, for as long as it is read.
-
-    DuckDB reads every name as a glob, ``\\`` as a separator and ``key=value`` folders as columns. An open descriptor has a
-    name of digits only; whoever opens it reads from the start of the same file.
-    """
-    with path.open("rb") as file:
-        yield f"/dev/fd/{file.fileno()}"
-
-
-@contextmanager
 def unchanged(path: Path) -> Iterator[None]:
     """Guard the reading of a file, or of the files of a folder.
 
@@ -115,6 +104,12 @@ def refusing(what: str, path: Path, *errors: type[Exception], remedy: str = "") 
         if not isinstance(error, errors) and type(error).__name__ != "PanicException":
             raise
         raise UnreadableInputError(what, where=path.name, remedy=remedy) from None
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, or of all files of a folder."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
 
 
 def sha256_of(path: Path) -> str:

@@ -33,7 +33,12 @@ def near_copies(paths: Mapping[Kind, Sequence[str]]) -> Iterator[Mapping[Kind, S
 
 def is_remote(path: str) -> bool:
     """Whether a path is the address of a storage that fsspec supports; a database is not."""
-    return _MARK in path and not path.lower().startswith(ADDRESSES)
+    return is_address(path) and not path.lower().startswith(ADDRESSES)
+
+
+def is_address(path: str) -> bool:
+    """Whether a path is an address, of a storage or a database, and no place in the file system."""
+    return _MARK in path
 
 
 def found_at(address: str) -> list[str]:

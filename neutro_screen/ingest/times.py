@@ -43,7 +43,17 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
     earlier one is meant; a time that the clock skipped counts one hour later; ``oddity`` names both. A date alone
     is its midnight in UTC: no zone is applied, so that it stays the day that was written (FORMATS.md D.29).
     Null where the text is null or fits no format.
+
+    The rows of a specimen follow each other with the same times: of texts that repeat the one before, each run is read once.
     """
+    is_new = texts.ne_missing(texts.shift(1)) | (pl.int_range(texts.len(), eager=True) == 0)
+    if 2 * is_new.sum() > texts.len():
+        return _parsed(texts, time_zone, formats)
+    once, run = _parsed(texts.filter(is_new), time_zone, formats), is_new.cum_sum() - 1
+    return ParsedTimes(once.utc.gather(run), once.oddity.gather(run))
+
+
+def _parsed(texts: pl.Series, time_zone: str, formats: Sequence[str]) -> ParsedTimes:
     texts = texts.str.strip_chars()
     # What no format has fitted yet; the rest is null and costs the other formats nothing.
     left = texts.set(texts == "", None)
@@ -70,7 +80,7 @@ def parse_times(texts: pl.Series, time_zone: str, formats: Sequence[str] = ()) -
         parsed = parsed.zip_with(left.is_null(), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
         left = left.set(parsed.is_not_null(), None)
     if left.str.contains(_FIVE_DIGITS).any():
-        signed = parse_times(left.str.replace(_FIVE_DIGITS, _WITH_SIGN), time_zone, formats)
+        signed = _parsed(left.str.replace(_FIVE_DIGITS, _WITH_SIGN), time_zone, formats)
         return ParsedTimes(parsed.zip_with(left.is_null(), signed.utc), oddity)
     return ParsedTimes(parsed, oddity)
 

@@ -3,18 +3,19 @@
 Here and not in ``flows/``: a worker of a cluster finds a task by the name of its module, so it must be in the package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from prefect import task
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 
 from neutro_screen.errors import PublishError, ReportError, UnreadableInputError
-from neutro_screen.pipeline.handover import Plan
+from neutro_screen.pipeline.handover import Outcome, Plan, Screened
 from neutro_screen.pipeline.history import history_step
-from neutro_screen.pipeline.ingest import ingest_step
+from neutro_screen.pipeline.ingest import gather_step, ingest_step, read_step, share_out_step
 from neutro_screen.pipeline.new_store import check_new_store
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.outcome import Published, known_outcome
@@ -54,6 +55,27 @@ def ingest(settings: RunOptions, work: str) -> Counts:
     return ingest_step(settings, Workspace(Path(work)))
 
 
+@task(**_TRIED_AGAIN)
+def share_out(settings: RunOptions, work: str, least_shares: int) -> int:
+    """Find the inputs, and share them out among the workers; the number of shares."""
+    return share_out_step(settings, Workspace(Path(work)), least_shares)
+
+
+@task(**_TRIED_AGAIN, task_run_name="share-{share}")
+def read_share(settings: RunOptions, work: str, share: int) -> Counts:
+    """Read one share of the inputs, on any machine that sees them and the work folder.
+
+    Every attempt adds its rows under a name of its own: what one that was lost has left is read by nobody.
+    """
+    return read_step(settings, Workspace(Path(work), writer=f"{share:06d}-{uuid4().hex}"), share)
+
+
+@task(**_KEPT)
+def gather(settings: RunOptions, work: str) -> Counts:
+    """Settle what the rows of all shares have in common."""
+    return gather_step(settings, Workspace(Path(work)))
+
+
 @task(**_KEPT)
 def survey(settings: RunOptions, work: str, parts: int | None = None) -> Counts:
     """Look at the store: who has to be screened again, and in how many parts (at least ``parts``)."""
@@ -90,8 +112,10 @@ def whole_part(settings: RunOptions, work: str, part: int) -> Counts:
     Taken twice, by a second worker after the first was lost, it writes the same files again.
     """
     counts: Counts = {"part": part}
+    workspace = Workspace(Path(work), results_in_memory=True)
     for step in PART_STEPS:
-        counts |= step(settings, Workspace(Path(work)), part)
+        counts |= step(settings, workspace, part)
+    workspace.hand_over(part, Screened, Outcome)
     return counts
 
 
@@ -131,10 +155,10 @@ def run_step_by_step(settings: RunOptions, published: Published) -> RunSummary:
 def run_parts_at_once(
     parts: int | None = None, published: Published = lambda summary: None
 ) -> Callable[[RunOptions], RunSummary]:
-    """A run whose parts, at least ``parts`` of them, are mapped over the flow's task runner.
+    """A run whose inputs, and then its parts, at least ``parts`` of them, are mapped over the flow's task runner.
 
     Raises:
-        PublishError: the workers did not return every partition: nothing is published.
+        PublishError: the workers did not return every share and partition: nothing is published.
     """
 
     def run(settings: RunOptions) -> RunSummary:
@@ -142,12 +166,25 @@ def run_parts_at_once(
         with lock(settings.store), working_folder(settings.store) as folder:
             work = str(folder)
             with known_outcome(settings, Workspace(folder), published):
-                ingest(settings, work)
-                numbers = list(range(survey(settings, work, parts)["parts"]))
-                futures: list[PrefectFuture[Counts]] = [whole_part.submit(settings, work, number) for number in numbers]
-                finished = [future.result()["part"] for future in futures]
-                if finished != numbers:
-                    raise PublishError(f"{len(numbers)} parts were given out and {len(set(finished))} came back")
+                shares = share_out(settings, work, parts or 1)
+                _came_back("share", [read_share.submit(settings, work, share) for share in range(shares)])
+                gather(settings, work)
+                numbers = range(survey(settings, work, parts)["parts"])
+                _came_back("part", [whole_part.submit(settings, work, number) for number in numbers])
                 return published_and_reported(settings, work, published)
 
     return run
+
+
+def _came_back(what: str, given_out: Sequence[PrefectFuture[Counts]]) -> None:
+    """Wait for all shares or parts, also if one fails: none may write any more when the work folder is removed.
+
+    Raises:
+        PublishError: another one came back than was given out.
+        NeutroScreenError: the error of the first that failed.
+    """
+    for future in given_out:
+        future.wait()
+    finished = [future.result()[what] for future in given_out]
+    if finished != list(range(len(given_out))):
+        raise PublishError(f"{len(given_out)} {what}s were given out and {len(set(finished))} came back")

@@ -4,9 +4,45 @@ A field is a frame, frames by table, or a value that JSON can hold.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import polars as pl
+
+from neutro_screen.ingest import Kind
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the whole run: the inputs, shared out among those who read them (``ingest.Share``: paths, archived)."""
+
+    shares: list[dict[str, Any]]
+    #: SHA-256, format and rows of the files that need not be read again
+    known: list[tuple[str, str, int]]
+
+
+@dataclass(frozen=True)
+class ReadShare:
+    """Of one share of the inputs: what its rows have in common, by numbers of its own, and what were no rows."""
+
+    #: under whose name the rows were added
+    writer: str
+    #: ``recognition.origins.no_origins``, and the number ``n`` of each text (``origins.TextCounts``)
+    origins: pl.DataFrame
+    texts: pl.DataFrame
+    #: as those of ``Ingested``
+    requests: pl.DataFrame
+    deletions: pl.DataFrame
+    #: the names on medication lists (``rules.causes.drug_names.KEYS``)
+    drug_lines: pl.DataFrame
+    files: list[dict[str, Any]]
+    lab_rows: int
+    broken_labs: int
+    #: kinds of data in the charts
+    kinds: list[str]
+    #: ``ingest.Opened``: files by kind, and by kind the error of the first that could not be opened
+    opened: dict[Kind, int]
+    unread: dict[Kind, list[str]]
 
 
 @dataclass(frozen=True)
@@ -88,23 +124,27 @@ class Histories:
     patients_touched: int
 
 
+#: A frame, or the Parquet file that holds it until it is stored.
+Rows = pl.DataFrame | Path
+
+
+def frame_of(rows: Rows) -> pl.DataFrame:
+    """The rows themselves."""
+    return pl.read_parquet(rows, glob=False) if isinstance(rows, Path) else rows
+
+
 @dataclass(frozen=True)
 class Screened:
-    """Of one partition: what the rules conclude."""
+    """Of one partition: what is put into the store."""
 
-    #: by table of ``store.SCREENED``
-    tables: dict[str, pl.DataFrame]
-    #: new results that the rest of their specimen does not contradict, sorted
-    new_results: pl.DataFrame
+    #: Of these the files are handed on, not what they hold: the store reads them itself.
+    UNREAD: ClassVar = ("new", "tables")
+    #: new rows by table of ``rows.HISTORY``; of the results those that the rest of their specimen does not contradict
+    new: dict[str, Rows]
+    #: what the rules conclude, by table of ``store.SCREENED``
+    tables: dict[str, Rows]
     #: results, old and new, that their specimen contradicts, with ``reason``
     contradicted: pl.DataFrame
-    specimen_counts: pl.DataFrame
-    #: lab, day, newest_at
-    collected_days: pl.DataFrame
-    #: results of the touched patients by severity
-    severities: dict[str, int]
-    #: laboratory rows by final disposition
-    settled: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -118,32 +158,19 @@ class PublishedRun:
 class Outcome:
     """Of one partition: what is asked for after it is stored."""
 
+    #: patient_id of those screened
     touched: pl.DataFrame
     arrived: pl.DataFrame
     #: row and specimen counts
     counts: pl.DataFrame
+    #: lab, day, newest_at
     collected_days: pl.DataFrame
     tests: pl.DataFrame
     chart_counts: pl.DataFrame
     unmatched_drugs: list[dict[str, object]]
     newest: str | None
     patients_touched: int
+    #: results of the touched patients by severity
     severities: dict[str, int]
+    #: laboratory rows by final disposition
     settled: dict[str, int]
-
-    @classmethod
-    def of(cls, judged: Judged, histories: Histories, screened: Screened) -> "Outcome":
-        """What remains of a partition's results."""
-        return cls(
-            touched=histories.touched,
-            arrived=histories.arrived,
-            counts=pl.concat([judged.row_counts, screened.specimen_counts]),
-            collected_days=screened.collected_days,
-            tests=judged.tests,
-            chart_counts=judged.chart_counts,
-            unmatched_drugs=judged.unmatched_drugs,
-            newest=judged.newest,
-            patients_touched=histories.patients_touched,
-            severities=screened.severities,
-            settled=screened.settled,
-        )

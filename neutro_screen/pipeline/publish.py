@@ -11,10 +11,11 @@ import polars as pl
 from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import StoreError
+from neutro_screen.ingest.files import plain_name
 from neutro_screen.pipeline.data_quality import check_share, publish_quality, tonights_measures
 from neutro_screen.pipeline.decisions import publish_decisions
 from neutro_screen.pipeline.drug_matches import publish_drug_matches
-from neutro_screen.pipeline.handover import Histories, Ingested, Judged, Outcome, Plan, PublishedRun, Screened
+from neutro_screen.pipeline.handover import Ingested, Outcome, Plan, PublishedRun, Rows, Screened, frame_of
 from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
@@ -130,13 +131,14 @@ def _publish_patients(
     plan, screened, removed = work.kept(Plan), list[pl.DataFrame](), list[pl.DataFrame]()
     previous, seen = previous_worklist(connection, settings.as_of), []
     for part in ahead(_prepared(work, prepare)):
-        histories, concluded = work.kept(Histories, part), work.kept(Screened, part)
-        with registered(connection, "screened", histories.touched):
+        concluded, touched = work.kept(Screened, part), work.kept(Outcome, part).touched
+        with registered(connection, "screened", touched):
             raised = read_table(connection, _FIRST_RAISED)
             seen.append(seen_episodes(connection, settings.as_of))
-        removed.append(publish_part(connection, histories, concluded, raised, plan.run_id))
-        screened.append(histories.touched)
-        work.finish(part, Outcome.of(work.kept(Judged, part), histories, concluded), Judged, Histories, Screened)
+        removed.append(publish_part(connection, touched, concluded, raised, plan.run_id))
+        screened.append(touched)
+        work.drop(part, Screened)
+        work.hand_over(part, Outcome)
     publish_merges(connection, plan)
     publish_drug_matches(connection, plan.drugs)
     shown = shown_before(previous, pl.concat(seen), plan.survivors)
@@ -152,23 +154,23 @@ def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
 
 
 def publish_part(
-    connection: DuckDBPyConnection, histories: Histories, concluded: Screened, raised: pl.DataFrame, run_id: str
+    connection: DuckDBPyConnection, touched: pl.DataFrame, concluded: Screened, raised: pl.DataFrame, run_id: str
 ) -> pl.DataFrame:
-    """Store the new rows of a partition, and its conclusions in the place of the earlier ones of its patients.
+    """Store the new rows of a partition, and its conclusions in the place of the earlier ones of its ``touched`` patients.
 
     ``raised`` (patient_id, specimen_id, episode_id, rule_id, first_run) are the flags that stood before. Returns the
     results that DuckDB has removed (``reconciliation.HELD``).
     """
     contradicted = concluded.contradicted
-    with registered(connection, "screened", histories.touched):
+    with registered(connection, "screened", touched):
         before = read_table(connection, _CONTRADICTED)
-    delete_patients(connection, (*SCREENED, "contradicted_result"), histories.touched)
-    delete_patients(connection, ("rejected_row",), histories.touched, "scope = 'specimen'")
+    delete_patients(connection, (*SCREENED, "contradicted_result"), touched)
+    delete_patients(connection, ("rejected_row",), touched, "scope = 'specimen'")
     for table in ("no_result", "rejected_row", "request", *CHART):
-        insert(connection, table, histories.new[table])
+        _store(connection, table, concluded.new[table])
     removed = removed_results(delete_rows(connection, "lab_result", contradicted.select(IDENTITY)))
     insert(connection, "lab_result", before.join(contradicted, on=IDENTITY, how="anti", nulls_equal=True))
-    insert(connection, "lab_result", concluded.new_results)
+    _store(connection, "lab_result", concluded.new["lab_result"])
     insert(connection, "contradicted_result", contradicted)
     as_read = [column for column in contradicted.columns if column not in ("reason", *PLACE)]
     rejections = contradicted.with_columns(
@@ -178,12 +180,21 @@ def publish_part(
         row=pl.struct(as_read).struct.json_encode(),
     )
     insert(connection, "rejected_row", rejections)
-    flags = _first_raised(concluded.tables["flag"], raised, run_id)
+    flags = _first_raised(frame_of(concluded.tables["flag"]), raised, run_id)
     for table in SCREENED:
-        insert(connection, table, flags if table == "flag" else concluded.tables[table])
+        _store(connection, table, flags if table == "flag" else concluded.tables[table])
     withdrawn = raised.join(flags, on=_FLAG_KEY, how="anti", nulls_equal=True).rename({"first_run": "run_id"})
     insert(connection, "withdrawn_flag", withdrawn.with_columns(withdrawn_by=pl.lit(run_id)).sort(*_FLAG_KEY))
     return removed
+
+
+def _store(connection: DuckDBPyConnection, table: str, rows: Rows) -> None:
+    """Append rows; those that wait in a file are read by DuckDB itself, a few at a time."""
+    if isinstance(rows, pl.DataFrame):
+        insert(connection, table, rows)
+        return
+    with plain_name(rows) as name:
+        insert(connection, table, connection.read_parquet(name, hive_partitioning=False))
 
 
 #: The flags that stand of the patients now screened, with the run that first raised each.

@@ -88,7 +88,7 @@ def rebuild(
                 work.keep(histories, part)
                 screen_step(settings, work, part)
                 own = raised.join(histories.touched, on="patient_id", how="semi")
-                removed.append(publish_part(connection, histories, work.kept(Screened, part), own, plan.run_id))
+                removed.append(publish_part(connection, histories.touched, work.kept(Screened, part), own, plan.run_id))
             publish_merges(connection, plan)
             check_held(connection, held, arrivals(()), pl.concat(removed))
             publish_drug_matches(connection, plan.drugs)
@@ -154,6 +154,7 @@ _RAISED_BY_THEN: Final = """
 def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[str, Any]) -> tuple[Workspace, Plan]:
     """What the survey step would plan that night if everybody were screened again; nothing comes in."""
     work = Workspace()
+    work.begin()
     patients = " UNION ".join(f'SELECT patient_id FROM "{table}" WHERE patient_id IS NOT NULL' for table in HISTORY)
     counted = first_row(connection, "SELECT count(*) FROM lab_result")
     standing = read_table(connection, MERGE_STATEMENTS)

@@ -20,17 +20,18 @@ _PLACE: Final = ("source_file", "source_row")
 
 def no_requests() -> pl.DataFrame:
     """An empty table of wards and requesters: ``ASKED`` and ``request_no``."""
-    return pl.DataFrame(schema=dict.fromkeys(ASKED, pl.String()) | {"request_no": pl.UInt32()})
+    return pl.DataFrame(schema=dict.fromkeys(ASKED, pl.String()) | {"request_no": pl.UInt64()})
 
 
-def number_requests(rows: pl.DataFrame, requests: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows (``LabRow``) with ``request_no`` in place of ``ASKED``, and the table with those that are new."""
+def number_requests(rows: pl.DataFrame, requests: pl.DataFrame, first: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows (``LabRow``) with ``request_no`` in place of ``ASKED``, and the table with those that are new, from ``first`` on."""
     names = list(ASKED)
     if all(rows[name].null_count() == rows.height for name in names):
-        return rows.drop(names).with_columns(request_no=pl.lit(None, pl.UInt32)), requests
+        return rows.drop(names).with_columns(request_no=pl.lit(None, pl.UInt64)), requests
     named = rows.select(names).filter(pl.any_horizontal(pl.col(names).is_not_null())).unique().sort(names)
     new = named.join(requests, on=names, how="anti", nulls_equal=True, maintain_order="left")
-    numbers = pl.int_range(requests.height, requests.height + new.height, dtype=pl.UInt32, eager=True)
+    first += requests.height
+    numbers = pl.int_range(first, first + new.height, dtype=pl.UInt64, eager=True)
     requests = pl.concat([requests, new.with_columns(request_no=numbers)])
     numbered = rows.join(requests, on=names, how="left", nulls_equal=True, maintain_order="left")
     return numbered.drop(names), requests

@@ -13,7 +13,7 @@ from neutro_schemas import NOT_UNDERSTOOD
 from neutro_schemas.store import LaboratoryDay
 from neutro_screen.ingest import load_profile
 from neutro_screen.ingest.broken_lines import BROKEN_LINE_REASONS
-from neutro_screen.pipeline.handover import Histories, Judged, Plan, Screened
+from neutro_screen.pipeline.handover import Histories, Judged, Outcome, Plan, Screened
 from neutro_screen.pipeline.merges import with_own_records, with_survivor
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.partitions import Workspace
@@ -28,7 +28,7 @@ from neutro_screen.validate import no_rows
 
 def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[str, int]:
     """Apply the rules to the full history of the touched patients of a partition."""
-    plan, histories, counted = work.kept(Plan), work.kept(Histories, part), work.kept(Judged, part).counted
+    plan, histories, judged = work.kept(Plan), work.kept(Histories, part), work.kept(Judged, part)
     touched, survivors = histories.touched, plan.survivors
     stored = {name: histories.complete[name].join(touched, on="patient_id", how="semi") for name in HISTORY}
     history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
@@ -61,24 +61,37 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
     kept = _contradicted(new, contradicted, "anti")
     time_zone = load_profile(settings.profile).time_zone
     counts = specimen_counts(new, result.anc, _contradicted(new, contradicted), time_zone)
-    settled = {
+    settled = judged.counted | {
         "accepted": kept.height,
-        "rejected": counted["rejected"] + new.height - kept.height,
-        "duplicate": counted["accepted"] - new.height,
+        "rejected": judged.counted["rejected"] + new.height - kept.height,
+        "duplicate": judged.counted["accepted"] - new.height,
     }
     severities = result.anc.drop_nulls("severity").group_by(pl.col("severity").cast(pl.String)).len()
     work.keep(
         Screened(
+            new={**histories.new, "lab_result": _in_order(kept)},
             tables={table: getattr(result, _RESULT_OF.get(table, table)) for table in SCREENED},
-            new_results=_in_order(kept),
             contradicted=_contradicted(stored["lab_result"], contradicted),
-            specimen_counts=counts,
-            collected_days=laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of),
-            severities=dict(severities.iter_rows()),
-            settled=counted | settled,
         ),
         part,
     )
+    work.keep(
+        Outcome(
+            touched=histories.touched,
+            arrived=histories.arrived,
+            counts=pl.concat([judged.row_counts, counts]),
+            collected_days=laboratory_days(kept, no_rows(LaboratoryDay), settings.as_of),
+            tests=judged.tests,
+            chart_counts=judged.chart_counts,
+            unmatched_drugs=judged.unmatched_drugs,
+            newest=judged.newest,
+            patients_touched=histories.patients_touched,
+            severities=dict(severities.iter_rows()),
+            settled=settled,
+        ),
+        part,
+    )
+    work.drop(part, Judged, Histories)
     return {"flags": result.flag.height}
 
 

@@ -17,7 +17,7 @@ from neutro_screen.quality.measures import row_counts
 from neutro_screen.recognition.table import COUNTED, is_unused
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.causes.drug_names import match_medications, unmatched_names
-from neutro_screen.rules.counts.results import JudgedRows, judge_part
+from neutro_screen.rules.counts.results import JudgedRows, judge_part, with_texts_as_sent
 from neutro_screen.rules.dates import LAB_TIMES
 from neutro_screen.validate import conform, dtypes, in_shape, split_valid
 
@@ -45,7 +45,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
         if name not in ASKED
     ]
     refused = [
-        rejected_rows(rejected, "lab", as_read),
+        rejected_rows(with_texts_as_sent(rejected, ingested.origins), "lab", as_read),
         *(rejected_rows(chart.rejected, kind, chart.accepted.columns) for kind, chart in charts.items()),
         work.rows("impossible_row", part),
         work.rows("broken_line", part),

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Final
 
-from neutro_screen.reference.policy import SilenceRule
+from neutro_screen.reference.policy_sections import SilenceRule
 
 _WEEK: Final = 7
 _MONTHS: Final = 12

@@ -14,7 +14,7 @@ import polars as pl
 
 from neutro_screen.quality.calendar import next_due
 from neutro_screen.quality.robust import robust_sd
-from neutro_screen.reference.policy import SilenceRule
+from neutro_screen.reference.policy_sections import SilenceRule
 
 _WEEK: Final = 7
 _DAY: Final = timedelta(days=1)

@@ -22,7 +22,7 @@ from neutro_screen.quality.rhythm import (
     shrunken_sources,
 )
 from neutro_screen.reference import load_reference
-from neutro_screen.reference.policy import SilenceRule
+from neutro_screen.reference.policy_sections import SilenceRule
 from neutro_screen.validate import dtypes, in_shape
 
 #: The most urgent first.

@@ -47,7 +47,7 @@ _TRAILING: Final = re.compile(r"[\s_:,;]+(?=(?:[xX×*]\s+)?\S*[/^*_])")
 _RANGE: Final = re.compile(r"(?<![\w/^*])\d+(?:[.,]\d+)*\s*[-–]\s*\d+(?:[.,]\d+)*(?![\w/^*])")
 #: The number or LOINC of an item of a catalogue before its name, and the name of a code system behind it.
 _ITEM_NUMBER: Final = re.compile(
-    r"^\s*(?:[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
+    r"^\s*(?:\d{1,2}(?=[.)])\)?|[\[(](?:[A-Z]{0,3}\d{1,6}|\d{1,7}-\d)[\])]|(?:LAB|HEM|TEST)[-_ ]?\d{2,}|(?!10+\b)(?:0\d{2,}|\d{4,})|\d{1,7}(?:-\d{1,3})+)[\s:^_.-]+(?=[^\W\d_]{2})"
     r"|\^(?:LN?|99\w*)\s*$"
 )
 #: When a test was stopped or changed, and which day, visit or version of a test it is: never a part of what is measured.
@@ -61,8 +61,8 @@ _OCCASION: Final = re.compile(
     r"|(?<![^\W_])\d{1,2} ?(?:h|hrs?|hours?)(?![^\W_])",
     re.IGNORECASE,
 )
-#: WBC2, NE#3: the second and third item of one name in a catalogue.
-_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)[2-9](?=\W*$)")
+#: WBC2, NE#3, NEUT ABS 2: the second and third item of one name in a catalogue.
+_REPEATED_ITEM: Final = re.compile(r"([^\W\d_]{2,}[#%]?)(?:[2-9]|(\s)#?[1-9])(?=\W*$)")
 #: WBC (for ANC calculation): what a count is for is not what is counted.
 _PURPOSE: Final = re.compile(
     r"[(\[{（]\s*(?:for|für|pour|para|per il|voor|для)\s([^()\[\]{}（）]*)[)\]}）]", re.IGNORECASE
@@ -71,8 +71,12 @@ _PURPOSE: Final = re.compile(
 _CAPITAL: Final = re.compile(r"(?<=[a-zß-ÿ]{3})(?=[A-ZÀ-Þ][a-zß-ÿ]{2})")
 #: T.L.C., W.B.C.: three initials or more are one word.
 _INITIALS: Final = re.compile(r"(?<!\w)(?:[^\W\d_]\.){2,}[^\W\d_]\.?(?!\w)")
-#: The system of NPU names: Leukocytter;B
-_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b")
+#: The system of NPU names: Leukocytter;B, aB-Leukocytter (arterial blood; "ab" alone is an antibody).
+_SYSTEM_BLOOD: Final = re.compile(r";\s*B\b|(?<![^\W_])[avck]B(?=\s?[-–—])|,\s*[avck]?B-?\s*$")
+#: The system in brackets: Leukocyty (B), NEUT(B), Neutrofily (B; num. konc.); the lymphocytes (B) are B cells.
+_SYSTEM_IN_BRACKETS: Final = re.compile(r"^(.*?)\(\s*[avck]?B\s*(?=[;)])")
+#: Where the whole NPU term has the value: antalk. = ? × 10^9/L.
+_PLACE_OF_VALUE: Final = re.compile(r"=\s*\?")
 #: Neutrophils and their bands are the neutrophils, as segmented and bands are.
 _ADDED_UP: Final = frozenset({"neut", "seg", "band"})
 #: Classes that Chinese and Korean laboratories call a ratio in English.
@@ -85,7 +89,7 @@ def read_name(name: str) -> NameReading:
     if is_too_long(name):
         return NameReading("unknown", unread=(name,))
     text, unit = _without_unit(_RANGE.sub(" ", _CAPITAL.sub(" ", _ITEM_NUMBER.sub("", _without_remarks(name)))))
-    words, unread = load_words().read(_INITIALS.sub(_joined, _SYSTEM_BLOOD.sub(" blood ", text)))
+    words, unread = load_words().read(_INITIALS.sub(_joined, _with_system(text)))
     words = _without_denominator(words)
     by_kind = {kind: [word for word in words if word.kind == kind] for kind in ("cell", "property", "method")}
     cells = frozenset(word.concept for word in by_kind["cell"])
@@ -115,7 +119,7 @@ def read_name(name: str) -> NameReading:
 
 def _without_remarks(name: str) -> str:
     """The name without dates, occasions, purposes and the number of a repeated item."""
-    text = _OCCASION.sub(" ", _DATE.sub(" ", _PURPOSE.sub(_kept_of_purpose, name)))
+    text = _OCCASION.sub(" ", _DATE.sub(" ", _PURPOSE.sub(_kept_of_purpose, _PLACE_OF_VALUE.sub(" ", name))))
     return _REPEATED_ITEM.sub(_kept_of_item, text)
 
 
@@ -127,9 +131,21 @@ def _kept_of_purpose(purpose: re.Match[str]) -> str:
 
 
 def _kept_of_item(item: re.Match[str]) -> str:
-    """The number after the name of a cell goes; Band 3 is a protein of red cells."""
-    cells = {word.concept for word in load_words().read(item[1])[0] if word.kind == "cell"}
-    return item[1] if cells and "band" not in cells else item[0]
+    """The number after a cell goes, and one set apart after its property; Band 3 is a protein of red cells, SO2 a gas."""
+    words, unread = load_words().read(item[1])
+    kinds, is_band = {word.kind for word in words}, any(word.concept == "band" for word in words)
+    is_item = "cell" in kinds or bool(item[2] and kinds and kinds <= {"property", "method"})
+    return item[1] if is_item and not unread and not is_band else item[0]
+
+
+def _with_system(text: str) -> str:
+    """The text with the NPU system B, blood, written out."""
+    return _SYSTEM_BLOOD.sub(" blood ", _SYSTEM_IN_BRACKETS.sub(_kept_of_system, text))
+
+
+def _kept_of_system(system: re.Match[str]) -> str:
+    cells = {word.concept for word in load_words().read(system[1])[0] if word.kind == "cell"}
+    return f"{system[1]} blood (" if cells and "lymph" not in cells else system[0]
 
 
 def _joined(initials: re.Match[str]) -> str:

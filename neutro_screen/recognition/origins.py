@@ -3,7 +3,7 @@
 An extract of millions of rows holds a few hundred such *origins*. Each is resolved once and the rows carry its number.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -39,17 +39,46 @@ _OF_BLOOD: Final = ("hgb", "hct", "rbc", "plt")
 def no_origins() -> pl.DataFrame:
     """An empty table of origins: ``COLUMNS`` and ``origin_no``."""
     types = dtypes(LabRow)
-    return pl.DataFrame(schema={name: types[name] for name in COLUMNS} | {"origin_no": pl.UInt32()})
+    return pl.DataFrame(schema={name: types[name] for name in COLUMNS} | {"origin_no": pl.UInt64()})
 
 
-def number_origins(rows: pl.DataFrame, origins: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Rows (``LabRow``) with ``origin_no`` in place of ``COLUMNS``, and the origins with those that are new."""
+def number_origins(rows: pl.DataFrame, origins: pl.DataFrame, first: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows (``LabRow``) with ``origin_no`` in place of ``COLUMNS``, and the origins with those that are new.
+
+    Numbers begin with ``first``: shares of an extract that are numbered by themselves keep apart.
+    """
     columns = list(COLUMNS)
     distinct = rows.select(columns).unique().sort(columns)
     new = distinct.join(origins, on=columns, how="anti", nulls_equal=True, maintain_order="left")
-    numbers = pl.int_range(origins.height, origins.height + new.height, dtype=pl.UInt32, eager=True).alias("origin_no")
+    first += origins.height
+    numbers = pl.int_range(first, first + new.height, dtype=pl.UInt64, eager=True).alias("origin_no")
     origins = pl.concat([origins, new.with_columns(numbers)])
     return rows.join(origins, on=columns, how="left", nulls_equal=True).drop(columns), origins
+
+
+class OneNumberEach(NamedTuple):
+    """``origins`` that differ in what they are, and for every number that rows carry (``origin_no``) the one of its
+    origin there (``first``): two shares of an extract may both have numbered the same."""
+
+    origins: pl.DataFrame
+    numbers: pl.DataFrame
+
+    def counted(self, texts: pl.DataFrame) -> pl.DataFrame:
+        """Counts of texts (``TextCounts``) by the numbers of ``origins``."""
+        numbered = texts.join(self.numbers, on="origin_no").drop("origin_no")
+        return numbered.group_by(origin_no="first", value_text="value_text").agg(pl.col("n").sum())
+
+    def of_all(self, known: pl.DataFrame) -> pl.DataFrame:
+        """What is known of ``origins``, for every number that rows carry."""
+        return self.numbers.join(known, left_on="first", right_on="origin_no", maintain_order="left").drop("first")
+
+
+def one_number_each(origins: pl.DataFrame) -> OneNumberEach:
+    """The origins (``COLUMNS`` and ``origin_no``) of all shares of an extract, each once."""
+    numbered = origins.with_columns(first=pl.col("origin_no").min().over(list(COLUMNS)))
+    return OneNumberEach(
+        numbered.filter(pl.col("origin_no") == pl.col("first")).drop("first"), numbered.select("origin_no", "first")
+    )
 
 
 def described(origins: pl.DataFrame, texts: pl.DataFrame, reference: Reference) -> pl.DataFrame:
@@ -217,7 +246,7 @@ class TextCounts:
     """How often each text was sent under each origin, counted one portion of an extract after the other."""
 
     def __init__(self) -> None:
-        self._counts = [pl.DataFrame(schema={"origin_no": pl.UInt32, "value_text": pl.String, "n": pl.Int64})]
+        self._counts = [pl.DataFrame(schema={"origin_no": pl.UInt64, "value_text": pl.String, "n": pl.Int64})]
 
     def add(self, rows: pl.DataFrame) -> None:
         """Count some rows with ``origin_no``."""

@@ -88,15 +88,14 @@ def unrecognised(table: pl.DataFrame) -> pl.DataFrame:
     """The tests of a recognition table that may feed the ANC and were not understood, or their unit or specimen was not;
     most rows first.
 
-    A unit or specimen of few rows of a count that the laboratory otherwise sends well is a stray, and a row without a unit
-    is a gap: they are refused with their reason, their patients are on cannot-assess, and nobody is called for them.
+    A unit or specimen, or no unit, in few rows of a count that the laboratory otherwise sends well is a stray: it is refused
+    with its reason, its patients are on cannot-assess, and nobody is called for it.
     """
     feeding = load_reference().analytes.filter("feeds_anc")["analyte"]
     used = understood(table).group_by("lab", "analyte").agg(rows_used=pl.col("rows").sum())
     is_unread = pl.col("reason").is_in(_UNREAD) & pl.col("analyte").is_in(feeding.implode())
-    is_gap = (pl.col("reason") == "unit_unknown") & pl.col("unit").is_null()
     is_stray = pl.col("rows") < limits()["stray_share"] * (pl.col("rows") + pl.col("rows_used"))
-    is_told = is_unread & (pl.col("rows_used").is_null() | ~(is_gap | is_stray))
+    is_told = is_unread & (pl.col("rows_used").is_null() | ~is_stray)
     found = (
         table.join(used, on=["lab", "analyte"], how="left", nulls_equal=True)
         .filter(pl.col("reason").is_in(NOT_UNDERSTOOD) | is_told)
@@ -118,7 +117,7 @@ def in_words(row: Mapping[str, Any]) -> str:
         "code_name_conflict": "code and name contradict each other",
         "specimen_conflict": "name and specimen contradict each other",
         "unknown_specimen": "specimen not understood",
-        "unit_unknown": "unit not understood" if row["unit"] else "no unit, and no other count of this kind",
+        "unit_unknown": "unit not understood" if row["unit"] else "no unit",
     }.get(row["reason"], rest)
     rows = "1 row" if row["rows"] == 1 else f"{row['rows']:,} rows"
     return f'{rows} "{name}"{code}{unit}{within}{where}: {what}'

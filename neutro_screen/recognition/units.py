@@ -221,7 +221,7 @@ def _grammar() -> re.Pattern[str]:
     A power is written 10^3, 10*3, 10**3, 10e3, 10x3, 10exp3, 10(3), 10[3], 10 3, 1e3, e3, or 103 where a raised digit
     was lost; a negative power is never read.
     """
-    power = r"(?:(?:(?:\(10\)|10) ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12) ?[)\]}]{0,2})"
+    power = r"(?:(?:(?:\(10\)|10) ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`| ?to the(?: power(?: of)?)?)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12)(?:th(?: power)?)? ?[)\]}]{0,2})"
     number = r"(?P<number>1(?:0{2,6}|(?:[., \']000){1,2}|0{1,2}[., \']000)?)"
     word = rf"(?P<word>{_one_of('scale')})\.?"
     entity = rf"[({{\[]?(?:{_one_of('entity')})\.?[)}}\]]?"

@@ -14,6 +14,7 @@ from neutro_screen.reference.tables import reference_table
 _MODELS: Final[dict[str, tuple[str, type[pa.DataFrameModel]]]] = {
     "causes": ("drug_causes.csv", contract.DrugCause),
     "uses": ("drug_uses.csv", contract.DrugUse),
+    "combinations": ("drug_combinations.csv", contract.DrugCombination),
     "interactions": ("drug_interactions.csv", contract.DrugInteraction),
     "synonyms": ("drug_synonyms.csv", contract.DrugSynonym),
     "atc_prefixes": ("atc_prefix_causes.csv", contract.AtcPrefixCause),
@@ -31,6 +32,7 @@ class DrugTables:
 
     causes: pl.DataFrame
     uses: pl.DataFrame
+    combinations: pl.DataFrame
     interactions: pl.DataFrame
     synonyms: pl.DataFrame
     atc_prefixes: pl.DataFrame
@@ -45,7 +47,7 @@ def read_drug_tables(folder: Path) -> DrugTables:
     Raises:
         ReferenceDataError: a table does not fit its model, a name stands for an ingredient no table has, a name is
             both a drug and ``none``, an ATC code belongs to two ingredients as a single substance, a route is both
-            systemic and not, or a use or an interaction names a drug, a code or a name that the tables do not have.
+            systemic and not, or a use, a combination or an interaction names a drug, a code or a name that the tables do not have.
     """
     tables = DrugTables(**{field.name: reference_table(*_MODELS[field.name], folder) for field in fields(DrugTables)})
     listed = pl.concat([tables.causes["ingredient"], tables.confounders["ingredient"]])
@@ -69,7 +71,11 @@ def read_drug_tables(folder: Path) -> DrugTables:
         routes = unsettled["route"].sort().to_list()
         raise ReferenceDataError(f"routes both systemic and not: {routes}", where="drug_routes.csv")
     _check_uses(tables)
-    _check_interactions(tables)
+    _check_listed(
+        tables, "drug_combinations.csv", "combinations", [tables.combinations[name] for name in ("part", "main")]
+    )
+    drugs = tables.interactions.filter(pl.col("effect") != CONDITION)["partner"]
+    _check_listed(tables, "drug_interactions.csv", "interactions", [tables.interactions["ingredient"], drugs])
     return tables
 
 
@@ -89,12 +95,11 @@ def _check_uses(tables: DrugTables) -> None:
             )
 
 
-def _check_interactions(tables: DrugTables) -> None:
-    drugs = tables.interactions.filter(pl.col("effect") != CONDITION)["partner"]
-    named = pl.concat([tables.interactions["ingredient"], drugs]).unique().sort()
+def _check_listed(tables: DrugTables, file: str, what: str, drugs: list[pl.Series]) -> None:
+    named = pl.concat(drugs).unique().sort()
     unlisted = named.filter(~named.is_in(tables.causes["ingredient"].to_list())).to_list()
     if unlisted:
-        raise ReferenceDataError(f"interactions of unlisted ingredients: {unlisted}", where="drug_interactions.csv")
+        raise ReferenceDataError(f"{what} of unlisted ingredients: {unlisted}", where=file)
 
 
 def split_list(table: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -106,7 +106,7 @@ def screen(
     chart = _with_laboratory_duffy(Chart.of(medications, patients, diagnoses, events), labs)
     exposures = exposures_of(chart.medications, resolved_drugs(chart.medications) if drugs is None else drugs, policy)
 
-    counted = count_neutrophils(labs, reference, policy)
+    counted = count_neutrophils(labs.lazy(), reference, policy)
     specimens = _judged_specimens(counted.anc, labs, chart.patients, exposures, policy)
     anc = _anc_table(specimens)
 

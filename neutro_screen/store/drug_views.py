@@ -18,7 +18,7 @@ DRUG_VIEWS: Final[Mapping[str, tuple[str, str]]] = {
         WITH counted AS (SELECT DISTINCT patient_id FROM anc),
         exposed AS (
             SELECT DISTINCT c.ingredient, c.patient_id FROM drug_course c SEMI JOIN counted USING (patient_id)
-            WHERE c.is_cause
+            WHERE c.is_cause AND c.part_of IS NULL
         ),
         fell AS (SELECT DISTINCT ingredient, patient_id FROM drug_suspect WHERE category <> 'excluded'),
         person AS (

@@ -51,16 +51,16 @@ def registered(connection: duckdb.DuckDBPyConnection, name: str, frame: pl.DataF
         connection.unregister(name)
 
 
-def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> None:
-    """Append a frame; its columns are the table's, or some of them."""
-    if not frame.height:
+def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame | duckdb.DuckDBPyRelation) -> None:
+    """Append a frame, or a relation of the connection; its columns are the table's, or some of them."""
+    if isinstance(frame, pl.DataFrame) and not frame.height:
         return
     known = columns_of(table)
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
     # Found by its name in this function: a registered view would hold the frame until the transaction ends.
-    incoming = frame.select(names)  # noqa: F841
+    incoming = frame.select(names) if isinstance(frame, pl.DataFrame) else frame  # noqa: F841
     connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
 
 

@@ -247,6 +247,24 @@ class DrugInteraction(pa.DataFrameModel):
         return table.lazyframe.select(pl.col("ingredient") != pl.col("partner"))
 
 
+class DrugCombination(pa.DataFrameModel):
+    """Two drugs of one product that count as one exposure (DRG-1): the part is told with the main one."""
+
+    part: str = pa.Field(
+        str_length={"min_value": 1}, description="ingredient of drug_causes that is told with the main one."
+    )
+    main: str = pa.Field(str_length={"min_value": 1}, description="ingredient of drug_causes that is judged.")
+    source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")
+
+    class Config:
+        strict = True
+        unique: ClassVar = ["part", "main"]
+
+    @pa.dataframe_check(name="two_drugs")
+    def _two_drugs(cls, table: pa.PolarsData) -> pl.LazyFrame:
+        return table.lazyframe.select(pl.col("part") != pl.col("main"))
+
+
 class DrugConfounder(pa.DataFrameModel):
     """One drug that raises the ANC, hides its fall or protects from it (MASK-1)."""
 

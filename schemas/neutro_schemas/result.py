@@ -146,6 +146,9 @@ class DrugCourse(pa.DataFrameModel):
     n_lines: int = pa.Field(ge=1, description="Lines of the medication list that the course is made from.")
     is_cause: bool = pa.Field(description="The drug is listed as a cause of neutropenia.")
     is_confounder: bool = pa.Field(description="The drug raises the count or hides a fall.")
+    part_of: str = pa.Field(
+        nullable=True, description="Drug of the same days with which it counts as one exposure; null = none."
+    )
 
     class Config:
         strict = True

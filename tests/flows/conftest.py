@@ -16,6 +16,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 _STARTS_WITHIN_SECONDS = 300
+#: Services of the server that look at its database every few seconds, for what no test here asks of them.
+_NOT_NEEDED = (
+    "CANCELLATION_CLEANUP",
+    "CLEANUP_RECONCILER",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "TRIGGERS",
+)
 
 
 @dataclass(frozen=True)
@@ -51,14 +61,24 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@pytest.fixture(scope="session")
+def free_port() -> int:
+    """A port of loopback on which nobody listens, below those that the system lends to whoever calls out meanwhile."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port of loopback is free")
+
+
+@pytest.fixture(scope="package")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A private Prefect that phones nobody."""
     home = tmp_path_factory.mktemp("prefect")
     home.chmod(0o700)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment = clean | {
         "PREFECT_HOME": str(home),
@@ -67,7 +87,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         "DO_NOT_TRACK": "1",
         # A busy machine, and a database that has one writer: few runs ahead, and patience.
         "PREFECT_SERVER_DATABASE_TIMEOUT": "120",
-        "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+        **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _NOT_NEEDED},
         "PREFECT_SERVER_SERVICES_SCHEDULER_MAX_RUNS": "10",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 
 from neutro_screen.errors import StoreError
 from neutro_screen.store.file import lock
-from tests.flows.conftest import ROOT, PrefectServer, stop
+from tests.flows.conftest import ROOT, PrefectServer, free_port, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 
 #: On an idle machine a tenth of it.
@@ -149,10 +148,7 @@ def test_the_guides_prefect_block_works_pasted_line_by_line(tmp_path: Path) -> N
     """Every line of it, in one shell, with the guide's paths under a folder of this test and another port."""
     guide = (ROOT / "docs" / "operations.md").read_text("utf-8").split("## Prefect with a server")[1]
     block = guide.split("```console\n")[1].split("```")[0]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    lines = block.replace("4200", str(port)).replace("/opt/neutro-screen/bin", str(Path(sys.executable).parent))
+    lines = block.replace("4200", str(free_port())).replace("/opt/neutro-screen/bin", str(Path(sys.executable).parent))
     lines = lines.replace("/opt/neutro-screen/deploy", str(ROOT)).replace("/var/lib/neutro-screen", str(tmp_path))
     assert lines.rstrip().splitlines()[-1] == "prefect worker start --pool neutro-screen --limit 1"
     # The last line stays at work: --run-once ends it after a look at the pool.

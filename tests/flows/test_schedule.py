@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
+
+import pytest
 
 from tests.flows.conftest import ROOT, PrefectServer, patients_in, stop
 from tests.flows.test_deployments import asked_of
 from tests.flows.test_nightly import SAMPLE, rows
+from tests.nights import command
 
 #: Within two minutes on an idle machine: the next full minute, and what a busy machine of two cores takes for the server's first start and the flow's own.
 _FIRES_WITHIN_SECONDS = 480
@@ -59,48 +63,30 @@ def alone(folder: Path) -> dict[str, str]:
     return clean | {"HOME": str(folder), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
 
 
+def words(folder: Path) -> list[str]:
+    """The words of the command as the guide calls it."""
+    paths = ("--labs", SAMPLE / "labs.csv", "--store", folder / "s" / "s.duckdb", "--reports", folder / "reports")
+    return ["schedule", "--cron", "* * * * *", *map(str, paths)]
+
+
 @contextmanager
-def schedule(folder: Path, environment: dict[str, str], *more: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The command at work as the guide calls it; its output is in ``schedule.log``."""
-    words = [
-        sys.executable,
-        "-m",
-        "neutro_screen.cli.app",
-        "schedule",
-        "--cron",
-        "* * * * *",
-        "--labs",
-        SAMPLE / "labs.csv",
-        "--store",
-        folder / "s" / "s.duckdb",
-        "--reports",
-        folder / "reports",
-        *more,
-    ]
+def schedule(folder: Path, environment: dict[str, str], *more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The command at work; its output is in ``schedule.log``."""
+    program = [sys.executable, "-m", "neutro_screen.cli.app", *words(folder), *more]
     with (folder / "schedule.log").open("wb") as log:
-        process = subprocess.Popen([*map(str, words)], env=environment, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(program, env=environment, cwd=folder, stdout=log, stderr=log)
     try:
         yield process
     finally:
         stop(process)
 
 
-def test_alone_on_a_machine_a_run_fires_by_the_clock_and_the_server_ends_with_the_command(tmp_path: Path) -> None:
-    log, store, home = tmp_path / "schedule.log", tmp_path / "s" / "s.duckdb", tmp_path / "s" / ".s.duckdb.prefect"
-    with schedule(tmp_path, alone(tmp_path)) as process:
-        (server,) = wait_for(lambda: servers_of(process.pid), _STARTS_WITHIN_SECONDS, log)  # type: ignore[misc]
-        page = tmp_path / "reports" / "report.html"
-        wait_for(lambda: page.exists() or process.poll() is not None, _FIRES_WITHIN_SECONDS, log)
-        assert process.poll() is None, log.read_text("utf-8")
-        process.send_signal(signal.SIGTERM)
-        process.wait(_GONE_WITHIN_SECONDS)
-        assert not is_alive(server)
-    assert rows(store, "anc")
-    assert home.stat().st_mode & 0o077 == 0
-    assert all(file.stat().st_mode & 0o077 == 0 for file in home.rglob("*") if file.is_file())
-    assert not (tmp_path / ".prefect").exists()
-    for file in (log, *(file for file in home.rglob("*") if file.is_file())):
-        assert not patients_in(file.read_bytes()), file.name
+@pytest.fixture(scope="module", autouse=True)
+def at_work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """The command alone on a machine, from the first test on: the others run while its server starts and its minute comes."""
+    folder = tmp_path_factory.mktemp("alone")
+    with schedule(folder, alone(folder)) as process:
+        yield folder, process
 
 
 #: A private server that is killed, then the command itself, in the hardest way.
@@ -121,8 +107,8 @@ with server.running():
 
 
 def test_a_server_that_dies_is_started_again_and_none_survives_a_killed_command(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", _KILLED, str(tmp_path / "home")]
-    done = subprocess.run(words, env=alone(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=400)
+    killed = [sys.executable, "-c", _KILLED, str(tmp_path / "home")]
+    done = subprocess.run(killed, env=alone(tmp_path), cwd=ROOT, capture_output=True, text=True, timeout=400)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     starting, told, second = done.stdout.splitlines()
     assert starting.startswith("starting a Prefect server of its own on 127.0.0.1")
@@ -151,6 +137,27 @@ def test_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
         assert process.wait(_GONE_WITHIN_SECONDS) == 10
     assert "'* * * * *' in 'Nowhere' is no schedule" in log.read_text("utf-8")
     (tmp_path / "file").touch()
-    with schedule(tmp_path, alone(tmp_path) | {"PREFECT_HOME": str(tmp_path / "file")}) as process:
-        assert process.wait(_GONE_WITHIN_SECONDS) == 10
-    assert "Prefect's home folder cannot be used (File exists)" in log.read_text("utf-8")
+    with patch.dict(os.environ, alone(tmp_path) | {"PREFECT_HOME": str(tmp_path / "file")}, clear=True):
+        done = command(*words(tmp_path))
+    assert done.returncode == 10
+    assert "Prefect's home folder cannot be used (File exists)" in done.stderr
+
+
+def test_alone_on_a_machine_a_run_fires_by_the_clock_and_the_server_ends_with_the_command(
+    at_work: tuple[Path, subprocess.Popen[bytes]],
+) -> None:
+    folder, process = at_work
+    log, store, home = folder / "schedule.log", folder / "s" / "s.duckdb", folder / "s" / ".s.duckdb.prefect"
+    (server,) = wait_for(lambda: servers_of(process.pid), _STARTS_WITHIN_SECONDS, log)  # type: ignore[misc]
+    page = folder / "reports" / "report.html"
+    wait_for(lambda: page.exists() or process.poll() is not None, _FIRES_WITHIN_SECONDS, log)
+    assert process.poll() is None, log.read_text("utf-8")
+    process.send_signal(signal.SIGTERM)
+    process.wait(_GONE_WITHIN_SECONDS)
+    assert not is_alive(server)
+    assert rows(store, "anc")
+    assert home.stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in home.rglob("*") if file.is_file())
+    assert not (folder / ".prefect").exists()
+    for file in (log, *(file for file in home.rglob("*") if file.is_file())):
+        assert not patients_in(file.read_bytes()), file.name

@@ -5,17 +5,18 @@ import gzip
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from neutro_screen.errors import ConfigurationError, NeutroScreenError, RefusedInputError, UnreadableInputError
-from neutro_screen.ingest import READERS, files, ingest, read_batches, together
-from neutro_screen.ingest.formats import delimited
+from neutro_screen.ingest import READERS, Extract, files, ingest, read_batches, together
+from neutro_screen.ingest.formats import delimited, even_lines
+from neutro_screen.ingest.formats.lines import LONGEST_LINE
 from neutro_screen.ingest.profile import Profile, load_profile
 from tests.formats.hospital_files import write_xlsx
 
@@ -148,8 +149,10 @@ def test_a_file_in_many_batches_is_read_as_one(tmp_path: Path, monkeypatch: pyte
     path = written(tmp_path, "\n".join([header, *lines, ""]).encode())
     whole = ingest({"lab": [str(path)]})
     monkeypatch.setattr(delimited, "ROWS_A_BATCH", 2_048)
+    monkeypatch.setattr(even_lines, "_LOOK", 16_384)
     batches = list(read_batches({"lab": [str(path)]}))
-    assert [batch.rows.height for batch in batches] == [2_048, 2_048, 1_903]
+    assert len(batches) == 3
+    assert sum(batch.rows.height for batch in batches) == 5_999
     assert pl.concat(batch.rows for batch in batches).equals(whole.labs)
     assert [file.rows for file in together(batch.file for batch in batches)] == [6_000]
     assert whole.labs["source_row"].to_list() == [*range(2, 4_502), *range(4_503, 6_002)]
@@ -165,7 +168,7 @@ def test_ragged_lines_and_broken_quotes_are_refused_rows(tmp_path: Path) -> None
 
 
 def test_a_very_long_line(tmp_path: Path) -> None:
-    line = "x" * (delimited.LONGEST_LINE + 10)
+    line = "x" * (LONGEST_LINE + 10)
     for end in ("\n", ""):
         extract = ingest({"lab": [str(written(tmp_path, f"{TABLE}{line}{end}"))]})
         assert [(refused.source_row, refused.reason) for refused in extract.refused["lab"]] == [(3, "line_too_long")]
@@ -174,12 +177,12 @@ def test_a_very_long_line(tmp_path: Path) -> None:
     assert "longer than 2 MB" in refusal(written(tmp_path, line))
 
 
-def test_a_gigabyte_without_line_ends(tmp_path: Path) -> None:
+def test_a_huge_file_without_line_ends(tmp_path: Path) -> None:
     path = written(tmp_path, TABLE)
-    os.truncate(path, 1 << 30)  # sparse: takes no room on the disk
+    os.truncate(path, 1 << 28)  # sparse: takes no room on the disk
     assert "zero bytes" in refusal(path)
     path = written(tmp_path, "", "lines.csv")
-    os.truncate(path, 1 << 30)
+    os.truncate(path, 1 << 28)
     refusal(path)
 
 
@@ -380,7 +383,7 @@ def test_a_parquet_file_whose_text_is_no_text(tmp_path: Path) -> None:
     assert "is not a readable Parquet file" in refusal(path)
 
 
-PLAIN = [
+EVEN = [
     f"{HEADER}\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\nP2,,2026-01-10, 751-8 ,Größe,NULL,\n",
     f"\ufeff{HEADER}\r\nP1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\r\nP2,S2,,,,,",
     f"{HEADER}\r\nP1,S1,2026-01-10,751-8,ANC,0.4,\r\nP2,S2,,,,,\nP3,S3,2026-01-10,,,1,\r\n",
@@ -388,37 +391,64 @@ PLAIN = [
     f"{HEADER}\nP1," + "S" * 300_000 + ",2026-01-10,751-8,ANC,0.4,\n",
     f"{HEADER}\n" + "P1,S1,2026-01-10T08:00:00,751-8,ANC,0.4,10*3/uL\n" * 9_999,
     f"{HEADER}\n",
+    f'{HEADER}\r\n"P1","S,1",2026-01-10,751-8,"the ""old"" ANC","0,4",""\r\nP2,,"",,,"""","x"\r\n"P3",,,,,,"y"',
 ]
-NOT_PLAIN = [
-    f'{HEADER}\nP1,"S1",2026-01-10,751-8,ANC,0.4,\n',
-    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\nP2,S1,2026-01-10,751-8,ANC,0.4,,\n",
-    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC\r,0.4,\n",
-    f"{HEADER}\n\nP1,S1,2026-01-10,751-8,ANC,0.4,\n",
-    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\n",
+WITH_ODD_LINES = [
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC,0.4\nP2,S1,2026-01-10,751-8,ANC,0.4,,\nP3,S1,2026-01-10,751-8,ANC,1,\n",
+    f'{HEADER}\n"P1,S1",2026-01-10,751-8,ANC,0.4,\nP2,S1,2026-01-10,"751,8",ANC,0.4,G/L\n',
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC\r,0.4,\nP2,S1,2026-01-10,751-8,ANC,1,\n",
+    f"{HEADER}\n\nP1,S1,2026-01-10,751-8,ANC,0.4,\n  \n\nP2,S1,2026-01-10,751-8,ANC,1,\n\n\n",
+    f"{HEADER}\nP1,S1,2026-01-10,751-8,ANC\0,0.4,\nP2,S1,2026-01-10,751-8,ANC,1,\n",
+    f'{HEADER}\nP1,S1,2026-01-10,751-8,5" tube,0.4,\nP2,S1,2026-01-10,751-8,a"b"c,1,\nP3,S1,2026-01-10,751-8,ANC,1,\n',
+    f'{HEADER}\nP1,S1,2026-01-10,751-8,"the \\"old\\" ANC",0.4,\nP2,S1,2026-01-10,751-8,ANC,1,\n',
     f"{HEADER}\nP1,S1,2026-01-10,751-8,Größe,0.4,\n".encode() + "P2,S2,2026-01-10,751-8,Größe,0.4,\n".encode("latin-1"),
 ]
+WITH_OPEN_QUOTES = [
+    f'{HEADER}\nP1,S1,2026-01-10,751-8,"ANC\nof today",0.4,\nP2,S1,2026-01-10,751-8,ANC,1,\n',
+    f'{HEADER}\nP1,S1,2026-01-10,751-8,"ANC,0.4,\nP2,S1,2026-01-10,751-8,ANC,1,\n',
+]
 
 
-@pytest.mark.parametrize("text", PLAIN, ids=range(len(PLAIN)))
-def test_a_file_without_quotes_and_odd_lines_is_read_the_short_way_with_the_same_rows(
-    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, taken = written(tmp_path, text), []
-    short_way = delimited._plain_batches
-    monkeypatch.setattr(delimited, "_plain_batches", lambda layout: taken.append(layout) or short_way(layout))
-    short = labs(path)
-    assert len(taken) == ("S" * 200_000 not in text)
-    monkeypatch.setattr(delimited, "_is_plain", lambda layout: False)
-    assert short.equals(labs(path))
+def read_both_ways(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Extract, Extract, bool]:
+    """The extract, the same read line by line, and whether the first took the short way."""
+    taken = list[object]()
+    short_way = delimited.even_batches
+    with monkeypatch.context() as patch:
+        patch.setattr(delimited, "even_batches", lambda *given: taken.append(given) or short_way(*given))
+        short = ingest({"lab": [str(path)]})
+        patch.setattr(delimited, "surveyed", lambda *given: None)
+        return short, ingest({"lab": [str(path)]}), bool(taken)
 
 
-@pytest.mark.parametrize("text", NOT_PLAIN, ids=range(len(NOT_PLAIN)))
-def test_a_file_with_anything_odd_is_never_read_the_short_way(
+@pytest.mark.parametrize("text", [*EVEN, *WITH_ODD_LINES, *WITH_OPEN_QUOTES])
+def test_rows_and_refused_lines_are_those_of_reading_line_by_line(
     tmp_path: Path, text: str | bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(layout: object) -> None:
-        raise AssertionError("taken for a plain file")
+    short, long, is_short = read_both_ways(written(tmp_path, text), monkeypatch)
+    assert is_short == (text not in WITH_OPEN_QUOTES)
+    assert short.labs.equals(long.labs)
+    assert short.refused == long.refused
 
-    monkeypatch.setattr(delimited, "_plain_batches", fail)
-    with suppress(UnreadableInputError):  # a carriage return inside a line refuses the file
-        labs(written(tmp_path, text))
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_of_random_signs_are_split_as_by_reading_line_by_line(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line swallows or loses another, however quotes, delimiters and line ends follow each other."""
+    drawn, width, n_short = np.random.default_rng(seed), len(HEADER.split(",")), 0
+    usual = ["", "x", "P 1", "µ", '"x"', '"a,b"', '"a""b"', '""', '""""']
+    fields = [*usual, '"x"y', 'x"y', '"x', " ", '5"', "\r", "\0x"]
+    for _ in range(60):
+        lines = [
+            ",".join(
+                drawn.choice(usual if drawn.random() < 0.8 else fields, drawn.choice([width] * 9 + [1, width + 1]))
+            )
+            for _ in range(drawn.integers(0, 9))
+        ]
+        end = str(drawn.choice(["\n", "\r\n"]))
+        text = end.join([HEADER, *lines]) + end * int(drawn.integers(0, 3))
+        short, long, is_short = read_both_ways(written(tmp_path, text), monkeypatch)
+        assert short.labs.equals(long.labs), text
+        assert short.refused == long.refused, text
+        n_short += is_short
+    assert n_short > 20

@@ -54,20 +54,15 @@ STEMS = (
     "labs::b",
     "null\nline",
 )
-#: The kinds of sign once more, each in one name: a store cannot hold ``?`` or a backslash, and its nights cost a second each.
+#: The signs once more, as many in a name as leave each its meaning: a store cannot hold ``?`` or a backslash, and its nights
+#: cost a second each.
 STORE_STEMS = (
-    "[!l]a*bs",
-    "{labs,other}",
+    "[!l]a*bs{labs,other}",
     "~",
-    "it's",
-    'a "new" 50%25 #&;c',
-    "µ 血",
-    "--store",
+    "--store $HOME",
+    'sqlite:a "new" it\'s 50%25 #&;c (a)|!',
     "year=2024",
-    "sqlite:labs",
-    "$HOME",
-    "(a)|!",
-    "null\nline",
+    "null\nline µ 血",
 )
 #: All signs at once.
 EVERY_SIGN = "-~[1]*?{a,b}'\" %20#&;=é\\:"

@@ -56,12 +56,12 @@ def server() -> Iterator[str]:
         yield address
     finally:
         running.terminate()
-        running.wait(20)
+        running.wait(120)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait_for(address: str) -> None:
-    for _ in range(100):
+    for _ in range(1_000):
         try:
             postgresql.connect(address).close()
         except postgresql.Error:

@@ -101,3 +101,13 @@ def test_dates(text: str | None, earliest: date | None, latest: date | None) -> 
 def test_dates_with_a_format_that_has_a_clock() -> None:
     found = parse_dates(pl.Series(["1/10/2026 11:15 PM"]), ("%m/%d/%Y %I:%M %p",))
     assert found.row(0) == (date(2026, 1, 10), date(2026, 1, 10))
+
+
+def test_times_that_repeat_from_row_to_row_are_read_as_each_by_itself() -> None:
+    """Runs of one time, also of none, of a time that no clock showed and of one that cannot be read."""
+    runs = [(None, 3), ("2026-01-10", 4), ("2026-03-29 02:30:00", 2), (None, 1), ("soon", 3), ("2026-01-10", 2)]
+    texts = pl.Series([text for text, n in runs for _ in range(n)], dtype=pl.String)
+    whole = parse_times(texts, "Europe/Berlin")
+    single = [parse_times(pl.Series([text], dtype=pl.String), "Europe/Berlin") for text in texts]
+    assert whole.utc.to_list() == [each.utc[0] for each in single]
+    assert whole.oddity.to_list() == [each.oddity[0] for each in single]

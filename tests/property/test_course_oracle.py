@@ -216,7 +216,7 @@ def results(cohort: Sequence[Specimen]) -> pl.DataFrame:
 
 
 def judged(rows: pl.DataFrame) -> pl.DataFrame:
-    anc = count_neutrophils(rows, REFERENCE, POLICY).anc.with_columns(
+    anc = count_neutrophils(rows.lazy(), REFERENCE, POLICY).anc.with_columns(
         severity=severity(pl.col("anc_cells_per_ul"), pl.col("anc_comparator"), REFERENCE.anc_bands)
     )
     return anc.lazy().pipe(with_rapid_decline, POLICY).pipe(with_decline_verdict, POLICY, NO_DRUG).collect()

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.clinic import anc_of, notes, reasons, screened
+from tests.spec.conftest import Case
 
 
 def test_anc_1_results_of_one_specimen_number_belong_together_even_if_one_lacks_its_collection_time() -> None:
@@ -129,9 +130,9 @@ def test_anc_3_a_manual_differential_beats_the_automated_one() -> None:
 
 @pytest.mark.parametrize(("automated", "manual", "counts"), [("80", "40", 800), ("20", "60", 400)])
 def test_anc_3_where_manual_and_automated_disagree_across_a_limit_the_lower_screens(
-    automated: str, manual: str, counts: float
+    automated: str, manual: str, counts: float, case: Case
 ) -> None:
-    row = anc_of(f"""
+    row = case.anc("""
         loinc  | value       | unit
         6690-2 | 2.0         | 10*9/L
         770-8  | {automated} | %
@@ -161,9 +162,9 @@ def test_anc_3_bands_are_never_added_to_total_neutrophils() -> None:
     ],
 )
 def test_anc_4_bands_count_only_where_the_classes_sum_to_100_with_them(
-    neutrophils: str, bands: str, others: str, percent: float, is_incomplete: bool
+    neutrophils: str, bands: str, others: str, percent: float, is_incomplete: bool, case: Case
 ) -> None:
-    row = anc_of(f"""
+    row = case.anc("""
         loinc   | value         | unit
         6690-2  | 10.0          | 10*9/L
         26511-6 | {neutrophils} | %
@@ -189,9 +190,11 @@ def test_anc_4_metamyelocytes_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("reported", "is_discordant"), [("2.50", False), ("2.51", True), ("1.70", False), ("1.66", True)]
 )
-def test_anc_5_a_reported_count_far_from_the_computed_one_is_kept_and_noted(reported: str, is_discordant: bool) -> None:
+def test_anc_5_a_reported_count_far_from_the_computed_one_is_kept_and_noted(
+    reported: str, is_discordant: bool, case: Case
+) -> None:
     # computed 2000; allowed is the larger of 200 cells/uL and 20 % of the reported value
-    row = anc_of(f"""
+    row = case.anc("""
         loinc  | value      | unit
         751-8  | {reported} | 10*9/L
         6690-2 | 4.0        | 10*9/L
@@ -217,8 +220,8 @@ def test_anc_5_a_reported_count_far_from_the_computed_one_is_kept_and_noted(repo
         ("less than 0.1", "profound"),
     ],
 )
-def test_anc_6_a_censored_result_is_graded_by_what_it_proves(text: str, severity: str | None) -> None:
-    row = anc_of(f"loinc | value\n751-8 | {text}")
+def test_anc_6_a_censored_result_is_graded_by_what_it_proves(text: str, severity: str | None, case: Case) -> None:
+    row = case.anc("loinc | value\n751-8 | {text}")
     assert row["severity"] == severity
     assert row["anc_comparator"] in ("<", "<=", ">")
 
@@ -230,8 +233,8 @@ def test_anc_6_below_two_proves_nothing_and_is_never_normal() -> None:
 
 
 @pytest.mark.parametrize("white_cells", ["6690-2", "804-5"])  # by a machine, and counted by hand
-def test_anc_6_a_bound_of_the_white_cells_is_kept_however_they_were_counted(white_cells: str) -> None:
-    row = anc_of(f"""
+def test_anc_6_a_bound_of_the_white_cells_is_kept_however_they_were_counted(white_cells: str, case: Case) -> None:
+    row = case.anc("""
         loinc         | value | unit
         {white_cells} | <1.0  | 10*9/L
         770-8         | 40    | %
@@ -262,8 +265,8 @@ def test_anc_6_a_censored_white_cell_count_bounds_the_computed_count() -> None:
         ("1499.99", "/uL", "mild"),
     ],
 )
-def test_anc_7_nothing_is_rounded_before_it_is_compared(value: str, unit: str, severity: str) -> None:
-    assert anc_of(f"loinc | value | unit\n751-8 | {value} | {unit}")["severity"] == severity
+def test_anc_7_nothing_is_rounded_before_it_is_compared(value: str, unit: str, severity: str, case: Case) -> None:
+    assert case.anc("loinc | value | unit\n751-8 | {value} | {unit}")["severity"] == severity
 
 
 def test_anc_7_floating_point_noise_does_not_move_a_value_across_a_limit() -> None:
@@ -299,11 +302,11 @@ def test_anc_7_nan_and_infinity_are_no_counts(text: str) -> None:
     ],
 )
 def test_anc_9_what_cannot_be_trusted_is_refused_with_its_reason(
-    value: str, unit: str, loinc: str, reason: str
+    value: str, unit: str, loinc: str, reason: str, case: Case
 ) -> None:
-    table = f"loinc | value | unit\n{loinc} | {value} | {unit}"
-    assert reasons(table) == [reason]
-    assert screened(table).anc.height == 0
+    table = "loinc | value | unit\n{loinc} | {value} | {unit}"
+    assert case.reasons(table) == [reason]
+    assert case.screened(table).anc.height == 0
 
 
 @pytest.mark.parametrize(
@@ -349,15 +352,17 @@ def test_anc_9_fifty_cells_labelled_thousands_are_found_by_the_white_cells_and_t
 
 
 @pytest.mark.parametrize(("value", "is_suspect"), [("99.9", False), ("100", True), ("268.5", True)])
-def test_anc_9_a_huge_count_that_no_white_cells_bear_out_is_a_unit_error(value: str, is_suspect: bool) -> None:
-    alone = screened(f"loinc | value | unit\n751-8 | {value} | 10*3/uL")
-    assert alone.contradicted["reason"].to_list() == (["unit_suspect"] if is_suspect else [])
-    borne_out = screened(f"""
+def test_anc_9_a_huge_count_that_no_white_cells_bear_out_is_a_unit_error(
+    value: str, is_suspect: bool, case: Case
+) -> None:
+    alone = case.screened("loinc | value | unit\n751-8 | {value} | 10*3/uL")
+    assert case.of(alone.contradicted)["reason"].to_list() == (["unit_suspect"] if is_suspect else [])
+    row = case.anc("""
         loinc  | value   | unit
         751-8  | {value} | 10*3/uL
         6690-2 | 290     | 10*3/uL
     """)
-    assert borne_out.anc["severity"].to_list() == ["normal"]
+    assert row["severity"] == "normal"
 
 
 def test_anc_9_a_reference_range_in_other_units_gives_the_unit_away() -> None:
@@ -404,8 +409,8 @@ def test_anc_9b_a_clotted_specimen_is_a_missing_result_not_a_normal_one() -> Non
 
 
 @pytest.mark.parametrize(("wbc", "severity"), [("0.05", "profound"), ("0.4", "severe"), ("1.49", "mild")])
-def test_anc_10_low_white_cells_without_a_differential_bound_the_count(wbc: str, severity: str) -> None:
-    row = anc_of(f"loinc | value\n6690-2 | {wbc}")
+def test_anc_10_low_white_cells_without_a_differential_bound_the_count(wbc: str, severity: str, case: Case) -> None:
+    row = case.anc("loinc | value\n6690-2 | {wbc}")
     assert (row["severity"], row["anc_method"], row["anc_comparator"]) == (severity, "wbc_upper_bound", "<=")
 
 
@@ -413,10 +418,12 @@ def test_anc_10_low_white_cells_without_a_differential_bound_the_count(wbc: str,
     ("wbc", "reason"),
     [("1.5", "wbc_low_no_differential"), ("1.99", "wbc_low_no_differential"), ("2.0", "no_differential")],
 )
-def test_anc_10_white_cells_of_1500_or_more_without_a_differential_are_unknown(wbc: str, reason: str) -> None:
-    result = screened(f"loinc | value\n6690-2 | {wbc}")
-    assert result.anc.height == 0
-    assert result.cannot_assess["reason"].to_list() == [reason]
+def test_anc_10_white_cells_of_1500_or_more_without_a_differential_are_unknown(
+    wbc: str, reason: str, case: Case
+) -> None:
+    table = "loinc | value\n6690-2 | {wbc}"
+    assert case.screened(table).anc.height == 0
+    assert case.unknown(table) == [reason]
 
 
 def test_anc_10_a_differential_not_done_at_the_lowest_white_cells_is_profound() -> None:
@@ -435,6 +442,40 @@ def test_anc_10_granulocytes_prove_a_low_count_and_never_a_normal_one() -> None:
     high = screened("loinc | value\n30394-1 | 4.0")
     assert high.anc["severity"].to_list() == [None]
     assert high.patient_status["current_severity"].to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("rows", "severity", "anc"),
+    [
+        # A three-part analyser that reports its granulocytes in per cent.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 12 | %", "severe", 480),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | <10 | %", "severe", 400),
+        ("6690-2 | <0.5 | 10*9/L\n30395-8 | 10 | %", "profound", 50),
+        # What was counted wins over what is computed.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 12 | %\n30394-1 | 0.6 | 10*9/L", "moderate", 600),
+        # Polymorphonuclear cells without a name are no more than granulocytes.
+        ("35003-3 | 0.4 | 10*9/L", "severe", 400),
+        ("6690-2 | 4.0 | 10*9/L\n34999-3 | 12 | %", "severe", 480),
+        # High ones clear nobody, and a lower limit bounds nothing from above.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 80 | %", None, 3200),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | >10 | %", None, None),
+        ("6690-2 | >4.0 | 10*9/L\n30395-8 | 10 | %", None, None),
+        ("30394-1 | >0.3 | 10*9/L", None, None),
+        ("6690-2 | >0.3 | 10*9/L", None, None),
+        # A differential of nothing but zeros, or of fractions that are called per cent, was no differential.
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 0 | %\n736-9 | 0 | %\n5905-5 | 0 | %", None, None),
+        ("6690-2 | 4.0 | 10*9/L\n30395-8 | 0.2 | %\n736-9 | 0.7 | %\n5905-5 | 0.1 | %", None, None),
+    ],
+)
+def test_anc_10_granulocytes_in_per_cent_bound_the_count_with_the_white_cells(
+    rows: str, severity: str | None, anc: float | None
+) -> None:
+    found = screened(f"loinc | value | unit\n{rows}")
+    assert found.contradicted["analyte"].to_list() == (["gran_pct"] if "0.7" in rows else [])
+    assert found.anc["severity"].to_list() in ([severity], [] if severity is None else [severity])
+    assert found.anc["anc_cells_per_ul"].to_list() == ([] if anc is None else [anc])
+    if severity is None:
+        assert found.patient_status["current_severity"].to_list() in ([None], [])
 
 
 def test_anc_10_zero_is_a_real_count() -> None:
@@ -498,8 +539,10 @@ def test_anc_12_an_old_specimen_and_a_clumping_comment_are_noted_and_still_scree
         ("4.5 10*9/L", "10*9/L", 4500),
     ],
 )
-def test_decimal_and_thousands_marks_are_read_where_they_are_clear(text: str, unit: str, counts: float) -> None:
-    assert anc_of(f"loinc | value | unit\n751-8 | {text} | {unit}")["anc_cells_per_ul"] == counts
+def test_decimal_and_thousands_marks_are_read_where_they_are_clear(
+    text: str, unit: str, counts: float, case: Case
+) -> None:
+    assert case.anc("loinc | value | unit\n751-8 | {text} | {unit}")["anc_cells_per_ul"] == counts
 
 
 @pytest.mark.parametrize(
@@ -515,8 +558,8 @@ def test_decimal_and_thousands_marks_are_read_where_they_are_clear(text: str, un
         ("cells/mm3", 2),
     ],
 )
-def test_the_same_number_in_different_units(unit: str, counts: float) -> None:
-    assert anc_of(f"loinc | value | unit\n751-8 | 2 | {unit}")["anc_cells_per_ul"] == counts
+def test_the_same_number_in_different_units(unit: str, counts: float, case: Case) -> None:
+    assert case.anc("loinc | value | unit\n751-8 | 2 | {unit}")["anc_cells_per_ul"] == counts
 
 
 def test_one_label_for_count_and_percentage_is_decided_by_the_unit() -> None:

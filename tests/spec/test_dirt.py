@@ -9,6 +9,7 @@ import pytest
 
 from neutro_screen.ingest.profile import Profile
 from tests.clinic import anc_of, judged, notes, reasons, screened
+from tests.spec.conftest import Case
 
 
 def unknown(text: str) -> list[tuple[str, str]]:
@@ -28,9 +29,9 @@ def unknown(text: str) -> list[tuple[str, str]]:
     ],
 )
 def test_dirt_01_a_comparator_is_kept_and_graded_by_what_it_proves(
-    text: str, counts: float, comparator: str, severity: str | None
+    text: str, counts: float, comparator: str, severity: str | None, case: Case
 ) -> None:
-    row = anc_of(f"loinc | value | unit\n751-8 | {text} | 10*9/L\n6690-2 | 450 | 10*9/L")
+    row = case.anc("loinc | value | unit\n751-8 | {text} | 10*9/L\n6690-2 | 450 | 10*9/L")
     assert (row["anc_cells_per_ul"], row["anc_comparator"], row["severity"]) == (counts, comparator, severity)
 
 
@@ -51,8 +52,10 @@ def test_dirt_01_a_comparator_is_kept_and_graded_by_what_it_proves(
         ("0.4 critical", 400, None),
     ],
 )
-def test_dirt_01_signs_words_and_flags_around_a_number(text: str, counts: float, comparator: str | None) -> None:
-    row = anc_of(f"loinc | value | unit\n751-8 | {text} | 10*9/L\n6690-2 | 450 | 10*9/L")
+def test_dirt_01_signs_words_and_flags_around_a_number(
+    text: str, counts: float, comparator: str | None, case: Case
+) -> None:
+    row = case.anc("loinc | value | unit\n751-8 | {text} | 10*9/L\n6690-2 | 450 | 10*9/L")
     assert (row["anc_cells_per_ul"], row["anc_comparator"]) == (counts, comparator)
 
 
@@ -91,12 +94,14 @@ def test_dirt_01_what_leaves_the_number_open_is_refused(text: str) -> None:
         ("не выполнено", "not_performed"),
     ],
 )
-def test_dirt_02_an_attempt_without_a_result_is_told_by_kind_and_its_patient_is_unknown(word: str, kind: str) -> None:
-    table = f"loinc | value\n751-8 | {word}"
-    rows, split = judged(table)
-    assert rows.no_results["no_result"].to_list() == [kind]
+def test_dirt_02_an_attempt_without_a_result_is_told_by_kind_and_its_patient_is_unknown(
+    word: str, kind: str, case: Case
+) -> None:
+    table = "loinc | value\n751-8 | {word}"
+    rows, split = case.judged(table)
+    assert case.of(rows.no_results)["no_result"].to_list() == [kind]
     assert split.rejected.height == 0
-    assert unknown(table) == [("1", kind)]
+    assert case.unknown(table) == [kind]
 
 
 COMMA_LAB = """
@@ -167,8 +172,8 @@ def test_dirt_03_a_text_that_does_not_keep_to_the_stated_mark_is_refused() -> No
 @pytest.mark.parametrize(
     "unit", ["10^3/\u00b5L", "10^3/\u03bcL", "\u00a010^3/uL\u00a0", "\u00d710\u00b3/\u00b5L", "K/\u00b5l"]
 )
-def test_dirt_04_both_micro_signs_and_hard_spaces_are_one_unit(unit: str) -> None:
-    assert anc_of(f"loinc | value | unit\n751-8 | \u00a02.5\u00a0 | {unit}")["anc_cells_per_ul"] == 2500
+def test_dirt_04_both_micro_signs_and_hard_spaces_are_one_unit(unit: str, case: Case) -> None:
+    assert case.anc("loinc | value | unit\n751-8 | \u00a02.5\u00a0 | {unit}")["anc_cells_per_ul"] == 2500
 
 
 def test_dirt_05_leading_zeros_stay_and_a_number_shortened_by_a_spreadsheet_is_no_patient() -> None:
@@ -238,15 +243,15 @@ def test_dirt_10_a_final_after_the_correction_is_not_what_it_corrected() -> None
 )
 @pytest.mark.parametrize("value", ["0.4", "-"])
 def test_dirt_11_what_is_taken_back_no_longer_screens_and_its_patient_is_unknown(
-    status: str, reason: str, value: str
+    status: str, reason: str, value: str, case: Case
 ) -> None:
-    table = f"""
+    table = """
         loinc | value   | status   | resulted
         751-8 | 0.4     | F        | 2026-02-01 09:00
         751-8 | {value} | {status} | 2026-02-01 12:00
     """
-    assert screened(table).anc.height == 0
-    assert unknown(table) == [("1", reason)]
+    assert case.screened(table).anc.height == 0
+    assert case.unknown(table) == [reason]
 
 
 def test_dirt_11_an_error_report_without_value_and_time_takes_the_result_back_and_a_cancelled_line_does_not() -> None:
@@ -304,14 +309,15 @@ def test_dirt_14_a_count_from_a_hundred_cells_carries_its_interval() -> None:
 @pytest.mark.parametrize(
     ("reported", "outcome"), [("2.1", "agrees"), ("3.0", "anc_discordant"), ("2000", "unit_suspect")]
 )
-def test_dirt_15_the_reported_count_is_held_against_white_cells_times_percent(reported: str, outcome: str) -> None:
-    result = screened(f"""
+def test_dirt_15_the_reported_count_is_held_against_white_cells_times_percent(
+    reported: str, outcome: str, case: Case
+) -> None:
+    row = case.anc("""
         loinc  | value      | unit
         751-8  | {reported} | K/uL
         6690-2 | 4.0        | K/uL
         770-8  | 50         | %
     """)
-    row = result.anc.to_dicts()[0]
     assert ("anc_discordant" in notes(row)) == (outcome == "anc_discordant")
     assert row["anc_method"] == ("wbc_percent" if outcome == "unit_suspect" else "reported")
 
@@ -347,11 +353,11 @@ def test_dirt_16_a_fraction_code_is_taken_as_a_fraction() -> None:
     ],
 )
 def test_dirt_17_impossible_values_are_refused_and_never_clipped(
-    loinc: str, value: str, unit: str, reason: str
+    loinc: str, value: str, unit: str, reason: str, case: Case
 ) -> None:
-    table = f"loinc | value | unit\n{loinc} | {value} | {unit}"
-    assert reasons(table) == [reason]
-    assert unknown(table) == [("1", reason)]
+    table = "loinc | value | unit\n{loinc} | {value} | {unit}"
+    assert case.reasons(table) == [reason]
+    assert case.unknown(table) == [reason]
 
 
 def test_dirt_18_zero_is_real_unless_the_whole_differential_is_zero() -> None:
@@ -380,9 +386,9 @@ def test_dirt_19_a_sentinel_is_no_value_where_the_profile_names_it_and_refused_w
     ],
 )
 def test_dirt_20_nucleated_red_cells_are_taken_out_of_the_white_cells_once(
-    more: str, counts: float, noted: bool
+    more: str, counts: float, noted: bool, case: Case
 ) -> None:
-    row = anc_of(f"loinc | value | unit\n6690-2 | 2.0 | 10*9/L\n770-8 | 60 | %\n{more}")
+    row = case.anc("loinc | value | unit\n6690-2 | 2.0 | 10*9/L\n770-8 | 60 | %\n{more}")
     assert row["anc_cells_per_ul"] == counts
     assert ("wbc_corrected_for_nrbc" in notes(row)) == noted
 
@@ -393,8 +399,8 @@ def test_dirt_20_a_reported_count_is_not_refuted_by_white_cells_corrected_twice(
 
 
 @pytest.mark.parametrize("comment", ["Platelet clumps seen", "cold AGGLUTININ", "repeat in citrate"])
-def test_dirt_21_a_clumping_comment_lowers_confidence_and_the_count_still_screens(comment: str) -> None:
-    row = anc_of(f"loinc | value | comment\n751-8 | 0.9 | {comment}")
+def test_dirt_21_a_clumping_comment_lowers_confidence_and_the_count_still_screens(comment: str, case: Case) -> None:
+    row = case.anc("loinc | value | comment\n751-8 | 0.9 | {comment}")
     assert ("possible_pseudoneutropenia" in notes(row), row["severity"]) == (True, "moderate")
 
 
@@ -481,8 +487,8 @@ def test_dirt_30_a_product_on_the_limit_is_on_the_right_side_of_it() -> None:
 
 
 @pytest.mark.parametrize("text", ["NaN", "inf", "-Infinity", "1e999"])
-def test_dirt_31_nan_and_infinity_are_no_values_and_the_patient_is_unknown(text: str) -> None:
-    assert unknown(f"loinc | value\n751-8 | {text}") == [("1", "unparseable_value")]
+def test_dirt_31_nan_and_infinity_are_no_values_and_the_patient_is_unknown(text: str, case: Case) -> None:
+    assert case.unknown("loinc | value\n751-8 | {text}") == ["unparseable_value"]
 
 
 def test_dirt_33_a_unit_that_changes_overnight_is_told_by_the_batch_and_by_the_patients_history() -> None:

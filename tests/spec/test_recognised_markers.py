@@ -66,7 +66,7 @@ neutrophil_antibody            | Neutrophil Antibody; Anti-Neutrophil Antibody; 
 duffy_group                    | Duffy; Duffy phenotype; Duffy Blutgruppe; Fy(a/b); DARC genotype; ACKR1 rs2814778; Fy phenotype
 duffy_a_antigen                | Fy(a); Fya; Fy(a) antigen; Fy a; Duffy a; FY A ANTIGEN
 duffy_b_antigen                | Fy(b); Fyb; Fy(b) antigen
-smear_review                   | Blood smear review; Peripheral smear; Peripheral blood smear; Blutausstrich; Pathologist Smear Review; Frottis sanguin; Frotis de sangre periférica; Blood Film; PBS
+smear_review                   | Blood smear review; Peripheral smear; Peripheral blood smear; Blutausstrich; Pathologist Smear Review; Frottis sanguin; Frotis de sangre periférica; Blood Film; PBF; PBS Morphology; PBS Report
 bone_marrow                    | Bone marrow biopsy report; Knochenmarkbiopsie; Knochenmark-Aspirat Zytologie; Bone Marrow Aspirate; Myélogramme; Biopsia osteomidollare midollo
 """
 
@@ -77,7 +77,7 @@ Haemophilus influenzae PCR; Influenza vaccine; SARS-CoV-2 IgG; SARS-CoV-2 Spike 
 B12 binding capacity; Methylmalonic acid; Vitamin B1; Vitamin B6; Vitamin D; Kupfer im Urin; Copper, Urine 24h; Free copper; Ceruloplasmin; Cytochrome c oxidase;
 ENA Profile; ANA Pattern; DNase B; Anti-Duffy; Anti-Fya; Antibody screen; Pap smear; Gram stain; Vaginal smear; Urine culture; Throat culture; Cord blood culture bottle;
 Neutrophil gelatinase-associated lipocalin; Neutrophil elastase; Bone marrow cells; Bone Marrow Transplant; Bone marrow iron; Ferritin; Glucose; Creatinine; CD4/CD8 ratio; CD4 %;
-Folate receptor; Urine folate; Fiscal year; Rheumatology consult; CMV resistance; EBV Avidity IgM; CMV PCR CSF; HSV PCR CSF; Blood group; Blood gas; CEA; CA 125; FSH; Ferritin, serum
+Folate receptor; Urine folate; Fiscal year; Rheumatology consult; CMV resistance; EBV Avidity IgM; CMV PCR CSF; HSV PCR CSF; Blood group; Blood gas; CEA; CA 125; FSH; Ferritin, serum; PBS; PBS control
 """
 READ_NAMES = [
     (name.strip(), marker.strip())

@@ -9,6 +9,7 @@ from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.readings import weigh
 from neutro_screen.reference import load_reference
+from neutro_screen.reference.tables import FOLDER
 
 TABLES = Tables(load_reference())
 V1_NAMES = Path(__file__).parent / "vocabulary" / "names_of_version_1.csv"
@@ -50,6 +51,13 @@ WBC_G_L                                   | G/L          | wbc
 NEUT ABS (QUEST)                          | K/uL         | neut_abs
 B-Neutrofila granulocyter                 | 10*9/L       | neut_abs
 Neutrofilocytter;B                        | 10*9/L       | neut_abs
+B—Neutrophilocytter; antalk. = ? × 10^9/L |              | neut_abs
+aB-Leukocyter                             | 10*9/L       | wbc
+Neutrofila granulocyter, B-               | 10*9/L       | neut_abs
+Neutrofily (B; num. konc.)                | 10^9/l       | neut_abs
+Neutrophilic myelocytes                   | %            | myelo_pct
+5. Band neutrophils %                     | %            | band_pct
+NEUT ABS 2                                | K/uL         | neut_abs
 Gesamtleukozyten                          | /nl          | wbc
 Neutrophilenzahl                          | G/l          | neut_abs
 中性粒细胞绝对值                          | 10^9/L       | neut_abs
@@ -107,13 +115,17 @@ def test_a_name_is_read_word_by_word(name: str, unit: str, meant: str) -> None:
 OTHER = """
 name                                  | why
 Neutrophil/Lymphocyte Ratio           | ratio
-NLR                                   | ratio
+NLR                                   | index
+Neutrophil NLR                        | index
 Antineutrophil antibodies             | antibody
 ANCA                                  | antibody
 Leukocyte esterase                    | enzyme
 Neutrophil oxidative burst            | function
 Hypersegmented neutrophils            | morphology
 NEUT-X                                | morphology
+IT ratio neutrophils                  | function
+PolyA                                 | function
+GPI deficient granulocytes            | antigen
 WBC Left Shift?                       | morphology
 Blast crisis                          | morphology
 WBC casts                             | morphology
@@ -143,6 +155,18 @@ def test_an_exclusion_makes_it_another_test_whatever_its_unit(name: str, why: st
         assert reading.property == "marker"
     else:
         assert (reading.certainty, reading.reason) == ("other_test", f"excluded: {why}")
+
+
+def test_every_word_that_excludes_does_so_before_and_behind_a_cell() -> None:
+    """A share is a word of ratios in general: "Neutrophil ratio" in per cent is the percentage."""
+    table = pl.read_csv(FOLDER / "recognition_words.csv", infer_schema=False)
+    is_exclusion = (pl.col("kind") == "exclusion") & (pl.col("concept") != "ratio")
+    is_other = (pl.col("kind") == "specimen") & (pl.col("concept") == "other") & (pl.col("use") == "any")
+    words = table.filter(is_exclusion | is_other)["word"]
+    assert words.len() > 1800
+    names = [name for word in words for name in (f"Neutrophils {word}", f"{word} leukocytes")]
+    readings = {name: weigh(Origin(analyte_name=name, unit_text="%"), TABLES) for name in names}
+    assert [name for name, read in readings.items() if read.certainty == "certain" and read.may_feed_anc] == []
 
 
 PROBABLE = """

@@ -11,7 +11,7 @@ from neutro_screen.quality.calendar import next_due
 from neutro_screen.quality.rhythm import numbered_nights
 from neutro_screen.quality.timeliness import ARRIVALS, EXTRACTS, Received, laboratory_days, silence_warnings
 from neutro_screen.reference import load_policy
-from neutro_screen.reference.policy import SilenceRule
+from neutro_screen.reference.policy_sections import SilenceRule
 from tests.clinic import NIGHT
 
 RULE = load_policy().silence

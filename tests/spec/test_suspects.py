@@ -363,6 +363,30 @@ def test_drg_6_a_definite_pair_makes_a_reaction_of_an_expected_effect(partner, c
     assert found["reason"].startswith("capecitabine with brivudine: ") == (category == "likely")
 
 
+COMBINED = drug("co-trimoxazole", -14)
+
+
+@pytest.mark.parametrize(
+    ("others", "ingredients", "reason"),
+    [
+        ((COMBINED,), {"sulfamethoxazole"}, "one exposure with trimethoprim"),
+        # Two lines of the same days, as some systems write a combination, are that combination too.
+        ((drug("sulfamethoxazole", -14), drug("trimethoprim", -14)), {"sulfamethoxazole"}, "one exposure with"),
+        ((drug("sulfamethoxazole", -14), drug("trimethoprim", -60)), {"sulfamethoxazole", "trimethoprim"}, None),
+        ((drug("trimethoprim", -14),), {"trimethoprim"}, None),
+    ],
+)
+def test_drg_1_a_combination_counts_as_one_exposure(others, ingredients, reason):
+    found = suspects(FALL, *others)
+    assert set(found) == ingredients
+    told = found[min(ingredients)]["reason"]
+    assert (reason in told) if reason else ("one exposure" not in told)
+
+
+def test_drg_6_the_part_of_a_combination_is_a_partner_all_the_same():
+    assert "trimethoprim" in suspects(FALL, drug("dapsone", -60), COMBINED)["dapsone"]["reason"]
+
+
 def test_drg_6_a_common_pair_is_named_and_re_opens_nothing():
     found = suspects(FALL, drug("methotrexate", -1500), drug("ibuprofen", -20))["methotrexate"]
     assert "given together with ibuprofen" in found["reason"]

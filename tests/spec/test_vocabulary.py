@@ -13,11 +13,14 @@ shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/vocabulary is
 #: and 85 % of the third were recognised; none, one and none wrongly. Prefixes and remarks of single laboratories stay unread.
 FIRST_SIGHT = COLLECTED / "first_sight"
 SECOND_SIGHT = COLLECTED / "first_sight_2"
+#: The fourth collection was read in six rounds, mended by kind after each: 86, 86, 90, 82, 98 and 97 % of its names at first sight, none wrongly.
+FOURTH_SIGHT = COLLECTED / "first_sight_4"
 LISTS = [
     pytest.param(SHARED, marks=shared, id="shared"),
     pytest.param(COLLECTED, id="collected"),
     pytest.param(FIRST_SIGHT, id="first_sight"),
     pytest.param(SECOND_SIGHT, id="second_sight"),
+    pytest.param(FOURTH_SIGHT, id="fourth_sight"),
 ]
 WITH_UNITS = [LISTS[0], *LISTS[2:]]
 
@@ -44,6 +47,7 @@ def test_no_other_test_is_taken_for_a_count(folder: Path) -> None:
         pytest.param(SHARED, 0.97, marks=shared, id="shared"),
         pytest.param(FIRST_SIGHT, 0.95),
         pytest.param(SECOND_SIGHT, 0.93),
+        pytest.param(FOURTH_SIGHT, 0.97),
     ],
 )
 def test_units_are_read_and_none_misread(folder: Path, least: float) -> None:

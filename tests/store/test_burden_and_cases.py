@@ -1,5 +1,6 @@
 """The views of alert burden and of cases, with numbers counted by hand over some nights."""
 
+import shutil
 from datetime import date, datetime
 from pathlib import Path
 
@@ -10,13 +11,21 @@ from neutro_screen.store.review import record_review
 from tests.store.test_worklist_nights import DAY_0, Hospital
 
 
-@pytest.fixture
-def three_nights(tmp_path: Path) -> Hospital:
+@pytest.fixture(scope="module")
+def screened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A falls to severe in the first night, B to mild in the second, A recovers in the third; others stay normal."""
-    hospital = Hospital(tmp_path)
+    hospital = Hospital(tmp_path_factory.mktemp("nights"))
     hospital.night(1, ("A 0 4.0 F", "A 1 0.3 F", "B 1 4.0 F", "C 1 3.0 F"))
     hospital.night(2, ("B 2 1.2 F",))
     hospital.night(3, ("A 3 2.5 F",))
+    return hospital.store
+
+
+@pytest.fixture
+def three_nights(screened: Path, tmp_path: Path) -> Hospital:
+    """A hospital of its own after the three nights."""
+    hospital = Hospital(tmp_path)
+    shutil.copy(screened, hospital.store)
     return hospital
 
 

@@ -141,5 +141,5 @@ def test_a_shell_completes_the_names_of_files(folder: Path, option: str) -> None
         f"source {script}; COMP_WORDS=(neutro-screen run {option} hos); COMP_CWORD=3; "
         "_neutro_screen neutro-screen hos; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
-    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, cwd=folder, timeout=20)
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, cwd=folder, timeout=120)
     assert done.stdout.split() == ["hospital.toml"], done.stderr

@@ -23,6 +23,7 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.reference import FOLDER, load_reference
 from neutro_screen.store.export import export, fhir
 from neutro_screen.store.file import reading
+from tests.nights import screened_sample
 from tests.spec.tables import table
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -99,9 +100,7 @@ def codes(found: Any) -> Iterator[tuple[str, str]]:
 
 def sample_store(folder: Path) -> Path:
     """The sample hospital with its chart."""
-    chart = {kind: (str(SAMPLE / f"{kind}.csv"),) for kind in ("medications", "patients", "diagnoses", "events")}
-    run(RunOptions(store=folder / "s.duckdb", as_of=NIGHT, labs=(str(SAMPLE / "labs.csv"),), **chart))
-    return folder / "s.duckdb"
+    return screened_sample(folder / "s.duckdb")
 
 
 @pytest.fixture(scope="module")

@@ -236,7 +236,7 @@ def _screened(paths: dict[str, list[str]], store: Path) -> dict[str, list[tuple[
         "diagnosis": "diagnoses",
     }
     chosen = {names.get(kind, "events"): tuple(found) for kind, found in paths.items()}
-    run(RunOptions(store=store, as_of=files.AS_OF, max_rejected=1, reports=store.with_suffix(""), **chosen))  # type: ignore[arg-type]
+    run(RunOptions(store=store, as_of=files.AS_OF, max_rejected=1, **chosen))  # type: ignore[arg-type]
     return results(store)
 
 
@@ -267,7 +267,7 @@ TEXTS = st.builds(
 ) | st.text("0123456789-+T: ", max_size=20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=5), zone=st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Auckland"])
 )
@@ -294,7 +294,7 @@ def test_no_text_brings_an_impossible_date_past_the_limits(texts: list[str], zon
             assert lost <= set(split.impossible["source_row"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(text=TEXTS)
 def test_no_text_in_a_laboratory_row_reaches_the_results_of_the_others(text: str) -> None:
     table = f"patient | specimen | collected | resulted | loinc | value\n1 | S1 | {text or '-'} | {text or '-'} | 751-8 | 2.0\n"

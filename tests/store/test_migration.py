@@ -20,7 +20,7 @@ _SCHEMA_1 = (Path(__file__).parent / "schema_v1.sql").read_text("utf-8")
 def old_store(store: Path, schema: str = _SCHEMA_1) -> None:
     """The sample hospital in a store of schema 1; words that the schema does not know are null."""
     if not store.with_name("new.duckdb").exists():
-        night(store.with_name("new.duckdb"))
+        screened_sample(store.with_name("new.duckdb"))
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{store}' AS old (STORAGE_VERSION '{STORAGE_VERSION}')")
         connection.execute("USE old")
@@ -144,7 +144,8 @@ def test_a_store_of_every_schema_that_ever_was_is_migrated_and_screened(
         assert connection.execute("SELECT count(*) FROM worklist").fetchall()[0][0] > 0
         migrations = connection.execute("SELECT counts FROM audit WHERE action = 'migrate'").fetchall()
     assert migrations == [(f'{{"from": {version}, "to": {SCHEMA_VERSION}}}',)]
-    night(store, as_of="2026-11-24T02:00:00")
+    if schema in (SCHEMAS[0], SCHEMAS[-1]):  # the store is now that of every other
+        night(store, as_of="2026-11-24T02:00:00")
 
 
 def by_name(store: Path, name: str) -> list[tuple[object, ...]]:

@@ -125,11 +125,14 @@ def test_a_night_without_a_message_is_no_failed_night(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "problem"),
-    [("import sys; sys.exit(3)", "ended with code 3"), ("import time; time.sleep(60)", "did not end within 0.5 s")],
+    ("program", "seconds", "problem"),
+    [
+        ("import sys; sys.exit(3)", 60, "ended with code 3"),
+        ("import time; time.sleep(60)", 0.2, "did not end within 0.2 s"),
+    ],
 )
-def test_a_command_that_fails_or_hangs_is_a_warning(program: str, problem: str) -> None:
-    notify = Notify(command=(sys.executable, "-c", program), timeout_seconds=0.5)
+def test_a_command_that_fails_or_hangs_is_a_warning(program: str, seconds: float, problem: str) -> None:
+    notify = Notify(command=(sys.executable, "-c", program), timeout_seconds=seconds)
     assert send(failure(StoreError("busy")), notify) == [f"the notification command {problem}"]
 
 

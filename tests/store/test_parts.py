@@ -9,7 +9,7 @@ import pytest
 
 from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import bytes_of
-from neutro_screen.pipeline.partitions import BUCKETS, Workspace
+from neutro_screen.pipeline.partitions import LEAST_BUCKETS, Workspace
 from neutro_screen.store.schema import SCREENED
 from tests.nights import night, screened_sample, table
 
@@ -26,7 +26,7 @@ def test_many_parts_end_in_the_tables_of_one_and_what_a_killed_run_left_is_clear
     parted, left = tmp_path / "s.duckdb", tmp_path / ".s.duckdb.work" / "lab_row" / "bucket=00"
     left.mkdir(parents=True)
     (left / "000001.parquet").write_bytes(b"half a file")
-    summary = night(parted, memory=400_000)  # some 250 rows at once: seven parts, on disk
+    summary = night(parted, memory=900_000)  # some 600 rows at once: three parts, on disk
     assert summary.account.rows_in == 1665
     for name in (*SCREENED, *RECEIVED, "worklist_row"):
         assert table(parted, name) == table(whole, name), name
@@ -38,28 +38,47 @@ def test_everybody_is_screened_again_in_parts_although_little_came_in(whole: Pat
     shutil.copy(whole, parted)
     lines = (Path(__file__).parents[2] / "sample_data" / "labs.csv").read_text("utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[:20]), "utf-8")
-    summary = night(parted, labs=few, rescreen_all=True, memory=400_000)
+    summary = night(parted, labs=few, rescreen_all=True, memory=900_000)
     assert summary.account.accepted == 0
     for name in SCREENED:
         assert table(parted, name) == table(whole, name), name
 
 
-def test_a_patient_is_in_one_part_only_and_rows_without_patient_are_in_one_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rows_at_once", "n_parts", "in_memory"), [(500, 9, 100), (25, 192, 100), (25, 192, 9999)])
+def test_a_patient_is_in_one_part_only_and_rows_without_patient_are_in_one_too(
+    tmp_path: Path, rows_at_once: int, n_parts: int, in_memory: int
+) -> None:
+    """Parts of several buckets, and, where more rows come than the buckets were laid out for, buckets of several parts."""
     ids = [f"{number:04d}" for number in range(2_000)] * 2 + [None] * 3
     rows = pl.DataFrame({"patient_id": ids, "value": range(len(ids))})
-    work = Workspace(tmp_path / "work", rows_in_memory=100)
+    work = Workspace(tmp_path / "work", rows_in_memory=in_memory)
+    work.begin()
     work.add("row", rows[:50])
     work.add("row", rows[50:])
-    work.divide(rows.height, 500)
+    work.divide(rows.height, rows_at_once)
     parts = [work.rows("row", part) for part in work.parts]
-    assert len(parts) == 9
+    assert len(parts) == n_parts
     assert pl.concat(parts).sort("value").equals(rows)
     assert sum(part["patient_id"].drop_nulls().n_unique() for part in parts) == 2_000
     assert [part["patient_id"].null_count() for part in parts if part["patient_id"].null_count()] == [3]
-    assert max(part.height for part in parts) < 2 * rows.height / len(parts) + rows.height / BUCKETS
+    assert max(part.height for part in parts) < 2 * rows.height / len(parts) + rows.height / LEAST_BUCKETS
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*.parquet")}
     folders = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_dir()}
-    assert (modes, folders) == ({0o600}, {0o700})
+    assert (modes, folders) == (({0o600}, {0o700}) if in_memory < rows.height else (set(), set()))
+
+
+def test_more_bytes_are_laid_out_in_more_buckets_and_merged_records_meet(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"patient_id": [f"{number:04d}" for number in range(2_000)]})
+    merged = pl.DataFrame({"patient_id": rows["patient_id"][:1000], "survivor_id": rows["patient_id"][1000:]})
+    work = Workspace(tmp_path / "work", rows_in_memory=100)
+    work.begin(buckets=300)
+    work.add("row", rows)
+    assert len({path.parent.name for path in (tmp_path / "work").rglob("run.0*.parquet")}) > 256
+    work.divide(2_000, 2_000 // 150, merged)
+    people = dict(merged.iter_rows())
+    parts = [{people.get(each, each) for each in work.rows("row", part)["patient_id"]} for part in work.parts]
+    assert len(parts) == 154
+    assert sum(map(len, parts)) == 1000
 
 
 @pytest.mark.parametrize("size", ["much", "-4GB", "1KB", ""])

@@ -25,6 +25,16 @@ from neutro_screen.store.schema import SCREENED, TABLES, columns_of
 from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
 
 NEXT = "2026-11-23T02:00:00"
+#: The command in a process that waits at a step for its end: on a busy machine it would be over before it is killed.
+_HELD = """
+import sys, time
+import {module} as module
+module.{function} = lambda *_, **__: time.sleep(600)
+from neutro_screen.cli.app import main
+main()
+"""
+_BEFORE_PUBLISHING = _HELD.format(module="neutro_screen.pipeline.run", function="publish_step")
+_IN_PUBLISHING = _HELD.format(module="neutro_screen.store.file", function="_synchronise")
 AT = moment("2026-11-24T09:00:00")
 
 
@@ -126,7 +136,8 @@ def test_no_free_text_is_left_anywhere_under_pseudonyms(tmp_path: Path, killed: 
     events.write_text("patient_id,event,date,detail\n" + "\n".join(told) + "\n", "utf-8")
     words = ["run", "--labs", str(labs), "--events", str(events), "--store", str(own / "s.duckdb"), "--as-of", NIGHT]
     words += ["--reports", str(own / "reports"), "--pseudonymise", str(key(tmp_path))]
-    process = subprocess.Popen([sys.executable, "-m", "neutro_screen.cli.app", *words], stderr=subprocess.PIPE)
+    program = ["-c", _BEFORE_PUBLISHING] if killed else ["-m", "neutro_screen.cli.app"]
+    process = subprocess.Popen([sys.executable, *program, *words], stderr=subprocess.PIPE)
     if killed:
         _wait_for(own / ".s.duckdb.work", process)
         time.sleep(0.2)
@@ -264,8 +275,10 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
     words = ["run", "--labs", str(labs), *chart, "--store", str(kept / "s.duckdb"), "--as-of", NIGHT]
     words += ["--reports", str(kept / "reports"), *(["--max-rejected", "0"] if ending == "refused" else [])]
     environment = os.environ | {"TMPDIR": str(places[1]), "HOME": str(places[2]), "POLARS_TEMP_DIR": str(places[1])}
+    held = {"killed early": _BEFORE_PUBLISHING, "killed late": _IN_PUBLISHING}
+    program = ["-c", held[ending]] if ending in held else ["-m", "neutro_screen.cli.app"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "neutro_screen.cli.app", *words],
+        [sys.executable, *program, *words],
         cwd=places[0],
         env=environment,
         stdout=subprocess.PIPE,
@@ -291,7 +304,7 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
 
 
 def _wait_until_gone(path: Path) -> None:
-    for _ in range(3_000):
+    for _ in range(12_000):
         if not path.exists():
             return
         time.sleep(0.01)

@@ -77,21 +77,25 @@ def test_rec_5_a_unit_or_specimen_that_is_not_understood_is_warned_of_where_it_m
     assert sorted(told) == [
         'UNRECOGNISED 1 row "ANC" (10*9/L) in "Zork tube" of MAIN: specimen not understood',
         'UNRECOGNISED 1 row "ANC" (quux) of MAIN: unit not understood',
-        'UNRECOGNISED 1 row "WBC" of WARD: no unit, and no other count of this kind',
+        'UNRECOGNISED 1 row "ANC" of MAIN: no unit',
+        'UNRECOGNISED 1 row "WBC" of WARD: no unit',
     ]
     with reading(tmp_path / "s.duckdb") as connection:
         cannot = read_table(connection, "SELECT patient_id, reason FROM cannot_assess ORDER BY patient_id").rows()
     assert cannot == [("2", "unit_unknown"), ("3", "unknown_specimen"), ("6", "unit_missing"), ("7", "unit_missing")]
 
 
-def test_rec_5_a_stray_unit_beside_many_good_ones_calls_nobody_and_is_lost_by_nobody(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "reason"), [("quux", "unit_unknown"), ("", "unit_missing")])
+def test_rec_5_a_stray_unit_beside_many_good_ones_calls_nobody_and_is_lost_by_nobody(
+    tmp_path: Path, unit: str, reason: str
+) -> None:
     header = UNREAD.splitlines()[0]
     good = [f"{n},S{n},2026-11-20 08:00,ANC,4500,/uL,MAIN,Blood" for n in range(1, 31)]
-    stray = "99,S99,2026-11-20 08:00,ANC,300,quux,MAIN,Blood"
+    stray = f"99,S99,2026-11-20 08:00,ANC,300,{unit},MAIN,Blood"
     summary = run(options(tmp_path, labs="\n".join([header, *good, stray]), strict=True))
     assert [warning for warning in summary.warnings if warning["kind"] == "unrecognised"] == []
     with reading(tmp_path / "s.duckdb") as connection:
-        assert read_table(connection, "SELECT patient_id, reason FROM cannot_assess").rows() == [("99", "unit_unknown")]
+        assert read_table(connection, "SELECT patient_id, reason FROM cannot_assess").rows() == [("99", reason)]
 
 
 def test_rec_5_the_printed_lines_settle_unit_and_specimen_and_a_strict_run_goes_through(tmp_path: Path) -> None:

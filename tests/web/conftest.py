@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import polars as pl
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.report import multiply_patients
 from neutro_screen.pipeline.options import RunOptions
@@ -21,6 +21,8 @@ from neutro_screen.store.schema import TABLES, columns_of
 from neutro_simulator import sample_hospital, write_native
 
 TONIGHT = datetime(2026, 11, 22, 2, 10)
+#: On a busy machine a page takes longer than the five seconds that are usual.
+expect.set_options(timeout=30_000)
 EXTRACTS = ("labs", "medications", "patients", "diagnoses", "events")
 
 

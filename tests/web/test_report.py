@@ -1,7 +1,6 @@
 """The page in a browser: open, sort, filter, search, expand, print, dark, keyboard, screen reader, hostile texts, speed."""
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +170,10 @@ def test_dark_by_preference_and_by_button(opened: Opened, reports: Reports, samp
 def test_no_serious_barrier(opened: Opened, reports: Reports, sample_store: Path, scheme: str, width: int) -> None:
     page = opened(reports(sample_store), width=width, color_scheme=scheme)
     page.evaluate(AXE.read_text("utf-8"))
+    # What has passed is not wanted: without it axe takes less time. In the dark only the colours differ.
+    asked: dict[str, Any] = {"resultTypes": ["violations"]}
+    if scheme == "dark":
+        asked["runOnly"] = ["color-contrast", "link-in-text-block"]
     second = f"#p-{key(page, 1)}"
     for fragment in (
         (second, "#unknown", "#changes", "#quality", "#methods")
@@ -179,7 +182,9 @@ def test_no_serious_barrier(opened: Opened, reports: Reports, sample_store: Path
     ):
         page.evaluate(f"location.hash = '{fragment}'")
         page.wait_for_timeout(50)
-        found: list[dict[str, Any]] = page.evaluate("axe.run().then((result) => result.violations)")
+        found: list[dict[str, Any]] = page.evaluate(
+            "(asked) => axe.run(asked).then((result) => result.violations)", asked
+        )
         serious = [
             (one["id"], node["html"][:160])
             for one in found
@@ -299,29 +304,36 @@ def test_five_hundred_patients_open_quickly_and_fit(
 ) -> None:
     file = reports(crowd(tmp_path / "crowd.duckdb", sample_store, 500))
     assert file.stat().st_size < 5_000_000
-    opened(file)  # the first page of a browser pays for starting it
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        page = opened(file)
-        expect(page.locator(".panel:visible .charts svg").first).to_be_visible()
-        times.append(time.perf_counter() - began)
-    took = min(times)
+    page = opened(file)  # the first page of a browser pays for starting it
+    seconds = processor_seconds(page)
+    before = seconds()
+    page.reload()
+    expect(page.locator(".panel:visible .charts svg").first).to_be_visible()
+    took = seconds() - before
     assert page.locator(".panel").count() == 500
-    # 1.5 s is the promise on a quiet machine; twice that keeps a busy one from crying wolf.
-    assert took < 3.0, f"{took:.2f} s"
-    frames: list[float] = page.evaluate(
+    assert 0 < took < 1.5, f"{took:.2f} s"
+    before = seconds()
+    page.evaluate(
         """async () => {
-          const gaps = []; let last = performance.now();
           for (let i = 0; i < 60; i++) {
             scrollBy(0, 400);
             await new Promise(requestAnimationFrame);
-            gaps.push(performance.now() - last); last = performance.now();
           }
-          return gaps.sort((a, b) => a - b);
         }"""
     )
-    assert frames[len(frames) // 2] < 50, "scrolling is not smooth"
+    assert 0 < seconds() - before < 60 * 0.05, "scrolling is not smooth"
+
+
+def processor_seconds(page: Page) -> Callable[[], float]:
+    """What the page's thread has used of the processor so far: unlike the clock, the same on a busy machine."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def used() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+    return used
 
 
 def test_scripts_and_styles_are_allowed_by_hash_only(reports: Reports, sample_store: Path) -> None:

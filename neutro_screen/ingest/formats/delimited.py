@@ -1,29 +1,24 @@
 """Delimited text (CSV, TSV, semicolon, pipe), plain or compressed, in any layout that a profile describes.
 
-Three ways lead to the same rows and line numbers. A text without quotes in which every line has as many delimiters as the
-header is split by polars. Any other is split by DuckDB, half as fast: unlike polars it hands back the lines that do not have
-the header's number of fields. Where lines and rows are not one to one (a quote left open, a line end inside quotes, a blank
-line, a lone carriage return, a zero byte, an endless line), every line is read for itself (``lines.py``).
+Two ways lead to the same rows and line numbers. Where lines and rows are one to one, polars splits all lines but the few odd
+ones (``even_lines.py``). Where a quote left open may be closed by a later line, or a line is endless, every line is read for
+itself (``lines.py``).
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import duckdb
-import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.control import Stated, check_rows, without_trailer
-from neutro_screen.ingest.engine import engine
-from neutro_screen.ingest.files import encoding_by_mark, plain_name, transcoded, unpacked
-from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, Line, broken_line, numbered_lines, records
+from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
+from neutro_screen.ingest.formats.even_lines import even_batches, surveyed
+from neutro_screen.ingest.formats.lines import Layout, Line, numbered_lines, records
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
@@ -38,11 +33,8 @@ HEADER_WITHIN: Final = 50
 _FOUND_BELOW_TITLE: Final = 3
 ROWS_A_BATCH: Final = 500_000
 _CHUNK: Final = 16 << 20
-#: Looked at together: what fits into the processor's cache. A longer line is left to DuckDB.
-_LOOK: Final = 128 << 10
 #: So many lines that are no UTF-8, and none before them that is: then the text is in another encoding.
 _LINES_OF_ONE_ENCODING: Final = 1_000
-_TAIL: Final = 65_536
 
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
@@ -87,7 +79,8 @@ def read_columns(
         layout, found = _layout(text, path, expected, delimiter), 0
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
-        for batch in _plain_batches(layout) if _is_plain(layout) else _split_batches(layout):
+        survey = surveyed(layout, ROWS_A_BATCH)
+        for batch in even_batches(layout, survey) if survey else _line_by_line(layout):
             found += batch.rows.height + len(batch.refused)
             yield batch._replace(notes=notes)
         if trailer is not None:
@@ -169,138 +162,6 @@ def _is_utf8(text: Path) -> bool:
     return not n_other
 
 
-def _is_plain(layout: Layout) -> bool:
-    """Whether the text is UTF-8 without quotes in which every line has the header's number of fields."""
-    width, mark = len(layout.header), ord(layout.delimiter)
-    with layout.text.open("rb") as file:
-        rest = b""
-        for _ in range(layout.header_line - 1):
-            file.readline()
-        while chunk := file.read(_LOOK):
-            end = chunk.rfind(b"\n") + 1
-            if not end or not _is_plain_text(rest + chunk[:end], width, mark):
-                return False
-            rest = chunk[end:]
-    return width > 1 and (not rest or _is_plain_text(rest + b"\n", width, mark))
-
-
-def _is_plain_text(lines: bytes, width: int, mark: int) -> bool:
-    """Whether these lines are split by nothing but delimiters and line ends, ``width`` fields each."""
-    if b'"' in lines or b"\0" in lines or (b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n")):
-        return False
-    try:
-        lines.isascii() or lines.decode()
-    except UnicodeDecodeError:
-        return False
-    letters = np.frombuffer(lines, dtype=np.uint8)
-    ends = letters[(letters == mark) | (letters == ord("\n"))]
-    if ends.size % width:
-        return False
-    by_line = ends.reshape(-1, width)
-    return bool((by_line[:, -1] == ord("\n")).all() and (by_line[:, :-1] == mark).all())
-
-
-def _plain_batches(layout: Layout) -> Iterator[RawBatch]:
-    """The rows of a text that ``_is_plain``: every line below the header is a row."""
-    columns = dict.fromkeys(layout.header, pl.String)
-    first, n_rows = layout.header_line + 1, 0
-    with _splitting(layout):
-        lines = pl.scan_csv(
-            layout.text,
-            has_header=False,
-            skip_lines=layout.header_line,
-            schema=columns,
-            separator=layout.delimiter,
-            quote_char=None,
-            glob=False,
-        )
-        for rows in lines.collect_batches(chunk_size=ROWS_A_BATCH):
-            numbers = pl.int_range(first + n_rows, first + n_rows + pl.len(), dtype=pl.Int64)
-            yield RawBatch(layout.path, rows.with_columns(source_row=numbers))
-            n_rows += rows.height
-    if n_rows == 0:
-        yield RawBatch(layout.path, _rows_of(layout, []))
-
-
-def _split_batches(layout: Layout) -> Iterator[RawBatch]:
-    """The rows of any other text: by DuckDB where lines and rows are one to one, else line by line."""
-    n_lines = _count_lines(layout)
-    try:
-        refused, n_rows = _refusals(layout) if n_lines else ([], 0)
-    except duckdb.Error:
-        n_lines = 0
-    if not n_lines or layout.header_line + n_rows + len(refused) != n_lines or any(map(_needs_its_line, refused)):
-        yield from _line_by_line(layout)
-    else:
-        yield from _batches(layout, refused)
-
-
-def _needs_its_line(line: BrokenLine) -> bool:
-    """Whether DuckDB may have cut the line differently, or could not give its whole text."""
-    return line.reason not in _RAGGED.values() or '"' in line.text
-
-
-def _count_lines(layout: Layout) -> int:
-    """The number of lines, blank ones at the end left out; 0 where some line needs to be read for itself.
-
-    Raises:
-        UnreadableInputError: zero bytes at the end of the file: the copy was cut off.
-    """
-    n_lines, is_odd, tail = 0, False, b""
-    with layout.text.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            seen = tail[-1:] + chunk
-            n_lines += chunk.count(b"\n")
-            # A chunk without a line end is a part of a line that DuckDB cannot hold.
-            is_odd |= b"\0" in chunk or (len(chunk) == _CHUNK and b"\n" not in chunk)
-            is_odd |= seen.count(b"\r") - seen.endswith(b"\r") != seen.count(b"\r\n")
-            tail = seen[-_TAIL:]
-    if tail.endswith(b"\0"):
-        raise UnreadableInputError(
-            "is not text (zero bytes)", where=layout.path.name, remedy="Was the copy cut off? Send it again."
-        )
-    last_line_ends = tail[len(tail.rstrip(b"\r\n")) :].count(b"\n")
-    return 0 if is_odd else n_lines - last_line_ends + 1
-
-
-def _refusals(layout: Layout) -> tuple[list[BrokenLine], int]:
-    """The lines that cannot be split, known before the first row is taken, and the number of rows."""
-    with engine() as connection, plain_name(layout.text) as name:
-        counted = _scan(connection, name, layout).aggregate("count(*), count(COLUMNS(*))").fetchall()
-        refused = connection.sql(
-            "SELECT line, any_value(CAST(error_type AS VARCHAR)) AS error, any_value(csv_line) AS text "
-            "FROM reject_errors GROUP BY line ORDER BY line"
-        ).fetchall()
-    lines = [
-        broken_line(line, _RAGGED.get(error, error), (text or "").encode(), layout) for line, error, text in refused
-    ]
-    return lines, counted[0][0]
-
-
-def _batches(layout: Layout, refused: Sequence[BrokenLine]) -> Iterator[RawBatch]:
-    """The rows with their line numbers, some hundred thousand at a time, and all refused lines with the first."""
-    taken, n_rows = [line.source_row for line in refused], 0
-    with engine() as connection, plain_name(layout.text) as name, _splitting(layout):
-        for rows in _gathered(_scan(connection, name, layout).to_arrow_reader(ROWS_A_BATCH)):
-            numbers = _line_numbers(n_rows, rows.height, taken, layout.header_line + 1)
-            yield RawBatch(layout.path, rows.with_columns(numbers), refused if n_rows == 0 else ())
-            n_rows += rows.height
-    if n_rows == 0:
-        yield RawBatch(layout.path, _rows_of(layout, []), refused)
-
-
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
-    """DuckDB hands out smaller batches than it is asked for: together they are batches of about ROWS_A_BATCH rows."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if sum(each.num_rows for each in held) >= ROWS_A_BATCH:
-            yield pl.DataFrame(pa.Table.from_batches(held))
-            held = []
-    if held:
-        yield pl.DataFrame(pa.Table.from_batches(held))
-
-
 def _line_by_line(layout: Layout) -> Iterator[RawBatch]:
     rows: list[tuple[str | int, ...]] = []
     refused: list[BrokenLine] = []
@@ -318,42 +179,3 @@ def _line_by_line(layout: Layout) -> Iterator[RawBatch]:
 def _rows_of(layout: Layout, rows: list[tuple[str | int, ...]]) -> pl.DataFrame:
     columns = dict.fromkeys(layout.header, pl.String) | {"source_row": pl.Int64}
     return pl.DataFrame(rows, schema=columns, orient="row")
-
-
-def _scan(connection: duckdb.DuckDBPyConnection, name: str, layout: Layout) -> duckdb.DuckDBPyRelation:
-    """The rows of the text under a name that is no pattern (``plain_name``)."""
-    return connection.read_csv(
-        name,
-        header=True,
-        sep=layout.delimiter,
-        quotechar='"',
-        escapechar='"',
-        columns=dict.fromkeys(layout.header, "VARCHAR"),
-        auto_detect=False,
-        null_padding=False,
-        strict_mode=True,
-        max_line_size=LONGEST_LINE,
-        skiprows=layout.header_line - 1,
-        store_rejects=True,
-        rejects_limit=0,
-    )
-
-
-@contextmanager
-def _splitting(layout: Layout) -> Iterator[None]:
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, UnicodeDecodeError):
-        raise UnreadableInputError("cannot be split into lines and columns", where=layout.path.name) from None
-
-
-#: What DuckDB calls lines that do not have the header's number of fields.
-_RAGGED: Final = {"MISSING COLUMNS": "too_few_fields", "TOO MANY COLUMNS": "too_many_fields"}
-
-
-def _line_numbers(n_before: int, rows: int, taken: list[int], first: int) -> pl.Series:
-    """Line numbers of accepted rows, of which ``n_before`` came before: the first can stand in line ``first``, and refused
-    lines keep theirs."""
-    gaps = np.asarray(taken, dtype=np.int64) - np.arange(len(taken)) - first
-    accepted = np.arange(n_before, n_before + rows, dtype=np.int64)
-    return pl.Series("source_row", accepted + first + np.searchsorted(gaps, accepted, side="right"))

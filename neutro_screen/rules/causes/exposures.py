@@ -114,7 +114,8 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
 
     Columns: patient_id, ingredient, the columns of ``drug_profiles``, course (1 = first), first_exposure (earliest
     day its first line allows), first_exposure_latest (latest such day), last_exposure (null = open), last_start (start
-    of its latest line), n_orders, n_not_given. Sorted.
+    of its latest line), n_orders, n_not_given, part_of (the drug of the same days with which it counts as one
+    exposure, ``drug_combinations.csv``), parts (the other way round: names, joined). Sorted.
     """
     profiles = drug_profiles(tables, policy, rules)
     lines = _with_drug(matched, tables).join(
@@ -160,10 +161,27 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
     )
     not_given = judged.filter(~pl.col("is_given")).group_by(KEYS).agg(n_not_given=pl.len().cast(pl.Int64))
     return (
-        courses.join(not_given, on=KEYS, how="left")
+        _with_combinations(courses, tables)
+        .join(not_given, on=KEYS, how="left")
         .with_columns(pl.col("n_not_given").fill_null(0))
         .join(profiles.lazy(), on=list(_PROFILE), how="left", nulls_equal=True, validate="m:1")
         .sort(*KEYS, "course")
+    )
+
+
+def _with_combinations(courses: pl.LazyFrame, tables: DrugTables) -> pl.LazyFrame:
+    """Add ``part_of`` and ``parts``: courses of the two drugs of a combination that begin and end on the same days."""
+    days = ["patient_id", "first_exposure", "last_exposure"]
+    parts = courses.select(*days, "course", part="ingredient").join(tables.combinations.lazy(), on="part")
+    mains = courses.select(*days, "course", main="ingredient")
+    pairs = parts.join(mains, on=[*days, "main"], nulls_equal=True, suffix="_of_main")
+    part_of = pairs.group_by("patient_id", "part", "course").agg(part_of=pl.col("main").min())
+    named = pairs.group_by("patient_id", "main", course="course_of_main").agg(
+        parts=pl.col("part").unique().sort().str.join(" and ")
+    )
+    course = ["patient_id", "ingredient", "course"]
+    return courses.join(part_of.rename({"part": "ingredient"}), on=course, how="left", validate="1:1").join(
+        named.rename({"main": "ingredient"}), on=course, how="left", validate="1:1"
     )
 
 

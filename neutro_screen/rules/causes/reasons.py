@@ -44,6 +44,7 @@ def reason(rules: CauseRules) -> pl.Expr:
         _withdrawn(),
         _again(),
         pl.when(_PARTNER.is_null()).then(pl.format("given together with {}", "partner")),
+        pl.format("one exposure with {}", "parts"),
         _baseline(),
         pl.when("is_protopathic").then(pl.lit(_FOR_FIRST_SYMPTOMS)),
         pl.when("is_class").then(pl.lit("known by its class only")),

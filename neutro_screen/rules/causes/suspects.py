@@ -39,6 +39,8 @@ from neutro_screen.rules.causes.score import alternatives_per_fall, with_categor
 from neutro_screen.rules.causes.timing import PAIR, courses_and_falls, with_onset
 
 COLUMNS: Final = tuple(DrugSuspect.to_schema().columns)
+#: Not the part of a combination: that is told with the other drug of it.
+_IS_OWN: Final = pl.col("part_of").is_null()
 _ORDER: Final = {"expected": 1, "excluded": 2}
 
 
@@ -65,7 +67,7 @@ def drug_suspects(
     courses = _settled(courses_and_falls(falls, episodes, exposures, as_of))
     exposed = _settled(courses.filter(~pl.col("is_after") & pl.col("was_exposed")).pipe(with_onset))
     partners = pl.concat([exposures.select(COURSE), conditions])
-    together = _settled(with_interaction(exposed, partners, interactions))
+    together = _settled(with_interaction(exposed.filter(_IS_OWN), partners, interactions))
     in_time = _settled(with_expected_drugs(_settled(with_expected_time(together))))
     given_again = _settled(with_tolerance(_settled(with_recurrence(in_time)), exposures, anc, as_of))
     one_course = _settled(_best_course(given_again))
@@ -110,7 +112,7 @@ def _excluded(courses: pl.LazyFrame, scored: pl.LazyFrame) -> pl.LazyFrame:
     """Drugs that began on the day of the last fall of an episode or later, while it lasted."""
     is_last = pl.col("fall_id") == pl.col("fall_id").sort_by("onset_day", "fall_id").last().over("episode_id")
     return (
-        courses.filter(is_last)
+        courses.filter(is_last, _IS_OWN)
         .filter(pl.col("is_after") & (pl.col("first_exposure") <= pl.col("closes")))
         .join(scored, on=["episode_id", "ingredient"], how="anti")
         .sort("first_exposure", "course")

@@ -8,8 +8,8 @@ import polars as pl
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.counts.comparators import is_lower_bound
 from neutro_screen.rules.counts.routes import with_bounds, with_choice, with_notes, with_routes, without_contradicted
-from neutro_screen.rules.counts.specimen_columns import NRBC, with_specimen_columns
-from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, is_retracted, keep_counting_versions
+from neutro_screen.rules.counts.specimen_columns import analytes_of_the_count, specimens_side_by_side
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, is_retracted
 
 #: The columns of ``LabResult`` that the count is made from.
 READ: Final = (
@@ -56,7 +56,7 @@ _RESULT: Final = (
 
 @dataclass(frozen=True)
 class Counted:
-    """``anc``: one row per specimen with a count, sorted by specimen; ``not_counted``: the other specimens with any
+    """``anc``: one row per specimen with a count, in no order; ``not_counted``: the other specimens with any
     result that feeds the ANC, and why they have no count; ``contradicted``: results that the rest of their specimen refutes
     (patient_id, specimen_id, analyte, is_manual, reason), which were left out of the count; ``taken_back``: specimens
     with a cancelled or withdrawn result (and collected_at, reason)."""
@@ -76,14 +76,10 @@ class Counted:
         )
 
 
-def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Policy) -> Counted:
+def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Policy) -> Counted:
     """Compute the ANC in cells/uL of every specimen of the accepted results (``READ`` of ``LabResult``), ANC-1 ... ANC-11."""
-    feeding = reference.analytes.filter(pl.col("feeds_anc") | pl.col("in_differential") | (pl.col("analyte") == NRBC))[
-        "analyte"
-    ]
-    read = results.select(READ).filter(pl.col("analyte").is_in(feeding.implode()))
-    counting = keep_counting_versions(read, policy)
-    wide = with_specimen_columns(counting, reference).pipe(with_routes, policy).pipe(_with_history_check, policy)
+    read = results.select(READ).filter(pl.col("analyte").is_in(analytes_of_the_count(reference).implode())).collect()
+    wide = specimens_side_by_side(read, reference, policy).pipe(with_routes, policy).pipe(_with_history_check, policy)
     contradicted = _contradicted(wide)
     chosen = (
         wide.pipe(without_contradicted)
@@ -95,7 +91,8 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
     has_count = pl.col("anc_cells_per_ul").is_not_null()
     return Counted(
         anc=chosen.select(_RESULT).filter(has_count),
-        not_counted=chosen.filter(~has_count & pl.col("has_feeding")).select(
+        not_counted=chosen.filter(~has_count & pl.col("has_feeding"))
+        .select(
             *SPECIMEN,
             "collected_at",
             reason=pl.when(pl.col("is_blank_record"))
@@ -107,27 +104,31 @@ def count_neutrophils(results: pl.DataFrame, reference: Reference, policy: Polic
             .when(pl.col("wbc").is_not_null())
             .then(pl.lit("no_differential"))
             .otherwise(pl.lit("no_white_cell_count")),
-        ),
+        )
+        .sort(SPECIMEN),
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
-        taken_back=_taken_back(results, reference),
+        taken_back=_taken_back(read, reference),
     )
 
 
-def _without_blank_records(chosen: pl.DataFrame, results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+def _without_blank_records(chosen: pl.DataFrame, results: pl.LazyFrame, policy: Policy) -> pl.DataFrame:
     """Take the count from specimens whose every value is zero, one of them a line that is zero in nobody alive (ANC-9).
 
     Such a record is missing, not critical. Adds ``is_blank_record``. A lone zero, or zeros beside a haemoglobin, are real.
     """
-    numbers = results.filter(pl.col("value").is_not_null() & ~is_retracted())
-    blank = (
-        numbers.filter(pl.col("analyte").is_in(policy.anc.never_zero) & (pl.col("value") == 0))
+    numbers = results.filter(~is_retracted())
+    zero = (
+        numbers.filter((pl.col("value") == 0) & pl.col("analyte").is_in(policy.anc.never_zero))
         .select(SPECIMEN)
         .unique()
-        .join(numbers.filter(pl.col("value") != 0), on=SPECIMEN, how="anti")
-        .with_columns(is_blank_record=pl.lit(True))
+        .collect()
     )
-    if not blank.height:
+    if not zero.height:
         return chosen.with_columns(is_blank_record=pl.lit(False))
+    beside = numbers.filter(pl.col("patient_id").is_in(zero["patient_id"].implode()) & (pl.col("value") != 0))
+    blank = zero.join(beside.select(SPECIMEN).collect(), on=SPECIMEN, how="anti").with_columns(
+        is_blank_record=pl.lit(True)
+    )
     return (
         chosen.join(blank, on=SPECIMEN, how="left", maintain_order="left")
         .with_columns(pl.col("is_blank_record").fill_null(False))
@@ -199,7 +200,9 @@ def _contradicted(wide: pl.DataFrame) -> pl.DataFrame:
         "contradiction": pl.lit("neut_abs"),
         "contradiction_percent": pl.when(pl.col("neut_pct").is_not_null())
         .then(pl.lit("neut_pct"))
-        .otherwise(pl.lit("seg_pct")),
+        .when(pl.col("seg_pct").is_not_null() | pl.col("seg_pct_manual").is_not_null())
+        .then(pl.lit("seg_pct"))
+        .otherwise(pl.lit("gran_pct")),
     }
     return pl.concat(
         wide.filter(pl.col(f"{verdict}{end}").is_not_null()).select(

@@ -3,7 +3,7 @@
 Nothing is dropped here: every row comes out as a result to be validated, a non-result or a row that is not screened.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -30,6 +30,15 @@ _OF_THE_READING: Final = (
     "bound_analyte",
     "feeds_anc",
     "has_value",
+)
+#: The texts of an origin that only a refused row shows again (``with_texts_as_sent``).
+_AS_SENT: Final = (
+    "code_system",
+    "analyte_name",
+    "specimen_type",
+    "reference_low_text",
+    "reference_high_text",
+    "status_text",
 )
 #: What a row is judged by and nobody asks for afterwards.
 _ONLY_TO_JUDGE: Final = (
@@ -89,7 +98,12 @@ def judge_rows(
     texts = origins.TextCounts()
     texts.add(numbered)
     known = judged_origins(sent, texts.counted, reference, policy, decimal_mark)
-    return judge_part(numbered, known, reference, policy, as_of=as_of, patients=patients, decimal_mark=decimal_mark)
+    judged = judge_part(numbered, known, reference, policy, as_of=as_of, patients=patients, decimal_mark=decimal_mark)
+    return replace(
+        judged,
+        results=with_texts_as_sent(judged.results, known),
+        no_results=with_texts_as_sent(judged.no_results, known),
+    )
 
 
 def judged_origins(
@@ -127,17 +141,19 @@ def judge_part(
     patients: pl.DataFrame | None = None,
     decimal_mark: str | None = None,
 ) -> JudgedRows:
-    """Judge rows with ``origin_no`` by the ``judged_origins`` of their extract; see ``judge_rows``."""
-    judged = numbered.join(known.drop(_OF_THE_READING), on="origin_no", how="left")
+    """Judge rows with ``origin_no`` by the ``judged_origins`` of their extract; see ``judge_rows``.
+
+    The texts of the origin that nothing is judged by are left out of ``results`` and ``no_results``: every further column of
+    all rows costs (``with_texts_as_sent`` adds them).
+    """
     is_screened = pl.col("not_screened").is_null()
-    not_screened = judged.filter(~is_screened)
     screened = (
-        judged.filter(is_screened)
+        numbered.join(known.filter(is_screened).drop(*_OF_THE_READING, *_AS_SENT), on="origin_no", validate="m:1")
         .pipe(with_value, reference, decimal_mark)
         .pipe(with_unit, policy)
         .pipe(with_time, policy, as_of, patients)
         .pipe(with_unit_suspicion, policy)
-        .pipe(with_recognition, _orders_of_blood(judged, policy, as_of))
+        .pipe(with_recognition, _orders_of_blood(numbered, known, policy, as_of))
         # Every column that is left is copied once more below.
         .drop(_ONLY_TO_JUDGE)
     )
@@ -156,9 +172,25 @@ def judge_part(
     return JudgedRows(
         results=screened.filter(~is_no_result).pipe(_with_retractions),
         no_results=screened.filter(is_no_result).with_columns(kind="no_result"),
-        not_screened=not_screened,
+        not_screened=numbered.join(known.filter(~is_screened).drop(_OF_THE_READING), on="origin_no", validate="m:1"),
         origins=known,
     )
+
+
+def with_texts_as_sent(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Judged rows (``origin_no``) with the texts of their origin that ``judge_part`` leaves out."""
+    return _with_found(rows, known.select("origin_no", *_AS_SENT), ["origin_no"])
+
+
+def _with_found(rows: pl.DataFrame, table: pl.DataFrame, on: list[str], *, nulls_equal: bool = False) -> pl.DataFrame:
+    """The rows with the other columns of the row of ``table`` that has their keys; null = none has.
+
+    Only the keys pass through the join, which copies what it is given.
+    """
+    found = rows.select(on).join(
+        table, on=on, how="left", nulls_equal=nulls_equal, maintain_order="left", validate="m:1"
+    )
+    return rows.with_columns(found.drop(on).get_columns())
 
 
 def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None) -> pl.DataFrame:
@@ -172,7 +204,7 @@ def with_value(rows: pl.DataFrame, reference: Reference, stated_mark: str | None
     odd = values.read_texts(rows.filter(~is_plain).select(keys).unique().sort(keys), reference, stated_mark)
     pending = pl.col("status") == "pending"
     return (
-        rows.join(odd, on=keys, how="left", nulls_equal=True, maintain_order="left", suffix="_read")
+        _with_found(rows, odd.rename({"number": "number_read"}), keys, nulls_equal=True)
         .with_columns(
             number=pl.when(is_plain).then("number").otherwise("number_read"),
             value_status=pl.when(is_plain).then(pl.lit("ok")).otherwise("value_status"),
@@ -233,7 +265,7 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     latest = as_of + timedelta(hours=policy.specimen.future_tolerance_h)
     if patients is not None and patients.height:
         born = patients.group_by("patient_id").agg(pl.col("birth_date").min()).sort("patient_id")
-        rows = rows.join(born, on="patient_id", how="left", maintain_order="left")
+        rows = _with_found(rows, born, ["patient_id"])
     else:
         rows = rows.with_columns(birth_date=pl.lit(None, pl.Date))
     counted = pl.coalesce("collected_at", "resulted_at")
@@ -270,21 +302,20 @@ def with_recognition(rows: pl.DataFrame, of_blood: pl.DataFrame) -> pl.DataFrame
     Where the words for the specimen were not understood, it is blood if the same order (``of_blood``: patient_id,
     specimen_id) carries haemoglobin, haematocrit, red cells or platelets.
     """
-    known = rows.join(
-        of_blood.with_columns(is_blood=pl.lit(True)), on=list(of_blood.columns), how="left", maintain_order="left"
-    )
+    known = _with_found(rows, of_blood.with_columns(is_blood=pl.lit(True)), of_blood.columns)
     is_unknown = pl.col("is_specimen_open") & pl.col("is_blood").is_null()
     return known.with_columns(
         recognition_status=pl.coalesce("withheld", pl.when(is_unknown).then(pl.lit("unknown_specimen")), pl.lit("ok"))
     ).drop("is_blood")
 
 
-def _orders_of_blood(judged: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
+def _orders_of_blood(numbered: pl.DataFrame, known: pl.DataFrame, policy: Policy, as_of: datetime) -> pl.DataFrame:
     """The orders (patient_id, specimen_id) that a cell of blood was counted in; none where no specimen is open."""
     order = ["patient_id", "specimen_id"]
-    if not judged["is_specimen_open"].any():
-        return judged.select(order).clear()
-    return judged.filter("is_of_blood").pipe(with_time, policy, as_of, None).select(order).unique()
+    if not numbered["origin_no"].is_in(known.filter("is_specimen_open")["origin_no"].implode()).any():
+        return numbered.select(order).clear()
+    of_blood = numbered.join(known.filter("is_of_blood"), on="origin_no", how="semi")
+    return of_blood.pipe(with_time, policy, as_of, None).select(order).unique()
 
 
 #: A laboratory's results of one test in one unit.
@@ -358,7 +389,7 @@ def with_unit_suspicion(rows: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     specimen = ("patient_id", "specimen_id", "unit_key")
     belied = rows.filter("belies_range").select(specimen).unique().with_columns(specimen_belies=pl.lit(True))
     if belied.height:
-        rows = rows.join(belied, on=specimen, how="left", maintain_order="left")
+        rows = _with_found(rows, belied, list(specimen))
     else:
         rows = rows.with_columns(specimen_belies=pl.lit(None, pl.Boolean))
     return rows.with_columns(

@@ -96,7 +96,7 @@ def _is_in_fractions(end: str, policy: Policy) -> pl.Expr:
     """The classes of the differential sum to 1, not to 100: fractions labelled per cent."""
     low, high = policy.anc.differential_sum_low_pct / 100, policy.anc.differential_sum_high_pct / 100
     neut, seg, band, others = (pl.col(f"{name}{end}") for name in ("neut_pct", "seg_pct", "band_pct", "others"))
-    segmented = pl.coalesce(neut, seg)
+    segmented = pl.coalesce(neut, seg) if end else pl.coalesce(neut, seg, "gran_pct")
     sums = (segmented + others, segmented + band + others)
     is_one = pl.any_horizontal(total.is_between(low, high).fill_null(False) for total in sums)
     return is_one & (pl.col(f"n_others{end}") > 0)
@@ -105,6 +105,7 @@ def _is_in_fractions(end: str, policy: Policy) -> pl.Expr:
 def _is_all_zero(end: str = "") -> pl.Expr:
     """Zero neutrophils beside a differential of nothing but zeros are a missing count, not an agranulocytosis."""
     own = [pl.col(f"{name}{end}") for name in ("neut_pct", "seg_pct", "band_pct")]
+    own += [] if end else [pl.col("gran_pct")]
     nothing_counted = pl.sum_horizontal(*own, pl.col(f"others{end}")) == 0
     return nothing_counted & (pl.col(f"n_others{end}") > 0)
 
@@ -116,7 +117,11 @@ def _sum_comparator(first: str, second: str) -> pl.Expr:
 
 def _product_comparator(end: str) -> pl.Expr:
     """Comparator of WBC x percent; "?" where an upper bound meets a lower bound, which bounds nothing."""
-    parts = [f"{name}_comparator" for name in ("wbc", f"neut_pct{end}", f"seg_pct{end}", f"band_pct{end}")]
+    return _comparator_of_product("wbc", f"neut_pct{end}", f"seg_pct{end}", f"band_pct{end}")
+
+
+def _comparator_of_product(*factors: str) -> pl.Expr:
+    parts = [f"{factor}_comparator" for factor in factors]
     is_upper = pl.any_horizontal(is_upper_bound(part) for part in parts)
     is_lower = pl.any_horizontal(is_lower_bound(part) for part in parts)
     return (
@@ -164,15 +169,39 @@ def with_choice(wide: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 
 
 def with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
-    """Where no neutrophils were reported, granulocytes or white cells bound them from above (ANC-10)."""
+    """Where no neutrophils were reported, granulocytes or white cells bound them from above (ANC-10).
+
+    Granulocytes as counted, or in per cent of the white cells; what is known as "more than" bounds nothing from above.
+    """
     none = pl.col("anc_cells_per_ul").is_null()
-    wbc_bounds = (none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul)).fill_null(False)
-    gran_bounds = none & pl.col("gran_abs").is_not_null() & ~(wbc_bounds & (pl.col("wbc") < pl.col("gran_abs")))
-    bound = pl.when(gran_bounds).then("gran_abs").when(wbc_bounds).then("wbc")
-    source = pl.when(gran_bounds).then("gran_abs_comparator").when(wbc_bounds).then("wbc_comparator")
+    is_share = ~pl.col("is_all_zero").fill_null(False) & ~_is_in_fractions("", policy).fill_null(False)
+    product = (pl.col("wbc") * pl.col("gran_pct") / 100).round_sig_figs(policy.anc.significant_digits)
+    product_comparator = _comparator_of_product("wbc", "gran_pct")
+    bounds_above = ~product_comparator.is_in(["?", ">"]).fill_null(False)
+    wbc_bounds = (
+        none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul) & ~is_lower_bound("wbc_comparator")
+    ).fill_null(False)
+    gran_bounds = (
+        none
+        & pl.col("gran_abs").is_not_null()
+        & ~is_lower_bound("gran_abs_comparator")
+        & ~(wbc_bounds & (pl.col("wbc") < pl.col("gran_abs")))
+    )
+    share_bounds = none & ~gran_bounds & product.is_not_null() & is_share & bounds_above
+    bound = pl.when(gran_bounds).then("gran_abs").when(share_bounds).then(product).when(wbc_bounds).then("wbc")
+    source = (
+        pl.when(gran_bounds)
+        .then("gran_abs_comparator")
+        .when(share_bounds)
+        .then(product_comparator)
+        .when(wbc_bounds)
+        .then("wbc_comparator")
+    )
     return wide.with_columns(
         anc_method=pl.when(gran_bounds)
         .then(pl.lit("granulocyte_upper_bound"))
+        .when(share_bounds)
+        .then(pl.lit("granulocyte_percent_upper_bound"))
         .when(wbc_bounds)
         .then(pl.lit("wbc_upper_bound"))
         .otherwise("anc_method"),
@@ -194,17 +223,18 @@ def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         return ((reported - other).abs() > allowed).fill_null(False)
 
     uses_percent = pl.col("anc_method").str.starts_with("wbc_percent")
+    of_granulocytes = pl.col("anc_method").is_in(["granulocyte_upper_bound", "granulocyte_percent_upper_bound"])
+    uses_wbc = uses_percent | pl.col("anc_method").is_in(["granulocyte_percent_upper_bound", "wbc_upper_bound"])
     noted = {
         "conflicting_results": pl.col("has_conflict"),
-        "wbc_corrected_for_nrbc": pl.col("is_wbc_corrected")
-        & (uses_percent | (pl.col("anc_method") == "wbc_upper_bound")),
+        "wbc_corrected_for_nrbc": pl.col("is_wbc_corrected") & uses_wbc,
         "preliminary": pl.col("is_preliminary"),
         "differential_discordant": pl.col("is_discordant"),
         "anc_discordant": differs(pl.col("neut_abs"), computed) | differs(pl.col("neut_abs_manual"), by_hand),
         "differential_incomplete": uses_percent
         & pl.when(pl.col("take_manual")).then("is_incomplete_manual").otherwise("is_incomplete"),
         "wbc_low_no_differential": (pl.col("anc_method") == "wbc_upper_bound")
-        | ((pl.col("anc_method") == "granulocyte_upper_bound") & (pl.col("wbc") < rule.wbc_low_below_cells_per_ul)),
+        | (of_granulocytes & (pl.col("wbc") < rule.wbc_low_below_cells_per_ul)),
         "censored_above_limit": is_upper_bound() & (pl.col("anc_cells_per_ul") > rule.wbc_bound_below_cells_per_ul),
         "aged_specimen": pl.col("resulted_at") - pl.col("collected_at")
         > timedelta(hours=policy.specimen.aged_specimen_h),

@@ -5,8 +5,8 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.reference import Reference
-from neutro_screen.rules.counts.specimens import SPECIMEN
+from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules.counts.specimens import SPECIMEN, counting_versions, is_manual, is_retracted, is_reused
 
 #: Analytes that the count is computed from; every other class of the differential only enters its sum.
 _INGREDIENTS: Final = (
@@ -16,26 +16,61 @@ _INGREDIENTS: Final = (
     "seg_abs",
     "band_abs",
     "gran_abs",
+    "gran_pct",
     "neut_pct",
     "seg_pct",
     "band_pct",
 )
+#: Polymorphonuclear cells that no name calls neutrophils are no more than granulocytes: they bound the count as those do.
+_ALSO: Final = {"gran_abs": "pmn_abs", "gran_pct": "pmn_pct"}
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 NRBC: Final = "nrbc_per100wbc"
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
 
 
-def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.DataFrame:
-    """One row per specimen: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
+def analytes_of_the_count(reference: Reference) -> pl.Series:
+    """The analytes that the count is made from or checked against, in the order of their table."""
+    feeds = pl.col("feeds_anc") | pl.col("in_differential") | (pl.col("analyte") == NRBC)
+    return reference.analytes.filter(feeds)["analyte"]
 
-    ``others`` and ``others_manual`` are the sums of the remaining classes of the differential in percent, with
-    ``n_others``; ``<analyte>_comparator`` is there for every ingredient.
+
+def specimens_side_by_side(results: pl.DataFrame, reference: Reference, policy: Policy) -> pl.DataFrame:
+    """One row per specimen, in no order: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
+
+    ``results`` are the accepted results that feed the ANC (``anc.READ``). ``others`` and ``others_manual`` are the sums
+    of the remaining classes of the differential in percent, with ``n_others``; ``<analyte>_comparator`` is there for
+    every ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
+    there (ANC-1, ANC-2): only the results of these specimens are put side by side a second time.
     """
+    first = _side_by_side(results, reference, has_conflict=pl.lit(False))
+    is_regular = ~pl.col("is_repeated") & ~is_reused(pl.col("spread"), policy).fill_null(False)
+    taken_back = results.lazy().filter(is_retracted()).select(SPECIMEN).unique().collect()
+    irregular = pl.concat([first.filter(~is_regular).select(SPECIMEN), taken_back]).unique()
+    if not irregular.height:
+        return first
+    counting = counting_versions(results.join(irregular, on=SPECIMEN, how="semi"), policy)
+    return pl.concat(
+        [first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(counting, reference, pl.col("conflict").any())]
+    )
+
+
+def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl.Expr) -> pl.DataFrame:
+    """The columns of ``specimens_side_by_side``; ``is_repeated`` and ``spread`` (of the times) tell of the rows."""
     others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
     feeding = reference.analytes.filter("feeds_anc")["analyte"]
     scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
-    cells = counting.lazy().with_columns(
-        value=(pl.col("value") * scale).round_sig_figs(15), is_other=pl.col("analyte").is_in(others.implode())
+    # Compared two dozen times: as numbers, not as texts.
+    known = pl.Enum(analytes_of_the_count(reference))
+    cells = (
+        counting.lazy()
+        .with_columns(
+            pl.col("analyte").cast(known),
+            is_manual=is_manual(),
+            value=(pl.col("value") * scale).round_sig_figs(15),
+            is_other=pl.col("analyte").is_in(others.implode()),
+            is_feeding=pl.col("analyte").is_in(feeding.implode()),
+        )
+        .with_columns(kind=_kind())
     )
     wide = (
         cells.group_by(SPECIMEN)
@@ -48,32 +83,56 @@ def with_specimen_columns(counting: pl.DataFrame, reference: Reference) -> pl.Da
             reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0)
             .max()
             .round_sig_figs(15),
-            has_feeding=pl.col("analyte").is_in(feeding.implode()).any(),
-            has_conflict=pl.col("conflict").any(),
+            has_feeding=pl.col("is_feeding").any(),
+            has_conflict=has_conflict,
             is_preliminary=(pl.col("status") == "preliminary").any(),
+            kinds=pl.col("kind").bitwise_or(),
+            n=pl.len(),
+            last_collected_at=pl.col("collected_at").max(),
         )
+        .with_columns(
+            is_repeated=pl.col("kinds").bitwise_count_ones() < pl.col("n"),
+            spread=pl.col("last_collected_at") - pl.col("collected_at"),
+        )
+        .drop("kinds", "n", "last_collected_at")
         .collect()
-        .sort(SPECIMEN)
     )
-    # What few specimens have is looked for in their rows only, and joined to the others by the eager join, which
+    # What few specimens have is looked for in their rows only, and joined to the others once, by the eager join, which
     # leaves the many columns where they are.
-    by_hand = cells.filter("is_manual").group_by(SPECIMEN).agg(_values(_NEUTROPHILS, manual=True))
-    censored = (
-        cells.filter(pl.col("comparator").is_not_null())
-        .group_by(SPECIMEN)
-        .agg(
-            _only(analyte, manual, "comparator").max().alias(f"{_column(analyte, manual)}_comparator")
-            for analyte, manual in _pairs()
-        )
-    )
-    notes = (
-        cells.filter(pl.col("notes").is_not_null())
+    few = cells.filter(
+        pl.col("is_manual") | pl.col("comparator").is_not_null() | pl.col("notes").is_not_null()
+    ).collect()
+    noted = (
+        few.filter(pl.col("notes").is_not_null())
         .group_by(SPECIMEN)
         .agg(row_notes=pl.col("notes").str.split(", ").explode().unique().sort().str.join(", "))
     )
-    for part in (by_hand, censored, notes):
-        wide = wide.join(part.collect(), on=SPECIMEN, how="left", maintain_order="left")
-    return wide.with_columns(pl.col("others_manual", "n_others_manual").fill_null(0))
+    rare = (
+        few.lazy()
+        .group_by(SPECIMEN)
+        .agg(
+            *_values(_NEUTROPHILS, manual=True),
+            *(
+                _only(analyte, manual, "comparator").max().alias(f"{_column(analyte, manual)}_comparator")
+                for analyte, manual in _pairs()
+            ),
+        )
+        .collect()
+        .join(noted, on=SPECIMEN, how="left")
+    )
+    return wide.join(rare, on=SPECIMEN, how="left").with_columns(
+        pl.col("others_manual", "n_others_manual").fill_null(0)
+    )
+
+
+def _kind() -> pl.Expr:
+    """A bit for each analyte and kind of differential: a specimen with fewer bits than results has one twice.
+
+    Of more than 32 analytes the last would have no bit, and their specimens be looked at like those with a repeat.
+    """
+    return pl.lit(2, pl.UInt64).pow(
+        2 * pl.col("analyte").to_physical().cast(pl.UInt64) + pl.col("is_manual").fill_null(False)
+    )
 
 
 def _pairs() -> Iterable[tuple[str, bool]]:
@@ -102,6 +161,8 @@ def _column(analyte: str, manual: bool) -> str:
 
 def _only(analyte: str, manual: bool, column: str) -> pl.Expr:
     is_wanted = pl.col("analyte") == analyte
+    if analyte in _ALSO:
+        is_wanted |= pl.col("analyte") == _ALSO[analyte]
     if analyte in _NEUTROPHILS:
         is_wanted &= pl.col("is_manual") == manual
     return pl.when(is_wanted).then(column)

@@ -29,22 +29,30 @@ def keep_counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFram
 
     Specimens without a repeat, a retraction or a re-used number take a shorter path.
     """
-    results = results.with_columns(is_manual=pl.col("method") == "manual", specimen=pl.struct(SPECIMEN).hash())
+    results = results.with_columns(is_manual=is_manual(), specimen=pl.struct(SPECIMEN).hash())
     irregular = _irregular(results, policy)
     is_irregular = pl.col("specimen").is_in(irregular.implode())
     regular = (results.filter(~is_irregular) if irregular.len() else results).drop("specimen")
     regular = regular.with_columns(conflict=pl.lit(False))
     if not irregular.len():
         return regular
-    sorted_out = (
-        results.filter(is_irregular)
-        .drop("specimen")
-        .with_columns(is_reused=_spread().over(SPECIMEN) > timedelta(hours=policy.specimen.reused_id_h))
+    settled = counting_versions(results.filter(is_irregular).drop("specimen"), policy)
+    return pl.concat([regular, settled.select(regular.columns)])
+
+
+def counting_versions(results: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    """``keep_counting_versions`` of specimens any of which may be irregular."""
+    return (
+        results.with_columns(is_manual=is_manual(), is_reused=is_reused(spread().over(SPECIMEN), policy))
         .pipe(_with_own_specimen_when_reused)
         .pipe(_drop_retracted)
         .pipe(_keep_strongest)
     )
-    return pl.concat([regular, sorted_out.select(regular.columns)])
+
+
+def is_manual() -> pl.Expr:
+    """The result is of a differential that was counted by hand."""
+    return pl.col("method") == "manual"
 
 
 def is_retracted() -> pl.Expr:
@@ -57,16 +65,19 @@ def _irregular(results: pl.DataFrame, policy: Policy) -> pl.Series:
     found = results.lazy().select("specimen", "collected_at", result=pl.struct(_RESULT).hash(), is_back=is_retracted())
     repeated = found.filter(pl.col("result").is_duplicated() | pl.col("is_back")).select("specimen")
     reused = (
-        found.group_by("specimen")
-        .agg(spread=_spread())
-        .filter(pl.col("spread") > timedelta(hours=policy.specimen.reused_id_h))
-        .select("specimen")
+        found.group_by("specimen").agg(spread=spread()).filter(is_reused(pl.col("spread"), policy)).select("specimen")
     )
     return pl.concat([repeated, reused]).unique().collect()["specimen"]
 
 
-def _spread() -> pl.Expr:
+def spread() -> pl.Expr:
+    """The time between the first and the last collection."""
     return pl.col("collected_at").max() - pl.col("collected_at").min()
+
+
+def is_reused(between: pl.Expr, policy: Policy) -> pl.Expr:
+    """The draws of one specimen number are so far apart that the number was used again."""
+    return between > timedelta(hours=policy.specimen.reused_id_h)
 
 
 def _with_own_specimen_when_reused(results: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 
 from neutro_schemas import ClozapineCourse, Flag
 from neutro_screen.reference import Policy, reference_table
-from neutro_screen.reference.policy import ClozapineRule
+from neutro_screen.reference.policy_sections import ClozapineRule
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 
 

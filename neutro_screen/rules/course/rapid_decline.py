@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy
-from neutro_screen.reference.policy import RapidDeclineRule
+from neutro_screen.reference.policy_sections import RapidDeclineRule
 from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days

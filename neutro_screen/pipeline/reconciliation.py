@@ -110,5 +110,5 @@ def _still_there(connection: DuckDBPyConnection, held: Held) -> pl.DataFrame:
 def _balance(left: Iterable[pl.DataFrame], right: Iterable[pl.DataFrame], keys: list[str]) -> pl.DataFrame:
     """Where the counts (``HELD``) of both sides differ: the keys and ``n``, left minus right."""
     against = [counts.with_columns(-pl.col("n")) for counts in right]
-    both = pl.concat([counts.select(list(HELD)).cast(HELD) for counts in [*left, *against]])
+    both = pl.concat([counts.select(list(HELD)) for counts in [*left, *against]])
     return both.group_by(keys).agg(pl.col("n").sum()).filter(pl.col("n") != 0)

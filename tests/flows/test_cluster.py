@@ -58,6 +58,7 @@ if __name__ == "__main__":
     asked, said = json.loads(sys.argv[1]), {}
     os.environ["FLOW"] = str(os.getpid())
     dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, env={"POLARS_MAX_THREADS": "1"})
     said["workers"] = [worker.pid for worker in cluster.workers.values()]
     os.environ["NEUTRO_SCREEN_TASK_RUNNER"] = f"dask:{cluster.scheduler_address}"

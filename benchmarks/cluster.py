@@ -126,7 +126,9 @@ def of_workers(n: int, asked: dict[str, Any], place: Path) -> dict[str, tuple[fl
         phase: (noted[end][0] - noted[begin][0], noted[end][1] - noted[begin][1])
         for phase, (begin, end) in bounds.items()
     }
-    of_steps = {name: (0.0, sum(worker.get(name, 0.0) for worker in steps)) for name in sorted({*().union(*steps)})}
+    of_steps = {
+        name: (0.0, sum(worker.get(name, 0.0) for worker in steps)) for name in sorted(set[str]().union(*steps))
+    }
     return phases | of_steps
 
 

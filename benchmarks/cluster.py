@@ -104,6 +104,7 @@ def of_workers(n: int, asked: dict[str, Any], place: Path) -> dict[str, tuple[fl
     dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
     dask.config.set({"distributed.nanny.pre-spawn-environ.POLARS_MAX_THREADS": "1"})
     with LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+        client.run(import_module, "neutro_screen.orchestration.tasks")  # a worker starts once, not once a file
         os.environ["NEUTRO_SCREEN_TASK_RUNNER"] = f"dask:{cluster.scheduler_address}"
 
         def now() -> tuple[float, float]:

@@ -56,14 +56,14 @@ def in_files(folder: Path, rows: int) -> dict[str, Any]:
     from benchmarks.__main__ import sent
 
     whole = sent(folder, rows)
-    place = whole.parent / "files"
+    place = whole.parent / "2025"
     if not place.exists():
         place.mkdir()
         header, *lines = whole.read_text("utf-8").splitlines(keepends=True)
         size = -(-len(lines) // FILES)
         for number in range(FILES):
             own = lines[number * size : (number + 1) * size]
-            (place / f"labs-2025-{number:02d}.csv").write_text("".join([header, *own]), "utf-8")
+            (place / f"labs{number:02d}.csv").write_text("".join([header, *own]), "utf-8")
     return {kind: [str(path)] for kind, path in given(whole).items()} | {"labs": [str(place)]}
 
 
@@ -103,8 +103,8 @@ def of_workers(n: int, asked: dict[str, Any], place: Path) -> dict[str, tuple[fl
     shutil.rmtree(place, ignore_errors=True)
     dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
     dask.config.set({"distributed.nanny.pre-spawn-environ.POLARS_MAX_THREADS": "1"})
-    with LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
-        client.run(time_steps)
+    with LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=":0") as cluster, Client(cluster) as client:
+        client.run(import_module, "neutro_screen.orchestration.tasks")  # a worker starts once, not once a file
         os.environ["NEUTRO_SCREEN_TASK_RUNNER"] = f"dask:{cluster.scheduler_address}"
 
         def now() -> tuple[float, float]:
@@ -127,15 +127,22 @@ def of_workers(n: int, asked: dict[str, Any], place: Path) -> dict[str, tuple[fl
         phase: (noted[end][0] - noted[begin][0], noted[end][1] - noted[begin][1])
         for phase, (begin, end) in bounds.items()
     }
-    of_steps = {name: (0.0, sum(worker.get(name, 0.0) for worker in steps)) for name in sorted({*().union(*steps)})}
+    of_steps = {
+        name: (0.0, sum(worker.get(name, 0.0) for worker in steps)) for name in sorted(set[str]().union(*steps))
+    }
     return phases | of_steps
 
 
 def _noting(now: Callable[[], tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """When the flow's own tasks begin; ``parts``: when the survey has ended."""
     from neutro_screen.orchestration import tasks
+    from neutro_screen.pipeline.ingest import read_step
+    from neutro_screen.pipeline.run import PART_STEPS
 
     noted: dict[str, tuple[float, float]] = {}
+    # A task goes to the workers with what it names here.
+    vars(tasks)["PART_STEPS"] = tuple(map(Timed, PART_STEPS))
+    vars(tasks)["read_step"] = Timed(read_step)
 
     def noting(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
         def noted_act(*given: Any) -> Any:
@@ -154,25 +161,22 @@ def _noting(now: Callable[[], tuple[float, float]]) -> dict[str, tuple[float, fl
     return noted
 
 
-def time_steps() -> None:
-    """Count the processor seconds of every step that this worker takes."""
-    from neutro_screen.orchestration import tasks
+class Timed:
+    """A step that counts the processor seconds it takes, in the process that takes it."""
 
-    def timed(step: Callable[..., Any]) -> Callable[..., Any]:
-        def timed_step(*given: Any) -> Any:
-            began = time.process_time()
-            told = step(*given)
-            SPENT[step.__name__] = SPENT.get(step.__name__, 0.0) + time.process_time() - began
-            return told
+    def __init__(self, step: Callable[..., Any]) -> None:
+        self.step = step
 
-        return timed_step
-
-    vars(tasks)["PART_STEPS"] = tuple(map(timed, tasks.PART_STEPS))
-    vars(tasks)["read_step"] = timed(tasks.read_step)
+    def __call__(self, *given: Any) -> Any:
+        """Take the step."""
+        began = time.process_time()
+        told = self.step(*given)
+        SPENT[self.step.__name__] = SPENT.get(self.step.__name__, 0.0) + time.process_time() - began
+        return told
 
 
 def spent() -> dict[str, float]:
-    """What ``time_steps`` has counted in this worker."""
+    """What the steps have counted in this process."""
     return SPENT
 
 

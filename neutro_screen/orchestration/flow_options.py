@@ -91,4 +91,6 @@ def task_runner(asked: str | None = None) -> object:
     # A worker is a process of its own, never a fork (polars would deadlock), with one core and one thread of polars.
     dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
     dask.config.set({"distributed.nanny.pre-spawn-environ.POLARS_MAX_THREADS": "1"})
+    # One that was killed is given up if it is not back in time (15 s by default): on a busy machine it takes longer to start.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
     return DaskTaskRunner(cluster_kwargs={"n_workers": int(place), "threads_per_worker": 1, "dashboard_address": None})

@@ -51,13 +51,13 @@ def share_out_step(settings: RunOptions, work: Workspace, least_shares: int | No
     """Begin a run: find its inputs, and share them out among those who read them; returns the number of shares.
 
     Without ``least_shares`` one process reads them all. With it, a share has at most that part of their bytes, and what
-    one partition may hold, or is one file.
+    one partition may hold, or is one file; and as many partitions can follow.
     """
     profile = load_profile(settings.profile)
     inputs = readers.find_inputs(settings.paths, profile, settings.format)
     at_once, size = settings.rows_at_once * _BYTES_A_ROW, sum(one.size for one in inputs)
     shares = readers.shared_out(inputs, min(at_once, size / least_shares) if least_shares else math.inf)
-    work.begin(size // at_once)
+    work.begin(max(size // at_once, least_shares or 0))
     known = [(*key, rows) for key, rows in known_files(settings).items()]
     work.keep(Shares([{"paths": share.paths, "archived": share.archived} for share in shares], known))
     return len(shares)

@@ -89,13 +89,13 @@ class Workspace:
         return range(self.kept(Division).parts)
 
     def divide(self, rows: int, rows_at_once: int, survivors: pl.DataFrame | None = None) -> None:
-        """Choose the number of partitions, so that none has many more rows than may be at work at once.
+        """Choose the number of partitions, so that none has many more rows than may be at work at once (one and a half times).
 
         The records of one person (patient_id, survivor_id) belong to the partition of the survivor.
         """
         parts, buckets = max(1, -(-rows // rows_at_once)), self.kept(Layout).buckets
-        if parts > buckets:  # every bucket is cut into as many parts
-            parts = -(-parts // buckets) * buckets
+        if parts > buckets:  # every bucket is cut into as many; a few rows more than were laid out for are no reason
+            parts = buckets * round(parts / buckets)
         self.keep(Division(parts, NO_SURVIVORS if survivors is None else survivors))
 
     def add(self, name: str, rows: pl.DataFrame) -> None:
@@ -206,8 +206,7 @@ class Workspace:
     def _place(self) -> Path:
         if self._folder is None:
             raise LookupError("this workspace has no folder")
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._folder
+        return self._folder  # never made here: what a lost worker still writes after the end of the run finds no place
 
     def _file(self, name: str, part: int) -> Path:
         return self._place / f"{name}.{part:02d}.parquet"

@@ -21,7 +21,7 @@ from tests.flows.test_nightly import NIGHT, SAMPLE
 from tests.store.test_backfill import tables as rows_by_table
 
 #: Two worker processes. In every phase the first that comes there kills itself: in the midst of a file whose first rows
-#: are in the buckets, and of each step of a part. Spawned workers import this file, and so kill themselves; the flow does not.
+#: are in the buckets, and after each step of a part. Spawned workers import this file.
 _CLUSTER = """
 import json, os, signal, sys
 from pathlib import Path
@@ -31,7 +31,7 @@ import neutro_screen.orchestration.tasks as tasks
 from neutro_screen.pipeline.partitions import Workspace
 
 def dies_once(phase):
-    if __name__ != "__main__":
+    if os.environ["FLOW"] != str(os.getpid()):
         try:
             os.close(os.open(Path(os.environ["KILLED"]) / phase, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
@@ -56,7 +56,9 @@ tasks.PART_STEPS = tuple(map(dies_after, tasks.PART_STEPS))
 
 if __name__ == "__main__":
     asked, said = json.loads(sys.argv[1]), {}
+    os.environ["FLOW"] = str(os.getpid())
     dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, env={"POLARS_MAX_THREADS": "1"})
     said["workers"] = [worker.pid for worker in cluster.workers.values()]
     os.environ["NEUTRO_SCREEN_TASK_RUNNER"] = f"dask:{cluster.scheduler_address}"
@@ -68,19 +70,19 @@ if __name__ == "__main__":
 """
 
 
-def files_of_two_years(folder: Path) -> list[str]:
-    """The sample hospital's results as ten files: five of a year, and five of the same names of the next."""
+def files_in_two_folders(folder: Path) -> list[str]:
+    """The sample hospital's results as ten files: five in a folder, and five of the same names in another."""
     header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
     for number in range(10):
-        path = folder / f"{2024 + number // 5}" / f"labs{number % 5}.csv"
-        path.parent.mkdir(exist_ok=True)
+        path = folder / "2025" / f"{number // 5}" / f"labs{number % 5}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join([header, *lines[number::10]]), "utf-8")
-    return [f"{folder}/2024", f"{folder}/2025/*.csv"]
+    return [f"{folder}/2025/0", f"{folder}/2025/1/*.csv"]
 
 
 def asked_of(folder: Path) -> dict[str, list[str]]:
     charts = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in ("medications", "patients", "diagnoses", "events")}
-    return {"labs": files_of_two_years(folder)} | charts
+    return {"labs": files_in_two_folders(folder)} | charts
 
 
 def settings_of(store: Path, asked: dict[str, list[str]], **more: Any) -> RunOptions:
@@ -107,9 +109,8 @@ def test_workers_of_whom_one_is_killed_in_every_phase_give_the_tables_of_one_mac
 ) -> None:
     store, killed = tmp_path / "s" / "s.duckdb", tmp_path / "killed"
     killed.mkdir()
-    told = {"store": str(store), "as_of": NIGHT, "by": "year", "parts": 6}
-    # A chunk is given by the dates in the paths: what is of one year is one run, so here all is.
-    asked = asked_of(tmp_path) | {"labs": [f"{tmp_path}/20*"]}
+    told = {"store": str(store), "as_of": NIGHT, "by": "year", "parts": 4}
+    asked = asked_of(tmp_path)
     script = tmp_path / "cluster.py"
     script.write_text(_CLUSTER, "utf-8")  # spawned workers import their main module: it has to be a file
     prefect_server.environment["KILLED"] = str(killed)
@@ -204,7 +205,7 @@ def test_a_bad_file_on_a_worker_is_the_error_of_one_machine(tmp_path: Path) -> N
 @pytest.mark.usefixtures("in_turn")
 def test_files_of_an_archive_that_cannot_be_read_are_told_whoever_read_them(tmp_path: Path) -> None:
     good = asked_of(tmp_path)["labs"]
-    (tmp_path / "2024" / "labs2.csv").write_text("nothing,of,use\n1,2,3\n", "utf-8")
+    (tmp_path / "2025" / "0" / "labs2.csv").write_text("nothing,of,use\n1,2,3\n", "utf-8")
     warnings = []
     for number, act in enumerate((run, tasks.run_parts_at_once(4))):
         summary = act(settings_of(tmp_path / "s" / f"{number}.duckdb", {"labs": good}))
@@ -226,7 +227,7 @@ def test_a_share_or_part_that_is_missing_fails_the_run(
         return told | {what: 0} if lost == "its count" else told
 
     monkeypatch.setattr(tasks, task, InTurn(loses))
-    asked = settings_of(tmp_path / "s" / "s.duckdb", {"labs": files_of_two_years(tmp_path)})
+    asked = settings_of(tmp_path / "s" / "s.duckdb", {"labs": files_in_two_folders(tmp_path)})
     with pytest.raises((PublishError, FileNotFoundError)):
         tasks.run_parts_at_once(2)(asked)
     assert not asked.store.exists()

@@ -51,6 +51,7 @@ def test_a_patient_is_in_one_part_only_and_rows_without_patient_are_in_one_too(
     """Parts of several buckets, and, where more rows come than the buckets were laid out for, buckets of several parts."""
     ids = [f"{number:04d}" for number in range(2_000)] * 2 + [None] * 3
     rows = pl.DataFrame({"patient_id": ids, "value": range(len(ids))})
+    (tmp_path / "work").mkdir(mode=0o700)
     work = Workspace(tmp_path / "work", rows_in_memory=in_memory)
     work.begin()
     work.add("row", rows[:50])
@@ -64,12 +65,13 @@ def test_a_patient_is_in_one_part_only_and_rows_without_patient_are_in_one_too(
     assert max(part.height for part in parts) < 2 * rows.height / len(parts) + rows.height / LEAST_BUCKETS
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*.parquet")}
     folders = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_dir()}
-    assert (modes, folders) == (({0o600}, {0o700}) if in_memory < rows.height else (set(), set()))
+    assert (modes, folders) == ({0o600} if in_memory < rows.height else set(), {0o700})
 
 
 def test_more_bytes_are_laid_out_in_more_buckets_and_merged_records_meet(tmp_path: Path) -> None:
     rows = pl.DataFrame({"patient_id": [f"{number:04d}" for number in range(2_000)]})
     merged = pl.DataFrame({"patient_id": rows["patient_id"][:1000], "survivor_id": rows["patient_id"][1000:]})
+    (tmp_path / "work").mkdir()
     work = Workspace(tmp_path / "work", rows_in_memory=100)
     work.begin(buckets=300)
     work.add("row", rows)

@@ -4,6 +4,7 @@ pandera skips value checks on a LazyFrame without a word, and the text of its er
 DataFrames are validated, and only column, check and count leave this module.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import pandera.polars as pa
@@ -78,6 +79,7 @@ def in_shape(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> pl.DataFram
     return frame.select(pl.col(name).cast(dtype) for name, dtype in dtypes(model).items())
 
 
+@cache
 def dtypes(model: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
     """Column -> polars type of a model, in order."""
     return {name: column.dtype.type for name, column in model.to_schema().columns.items()}

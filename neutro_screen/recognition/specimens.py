@@ -96,4 +96,5 @@ def _words() -> Words:
     names = reference_table("recognition_words.csv", RecognitionWord).filter(kind="specimen", use="any")
     rows = [*own, *names.select("word", "concept").rows()]
     # An abbreviation that is taken for another specimen would lose its patient in silence: it stays unread.
-    return Words((Word(text, specimen, None, "specimen", "any") for text, specimen in rows), reads_beginnings=False)
+    words = [Word(text, specimen, None, "specimen", "any") for text, specimen in rows]
+    return Words(words, name="words-of-specimens", reads_beginnings=False)

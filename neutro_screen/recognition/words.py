@@ -5,18 +5,21 @@ The tables are data: ``reference/recognition_words.csv`` (a word or phrase, its 
 or one of the signs that mean something in a test name. Case, spacing and separators never change the tokens.
 """
 
+import json
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import groupby, takewhile
 from operator import itemgetter
+from pathlib import Path
 from typing import Final
 
 from neutro_schemas.reference import RecognitionCell, RecognitionLimit, RecognitionWord
 from neutro_screen.errors import ReferenceDataError
+from neutro_screen.made_once import keep, kept
 from neutro_screen.reference import reference_table
 
 #: Kinds whose phrases count as well where a word is abbreviated: what decides against a count must not be missed.
@@ -98,6 +101,7 @@ def tokens(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+@cache
 def _sort(letter: str) -> str:
     """What a character belongs to: a script of letters (with their marks), digits, a sign, or "" for a separator."""
     category = unicodedata.category(letter)
@@ -131,18 +135,17 @@ def is_too_long(text: str) -> bool:
 class Words:
     """The word table, ready to read token after token."""
 
-    def __init__(self, rows: Iterable[Word], *, reads_beginnings: bool = True) -> None:
+    def __init__(self, rows: Sequence[Word], *, name: str, reads_beginnings: bool = True) -> None:
         self._reads_beginnings = reads_beginnings
         self._by_key: dict[tuple[str, ...], Word] = {}
         self._parts: dict[str, Word] = {}
-        keyed = [(tokens(row.text), row) for row in rows]
-        for key, row in keyed:
-            if not key:
-                raise ReferenceDataError(f"{row.text!r} holds no word", where="recognition_words.csv")
-            self._enter(key, row)
+        written, plain = _keys([row.text for row in rows], name)
         # A word as it is written comes before one that looks like it without its accents: morfologia, morfología.
-        for key, row in keyed:
-            self._enter(tuple(map(unaccented, key)), row)
+        for keys in (written, plain):
+            for key, row in zip(keys, rows, strict=True):
+                if not key:
+                    raise ReferenceDataError(f"{row.text!r} holds no word", where="recognition_words.csv")
+                self._enter(tuple(key), row)
         self._longest = max(map(len, self._by_key))
         self._beginnings = sorted(
             ((key[0], word) for key, word in self._by_key.items() if len(key) == 1 or word.kind in _DECIDING_AGAINST),
@@ -239,6 +242,18 @@ class Words:
                 yield key[0], word
 
 
+def _keys(texts: list[str], name: str) -> list[list[list[str]]]:
+    """The tokens of each text of a table, as written and without accents: taken apart once an installation."""
+    origin = json.dumps([unicodedata.unidata_version, texts]).encode() + Path(__file__).read_bytes()
+    found = kept(name, origin)
+    if found is None:
+        written = [tokens(text) for text in texts]
+        found = json.dumps([written, [tuple(map(unaccented, key)) for key in written]]).encode()
+        keep(name, origin, found)
+    keys: list[list[list[str]]] = json.loads(found)
+    return keys
+
+
 def _may_stand(use: str, is_first: bool, is_last: bool) -> bool:
     return use in ("any", "word") or (is_first and use in ("first", "edge")) or (is_last and use == "edge")
 
@@ -302,10 +317,8 @@ def load_words() -> Words:
         ReferenceDataError: it does not fit its contract.
     """
     table = reference_table("recognition_words.csv", RecognitionWord)
-    return Words(
-        Word(row["word"], row["concept"], row["property"], row["kind"], row["use"])
-        for row in table.iter_rows(named=True)
-    )
+    rows = table.select("word", "concept", "property", "kind", "use").iter_rows()
+    return Words([Word(*row) for row in rows], name="words-of-tests")
 
 
 @cache

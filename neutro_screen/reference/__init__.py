@@ -67,8 +67,9 @@ class Reference:
             ReferenceDataError: words name a number that the policy does not have.
         """
         numbers = {section: getattr(policy, section) for section in type(policy).model_fields}
+        numbers["below"] = self.below_cells_per_ul
         try:
-            words = [text.format(**numbers, below=self.below_cells_per_ul) for text in self.reasons["words"]]
+            words = [text.format(**numbers) for text in self.reasons["words"]]
         except (AttributeError, KeyError) as error:
             raise ReferenceDataError(f"words name an unknown number: {error}", where="reasons.csv") from None
         return replace(self, reasons=self.reasons.with_columns(words=pl.Series(words, dtype=pl.String)))

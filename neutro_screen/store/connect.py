@@ -91,6 +91,14 @@ def attached(copy: Path, store: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def complete(connection: duckdb.DuckDBPyConnection) -> None:
+    """Commit, and leave the file complete in itself, without a log."""
+    connection.execute("COMMIT")
+    connection.execute("USE memory")
+    connection.execute("CHECKPOINT store")
+    connection.execute("DETACH store")
+
+
 def duckdb_path(path: Path) -> str:
     """A path as DuckDB takes it: absolute, because DuckDB interprets a leading ``~`` or ``sqlite:``.
 

@@ -28,6 +28,7 @@ from neutro_screen.store.blocks import copy_file as _copy_file
 from neutro_screen.store.connect import (
     attached,
     check_blocks,
+    complete,
     damaged,
     duckdb_path,
     is_damage,
@@ -36,6 +37,7 @@ from neutro_screen.store.connect import (
     own_name,
     quoted,
 )
+from neutro_screen.store.empty import write_empty_store
 from neutro_screen.store.impossible import quarantine_impossible_dates
 from neutro_screen.store.journal import drop_taken_over, take_over
 from neutro_screen.store.place import exists, real_path, take_rights
@@ -162,7 +164,9 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
     try:
         with _next(store) as folder:
             copy, version, is_new, is_suspect = folder / store.name, None, not store.exists(), False
-            if not is_new:
+            if is_new:
+                write_empty_store(copy, store)
+            else:
                 try:
                     _copy_file(store, copy)
                 except SuspectBlocksError:
@@ -180,13 +184,13 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
                     # Otherwise DuckDB compacts whole tables at every checkpoint: seconds a night on a large store.
                     connection.execute("SET max_vacuum_tasks = 0")
                 connection.execute("BEGIN TRANSACTION")
-                if version != SCHEMA_VERSION:
+                if version is not None and version != SCHEMA_VERSION:
                     build(connection)
                     _record_migration(connection, version)
                     quarantine_impossible_dates(connection)
                 journal_size = take_over(connection, store)
                 yield connection
-                _finish(connection)
+                complete(connection)
             if anew:
                 copy = _written_anew(copy, store)
             take_rights(copy, store)
@@ -235,10 +239,9 @@ def _not_confirmed(store: Path, reason: str) -> PublishError:
     )
 
 
-def _record_migration(connection: duckdb.DuckDBPyConnection, version: int | None) -> None:
-    if version is not None:
-        now = datetime.now(UTC).replace(tzinfo=None)
-        audit(connection, at=now, action="migrate", by=None, counts={"from": version, "to": SCHEMA_VERSION})
+def _record_migration(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    audit(connection, at=now, action="migrate", by=None, counts={"from": version, "to": SCHEMA_VERSION})
 
 
 def log_of(store: Path) -> Path:
@@ -299,14 +302,14 @@ def backups_of(store: Path) -> list[Path]:
 def _written_anew(copy: Path, store: Path) -> Path:
     """A new file with the same rows in the same order, without the bytes of deleted rows."""
     fresh = copy.with_name("anew.duckdb")
+    write_empty_store(fresh, store)
     with attached(fresh, store) as connection:
-        build(connection)
         connection.execute(f"ATTACH {quoted(copy)} AS present (READ_ONLY)")
         connection.execute("BEGIN TRANSACTION")
         for table in TABLES:
             listed = ", ".join(f'"{name}"' for name in columns_of(table))
             connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {listed} FROM present."{table}"')
-        _finish(connection)
+        complete(connection)
     return fresh
 
 
@@ -329,14 +332,6 @@ _GROUPS: Final = (
     "SELECT (SELECT count(*) FROM patient_summary), count(DISTINCT row_group_id) "
     "FROM pragma_storage_info('patient_summary')"
 )
-
-
-def _finish(connection: duckdb.DuckDBPyConnection) -> None:
-    """Commit, and leave the file complete in itself, without a log."""
-    connection.execute("COMMIT")
-    connection.execute("USE memory")
-    connection.execute("CHECKPOINT store")
-    connection.execute("DETACH store")
 
 
 def _keep_backup(store: Path, folder: Path, version: int) -> None:

@@ -18,13 +18,14 @@ def read_table(
     """The rows of a query with bound parameters, severities and priorities as ordered Enums."""
     relation = connection.sql(query, params=dict(parameters) if parameters else None)
     frame: pl.DataFrame = relation.pl()
-    return frame.with_columns(
+    ranked = [
         pl.col(name).cast(pl.String).cast(contract.Severity if kind == "severity" else contract.Priority)
         for name, kind in (
             (name, _enum_kind(type_)) for name, type_ in zip(relation.columns, relation.types, strict=True)
         )
         if kind
-    )
+    ]
+    return frame.with_columns(ranked) if ranked else frame
 
 
 def first_row(

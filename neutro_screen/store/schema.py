@@ -103,6 +103,7 @@ SCREENED: Final = (
 )
 
 
+@cache
 def columns_of(table: str) -> dict[str, str]:
     """Column -> SQL type of a table, in order."""
     columns = {name: _sql_type(column.dtype.type) for name, column in TABLES[table].to_schema().columns.items()}

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from neutro_screen.reference import load_policy, load_reference
-from neutro_screen.rules.counts.intervals import clopper_pearson, log_variance, with_interval
+from neutro_screen.reference.binomial import clopper_pearson
+from neutro_screen.rules.counts.intervals import log_variance, with_interval
 from tests.spec.counts import column, counts
 
 POLICY, REFERENCE = load_policy(), load_reference()

@@ -5,10 +5,14 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+import jinja2
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2.bccache import Bucket
 
+from neutro_screen.made_once import keep, kept
 from neutro_screen.report import words
 
 
@@ -22,10 +26,33 @@ class _Templates(Environment):
         return super().getattr(obj, attribute)
 
 
+class _CompiledTemplates(BytecodeCache):
+    """The templates as Python's bytecode, compiled once an installation: a quarter of a second of each start."""
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Fill the bucket, where its template has been compiled from this text."""
+        found = kept(f"template-{bucket.key}", _origin(bucket))
+        if found is not None:
+            bucket.bytecode_from_string(found)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep what was compiled."""
+        keep(f"template-{bucket.key}", _origin(bucket), bucket.bytecode_to_string())
+
+
+def _origin(bucket: Bucket) -> bytes:
+    """What a compiled template is made from: its text, the compiler, its settings, and how constants are shown."""
+    return f"{jinja2.__version__} {bucket.checksum} ".encode() + b"".join(map(Path.read_bytes, _SETTINGS))
+
+
+_SETTINGS: Final = (Path(__file__), Path(words.__file__))
+
+
 def escaping_environment() -> Environment:
     """The templates, every value escaped and shown as ``words.shown`` has it; a name that is not given is an error."""
     return _Templates(
         loader=PackageLoader("neutro_screen.report.html"),
+        bytecode_cache=_CompiledTemplates(),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
         finalize=words.shown,

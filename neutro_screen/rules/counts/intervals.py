@@ -2,9 +2,9 @@
 
 import numpy as np
 import polars as pl
-from scipy.special import betaincinv
 
 from neutro_screen.reference import Policy, Reference
+from neutro_screen.reference.binomial import clopper_pearson
 from neutro_screen.rules.counts.severity import severity
 from neutro_screen.rules.counts.specimen_notes import noted
 
@@ -41,16 +41,6 @@ def with_interval(anc: pl.LazyFrame, policy: Policy, reference: Reference) -> pl
     exact = pl.lit(None, pl.String)
     lowest, highest = (severity(pl.col(end), exact, reference.anc_bands) for end in ("anc_low", "anc_high"))
     return bounded.with_columns(notes=noted(near_limit=lowest != highest))
-
-
-def clopper_pearson(cells_counted: int, confidence: float) -> pl.DataFrame:
-    """The exact binomial interval for every possible count: cells_found, share_low, share_high (fractions)."""
-    found = np.arange(cells_counted + 1)
-    tail = (1 - confidence) / 2
-    # The beta quantile is undefined at the two ends, where the interval reaches 0 or 1.
-    low = np.where(found == 0, 0.0, betaincinv(np.maximum(found, 1), cells_counted - found + 1, tail))
-    high = np.where(found == cells_counted, 1.0, betaincinv(found + 1, np.maximum(cells_counted - found, 1), 1 - tail))
-    return pl.DataFrame({"cells_found": found, "share_low": low, "share_high": high})
 
 
 def log_variance(policy: Policy) -> pl.Expr:

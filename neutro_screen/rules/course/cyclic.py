@@ -1,12 +1,12 @@
 """Cyclic neutropenia: a periodogram on the few patients who were counted often enough and fell low twice (EPI-3)."""
 
 from datetime import timedelta
+from math import lgamma
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from neutro_screen.reference import Policy
 from neutro_screen.rules.counts.specimens import TIME_ORDER
@@ -188,7 +188,7 @@ def false_alarm_probability(power: float, day: FloatArray, bandwidth: float) -> 
     """
     n = len(day)
     width = bandwidth * np.sqrt(4 * np.pi * np.var(day))
-    gamma = np.sqrt(2 / (n - 1)) * np.exp(gammaln((n - 1) / 2) - gammaln((n - 2) / 2))
+    gamma = np.sqrt(2 / (n - 1)) * np.exp(lgamma((n - 1) / 2) - lgamma((n - 2) / 2))
     single = (1 - power) ** ((n - 3) / 2)
     crossings = gamma * width * (1 - power) ** ((n - 4) / 2) * np.sqrt((n - 1) / 2 * power)
     return float(1 - (1 - single) * np.exp(-crossings))

@@ -41,7 +41,7 @@ def init(
     from neutro_screen.admin.starter import write_deployment, write_starter
 
     if folder is None and (deploy is None or from_):
-        raise ConfigurationError("name the folder for the settings, or --deploy FOLDER")
+        raise ConfigurationError("name the folder for the settings, before --from, or --deploy FOLDER")
     written = write_starter(folder, from_) if folder else []
     written += write_deployment(deploy) if deploy else []
     write_result({"written": written}, "\n".join(str(path) for path in written), quiet, json_)

@@ -191,7 +191,7 @@ def _dated(iso: str, zone: str) -> str:
     return minute(local(moment, zone)) if " " in iso else day(moment)
 
 
-@cache
+@lru_cache(maxsize=1 << 14)
 def source(text: str) -> str:
     """The source of a finding without the places in this program's own rules: ``laboratory``."""
     return _OWN_RULES.sub("", text).strip(" ;") or "rules of this program"

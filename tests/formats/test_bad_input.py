@@ -430,6 +430,20 @@ def test_rows_and_refused_lines_are_those_of_reading_line_by_line(
     assert short.refused == long.refused
 
 
+@pytest.mark.parametrize("line", ['P1,S{n},2026-01-10,751-8,5" tube,0.4,', "P1,S{n},2026-01-10,751-8,too few", "\n"])
+def test_many_odd_lines_are_read_a_few_at_a_time(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export may be wrong on every line: what is kept of it must not grow with the file."""
+    lines = "\n".join(line.replace("{n}", str(number)) for number in range(400))
+    path = written(tmp_path, f"{HEADER}\n{lines}\nP2,S2,2026-01-10,751-8,ANC,0.4,\n")
+    whole = ingest({"lab": [str(path)]})
+    monkeypatch.setattr(even_lines, "MOST_ODD", 100)
+    monkeypatch.setattr(delimited, "ROWS_A_BATCH", 100)
+    batches = list(read_batches({"lab": [str(path)]}))
+    assert max(batch.rows.height + len(batch.refused) for batch in batches) <= 100
+    assert pl.concat(batch.rows for batch in batches).equals(whole.labs)
+    assert tuple(refused for batch in batches for refused in batch.refused) == tuple(whole.refused["lab"])
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_lines_of_random_signs_are_split_as_by_reading_line_by_line(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch

@@ -1,8 +1,8 @@
 """Delimited text (CSV, TSV, semicolon, pipe), plain or compressed, in any layout that a profile describes.
 
 Two ways lead to the same rows and line numbers. Where lines and rows are one to one, polars splits all lines but the few odd
-ones (``even_lines.py``). Where a quote left open may be closed by a later line, or a line is endless, every line is read for
-itself (``lines.py``).
+ones (``even_lines.py``). Where a quote left open may be closed by a later line, a line is endless, or odd lines are many, every
+line is read for itself (``lines.py``).
 """
 
 import csv
@@ -170,7 +170,7 @@ def _line_by_line(layout: Layout) -> Iterator[RawBatch]:
             refused.append(record)
         else:
             rows.append(record)
-        if len(rows) == ROWS_A_BATCH:
+        if len(rows) + len(refused) == ROWS_A_BATCH:
             yield RawBatch(layout.path, _rows_of(layout, rows), tuple(refused))
             rows, refused = [], []
     yield RawBatch(layout.path, _rows_of(layout, rows), tuple(refused))

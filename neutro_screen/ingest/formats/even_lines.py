@@ -19,6 +19,8 @@ from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, broken_line
 
 #: Looked at together: what fits into the processor's cache.
 _LOOK: Final = 128 << 10
+#: Odd lines are kept to the end of the reading, about a kilobyte each: with more of them the text is read line by line.
+MOST_ODD: Final = 100_000
 _LINE_END, _QUOTE, _RETURN = ord("\n"), ord('"'), ord("\r")
 
 Letters = npt.NDArray[np.uint8]
@@ -53,12 +55,13 @@ class Survey(NamedTuple):
 
 
 def surveyed(layout: Layout, rows_a_section: int) -> Survey | None:
-    """The lines below the header, looked at; None where some quote may be closed by a later line, or a line is endless.
+    """The lines below the header, looked at; None where a quote may be closed by a later line, or a line is endless, or
+    more than ``MOST_ODD`` are odd.
 
     Raises:
         UnreadableInputError: zero bytes at the end of the file: the copy was cut off.
     """
-    survey, section = Survey([], {}, []), None
+    survey, n_odd = Survey([], {}, []), 0
     if len(layout.header) < 2:
         return None
     with layout.text.open("rb") as file:
@@ -70,7 +73,8 @@ def surveyed(layout: Layout, rows_a_section: int) -> Survey | None:
             if len(block) > LONGEST_LINE:
                 return None
             odd = odd_lines(block, len(layout.header), ord(layout.delimiter))
-            if not all(_is_settled(survey, layout, block, line, section) for line in odd):
+            n_odd += len(odd)
+            if n_odd > MOST_ODD or not all(_is_settled(survey, layout, block, line, section) for line in odd):
                 return None
             n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
             section = section._replace(n_lines=section.n_lines + n_lines, end=section.end + len(block))

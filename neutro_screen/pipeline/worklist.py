@@ -9,7 +9,8 @@ from duckdb import DuckDBPyConnection
 from neutro_screen.pipeline.merges import with_survivor
 from neutro_screen.pipeline.rows import patients_of
 from neutro_screen.reference import Policy, load_reference
-from neutro_screen.rules.worklist.order import EPISODE_COLUMNS, STANDING, STATUS_COLUMNS, open_cases, worklist_rows
+from neutro_screen.rules.worklist.order import EPISODE_COLUMNS, STATUS_COLUMNS, open_cases, worklist_rows
+from neutro_screen.rules.worklist.standing import STANDING
 from neutro_screen.store.rows import insert, read_table, registered
 from neutro_screen.store.views import UNDELIVERED_RUNS
 
@@ -110,7 +111,7 @@ _CASES: Final = (
 _STATUS: Final = f"SELECT {', '.join(STATUS_COLUMNS)} FROM patient_summary SEMI JOIN wanted USING (patient_id)"
 #: Findings outside of an episode: those that the last result of their patient still shows, and overdue clozapine counts.
 _STANDING: Final = (
-    "SELECT f.patient_id, f.rule_id, f.raised_at, f.episode_id FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
+    "SELECT f.patient_id, f.rule_id, f.raised_at, f.episode_id, f.reason FROM flag f JOIN patient_summary s ON s.patient_id = f.patient_id "
     "AND (s.last_collected_at = f.raised_at OR f.rule_id = 'SEV-4') "
     f"WHERE regexp_matches(f.rule_id, '^({'|'.join(STANDING)})') AND f.episode_id IS NULL"
 )

@@ -230,6 +230,7 @@ class WorklistRule(Section):
     repeat_mild_h: PositiveInt
     repeat_newborn_h: PositiveInt
     repeat_rapid_decline_h: PositiveInt
+    repeat_significant_fall_h: PositiveInt
     lost_d: PositiveInt
     # A list of the file is no tuple to pydantic's strict mode.
     chronic_rules: Annotated[tuple[str, ...], Field(strict=False)]

@@ -45,13 +45,31 @@ from neutro_screen.rules.counts.specimen_notes import with_mix_up_note
 from neutro_screen.rules.course.clozapine import clozapine_courses_now, clozapine_flags, with_clozapine_ladder
 from neutro_screen.rules.course.cyclic import cyclic_series, with_cyclic
 from neutro_screen.rules.course.episodes import episodes_per_patient, recorded_deaths, with_deaths, with_episode_numbers
-from neutro_screen.rules.course.rapid_decline import decline_flags, with_decline_verdict, with_rapid_decline
-from neutro_screen.rules.course.trend import with_baseline, with_projection, with_significant_fall, with_trend
+from neutro_screen.rules.course.rapid_decline import (
+    decline_flags,
+    has_rapid_decline,
+    with_decline_verdict,
+    with_rapid_decline,
+)
+from neutro_screen.rules.course.trend import (
+    fall_flags,
+    with_baseline,
+    with_projection,
+    with_significant_fall,
+    with_trend,
+)
 from neutro_screen.rules.flags import episode_flags, rapid_decline_flags, severity_flags, with_episode
 from neutro_screen.rules.worklist.next_step import next_step_per_patient, with_conclusion
 from neutro_screen.rules.worklist.order import in_worklist_order, open_cases, worklist_rows
 from neutro_screen.rules.worklist.priority import with_priority
-from neutro_screen.rules.worklist.status import cannot_assess, known_patients, patient_status, verdicts
+from neutro_screen.rules.worklist.standing import counts_to_repeat
+from neutro_screen.rules.worklist.status import (
+    cannot_assess,
+    counts_per_patient,
+    known_patients,
+    patient_status,
+    verdicts,
+)
 from neutro_screen.validate import in_shape, no_rows
 
 
@@ -140,6 +158,7 @@ def screen(
         decline_flags(specimens.lazy()),
         episode_flags(episodes.lazy(), policy, reference),
         newborn_flags(specimens.lazy()),
+        fall_flags(specimens.lazy(), high_risk_courses(exposures), policy),
         clozapine_flags(clozapine.lazy(), as_of),
         causes.flags.lazy(),
     )
@@ -147,14 +166,18 @@ def screen(
     declines = verdicts(flags.lazy(), specimens.lazy()).collect()
     ranked = with_priority(episodes, declines, flags, specimens, causes, reference, policy)
     high_risk = load_cause_reference().rules.drug_group.high_risk
-    next_steps = next_step_per_patient(causes.steps, ranked, causes.suspects, high_risk, clozapine, policy, as_of)
+    counts = counts_per_patient(specimens)
+    again = counts_to_repeat(flags.lazy(), counts.lazy(), policy).collect()
+    next_steps = next_step_per_patient(
+        causes.steps, ranked, causes.suspects, high_risk, clozapine, again, policy, as_of
+    )
     ranked = with_conclusion(ranked, causes, next_steps, policy)
 
     missing = [counted.missing(), _indeterminate(specimens), *([unusable] if unusable is not None else [])]
     given = exposures.lazy().filter(pl.col("ingredient").is_in(high_risk))
     unassessable = cannot_assess(pl.concat(missing).lazy(), specimens.lazy(), given, as_of).collect()
     everybody = known_patients(labs, clozapine, *missing, *([others] if others is not None else []))
-    status = patient_status(specimens, ranked, declines, causes.suspects, next_steps, deaths, everybody, unassessable)
+    status = patient_status(counts, ranked, declines, causes.suspects, next_steps, deaths, everybody, unassessable)
 
     return ScreenResult(
         anc=anc,
@@ -228,7 +251,7 @@ def _indeterminate(specimens: pl.DataFrame) -> pl.DataFrame:
 
 def _anc_table(specimens: pl.DataFrame) -> pl.DataFrame:
     routes = specimens.with_columns(
-        rapid_decline=pl.col("rpd_1") | pl.col("rpd_2") | pl.col("has_decline"),
+        rapid_decline=has_rapid_decline(),
         anc_reported=pl.coalesce("neut_abs", "neut_abs_manual"),
         anc_segs_and_bands=pl.coalesce("segs_and_bands", "segs_and_bands_manual"),
         anc_from_percent=pl.coalesce("from_percent", "from_percent_manual"),

@@ -44,7 +44,10 @@ def exposures(text: str) -> pl.LazyFrame:
     """A table with the columns patient, first, last (days; blank = still given)."""
     rows = table(text)
     return rows.select(
-        patient_id="patient", first_exposure=at(pl.col("first")).dt.date(), last_exposure=at(pl.col("last")).dt.date()
+        patient_id="patient",
+        ingredient=pl.lit("clozapine"),
+        first_exposure=at(pl.col("first")).dt.date(),
+        last_exposure=at(pl.col("last")).dt.date(),
     ).lazy()
 
 

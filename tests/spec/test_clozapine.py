@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from neutro_screen.reference import Policy, load_policy
@@ -14,8 +15,13 @@ GENERAL = people("patient | duffy_null\nA | no")
 DUFFY_NULL = people("patient | duffy_null\nA | yes")
 
 
+def courses(text: str, *, fell: bool = False) -> pl.LazyFrame:
+    """Counts of which none, or each, is a rapid decline."""
+    return counts(text).with_columns(rpd_1=pl.lit(fell), rpd_2=False, has_decline=False)
+
+
 def due_in_hours(anc: str, treated_days: int, policy: Policy = US, *, duffy_null: bool = False) -> float:
-    judged = counts(f"patient | day | anc\nA | -1 | 900\nA | 0 | {anc}").pipe(
+    judged = courses(f"patient | day | anc\nA | -1 | 900\nA | 0 | {anc}").pipe(
         with_clozapine_ladder,
         exposures(f"patient | first | last\nA | {-treated_days} | "),
         DUFFY_NULL if duffy_null else GENERAL,
@@ -51,14 +57,14 @@ def test_sev_4_eu_weekly_monthly_twelve_weekly(treated_days: int, hours: int) ->
 
 @pytest.mark.parametrize(("before", "hours"), [("1600", 8760), ("1400", 2016)])
 def test_sev_4_eu_yearly_from_the_third_year_if_never_neutropenic(before: str, hours: int) -> None:
-    judged = counts(f"patient | day | anc\nA | -90 | {before}\nA | 0 | 3000").pipe(
+    judged = courses(f"patient | day | anc\nA | -90 | {before}\nA | 0 | 3000").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -800 | "), GENERAL, EU
     )
     assert (column(judged, "next_anc_due")[1] - DAY_0) / timedelta(hours=1) == hours
 
 
 def test_sev_4_the_first_low_count_is_repeated_within_a_day() -> None:
-    judged = counts("patient | day | anc\nA | -7 | 3000\nA | 0 | 1200\nA | 1 | 1300").pipe(
+    judged = courses("patient | day | anc\nA | -7 | 3000\nA | 0 | 1200\nA | 1 | 1300").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -60 | "), GENERAL, US
     )
     due = column(judged, "next_anc_due")
@@ -67,15 +73,23 @@ def test_sev_4_the_first_low_count_is_repeated_within_a_day() -> None:
     assert column(judged, "clozapine_step") == ["normal", "mild", "mild"]
 
 
+@pytest.mark.parametrize(("anc", "hours"), [("3000", 48), ("1300", 48), ("400", 24)])
+def test_sev_4_after_a_rapid_decline_the_next_count_is_within_two_days(anc: str, hours: int) -> None:
+    judged = courses(f"patient | day | anc\nA | -1 | 1200\nA | 0 | {anc}", fell=True).pipe(
+        with_clozapine_ladder, exposures("patient | first | last\nA | -400 | "), GENERAL, US
+    )
+    assert (column(judged, "next_anc_due")[1] - DAY_0) / timedelta(hours=1) == hours
+
+
 def test_sev_4_only_while_it_is_given() -> None:
-    judged = counts(
+    judged = courses(
         "patient | day | anc\nA | -31 | 3000\nA | -30 | 3000\nA | 0 | 3000\nA | 1 | 3000\nB | 0 | 3000"
     ).pipe(with_clozapine_ladder, exposures("patient | first | last\nA | -30 | 0"), GENERAL, US)
     assert column(judged, "clozapine_step") == [None, "normal", "normal", None, None]
 
 
 def test_sev_4_overlapping_courses_are_one_treatment_and_one_row() -> None:
-    judged = counts("patient | day | anc\nA | 0 | 3000").pipe(
+    judged = courses("patient | day | anc\nA | 0 | 3000").pipe(
         with_clozapine_ladder, exposures("patient | first | last\nA | -400 | 20\nA | -10 | "), GENERAL, US
     )
     assert [(value - DAY_0).days for value in column(judged, "next_anc_due")] == [28]

@@ -15,8 +15,10 @@ LOW = datetime(2026, 6, 14, 8)
 WINDOW = "started 41 days before the first low count, inside its window (14-120 d), still given"
 
 
-def drug(category, ingredient="thiamazole", *, rank=1, reason=None):
+def drug(category, ingredient="thiamazole", *, rank=1, reason=None, leads=True):
     return {
+        "fall_id": "later" if leads else "earlier",
+        "leads_to_nadir": leads,
         "category": category,
         "ingredient": ingredient,
         "rank": rank,
@@ -62,10 +64,9 @@ def concluded(
             "leads_to_nadir": [True],
         }
     )
-    columns = {"category": pl.String, "ingredient": pl.String, "rank": pl.Int16, "reason": pl.String}
-    of_drugs = pl.LazyFrame(list(suspects), schema=columns).with_columns(
-        episode_id=pl.lit("E"), leads_to_nadir=pl.lit(True)
-    )
+    texts = dict.fromkeys(("fall_id", "category", "ingredient", "reason"), pl.String)
+    columns = texts | {"rank": pl.Int16, "leads_to_nadir": pl.Boolean}
+    of_drugs = pl.LazyFrame(list(suspects), schema=columns).with_columns(episode_id=pl.lit("E"))
     kinds = dict.fromkeys(("rule_id", "category", "strength", "finding"), pl.String)
     lines = pl.LazyFrame(list(evidence), schema=kinds).with_columns(episode_id=pl.lit("E"))
     steps = pl.LazyFrame(
@@ -104,6 +105,28 @@ def test_wrk_4_what_argues_against_the_lead_is_said():
         in sentence
     )
     assert "; against it: no count before, no recovery after stopping; first:" in sentence
+
+
+def test_wrk_4_where_nothing_leads_weak_findings_are_hints_the_pattern_of_the_cells_first():
+    weak = [
+        line("MAL-1", "haematologic malignancy", "weak", "ANC below 1000 cells/uL for 90 days"),
+        line("MAL-2", "haematologic malignancy", "weak", "lymphocytes 6.0 G/L: LGL or CLL pattern"),
+        line("FEV-1", "fever", "context", "fever unknown"),
+    ]
+    assert (
+        ": no explanation in these data; hints: lymphocytes 6.0 G/L: LGL or CLL pattern and ANC below 1000 cells/uL for "
+        "90 days; first:" in concluded(evidence=weak)[0]
+    )
+    assert "hints" not in concluded(drug("possible"), evidence=weak)[0]
+
+
+def test_drg_5_a_drug_of_an_earlier_fall_is_named_where_nothing_explains_the_lowest_count():
+    docetaxel = drug("beyond_expected", "docetaxel", leads=False)
+    assert (
+        ": no explanation in these data; an earlier fall: longer than expected of docetaxel; first:"
+        in concluded(docetaxel, fell_from=1200.0)[0]
+    )
+    assert "an earlier fall" not in concluded(docetaxel, drug("likely"), fell_from=1200.0)[0]
 
 
 def test_wrk_4_a_stable_low_count_before_the_drug_does_not_argue_against_it():

@@ -1,10 +1,14 @@
 """Severity in the patient's context (SEV-3)."""
 
+from datetime import date
+
 import pytest
 
 from neutro_screen.reference import load_policy
 from neutro_screen.rules.counts.context import with_severity_in_context
+from tests.clinic import screened
 from tests.spec.counts import column, counts, people
+from tests.worklists import person
 
 POLICY = load_policy()
 
@@ -71,3 +75,13 @@ def test_sev_3_under_two_weeks_only_the_laboratory_knows(
 def test_sev_3_unknown_age_and_unknown_severity_stay_as_they_are() -> None:
     assert seen("1200 | | | ") == ("mild", None)
     assert seen("<2000 | 15000 | | ") == (None, None)
+
+
+def test_ctx_1_a_mild_count_of_an_infant_is_explained_by_the_limits_for_the_age() -> None:
+    """1,200 at six months: within the limits of infants; at six years it has no explanation."""
+    said = {}
+    for years, born in ((0.5, date(2025, 8, 1)), (6, date(2020, 2, 1))):
+        result = screened("name | value\nANC | 1.2", patients=person(birth_date=born))
+        (said[years],) = result.worklist["conclusion"]
+    assert "possibly a benign low count; for it: 1 of the low counts within the limits for the age" in said[0.5]
+    assert "no explanation in these data" in said[6]

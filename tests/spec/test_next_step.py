@@ -49,6 +49,7 @@ def next_step(*steps: dict[str, object], fever: bool = False, blasts: bool = Fal
         pl.DataFrame([suspect] if drug else [], schema=dtypes(DrugSuspect)),
         HIGH_RISK,
         no_rows(ClozapineCourse),
+        pl.DataFrame(schema={"patient_id": pl.String, "code": pl.String, "due_on": pl.Datetime("us")}),
         load_policy(),
         NOW,
     )

@@ -448,6 +448,16 @@ def test_drg_1_a_drug_begun_after_a_stable_mild_count_is_a_suspect_of_the_later_
     assert points(row)["baseline"] == RULES.points.baseline_stable
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "category"),
+    [("metamizole", -9, "likely"), ("ibuprofen", -9, "possible"), ("metamizole", -200, "unlikely")],
+)
+def test_drg_4_a_high_risk_drug_in_its_window_is_likely_also_for_a_fall_from_a_stable_mild_count(name, start, category):
+    """Counts of 1,300 to 1,400 for a year, 200 nine days after metamizole was begun."""
+    found = all_suspects({-299: 1400, -199: 1300, -99: 1400, -29: 1350, 0: 200}, drug(name, start))
+    assert found["category"].to_list() == [category]
+
+
 def test_drg_1_a_drug_is_judged_against_each_fall_that_it_could_explain():
     """Sulfasalazine before the first fall, metamizole between the falls: both may explain the second, one the first."""
     counts = {-70: 4000, -7: 3600, 0: 900, 20: 950, 40: 200}

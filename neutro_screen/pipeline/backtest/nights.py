@@ -18,7 +18,8 @@ from neutro_screen.pipeline.backtest.history import History
 from neutro_screen.pipeline.rows import patients_of
 from neutro_screen.reference import Policy, load_reference
 from neutro_screen.rules.protocol import ScreenResult, screen
-from neutro_screen.rules.worklist.order import STANDING, open_cases, worklist_rows
+from neutro_screen.rules.worklist.order import open_cases, worklist_rows
+from neutro_screen.rules.worklist.standing import STANDING
 from neutro_screen.validate import no_rows
 
 #: What a night needs of the nights before: table of ``ScreenResult`` -> its model.

@@ -56,6 +56,8 @@ def conclusions(
         episodes.join(later, on="episode_id", how="left", validate="1:1")
         .join(first, on="episode_id", how="left", validate="1:1")
         .join(second, on="episode_id", how="left", validate="1:1")
+        .join(_hints(evidence, reference), on="episode_id", how="left", validate="1:1")
+        .join(_of_earlier_falls(suspects), on="episode_id", how="left", validate="1:1")
         .join(_benign(evidence), on="episode_id", how="left", validate="1:1")
         .join(_masked(evidence), on="episode_id", how="left", validate="1:1")
         .join(next_steps, on="patient_id", how="left", validate="m:1")
@@ -116,12 +118,6 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
         .unique()
     )
     weights = {name: getattr(reference.rules.conclusion, name) for name in LEADING}
-    words = {
-        "likely": pl.format("{} {}", pl.lit(_SURELY), "name"),
-        "beyond_expected": pl.format("longer than expected of {}", "name"),
-        "expected": pl.format("expected after {}", "name"),
-        "possible": pl.format("possibly {}", "name"),
-    }
     return (
         named.join(partners, on=["episode_id", "ingredient"], how="anti")
         .with_columns(regimen=pl.when(category.is_in(_OF_A_REGIMEN)).then("category").otherwise("ingredient"))
@@ -139,11 +135,45 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
             weight=category.replace_strict(weights, return_dtype=pl.Int64),
             is_drug=pl.lit(True),
             place="place",
-            words=pl.coalesce(pl.when(category == kind).then(text) for kind, text in words.items()),
+            words=_drug_words(),
             case_for="case_for",
             case_against="case_against",
         )
         .select(_EXPLANATION)
+    )
+
+
+def _drug_words() -> pl.Expr:
+    """How surely a drug (``name``) explains a fall, by its category."""
+    words = {
+        "likely": pl.format("{} {}", pl.lit(_SURELY), "name"),
+        "beyond_expected": pl.format("longer than expected of {}", "name"),
+        "expected": pl.format("expected after {}", "name"),
+        "possible": pl.format("possibly {}", "name"),
+    }
+    return pl.coalesce(pl.when(pl.col("category") == kind).then(text) for kind, text in words.items())
+
+
+def _of_earlier_falls(suspects: pl.LazyFrame) -> pl.LazyFrame:
+    """``episode_id, earlier``: the first drug that explains another fall of the episode than that to its lowest count."""
+    return (
+        suspects.filter(pl.col("category").is_in(LEADING) & ~pl.col("leads_to_nadir"))
+        .with_columns(name=name_in(pl.col("reason")))
+        .sort("episode_id", "fall_id", "rank", "ingredient", descending=[False, True, False, False])
+        .unique("episode_id", keep="first", maintain_order=True)
+        .select("episode_id", earlier=_drug_words())
+    )
+
+
+def _hints(evidence: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
+    """``episode_id, hints``: weak findings of other causes, those of a differential pattern first (MAL-2)."""
+    return (
+        evidence.filter(
+            pl.col("rule_id").is_in(reference.rules.category.competing_rules) & (pl.col("strength") == "weak")
+        )
+        .sort("episode_id", pl.col("rule_id") != _PATTERN, "rule_id", "finding")
+        .group_by("episode_id", maintain_order=True)
+        .agg(hints=pl.col("finding").head(_SHOWN_N).str.join(" and "))
     )
 
 
@@ -235,6 +265,8 @@ def _sentence(policy: Policy) -> pl.Expr:
     leads = pl.concat_str(
         pl.coalesce("words", pl.lit("no explanation in these data")),
         no_excuse,
+        pl.when(is_unexplained).then(pl.format("an earlier fall: {}", "earlier")),
+        pl.when(is_unexplained).then(pl.format("hints: {}", "hints")),
         pl.format("for it: {}", "case_for"),
         pl.format("against it: {}", "case_against"),
         pl.format("besides: {}", "second"),

@@ -1,4 +1,4 @@
-"""What a chart says beside results and drugs: Duffy phenotype, personal range, travel (CTX-1, INF-1)."""
+"""What a chart says beside results and drugs: Duffy phenotype, personal range, limits for age, travel (CTX-1, INF-1)."""
 
 from datetime import timedelta
 
@@ -9,23 +9,24 @@ from neutro_screen.rules.causes.lines import DAY, SPAN, evidence_lines
 
 
 def context_findings(episodes: pl.LazyFrame, anc: pl.LazyFrame, patients: pl.LazyFrame) -> pl.LazyFrame:
-    """CTX-1: recorded Duffy-null, and counts within the personal range."""
+    """CTX-1: recorded Duffy-null, and low counts that the context explains: the personal range, the limits for the age."""
     recorded = patients.filter(pl.col("duffy_null").fill_null(False)).select("patient_id").unique()
-    within = (
-        anc.filter(pl.col("severity_in_context") == "within_personal_range")
-        .select("patient_id", "collected_at")
-        .join(episodes.select(SPAN), on="patient_id")
-        .filter(pl.col("collected_at").is_between("started_at", "last_low_at"))
-        .group_by("episode_id", "patient_id")
-        .agg(n=pl.len())
-    )
     is_null = episodes.join(recorded, on="patient_id", how="semi")
     usual = pl.lit("recorded Duffy-null: a lower count is usual")
-    personal = pl.format("{} of the low counts within the personal range", pl.col("n"))
+    seen_as = {"within_personal_range": "within the personal range", "normal": "within the limits for the age"}
+    explained = (
+        anc.filter((pl.col("severity") > pl.lit("normal")) & pl.col("severity_in_context").is_in(list(seen_as)))
+        .select("patient_id", "collected_at", range=pl.col("severity_in_context").replace_strict(seen_as))
+        .join(episodes.select(SPAN), on="patient_id")
+        .filter(pl.col("collected_at").is_between("started_at", "last_low_at"))
+        .group_by("episode_id", "patient_id", "range")
+        .agg(n=pl.len())
+    )
+    found = pl.format("{} of the low counts {}", "n", "range")
     return pl.concat(
         [
             evidence_lines(is_null, "CTX-1", "benign context", "moderate", usual, "patient record; RULES.md"),
-            evidence_lines(within, "CTX-1", "benign context", "moderate", personal, "blood count; RULES.md"),
+            evidence_lines(explained, "CTX-1", "benign context", "moderate", found, "blood count; RULES.md"),
         ]
     )
 

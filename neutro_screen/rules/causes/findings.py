@@ -97,7 +97,7 @@ def drug_courses(exposures: pl.DataFrame) -> pl.DataFrame:
 
 
 def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
-    """Courses of drugs of high risk (RPD-4): patient_id, first_exposure, last_exposure (null = still given)."""
+    """Courses of drugs of high risk (TRD-2, RPD-4): patient_id, ingredient, first_exposure, last_exposure (null = still given)."""
     listed = load_cause_reference().rules.drug_group.high_risk
     return _courses(exposures, pl.col("ingredient").is_in(listed))
 
@@ -113,7 +113,7 @@ def cytotoxic_courses(exposures: pl.DataFrame) -> pl.DataFrame:
 
 
 def _courses(exposures: pl.DataFrame, wanted: pl.Expr) -> pl.LazyFrame:
-    return exposures.lazy().filter(wanted).select("patient_id", "first_exposure", "last_exposure")
+    return exposures.lazy().filter(wanted).select("patient_id", "ingredient", "first_exposure", "last_exposure")
 
 
 def kinds_of(labs: pl.DataFrame, chart: Chart) -> frozenset[str]:

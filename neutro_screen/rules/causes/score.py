@@ -124,7 +124,7 @@ def _worth(column: str, points: Points, *states: str, prefix: str = "") -> pl.Ex
 
 
 def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
-    """Add ``category`` (DRG-4, DRG-5) and ``has_no_count_before``: likely though no count before shows the fall."""
+    """Add ``category`` (DRG-4, DRG-5)."""
     limit = rules.category
     is_named = ~pl.col("is_class") & pl.col("is_start_certain")
     is_untested = pl.col("dechallenge").is_null() & (pl.col("onset") != "late")
@@ -140,7 +140,7 @@ def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
         .then(pl.lit("expected"))
         .when("is_in_time")
         .then(pl.lit("beyond_expected"))
-        .when(is_likely | pl.col("has_no_count_before"))
+        .when(is_likely | (is_named & _is_likely_without_normal(rules)))
         .then(pl.lit("likely"))
         .when(is_too_early)
         .then(pl.lit("unlikely"))
@@ -148,9 +148,7 @@ def with_category(pairs: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
         .then(pl.lit("possible"))
         .otherwise(pl.lit("unlikely"))
     )
-    return pairs.with_columns(has_no_count_before=is_named & _is_likely_without_count(rules)).with_columns(
-        category=category
-    )
+    return pairs.with_columns(category=category)
 
 
 def _is_likely_late(rules: CauseRules) -> pl.Expr:
@@ -169,10 +167,13 @@ def _is_best() -> pl.Expr:
     return pl.col("alternatives").is_null() & pl.col("expected_drugs").is_null() & ~pl.col("is_weaker")
 
 
-def _is_likely_without_count(rules: CauseRules) -> pl.Expr:
-    """A high-risk drug in its typical time, no count before the fall, and nothing that explains it better (DRG-4)."""
+def _is_likely_without_normal(rules: CauseRules) -> pl.Expr:
+    """A high-risk drug inside its window and nothing that explains the fall better, though no normal count stands before it
+    (DRG-4): there is none at all, and the time is typical; or a low one that was stable until this fall."""
     in_typical_time = (pl.col("onset") == "unknown") & (pl.col("days_to_low") <= pl.col("onset_to_d"))
-    return is_high_risk(rules) & in_typical_time & _is_best() & ~pl.col("was_tolerated")
+    from_stable = (pl.col("baseline") == "stable") & pl.col("onset").is_in(["inside", "overlaps"])
+    is_plausible = from_stable & (pl.col("score") >= rules.category.possible_from)
+    return is_high_risk(rules) & (in_typical_time | is_plausible) & _is_best() & ~pl.col("was_tolerated")
 
 
 def with_rank(pairs: pl.LazyFrame) -> pl.LazyFrame:

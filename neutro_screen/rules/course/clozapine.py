@@ -8,8 +8,8 @@ import polars as pl
 
 from neutro_schemas import ClozapineCourse, Flag
 from neutro_screen.reference import Policy, reference_table
-from neutro_screen.reference.policy_sections import ClozapineRule
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
+from neutro_screen.rules.course.rapid_decline import has_rapid_decline
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -51,13 +51,14 @@ def with_clozapine_ladder(
     ``exposures`` (patient_id, first_exposure, last_exposure; Date, null = still given) are those to clozapine; a
     course is current from its first to its last day. ``patients`` has patient_id and ``duffy_null``. The policy says
     whose schedule applies; the first low count after none or a normal one is repeated within a day. A bound that
-    leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound.
+    leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound. After a rapid
+    decline the next count is due as WRK-2 says where that is sooner: one date everywhere.
     """
     on_drug = _on_clozapine(anc, exposures, patients)
     steps = load_clozapine_steps().lazy().filter(pl.col("schedule") == policy.clozapine.schedule)
     due = on_drug.join(steps, on="population").filter(_in_step() & _in_time()).pipe(_with_history)
     return anc.join(
-        due.select(*SPECIMEN, clozapine_step="step", next_anc_due=_due(policy.clozapine)),
+        due.select(*SPECIMEN, clozapine_step="step", next_anc_due=_due(policy)),
         on=SPECIMEN,
         how="left",
         maintain_order="left",
@@ -69,14 +70,14 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
     day = pl.col("collected_at").dt.date()
     current = (
         anc.filter(pl.col("severity").is_not_null())
-        .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator")
+        .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator", fell=has_rapid_decline())
         .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
         .filter((pl.col("first_exposure") <= day) & (pl.col("last_exposure") >= day).fill_null(True))
     )
     # Overlapping courses are one treatment: the earliest start counts.
     return (
         current.group_by(TIME_ORDER)
-        .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator").first())
+        .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator", "fell").first())
         .join(recorded, on="patient_id", how="left")
         .with_columns(
             treatment_day=(day - pl.col("first_exposure")).dt.total_days(),
@@ -113,13 +114,10 @@ def _with_history(due: pl.LazyFrame) -> pl.LazyFrame:
     return due.with_columns(was_low=so_far, is_first_low=is_low & ~before.fill_null(False)).filter(fits)
 
 
-def _due(rule: ClozapineRule) -> pl.Expr:
-    hours = (
-        pl.when(pl.col("is_first_low"))
-        .then(pl.min_horizontal("next_anc_within", pl.lit(rule.first_low_repeat_h)))
-        .otherwise("next_anc_within")
-    )
-    return pl.col("collected_at") + pl.duration(hours=hours)
+def _due(policy: Policy) -> pl.Expr:
+    first_low = pl.when("is_first_low").then(policy.clozapine.first_low_repeat_h)
+    fallen = pl.when("fell").then(policy.worklist.repeat_rapid_decline_h)
+    return pl.col("collected_at") + pl.duration(hours=pl.min_horizontal("next_anc_within", first_low, fallen))
 
 
 def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:

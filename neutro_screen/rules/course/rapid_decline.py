@@ -16,6 +16,7 @@ from neutro_screen.reference.policy_sections import RapidDeclineRule
 from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.episodes import days
+from neutro_screen.rules.course.given import drugs_given
 from neutro_screen.rules.course.levels import levels, with_log_counts, with_surroundings
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text, days_text
@@ -93,8 +94,8 @@ def _falls_to(heights: pl.LazyFrame, rule: RapidDeclineRule, policy: Policy) -> 
 def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFrame) -> pl.LazyFrame:
     """Add the verdict on the true course of every specimen (RPD-3, RPD-4).
 
-    ``high_risk`` (patient_id, first_exposure, last_exposure; Date, null = still given) are the exposures to drugs of
-    high risk. Every specimen, averaged with its neighbours in time (``levels.with_surroundings``), is held against the
+    ``high_risk`` (patient_id, ingredient, first_exposure, last_exposure; Date, null = still given) are the exposures to
+    drugs of high risk. Every specimen, averaged with its neighbours in time (``levels.with_surroundings``), is held against the
     levels of the weeks before it (``levels.levels``). A fall counts if it is as large as RPD-1 or RPD-2 ask for, or a
     fall by a third that halves within 10 days, to below 2000, and exceeds what the noise of both sides explains by
     ``noise_ratio``. Where the level is older than the rule's window, it must be the value in force when the window opened
@@ -109,6 +110,7 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     decline_rule: RPD-4 for a confirmed halving within 7 days to 2000-3000 on a high-risk drug, else RPD-3.
     decline_from_cells_per_ul, decline_from_n, decline_from_id, decline_from_at: the level, of how many results, and
         the last of them; decline_days, decline_fall_pct, decline_noise_ratio: the fall from there;
+    decline_drugs: the drugs of high risk given then, as words; null = none;
     decline_next_id, decline_next_at, decline_next_cells_per_ul, decline_next_comparator: the result that followed.
     """
     judged = (
@@ -134,6 +136,11 @@ def with_decline_verdict(anc: pl.LazyFrame, policy: Policy, high_risk: pl.LazyFr
     return anc.join(strongest, on=SPECIMEN, how="left", maintain_order="left").with_columns(
         pl.col("has_decline").fill_null(False)
     )
+
+
+def has_rapid_decline() -> pl.Expr:
+    """A specimen that reaches a threshold (RPD-1, RPD-2) or has the verdict (RPD-3, RPD-4)."""
+    return pl.col("rpd_1") | pl.col("rpd_2") | pl.col("has_decline")
 
 
 def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
@@ -163,13 +170,14 @@ def decline_flags(anc: pl.LazyFrame) -> pl.LazyFrame:
         rule_id="decline_rule",
         raised_at="collected_at",
         reason=pl.format(
-            "ANC fell by {} % in {}, from a level of {} (mean of {}) to {} cells/uL: {} times the usual noise{}",
+            "ANC fell by {} % in {}, from a level of {} (mean of {}) to {} cells/uL: {} times the usual noise{}{}",
             pl.col("decline_fall_pct").round(0).cast(pl.Int64),
             days_text(pl.col("decline_days")),
             pl.col("decline_from_cells_per_ul").round(0).cast(pl.Int64),
             pl.col("decline_from_n"),
             count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator")),
             pl.col("decline_noise_ratio").round(1),
+            pl.format("; on {}", "decline_drugs").fill_null(""),
             after,
         ),
         evidence=pl.when((pl.col("decline") == "confirmed") & pl.col("decline_next_at").is_not_null())
@@ -295,7 +303,7 @@ def _is_in_force(window: RapidDeclineRule) -> pl.Expr:
 
 
 def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
-    """Add ``is_on_drug``: on a current drug of high risk; ``is_rpd_4``: and halved within the week to the range above RPD-1."""
+    """Add ``decline_drugs`` and ``is_on_drug``: on a current drug of high risk; ``is_rpd_4``: and halved within the week to the range above RPD-1."""
     rule = policy.rpd_4
     halved = (
         (pl.col("fall") >= math.log(1 / rule.high_risk_fraction))
@@ -304,17 +312,8 @@ def _with_high_risk(falls: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy
             policy.rpd_1.below_cells_per_ul, rule.high_risk_below_cells_per_ul, closed="left"
         )
     )
-    on_drug = (
-        falls.select(*SPECIMEN, day=pl.col("collected_at").dt.date())
-        .unique()
-        .join(high_risk.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
-        .filter(
-            (pl.col("first_exposure") <= pl.col("day")) & (pl.col("last_exposure") >= pl.col("day")).fill_null(True)
-        )
-        .select(*SPECIMEN, on_drug=pl.lit(True))
-        .unique()
-    )
-    is_on_drug = pl.col("on_drug").fill_null(False)
+    on_drug = drugs_given(falls, high_risk).rename({"drugs": "decline_drugs"})
+    is_on_drug = pl.col("decline_drugs").is_not_null()
     return falls.join(on_drug, on=SPECIMEN, how="left").with_columns(
         is_on_drug=is_on_drug, is_rpd_4=halved & is_on_drug
     )

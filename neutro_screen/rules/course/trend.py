@@ -6,10 +6,13 @@ from typing import Final
 
 import polars as pl
 
+from neutro_schemas import Flag
 from neutro_screen.reference import Policy
 from neutro_screen.rules.counts.comparators import is_lower_bound
 from neutro_screen.rules.counts.intervals import log_variance
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
+from neutro_screen.rules.course.given import drugs_given
+from neutro_screen.rules.words import count_text
 
 _DAYS_PER_WEEK: Final = 7
 #: Sums of floating-point numbers agree to so many digits in whatever order they are added.
@@ -92,6 +95,51 @@ def with_significant_fall(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
         significant_fall=fell.fill_null(False) | fell_from_baseline.fill_null(False),
         significant_change=fell.fill_null(False) | rose.fill_null(False),
     )
+
+
+def fall_flags(anc: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
+    """TRD-2: a significant fall of the usual count on a drug of high risk, with the columns of ``Flag``.
+
+    The usual count is the baseline, without one the result before. As in RPD-4 one above the limit of neutrophilia is none
+    to fall from, and a count that is still far from low is no finding. ``anc`` comes from ``with_significant_fall``, ``high_risk`` is that of ``with_decline_verdict``.
+    """
+    fall, _ = reference_change(policy)
+    from_previous = pl.col("anc_cells_per_ul") / (1 + pl.col("change_from_previous"))
+    usual, change = pl.coalesce("baseline_cells_per_ul", from_previous), pl.coalesce(*_CHANGES)
+    fell = anc.filter("significant_fall").with_columns(usual=usual.round(1), change=change)
+    is_listed = (
+        (pl.col("change") < fall)
+        & (pl.col("usual") <= policy.rpd_4.neutrophilia_above_cells_per_ul)
+        & (pl.col("anc_cells_per_ul") < policy.rpd_4.high_risk_below_cells_per_ul)
+    )
+    listed = fell.filter(is_listed).join(drugs_given(fell, high_risk), on=SPECIMEN)
+    has_baseline = pl.col("baseline_cells_per_ul").is_not_null()
+    return listed.select(
+        "patient_id",
+        "specimen_id",
+        episode_id=pl.lit(None, pl.String),
+        rule_id=pl.lit("TRD-2"),
+        raised_at="collected_at",
+        reason=pl.format(
+            "ANC {} cells/uL, {} % below the {} {} cells/uL; on {}",
+            count_text(pl.col("anc_cells_per_ul"), pl.col("anc_comparator")),
+            (-100 * pl.col("change")).round(0).cast(pl.Int64),
+            pl.when(has_baseline).then(pl.lit("usual")).otherwise(pl.lit("result before of")),
+            count_text(pl.col("usual"), pl.lit(None, pl.String)),
+            "drugs",
+        ),
+        evidence=pl.struct(
+            specimen_id="specimen_id",
+            collected_at=pl.col("collected_at").dt.strftime("%Y-%m-%dT%H:%M:%S"),
+            anc_cells_per_ul="anc_cells_per_ul",
+            comparator="anc_comparator",
+            usual_cells_per_ul="usual",
+        ).struct.json_encode(),
+    ).select(list(Flag.to_schema().columns))
+
+
+#: The change that counts (TRD-2): from the baseline, without one from the result before.
+_CHANGES: Final = ("change_from_baseline", "change_from_previous")
 
 
 def is_latest() -> pl.Expr:

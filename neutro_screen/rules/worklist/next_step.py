@@ -42,13 +42,14 @@ def next_step_per_patient(
     suspects: pl.DataFrame,
     high_risk: tuple[str, ...],
     clozapine: pl.DataFrame,
+    standing: pl.DataFrame,
     policy: Policy,
     as_of: datetime,
 ) -> pl.DataFrame:
     """``patient_id, next_step, next_step_due`` (UTC), ``then_step``: one row per patient with anything to do.
 
     ``steps`` is ``WorkupStep``; ``episodes`` has ``is_febrile`` and ``has_blasts`` beside the columns of ``Episode``;
-    ``clozapine`` is ``ClozapineCourse``. In this order: fever with ANC < 500; a repeat count that is overdue or due
+    ``clozapine`` is ``ClozapineCourse``; ``standing`` comes from ``counts_to_repeat``. In this order: fever with ANC < 500; a repeat count that is overdue or due
     within the policy's hours; a likely or high-risk suspect (``high_risk``: ingredients) still given; blasts; then the
     other steps, and a repeat count of later, by due date. A smear is never the next step of a febrile patient.
     ``then_step`` is the decision or referral that is urgent beside the next step.
@@ -62,7 +63,8 @@ def next_step_per_patient(
         _still_given(suspects, open_ones, high_risk, as_of),
         _of_episodes(open_ones.filter("has_blasts"), "smear_and_referral"),
         due.filter((pl.col("code") != "repeat_cbc") | (pl.col("due_on") > soon)).with_columns(rank=pl.lit(_LAST)),
-        _clozapine_counts(clozapine, open_ones),
+        _elsewhere(clozapine.select("patient_id", code=pl.lit("repeat_cbc"), due_on="next_anc_due"), open_ones),
+        _elsewhere(standing, open_ones),
     )
     ranked = (
         pl.concat(found, how="diagonal")
@@ -110,12 +112,9 @@ def _still_given(
     )
 
 
-def _clozapine_counts(courses: pl.DataFrame, open_ones: pl.DataFrame) -> pl.DataFrame:
-    """The next count of patients on clozapine without an open episode: the date of the ladder (SEV-4)."""
-    elsewhere = courses.join(open_ones, on="patient_id", how="anti") if courses.height else courses
-    return elsewhere.select("patient_id", code=pl.lit("repeat_cbc"), due_on="next_anc_due").filter(
-        pl.col("due_on").is_not_null()
-    )
+def _elsewhere(steps: pl.DataFrame, open_ones: pl.DataFrame) -> pl.DataFrame:
+    """Counts of patients without an open episode, whose own date stands in its work-up (SEV-4, WRK-2)."""
+    return steps.filter(pl.col("due_on").is_not_null()).join(open_ones, on="patient_id", how="anti")
 
 
 def with_conclusion(episodes: pl.DataFrame, causes: Causes, next_steps: pl.DataFrame, policy: Policy) -> pl.DataFrame:

@@ -9,14 +9,11 @@ from typing import Final
 
 import polars as pl
 
-from neutro_schemas import Priority, Severity
 from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.worklist.priority import sentence
+from neutro_screen.rules.worklist.standing import SETTLED, standing_cases
 
-#: Rules whose flags put a patient on the worklist outside of an episode, and the code of ``reasons.csv`` they stand for;
-#: null = the context of the latest count (SEV-3).
-STANDING: Final = {"RPD-": "rapid_decline", "SEV-4": "clozapine_anc_overdue", "SEV-3": None}
 #: Groups of the page, the first on top.
 ROW_GROUPS: Final = ("open", "recovered", "withdrawn", "died", "lost_to_follow_up")
 #: The order of the list: column, and whether its highest value is on top. The groups as above; a missing value is last.
@@ -71,9 +68,8 @@ def open_cases(
 ) -> pl.LazyFrame:
     """Episodes and standing findings that belong on a worklist: the open ones, and those not yet shown by any run.
 
-    ``seen`` (episode_id) are episodes that an earlier run already published as resolved. Standing findings are flags of
-    ``STANDING`` outside of any episode: a decline or a newborn's count while no later count has followed, a clozapine
-    count while it is overdue. Columns: those of ``Episode`` that the worklist shows, and ``is_open``.
+    ``seen`` (episode_id) are episodes that an earlier run already published as resolved. ``standing_cases`` are those
+    outside of any episode. Columns: those of ``Episode`` that the worklist shows, and ``is_open``.
     """
     of_episodes = (
         episodes.filter(pl.col("priority").is_not_null() & (pl.col("status") != "died"))
@@ -85,57 +81,8 @@ def open_cases(
     )
     # The row of an open episode carries such a reason itself.
     elsewhere = of_episodes.filter("is_open").select("patient_id")
-    standing = _standing_cases(flags, status, reference).join(elsewhere, on="patient_id", how="anti")
+    standing = standing_cases(flags, status, reference).join(elsewhere, on="patient_id", how="anti")
     return pl.concat([of_episodes, standing], how="vertical_relaxed")
-
-
-def _standing_cases(flags: pl.LazyFrame, status: pl.LazyFrame, reference: Reference) -> pl.LazyFrame:
-    reasons = reference.reasons.lazy().select(
-        reason_codes="code", priority=pl.col("priority").cast(Priority), reasons="words"
-    )
-    known = pl.coalesce(
-        *(
-            pl.when(pl.col("rule_id").str.starts_with(rule)).then(pl.lit(code))
-            for rule, code in STANDING.items()
-            if code
-        ),
-        "current_severity_in_context",
-    )
-    is_standing = pl.any_horizontal(pl.col("rule_id").str.starts_with(rule) for rule in STANDING)
-    is_of_latest = (pl.col("raised_at") == pl.col("last_collected_at")) | (pl.col("rule_id") == "SEV-4")
-    return (
-        flags.filter(is_standing & pl.col("episode_id").is_null())
-        .select("patient_id", "rule_id", "raised_at")
-        .join(
-            status.select(
-                "patient_id",
-                "last_collected_at",
-                "last_anc_cells_per_ul",
-                "current_severity",
-                "current_severity_in_context",
-            ),
-            on="patient_id",
-        )
-        .filter(is_of_latest.fill_null(False))
-        .with_columns(reason_codes=known)
-        .join(reasons, on="reason_codes")
-        .sort("patient_id", "priority", "reason_codes", descending=[False, True, False])
-        .unique("patient_id", keep="first", maintain_order=True)
-        .select(
-            "patient_id",
-            episode_id=pl.lit(None, pl.String),
-            priority="priority",
-            reasons="reasons",
-            reason_codes="reason_codes",
-            conclusion=sentence(pl.col("reasons")),
-            is_expected=pl.lit(False),
-            worst_severity=pl.col("current_severity").cast(Severity),
-            nadir_cells_per_ul="last_anc_cells_per_ul",
-            started_at="raised_at",
-            episode_status=pl.lit("new"),
-            is_open=pl.lit(True),
-        )
-    )
 
 
 def worklist_rows(
@@ -274,7 +221,9 @@ def _with_change(rows: pl.LazyFrame, reference: Reference, policy: Policy, as_of
         .otherwise(pl.lit("unchanged"))
     )
     closing = {"died": "died", "withdrawn": "withdrawn", "recovered": "resolved"}
-    closed = pl.col("row_group").replace_strict(closing, default=None, return_dtype=pl.String)
+    is_settled = (pl.col("row_group") == "recovered") & pl.col("was_episode_id").is_null()
+    group = pl.col("row_group").replace_strict(closing, default=None, return_dtype=pl.String)
+    closed = pl.when(is_settled).then(pl.lit(SETTLED)).otherwise(group)
     words = dict(reference.reasons.select("code", "words").iter_rows())
     is_closing = closed.is_not_null() & was_shown
     changed = change.is_in(["new", "escalated", "improved", "withdrawn"])

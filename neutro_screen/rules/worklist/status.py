@@ -107,28 +107,13 @@ def known_patients(*frames: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(frame.select("patient_id").drop_nulls().unique() for frame in frames).unique()
 
 
-def patient_status(
-    anc: pl.DataFrame,
-    episodes: pl.DataFrame,
-    declines: pl.DataFrame,
-    suspects: pl.DataFrame,
-    next_steps: pl.DataFrame,
-    deaths: pl.DataFrame,
-    patients: pl.DataFrame,
-    unassessable: pl.DataFrame,
-) -> pl.DataFrame:
-    """One row for every patient of ``patients`` (patient_id), with the columns of ``PatientStatus``.
-
-    A patient without a usable count has null severities, and one who cannot be assessed now has no current severity:
-    unknown is never "normal". ``declines`` comes from ``verdicts``. ``top_suspect`` is the first-ranked suspect of the
-    latest episode that has one and is at least possible. ``next_steps`` comes from ``next_step_per_patient``, ``deaths``
-    from ``recorded_deaths``.
-    """
+def counts_per_patient(anc: pl.DataFrame) -> pl.DataFrame:
+    """The latest and the lowest usable count of each patient, as ``PatientStatus`` has them; a bound of a value is deeper."""
     usable = anc.select(*TIME_ORDER, "severity", "severity_in_context", "anc_cells_per_ul", "anc_comparator").filter(
         pl.col("severity").is_not_null()
     )
     depth = pl.struct("anc_cells_per_ul", pl.col("anc_comparator").is_null(), "collected_at", "specimen_id")
-    counts = (
+    return (
         usable.with_columns(depth=depth)
         .group_by("patient_id")
         .agg(
@@ -142,6 +127,25 @@ def patient_status(
             nadir_comparator=pl.col("anc_comparator").sort_by("depth").first(),
         )
     )
+
+
+def patient_status(
+    counts: pl.DataFrame,
+    episodes: pl.DataFrame,
+    declines: pl.DataFrame,
+    suspects: pl.DataFrame,
+    next_steps: pl.DataFrame,
+    deaths: pl.DataFrame,
+    patients: pl.DataFrame,
+    unassessable: pl.DataFrame,
+) -> pl.DataFrame:
+    """One row for every patient of ``patients`` (patient_id), with the columns of ``PatientStatus``.
+
+    A patient without a usable count has null severities, and one who cannot be assessed now has no current severity:
+    unknown is never "normal". ``counts`` comes from ``counts_per_patient``, ``declines`` from ``verdicts``,
+    ``next_steps`` from ``next_step_per_patient``, ``deaths`` from ``recorded_deaths``. ``top_suspect`` is the first-ranked
+    suspect of the latest episode that has one and is at least possible.
+    """
     by_time = pl.col("started_at")
     per_patient = episodes.group_by("patient_id").agg(
         is_persistent=pl.col("is_persistent").any(),

@@ -44,7 +44,7 @@ class Anc(pa.DataFrameModel):
         isin=("confirmed", "unconfirmed", "suspected", "contradicted"),
         description="Verdict on the true course (RPD-3, RPD-4); null = no fall of that kind.",
     )
-    context_reason: str = pa.Field(nullable=True, description="Why severity_in_context differs (SEV-3).")
+    context_reason: str = pa.Field(nullable=True, description="What context the count is seen in (SEV-3).")
     cytopenia: str = pa.Field(
         nullable=True,
         isin=("isolated", "bicytopenia", "pancytopenia", "unknown"),

@@ -129,6 +129,25 @@ def test_drg_5_a_drug_of_an_earlier_fall_is_named_where_nothing_explains_the_low
     assert "an earlier fall" not in concluded(docetaxel, drug("likely"), fell_from=1200.0)[0]
 
 
+def test_wrk_4_what_stopping_and_giving_it_again_showed_is_said_for_it():
+    """Propylthiouracil: an agranulocytosis a year ago, and again three weeks after it was begun anew."""
+    reason = f"propylthiouracil: {WINDOW}; dechallenge not yet possible; an earlier episode on the same drug"
+    assert (
+        f"for it: {WINDOW}, an earlier episode on the same drug; first:" in concluded(drug("likely", reason=reason))[0]
+    )
+    reason = f"propylthiouracil: {WINDOW}; recovered 18 days after stopping; competing: infection"
+    assert f"for it: {WINDOW}, recovered 18 days after stopping; first:" in concluded(drug("likely", reason=reason))[0]
+
+
+def test_wrk_4_a_window_that_was_missed_argues_against_the_drug_and_not_for_it():
+    reason = (
+        "azacitidine: expected effect; first low count 22 days after the last dose of 2026-05-22, lowest count on day 22 "
+        "after it, outside its nadir window (10-17 d)"
+    )
+    sentence, _ = concluded(drug("expected", "azacitidine", reason=reason))
+    assert "lowest count on day 22 after it; against it: outside its nadir window (10-17 d); first:" in sentence
+
+
 def test_wrk_4_a_stable_low_count_before_the_drug_does_not_argue_against_it():
     reason = f"thiamazole: {WINDOW}; a low count before it (1350 cells/uL) was stable until this fall"
     sentence, _ = concluded(drug("likely", reason=reason), fell_from=1300.0, nadir=50.0)

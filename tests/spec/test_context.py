@@ -63,7 +63,8 @@ def test_sev_3_infants_have_a_lower_limit_of_1000(age_days: int, anc: str, expec
         ("4000", "5000", ("below_laboratory_limit", "newborn")),
         ("5000", "5000", ("normal", None)),
         ("1200", "1100", ("normal", "laboratory_limit")),
-        ("900", "", ("moderate", None)),
+        ("1200", "1750", ("mild", "newborn")),
+        ("900", "", ("moderate", "newborn")),
     ],
 )
 def test_sev_3_under_two_weeks_only_the_laboratory_knows(

@@ -276,6 +276,31 @@ def test_sev_3_a_newborn_is_listed_below_the_laboratory_limit_or_without_one() -
     assert of(screened("name | value | low\nANC | 5.2 | 5.0", as_of=on(0.5), patients=born).worklist) is None
 
 
+@pytest.mark.parametrize(
+    ("anc", "low", "code"),
+    [
+        ("1.2", "-", "newborn_low"),
+        ("1.2", "1.75", "newborn_low"),
+        ("0.9", "-", "moderate"),
+        ("0.9", "1.75", "moderate"),
+    ],
+)
+def test_sev_3_a_low_count_of_a_newborn_is_medium_and_repeated_within_a_day(anc: str, low: str, code: str) -> None:
+    """Whether the laboratory gives a limit or not, and no later the deeper the count is."""
+    born = person(birth_date=on(-2).date())
+    row = of(screened(f"name | value | low\nANC | {anc} | {low}", as_of=on(0.5), patients=born).worklist)
+    assert row is not None
+    assert (row["priority"], row["reason_codes"].split(",")[0]) == ("medium", code)
+    assert (row["next_step"], row["next_step_due"]) == ("repeat_cbc", on(1))
+
+
+def test_sev_3_a_newborns_count_within_the_laboratory_limit_is_explained() -> None:
+    born = person(birth_date=on(-2).date())
+    row = of(screened("name | value | low\nANC | 1.2 | 1.1", as_of=on(0.5), patients=born).worklist)
+    assert row is not None
+    assert (row["priority"], row["reason_codes"]) == ("info", "within_age_limits")
+
+
 @pytest.mark.parametrize("phenotype", ["Fy(a-b-)", "FY(A-B-)", "Duffy-null", "FY*02N.01/FY*02N.01", "rs2814778 C/C"])
 def test_sev_3_duffy_null_may_come_from_the_laboratorys_own_blood_group_results(phenotype: str, case: Case) -> None:
     text = """

@@ -119,6 +119,7 @@ class Case:
                 next_anc_due=pl.lit(ladder_due, pl.Datetime("us")),
                 cytopenia=pl.lit(cytopenia, pl.String),
                 severity_in_context=pl.lit(context, pl.String),
+                context_reason=pl.lit(None, pl.String),
                 severity=severity(pl.col("anc_cells_per_ul"), pl.lit(None, pl.String), load_reference().anc_bands),
             )
             .lazy()

@@ -1,6 +1,5 @@
 """Why a drug is suspected, or not, in one sentence: a function a clause (DRG-1 ... DRG-7)."""
 
-import re
 from typing import Final
 
 import polars as pl
@@ -14,20 +13,27 @@ _RECOVERED_WHILE_GIVEN: Final = "recovered while it was given"
 _NOT_RECOVERED: Final = "no recovery after stopping"
 _TOLERATED: Final = "tolerated when given again"
 _OUTSIDE: Final = "outside its window"
+_OUTSIDE_NADIR: Final = "outside its nadir window"
 _NO_COUNT_BEFORE: Final = "no count before"
 _FOR_FIRST_SYMPTOMS: Final = "may have been begun for the first symptoms of the fall"
 _EXPECTED: Final = "expected effect; "
 _BEYOND: Final = "beyond what is expected"
-#: Clauses that argue against a drug.
-_AGAINST: Final = (
-    _LOW_BEFORE,
-    _RECOVERED_WHILE_GIVEN,
-    _NOT_RECOVERED,
-    _TOLERATED,
-    _OUTSIDE,
-    _NO_COUNT_BEFORE,
-    _FOR_FIRST_SYMPTOMS,
+_RECURRED: Final = "an earlier episode on the same drug"
+_MISSED_WINDOW: Final = rf"(?:{_OUTSIDE}|{_OUTSIDE_NADIR}) \([^)]*\)"
+#: Clauses that argue against a drug, as a pattern.
+_AGAINST: Final = "|".join(
+    [
+        _LOW_BEFORE,
+        _RECOVERED_WHILE_GIVEN,
+        _NOT_RECOVERED,
+        _TOLERATED,
+        _MISSED_WINDOW,
+        _NO_COUNT_BEFORE,
+        _FOR_FIRST_SYMPTOMS,
+    ]
 )
+#: Clauses that argue for it beside time and window.
+_FOR: Final = rf"recovered \d+ days? after stopping(?:, which something else may explain)?|{_RECURRED}"
 _IS_COURSE: Final = pl.col("anchor") == "first_exposure"
 #: A later fall of an episode, named by where it led from and to.
 _IS_LATER: Final = pl.col("kind").is_in(["deeper", "halving"])
@@ -64,16 +70,21 @@ def name_in(sentence: pl.Expr) -> pl.Expr:
 
 def case_for(sentence: pl.Expr) -> pl.Expr:
     """What a sentence of ``reason`` says for its drug: how its course went beyond what is expected, else its time, its
-    window, and whether it is still given."""
+    window, and whether it is still given; and what stopping it and giving it again showed."""
     facts = sentence.str.strip_prefix(pl.concat_str(name_in(sentence), pl.lit(": "))).str.strip_prefix(_EXPECTED)
-    in_time = facts.str.split("; ").list.first().str.replace(f", {_NO_COUNT_BEFORE}", "", literal=True)
-    return pl.coalesce(sentence.str.extract(f"{_BEYOND}: ([^;]+)"), in_time)
+    in_time = facts.str.split("; ").list.first().str.replace_all(f", (?:{_MISSED_WINDOW}|{_NO_COUNT_BEFORE})", "")
+    time = pl.coalesce(sentence.str.extract(f"{_BEYOND}: ([^;]+)"), in_time)
+    return pl.concat_str(time, _clauses(sentence, _FOR), separator=", ", ignore_nulls=True)
 
 
 def case_against(sentence: pl.Expr) -> pl.Expr:
     """The clauses of a sentence of ``reason`` that argue against its drug; null where none does."""
-    found = sentence.str.extract_all("|".join(re.escape(clause) for clause in _AGAINST))
-    return found.list.join(", ").replace("", None)
+    return _clauses(sentence, _AGAINST)
+
+
+def _clauses(sentence: pl.Expr, wanted: str) -> pl.Expr:
+    """The clauses that a pattern finds, null where there is none."""
+    return sentence.str.extract_all(wanted).list.join(", ").replace("", None)
 
 
 def reason_of_exclusion() -> pl.Expr:
@@ -188,7 +199,7 @@ def _nadir() -> pl.Expr:
     """Of an expected effect: the day of the lowest count after the last dose, and whether a dose of the cycle explains it."""
     from_last = (pl.col("nadir_day") - _last_dose()).dt.total_days()
     is_usual = (pl.col("days_to_nadir") >= pl.col("nadir_from_d")) & (from_last <= pl.col("nadir_to_d"))
-    fit = pl.when(is_usual).then(pl.lit("inside its nadir window")).otherwise(pl.lit("outside its nadir window"))
+    fit = pl.when(is_usual).then(pl.lit("inside its nadir window")).otherwise(pl.lit(_OUTSIDE_NADIR))
     return pl.when(_has_nadir_window()).then(
         pl.format("lowest count on day {} after it, {} ({}-{} d)", from_last, fit, "nadir_from_d", "nadir_to_d")
     )
@@ -244,12 +255,7 @@ def _withdrawn() -> pl.Expr:
 
 def _again() -> pl.Expr:
     """What giving it again showed."""
-    return (
-        pl.when("has_recurred")
-        .then(pl.lit("an earlier episode on the same drug"))
-        .when("was_tolerated")
-        .then(pl.lit(_TOLERATED))
-    )
+    return pl.when("has_recurred").then(pl.lit(_RECURRED)).when("was_tolerated").then(pl.lit(_TOLERATED))
 
 
 def _competing() -> pl.Expr:

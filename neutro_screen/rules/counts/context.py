@@ -13,6 +13,9 @@ from neutro_screen.rules.words import count_text
 #: What a newborn's count is seen as where it is listed although not below 1500.
 LISTED_IN_CONTEXT = ("below_laboratory_limit", "age_limits_uncertain")
 
+#: ``context_reason`` of a newborn's count that the laboratory's limit does not explain.
+NEWBORN = "newborn"
+
 
 class NewbornLimit(pa.DataFrameModel):
     """One lower limit of the ANC by hours of life: shown beside a newborn's count, never judged by."""
@@ -90,7 +93,8 @@ def with_severity_in_context(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: 
     below_laboratory_limit: under 2 weeks, 1500 or more and below that limit;
     age_limits_uncertain: under 2 weeks, 1000 or more and no limit on the result.
 
-    A value below 1000, or known only as an upper bound, keeps its severity. Needs severity, ``age_days``,
+    A value below 1000, or known only as an upper bound, keeps its severity; so does a newborn's below the laboratory's limit,
+    whose reason is ``newborn`` like that of every low count under 2 weeks that no limit explains. Needs severity, ``age_days``,
     ``baseline_cells_per_ul`` (null = fewer results than TRD-1 asks for) and ``reference_low``; ``patients`` has
     patient_id and ``duffy_null``: recorded phenotype or genotype, never inferred.
     """
@@ -109,15 +113,16 @@ def with_severity_in_context(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: 
     )
     severity = pl.col("severity").cast(pl.String)
     cases = (
-        (may_be_excused & is_newborn & limit.is_null(), pl.lit("age_limits_uncertain"), "newborn"),
+        (may_be_excused & is_newborn & limit.is_null(), pl.lit("age_limits_uncertain"), NEWBORN),
         (may_be_excused & is_newborn & is_low & (count >= limit), pl.lit("normal"), "laboratory_limit"),
-        (may_be_excused & is_newborn & ~is_low & (count < limit), pl.lit("below_laboratory_limit"), "newborn"),
+        (may_be_excused & is_newborn & ~is_low & (count < limit), pl.lit("below_laboratory_limit"), NEWBORN),
         (
             may_be_excused & is_infant & is_low & (count >= rule.infant_lower_limit_cells_per_ul),
             pl.lit("normal"),
             "infant_lower_limit",
         ),
         (may_be_excused & ~is_newborn.fill_null(False) & personal, pl.lit("within_personal_range"), "duffy_null"),
+        (is_newborn & is_low, severity, NEWBORN),
     )
     in_context, reason = severity, pl.lit(None, pl.String)
     for condition, seen_as, why in reversed(cases):

@@ -147,7 +147,7 @@ def episode_conditions() -> dict[str, pl.Expr]:
         "mild_high_risk_drug": mild_now & pl.col("has_high_risk_drug_now"),
         "mild_cytopenia": mild_now & pl.col("has_cytopenia"),
         "mild_pitfall": mild_now & pl.col("has_pitfall"),
-        "newborn_low": mild_now & pl.col("is_age_uncertain"),
+        "newborn_low": mild_now & pl.col("is_newborn"),
         "mild_persistent": mild_now & pl.col("is_persistent"),
         "significant_fall_high_risk_drug": pl.col("has_significant_fall") & pl.col("has_high_risk_drug_now"),
         "clozapine_anc_overdue": is_open & pl.col("is_clozapine_overdue"),

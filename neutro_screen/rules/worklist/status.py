@@ -7,6 +7,7 @@ import polars as pl
 from neutro_schemas import CannotAssess, PatientStatus
 from neutro_screen.reference import Policy
 from neutro_screen.rules.causes.leading import leading_suspects
+from neutro_screen.rules.counts.context import NEWBORN
 from neutro_screen.rules.counts.specimens import TIME_ORDER
 
 
@@ -73,8 +74,8 @@ def lines_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame, policy: Poli
 def context_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """Whether the patient's context explains a mild episode, by its latest low count (SEV-3).
 
-    is_within_personal_range (recorded Duffy-null), is_within_age_limits (newborns and infants), is_age_uncertain (a newborn
-    without a limit of the laboratory: not explained). A deeper count is never explained.
+    is_within_personal_range (recorded Duffy-null), is_within_age_limits (newborns and infants), is_newborn (and no
+    limit of the laboratory explains it). A deeper count is never explained.
     """
     is_mild = pl.col("worst_severity") == pl.lit("mild")
     seen_as = pl.col("severity_in_context")
@@ -85,7 +86,7 @@ def context_per_episode(counts: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.Lazy
             "episode_id",
             is_within_personal_range=(is_mild & (seen_as == "within_personal_range")).fill_null(False),
             is_within_age_limits=(is_mild & (seen_as == "normal")).fill_null(False),
-            is_age_uncertain=(is_mild & (seen_as == "age_limits_uncertain")).fill_null(False),
+            is_newborn=(is_mild & (pl.col("context_reason") == NEWBORN)).fill_null(False),
         )
     )
 

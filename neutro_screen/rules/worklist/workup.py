@@ -14,6 +14,7 @@ from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.causes.leading import expected_episodes
+from neutro_screen.rules.counts.context import NEWBORN
 from neutro_screen.rules.counts.specimens import TIME_ORDER, is_retracted
 
 _STEP: Final = tuple(WorkupStep.to_schema().columns)
@@ -63,7 +64,7 @@ def workup_steps(
     """Six steps for every open episode, with the columns of ``WorkupStep``, sorted.
 
     The repeat count is due from the last low count by its severity, by the rapid decline of that specimen (WRK-2), or
-    sooner of a newborn without a limit of the laboratory,
+    sooner of a newborn whom no limit of the laboratory explains,
     on clozapine on the day of its ladder (SEV-4); it is never "done" while the episode is open, ``done_on`` is the day of
     the last repeat. The other steps are due from the day on which the severity that asks for them was reached (WRK-3);
     the episodes of a cyclic patient are one work-up. Viral serology is not applicable to an explained episode, a marrow
@@ -148,10 +149,6 @@ def explained_episodes(
     ).unique()
 
 
-#: How a newborn's count is seen that no limit of the laboratory explains (SEV-3).
-_NEWBORN: Final = ("age_limits_uncertain", "below_laboratory_limit")
-
-
 def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datetime) -> pl.LazyFrame:
     rule = policy.worklist
     at_last = (
@@ -160,7 +157,7 @@ def _repeat(cases: pl.LazyFrame, anc: pl.LazyFrame, policy: Policy, as_of: datet
         .agg(
             fell=pl.col("rapid_decline").any(),
             ladder_due=pl.col("next_anc_due").min(),
-            is_newborn=pl.col("severity_in_context").is_in(_NEWBORN).any(),
+            is_newborn=(pl.col("context_reason") == NEWBORN).any(),
         )
         .rename({"collected_at": "last_low_at"})
     )

@@ -9,6 +9,7 @@ import polars as pl
 from neutro_schemas import ClozapineCourse, Flag
 from neutro_screen.reference import Policy, reference_table
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
+from neutro_screen.rules.course.given import is_given
 from neutro_screen.rules.course.rapid_decline import has_rapid_decline
 
 
@@ -72,7 +73,7 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
         anc.filter(pl.col("severity").is_not_null())
         .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator", fell=has_rapid_decline())
         .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
-        .filter((pl.col("first_exposure") <= day) & (pl.col("last_exposure") >= day).fill_null(True))
+        .filter(is_given(day))
     )
     # Overlapping courses are one treatment: the earliest start counts.
     return (
@@ -128,7 +129,7 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
     """
     today = pl.lit(as_of).dt.date()
     current = (
-        exposures.filter((pl.col("first_exposure") <= today) & (pl.col("last_exposure") >= today).fill_null(True))
+        exposures.filter(is_given(today))
         .group_by("patient_id")
         .agg(
             pl.col("first_exposure").min(),

@@ -9,6 +9,7 @@ from neutro_screen.reference import Policy
 from neutro_screen.rules.causes.leading import leading_suspects
 from neutro_screen.rules.counts.context import NEWBORN
 from neutro_screen.rules.counts.specimens import TIME_ORDER
+from neutro_screen.rules.course.given import is_given
 
 
 def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
@@ -207,7 +208,7 @@ def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame, high_risk: pl.LazyF
     )
     today = pl.lit(as_of).dt.date()
     given = (
-        high_risk.filter((pl.col("first_exposure") <= today) & (pl.col("last_exposure") >= today).fill_null(True))
+        high_risk.filter(is_given(today))
         .group_by("patient_id")
         .agg(high_risk_drug=pl.col("ingredient").unique().sort().str.join(", "))
     )

@@ -24,6 +24,7 @@ METHODS: Final[Mapping[str, str]] = {
     "wbc_percent_manual": "white cells × percent, manual differential",
     "granulocyte_upper_bound": "upper bound: granulocytes",
     "granulocyte_percent_upper_bound": "upper bound: white cells × percent of granulocytes",
+    "differential_upper_bound": "upper bound: white cells that the other classes leave",
     "wbc_upper_bound": "upper bound: white cells, no differential",
 }
 DISPOSITIONS: Final[Mapping[str, str]] = {

@@ -58,6 +58,8 @@ def severity_flags(numbered: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFra
             "no neutrophil count; the {} bounds the ANC at {} cells/uL",
             pl.when(pl.col("anc_method") == "wbc_upper_bound")
             .then(pl.lit("white cell count"))
+            .when(pl.col("anc_method") == "differential_upper_bound")
+            .then(pl.lit("rest of the differential"))
             .otherwise(pl.lit("granulocyte count")),
             count,
         ),

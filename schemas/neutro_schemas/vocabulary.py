@@ -29,6 +29,7 @@ ANC_METHODS: Final = (
     "wbc_percent_manual",
     "granulocyte_upper_bound",
     "granulocyte_percent_upper_bound",
+    "differential_upper_bound",
     "wbc_upper_bound",
 )
 

@@ -426,6 +426,35 @@ def test_anc_10_white_cells_of_1500_or_more_without_a_differential_are_unknown(
     assert case.unknown(table) == [reason]
 
 
+@pytest.mark.parametrize(
+    ("rows", "severity", "anc"),
+    [
+        # A differential that lists only the classes that were seen: no line of neutrophils, since there were none.
+        ("6690-2 | 3.0 | 10*9/L\n736-9 | 95 | %\n5905-5 | 5 | %", "profound", 0),
+        ("6690-2 | 3.0 | 10*9/L\n736-9 | 88 | %\n5905-5 | 2 | %", "severe", 300),
+        ("6690-2 | 3.0 | 10*9/L\n736-9 | 60 | %\n5905-5 | 3 | %\n713-8 | 2 | %\n706-2 | 1 | %", "mild", 1020),
+        ("6690-2 | 3.04 | 10*9/L\n736-9 | 95.3 | %\n5905-5 | 4.0 | %", "profound", 21.28),
+        # Below 1,500 white cells the classes bound closer than the white cells alone.
+        ("6690-2 | 1.2 | 10*9/L\n736-9 | 90 | %", "severe", 120),
+        ("6690-2 | 1.2 | 10*9/L\n736-9 | <5 | %", "mild", 1200),
+        # Blasts counted by hand are not added to the classes of a machine that may have called them lymphocytes.
+        ("6690-2 | 30 | 10*9/L\n709-6 | 98 | %\n736-9 | 97 | %", "moderate", 600),
+        # What leaves room for a normal count, adds up to too much, or is "more than", bounds nothing.
+        ("6690-2 | 6.0 | 10*9/L\n736-9 | 30 | %\n5905-5 | 8 | %", None, None),
+        ("6690-2 | 3.0 | 10*9/L\n736-9 | 95 | %\n5905-5 | 15 | %", None, None),
+        ("6690-2 | >3.0 | 10*9/L\n736-9 | 95 | %\n5905-5 | 5 | %", None, None),
+        # Variant lymphocytes may be counted among the lymphocytes as well.
+        ("6690-2 | 3.0 | 10*9/L\n736-9 | 45 | %\n13046-8 | 40 | %", None, None),
+    ],
+)
+def test_anc_10_what_the_other_classes_leave_of_the_white_cells_bounds_the_count(
+    rows: str, severity: str | None, anc: float | None, case: Case
+) -> None:
+    counts = case.of(case.screened("loinc | value | unit\n{rows}").anc).to_dicts()
+    assert [(row["severity"], row["anc_cells_per_ul"]) for row in counts] == ([(severity, anc)] if severity else [])
+    assert all(row["anc_comparator"] == "<=" for row in counts)
+
+
 def test_anc_10_a_differential_not_done_at_the_lowest_white_cells_is_profound() -> None:
     row = anc_of("""
         loinc  | value    | unit

@@ -7,7 +7,7 @@ import polars as pl
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.severity import severity
-from neutro_screen.rules.counts.specimen_columns import suffix
+from neutro_screen.rules.counts.specimen_columns import PERCENT_DIGITS, suffix
 
 
 def with_routes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -171,45 +171,61 @@ def with_choice(wide: pl.DataFrame, reference: Reference) -> pl.DataFrame:
 def with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Where no neutrophils were reported, granulocytes or white cells bound them from above (ANC-10).
 
-    Granulocytes as counted, or in per cent of the white cells; what is known as "more than" bounds nothing from above.
+    Granulocytes as counted, or in per cent of the white cells; the white cells, or what the other classes of the
+    differential leave of them, where that is low. What is known as "more than" bounds nothing from above.
     """
-    none = pl.col("anc_cells_per_ul").is_null()
+    has_count = pl.col("anc_cells_per_ul").is_not_null()
+    return pl.concat([wide.filter(has_count), wide.filter(~has_count).pipe(_bounded, policy)])
+
+
+def _bounded(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
+    rule = policy.anc
     is_share = ~pl.col("is_all_zero").fill_null(False) & ~_is_in_fractions("", policy).fill_null(False)
-    product = (pl.col("wbc") * pl.col("gran_pct") / 100).round_sig_figs(policy.anc.significant_digits)
-    product_comparator = _comparator_of_product("wbc", "gran_pct")
-    bounds_above = ~product_comparator.is_in(["?", ">"]).fill_null(False)
-    wbc_bounds = (
-        none & (pl.col("wbc") < policy.anc.wbc_bound_below_cells_per_ul) & ~is_lower_bound("wbc_comparator")
-    ).fill_null(False)
+    share = (pl.col("wbc") * pl.col("gran_pct") / 100).round_sig_figs(rule.significant_digits)
+    share_comparator = _comparator_of_product("wbc", "gran_pct")
+    bounds_above = ~share_comparator.is_in(["?", ">"]).fill_null(False)
+    left = (pl.col("wbc") * _percent_left(policy) / 100).round_sig_figs(rule.significant_digits)
+    left_bounds = (left < rule.wbc_bound_below_cells_per_ul).fill_null(False) & ~is_lower_bound("wbc_comparator")
     gran_bounds = (
-        none
-        & pl.col("gran_abs").is_not_null()
+        pl.col("gran_abs").is_not_null()
         & ~is_lower_bound("gran_abs_comparator")
-        & ~(wbc_bounds & (pl.col("wbc") < pl.col("gran_abs")))
+        & ~(left_bounds & (left < pl.col("gran_abs")))
     )
-    share_bounds = none & ~gran_bounds & product.is_not_null() & is_share & bounds_above
-    bound = pl.when(gran_bounds).then("gran_abs").when(share_bounds).then(product).when(wbc_bounds).then("wbc")
-    source = (
+    method = (
         pl.when(gran_bounds)
-        .then("gran_abs_comparator")
-        .when(share_bounds)
-        .then(product_comparator)
-        .when(wbc_bounds)
-        .then("wbc_comparator")
-    )
-    return wide.with_columns(
-        anc_method=pl.when(gran_bounds)
         .then(pl.lit("granulocyte_upper_bound"))
-        .when(share_bounds)
+        .when(share.is_not_null() & is_share & bounds_above)
         .then(pl.lit("granulocyte_percent_upper_bound"))
-        .when(wbc_bounds)
+        .when(left_bounds & (left < pl.col("wbc")))
+        .then(pl.lit("differential_upper_bound"))
+        .when(left_bounds)
         .then(pl.lit("wbc_upper_bound"))
-        .otherwise("anc_method"),
-        anc_comparator=pl.when(bound.is_not_null())
-        .then(pl.when(source == "<").then(pl.lit("<")).otherwise(pl.lit("<=")))
-        .otherwise("anc_comparator"),
-        anc_cells_per_ul=pl.coalesce("anc_cells_per_ul", bound),
     )
+    of_method = {
+        "granulocyte_upper_bound": (pl.col("gran_abs"), pl.col("gran_abs_comparator")),
+        "granulocyte_percent_upper_bound": (share, share_comparator),
+        "differential_upper_bound": (left, pl.col("wbc_comparator")),
+        "wbc_upper_bound": (left, pl.col("wbc_comparator")),
+    }
+    bound, source = (
+        pl.coalesce(pl.when(pl.col("anc_method") == name).then(parts[place]) for name, parts in of_method.items())
+        for place in (0, 1)
+    )
+    upper = pl.when(source == "<").then(pl.lit("<")).otherwise(pl.lit("<="))
+    return wide.with_columns(anc_method=method).with_columns(
+        anc_comparator=pl.when(bound.is_not_null()).then(upper), anc_cells_per_ul=bound
+    )
+
+
+def _percent_left(policy: Policy) -> pl.Expr:
+    """The percent of the white cells that the other classes leave; all of it where those add up to more than there is.
+
+    A differential that lists only the classes that were seen has no line of neutrophils where there were none.
+    """
+    counted = pl.max_horizontal("classes", "classes_manual")
+    is_possible = counted <= policy.anc.differential_sum_high_pct
+    taken = pl.when(is_possible).then(counted.clip(upper_bound=100)).otherwise(0)
+    return (100 - taken).round_sig_figs(PERCENT_DIGITS)
 
 
 def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
@@ -223,8 +239,8 @@ def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         return ((reported - other).abs() > allowed).fill_null(False)
 
     uses_percent = pl.col("anc_method").str.starts_with("wbc_percent")
-    of_granulocytes = pl.col("anc_method").is_in(["granulocyte_upper_bound", "granulocyte_percent_upper_bound"])
-    uses_wbc = uses_percent | pl.col("anc_method").is_in(["granulocyte_percent_upper_bound", "wbc_upper_bound"])
+    is_bound = pl.col("anc_method").str.ends_with("_upper_bound")
+    uses_wbc = uses_percent | (is_bound & (pl.col("anc_method") != "granulocyte_upper_bound"))
     noted = {
         "conflicting_results": pl.col("has_conflict"),
         "wbc_corrected_for_nrbc": pl.col("is_wbc_corrected") & uses_wbc,
@@ -234,7 +250,7 @@ def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
         "differential_incomplete": uses_percent
         & pl.when(pl.col("take_manual")).then("is_incomplete_manual").otherwise("is_incomplete"),
         "wbc_low_no_differential": (pl.col("anc_method") == "wbc_upper_bound")
-        | (of_granulocytes & (pl.col("wbc") < rule.wbc_low_below_cells_per_ul)),
+        | (is_bound & (pl.col("wbc") < rule.wbc_low_below_cells_per_ul)),
         "censored_above_limit": is_upper_bound() & (pl.col("anc_cells_per_ul") > rule.wbc_bound_below_cells_per_ul),
         "aged_specimen": pl.col("resulted_at") - pl.col("collected_at")
         > timedelta(hours=policy.specimen.aged_specimen_h),

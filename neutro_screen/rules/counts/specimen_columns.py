@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy, Reference
+from neutro_screen.rules.counts.comparators import is_upper_bound
 from neutro_screen.rules.counts.specimens import SPECIMEN, counting_versions, is_manual, is_retracted, is_reused
 
 #: Analytes that the count is computed from; every other class of the differential only enters its sum.
@@ -23,8 +24,12 @@ _INGREDIENTS: Final = (
 )
 #: Polymorphonuclear cells that no name calls neutrophils are no more than granulocytes: they bound the count as those do.
 _ALSO: Final = {"gran_abs": "pmn_abs", "gran_pct": "pmn_pct"}
+#: Classes that share no cell with another: what they leave of the white cells bounds the neutrophils (ANC-10).
+CLASSES: Final = ("lymph_pct", "mono_pct", "eos_pct", "baso_pct", "blast_pct")
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 NRBC: Final = "nrbc_per100wbc"
+#: A difference of percents has no more.
+PERCENT_DIGITS: Final = 12
 _NEUTROPHILS: Final = ("neut_abs", "seg_abs", "band_abs", "neut_pct", "seg_pct", "band_pct")
 
 
@@ -38,8 +43,8 @@ def specimens_side_by_side(results: pl.DataFrame, reference: Reference, policy: 
     """One row per specimen, in no order: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
 
     ``results`` are the accepted results that feed the ANC (``anc.READ``). ``others`` and ``others_manual`` are the sums
-    of the remaining classes of the differential in percent, with ``n_others``; ``<analyte>_comparator`` is there for
-    every ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
+    of the remaining classes of the differential in percent, with ``n_others``, ``classes`` and ``classes_manual`` of those of
+    ``CLASSES`` that are not "less than"; ``<analyte>_comparator`` is there for every ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
     there (ANC-1, ANC-2): only the results of these specimens are put side by side a second time.
     """
     first = _side_by_side(results, reference, has_conflict=pl.lit(False))
@@ -99,8 +104,10 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
     )
     # What few specimens have is looked for in their rows only, and joined to the others once, by the eager join, which
     # leaves the many columns where they are.
+    is_unusual = pl.col("is_other") & ~pl.col("analyte").is_in(CLASSES)
+    is_apart = is_unusual | (pl.col("is_other") & is_upper_bound("comparator"))
     few = cells.filter(
-        pl.col("is_manual") | pl.col("comparator").is_not_null() | pl.col("notes").is_not_null()
+        pl.col("is_manual") | pl.col("comparator").is_not_null() | pl.col("notes").is_not_null() | is_unusual
     ).collect()
     noted = (
         few.filter(pl.col("notes").is_not_null())
@@ -113,6 +120,10 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
         .agg(
             *_values(_NEUTROPHILS, manual=True),
             *(
+                pl.when(is_apart & (pl.col("is_manual") == manual)).then("value").sum().alias(f"apart{suffix(manual)}")
+                for manual in (False, True)
+            ),
+            *(
                 _only(analyte, manual, "comparator").max().alias(f"{_column(analyte, manual)}_comparator")
                 for analyte, manual in _pairs()
             ),
@@ -120,8 +131,16 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
         .collect()
         .join(noted, on=SPECIMEN, how="left")
     )
-    return wide.join(rare, on=SPECIMEN, how="left").with_columns(
-        pl.col("others_manual", "n_others_manual").fill_null(0)
+    return (
+        wide.join(rare, on=SPECIMEN, how="left")
+        .with_columns(pl.col("others_manual", "n_others_manual").fill_null(0))
+        .with_columns(
+            (pl.col(f"others{end}") - pl.col(f"apart{end}").fill_null(0))
+            .round_sig_figs(PERCENT_DIGITS)
+            .alias(f"classes{end}")
+            for end in (suffix(manual=False), suffix(manual=True))
+        )
+        .drop("apart", "apart_manual")
     )
 
 
@@ -141,7 +160,8 @@ def _pairs() -> Iterable[tuple[str, bool]]:
 
 def _values(analytes: Iterable[str], *, manual: bool) -> Iterable[pl.Expr]:
     """The value of each analyte, and sum and number of the other classes of the same differential."""
-    is_other = pl.col("is_other") & (pl.col("is_manual") == manual)
+    is_own = pl.col("is_manual") == manual
+    is_other = pl.col("is_other") & is_own
     return [
         *(_only(analyte, manual, "value").max().alias(_column(analyte, manual)) for analyte in analytes),
         # Rounded: a sum of floats differs in its last digit with the order of the rows.

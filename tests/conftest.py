@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import settings
 # Results are the same whatever the number of threads; with two each, two workers wait for one another (polars reads it once).
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
+# Prefect is imported in two fifths of its time without this library (tests/flows/light_prefect/sitecustomize.py says why).
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 #: Folders whose files take long come first, so that the last to end are short.
-_FIRST = ("flows", "wheel", "web", "store")
+_FIRST = ("flows", "wheel", "web", "store", "spec", "golden", "property")
 
 
 def _rank(item: pytest.Item) -> int:

@@ -15,6 +15,8 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[2]
+#: Where a started Python looks for modules: Prefect starts in two fifths of its time with what is in the first folder.
+PYTHONPATH = os.pathsep.join((str(Path(__file__).with_name("light_prefect")), str(ROOT)))
 _STARTS_WITHIN_SECONDS = 300
 #: Services of the server that look at its database every few seconds, for what no test here asks of them.
 _NOT_NEEDED = (
@@ -92,7 +94,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PREFECT_WORKER_PREFETCH_SECONDS": "1",
         "NEUTRO_SCREEN_HOME": str(ROOT),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": PYTHONPATH,
     }
     words = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     server = PrefectServer(home, environment)

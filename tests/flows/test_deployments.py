@@ -18,7 +18,7 @@ import pytest
 
 from neutro_screen.errors import StoreError
 from neutro_screen.store.file import lock
-from tests.flows.conftest import ROOT, PrefectServer, free_port, stop
+from tests.flows.conftest import PYTHONPATH, ROOT, PrefectServer, free_port, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
 
 #: On an idle machine a tenth of it.
@@ -164,7 +164,7 @@ def test_the_guides_prefect_block_works_pasted_line_by_line(tmp_path: Path) -> N
     # The last line stays at work: --run-once ends it after a look at the pool.
     pasted = f"set -e\n{lines.rstrip()} --run-once\n"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    clean["PREFECT_SERVER_DATABASE_TIMEOUT"] = "120"
+    clean |= {"PREFECT_SERVER_DATABASE_TIMEOUT": "120", "PYTHONPATH": PYTHONPATH}
     try:
         done = subprocess.run(
             ["bash", "-c", pasted], env=clean, cwd=tmp_path, capture_output=True, text=True, timeout=600

@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 
-from tests.flows.conftest import ROOT, PrefectServer, patients_in, stop
+from tests.flows.conftest import PYTHONPATH, ROOT, PrefectServer, patients_in, stop
 from tests.flows.test_deployments import asked_of
 from tests.flows.test_nightly import SAMPLE, rows
 from tests.nights import command
@@ -60,7 +60,7 @@ def is_alive(process: int) -> bool:
 def alone(folder: Path) -> dict[str, str]:
     """The environment of a machine on which nobody has set up Prefect; an empty address is none."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return clean | {"HOME": str(folder), "PREFECT_API_URL": "", "PYTHONPATH": str(ROOT)}
+    return clean | {"HOME": str(folder), "PREFECT_API_URL": "", "PYTHONPATH": PYTHONPATH}
 
 
 def words(folder: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """The generated pages are those of today's rules, policy, contracts, commands and tests; what the pages say is so."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from docs import build
 from neutro_screen.cli.app import app
 from neutro_screen.reference import FOLDER
+from tests.nights import command
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -129,12 +129,6 @@ def test_the_site_is_built_and_asks_the_network_for_nothing(tmp_path: Path) -> N
 def _ran(line: str, folder: Path) -> str:
     words = re.findall(r'"([^"]*)"|(\S+)', line)
     arguments = [quoted or plain for quoted, plain in words][1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "neutro_screen.cli.app", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "schemas")))},
-    )
+    done = command(*arguments, cwd=folder)
     assert done.returncode == 0, f"{line}: {done.stderr}"
     return done.stdout

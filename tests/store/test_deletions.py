@@ -42,7 +42,7 @@ OTHERS = [anc(f"p{number}-1", 2 + number / 100) for number in range(40)]
 FIRST = [anc("sick-1", 0.3), *OTHERS]
 
 
-@pytest.fixture(params=[4 << 30, 32_000], ids=["one part", "many parts"])
+@pytest.fixture(params=[4 << 30, 64_000], ids=["one part", "many parts"])
 def memory(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 

@@ -26,7 +26,7 @@ def test_many_parts_end_in_the_tables_of_one_and_what_a_killed_run_left_is_clear
     parted, left = tmp_path / "s.duckdb", tmp_path / ".s.duckdb.work" / "lab_row" / "bucket=00"
     left.mkdir(parents=True)
     (left / "000001.parquet").write_bytes(b"half a file")
-    summary = night(parted, memory=900_000)  # some 600 rows at once: three parts, on disk
+    summary = night(parted, memory=2_400_000)  # 600 rows at once: three parts, on disk
     assert summary.account.rows_in == 1665
     for name in (*SCREENED, *RECEIVED, "worklist_row"):
         assert table(parted, name) == table(whole, name), name
@@ -38,7 +38,7 @@ def test_everybody_is_screened_again_in_parts_although_little_came_in(whole: Pat
     shutil.copy(whole, parted)
     lines = (Path(__file__).parents[2] / "sample_data" / "labs.csv").read_text("utf-8").splitlines(keepends=True)
     few.write_text("".join(lines[:20]), "utf-8")
-    summary = night(parted, labs=few, rescreen_all=True, memory=900_000)
+    summary = night(parted, labs=few, rescreen_all=True, memory=2_400_000)
     assert summary.account.accepted == 0
     for name in SCREENED:
         assert table(parted, name) == table(whole, name), name

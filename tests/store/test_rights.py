@@ -1,5 +1,6 @@
 """Links, owner, group and mode of a store: kept by every command that replaces it, and named as what they are when wrong."""
 
+import json
 import os
 import shutil
 import stat
@@ -123,27 +124,31 @@ def test_root_makes_a_new_store_and_its_reports_for_the_owner_of_their_folder(st
 
 #: Every module that the commands load is loaded as root (the interpreter's own folder may be root's), on a store apart.
 _AS_SOMEBODY = f"""
-import contextlib, io, os, sys, tempfile
+import json, os, sys, tempfile
 from pathlib import Path
-from neutro_screen.cli.app import app, main
-with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+from tests.nights import command
+with tempfile.TemporaryDirectory() as folder:
     labs, store = Path(folder, "l.csv"), f"{{folder}}/s.duckdb"
     labs.write_text("patient_id,collected_at,loinc,value,unit\\nA,2026-11-21 08:00,751-8,0.4,10*9/L\\n")
-    for words in (["run", "--labs", str(labs), "--reports", folder], ["worklist"], ["report", "--reports", folder], ["migrate"],
+    for words in (["run", "--labs", labs, "--reports", folder], ["worklist"], ["report", "--reports", folder], ["migrate"],
                   ["review", "A", "--status", "acknowledged"]):
-        app([*words, "--store", store], result_action="return_value")
-if os.geteuid() == 0:
-    os.setgroups([])
-    os.setgid({SOMEBODY})
-    os.setuid({SOMEBODY})
-sys.argv[0] = "neutro-screen"
-main()
+        command(*words, "--store", store).check_returncode()
+os.setgroups([])
+os.setgid({SOMEBODY})
+os.setuid({SOMEBODY})
+print(json.dumps([vars(command(*words)) for words in json.loads(sys.argv[1])]))
 """
 
 
-def as_somebody(*words: Path | str) -> subprocess.CompletedProcess[str]:
-    """The command as a user without any right of its own."""
-    return subprocess.run([sys.executable, "-c", _AS_SOMEBODY, *map(str, words)], capture_output=True, text=True)
+def as_somebody(*commands: list[Path | str]) -> list[subprocess.CompletedProcess[str]]:
+    """The commands one after the other as a user without any right of its own."""
+    asked = json.dumps([[str(word) for word in words] for words in commands])
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_SOMEBODY, asked], capture_output=True, text=True, cwd="/", env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return [subprocess.CompletedProcess(**told) for told in json.loads(done.stdout)]
 
 
 @as_root
@@ -151,8 +156,8 @@ def test_a_store_of_another_user_is_not_called_damaged(store: Path) -> None:
     for path in (store.parent, store.with_name(".s.duckdb.lock")):
         os.chown(path, SOMEBODY, SOMEBODY)
     before = store.read_bytes()
-    for words in (["worklist"], ["report", "--reports", store.parent / "r"], ["migrate"]):
-        done = as_somebody(*words, "--store", store)
+    ways = (["worklist"], ["report", "--reports", store.parent / "r"], ["migrate"])
+    for done in as_somebody(*([*words, "--store", store] for words in ways)):
         assert done.returncode == StoreError.exit_code == 14, done.stderr
         assert "cannot be read by this user (Permission denied); it belongs to root" in done.stderr
         assert "damaged" not in done.stderr
@@ -165,7 +170,7 @@ def test_a_user_who_cannot_keep_the_owner_does_not_take_the_store_away(store: Pa
         os.chown(path, SOMEBODY, SOMEBODY)
     os.chown(store, READERS, SOMEBODY)
     store.chmod(0o640)
-    done = as_somebody("review", "A", "--store", store, "--status", "acknowledged")
+    (done,) = as_somebody(["review", "A", "--store", store, "--status", "acknowledged"])
     assert done.returncode == 14, done.stderr
     assert "owner and group cannot be kept" in done.stderr
     assert rights(store) == (READERS, SOMEBODY, "0640")
@@ -179,13 +184,14 @@ def test_analysts_of_a_group_read_the_store_and_doctor_is_content(store: Path) -
     store.parent.chmod(0o2750)
     store.chmod(0o640)
     next_night(store)
-    done = as_somebody("worklist", "--store", store)
+    done, refused = as_somebody(
+        ["worklist", "--store", store], ["review", "A", "--store", store, "--status", "acknowledged"]
+    )
     assert (done.returncode, "critical" in done.stdout or "high" in done.stdout) == (0, True), done.stderr
     found = next(finding for finding in examine(store, moment(NEXT)) if finding.check == "store permissions")
     assert (found.state, "group" in found.found) == ("ok", True)
-    done = as_somebody("review", "A", "--store", store, "--status", "acknowledged")
-    assert done.returncode == 14
-    assert "the store's folder cannot be used (Permission denied)" in done.stderr
+    assert refused.returncode == 14
+    assert "the store's folder cannot be used (Permission denied)" in refused.stderr
 
 
 @as_root
@@ -196,7 +202,7 @@ def test_a_folder_that_cannot_be_written_is_named_and_no_unexpected_error(store:
         os.chown(path, SOMEBODY, SOMEBODY)
     store.parent.chmod(0o500)
     labs = store.with_name("labs.csv")
-    done = as_somebody("run", "--labs", labs, "--store", store, "--as-of", NEXT)
+    (done,) = as_somebody(["run", "--labs", labs, "--store", store, "--as-of", NEXT])
     store.parent.chmod(0o700)
     assert done.returncode == 14, done.stderr
     assert "the store's folder cannot be used (Permission denied)" in done.stderr

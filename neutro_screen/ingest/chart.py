@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from neutro_schemas import Event
+from neutro_schemas import EVENTS
 from neutro_screen.ingest.broken_lines import refused_text
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
 
@@ -28,7 +28,6 @@ _OF_A_RESULT: Final = (
 )
 #: Words with blanks between them, or a frame of signs: ** End of report **, ===, Total rows.
 _NO_IDENTIFIER: Final = r"\s|^[^\p{L}\p{N}]|[^\p{L}\p{N}]$"
-_EVENTS: Final = tuple(Event.to_schema().columns["event"].checks[0].statistics["allowed_values"])
 
 
 class ChartRows(NamedTuple):
@@ -102,7 +101,7 @@ REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "diagnosis": {},
     "event": {
         "unreadable_date": _is_unreadable("date", "occurred_at"),
-        "unknown_event": pl.col("event").is_not_null() & ~pl.col("event").is_in(_EVENTS),
+        "unknown_event": pl.col("event").is_not_null() & ~pl.col("event").is_in(EVENTS),
     },
 }
 ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {

@@ -19,7 +19,7 @@ from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.pipeline.retractions import UNKNOWN
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.file import reading
 from neutro_screen.store.rows import read_table
 from neutro_screen.store.schema import SCHEMA_VERSION
 
@@ -41,8 +41,7 @@ def known_files(settings: RunOptions) -> KnownFiles:
     """
     if settings.rescreen_all or not settings.store.is_file() or not _has_archive(settings.labs):
         return {}
-    migrate(settings.store)
-    with reading(settings.store) as connection:
+    with reading(settings.store, migrating=True) as connection:
         files = read_table(
             connection,
             _FILES,

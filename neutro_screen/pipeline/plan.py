@@ -30,7 +30,7 @@ from neutro_screen.pipeline.pseudonyms import key_fingerprint
 from neutro_screen.pipeline.retractions import add_retractions
 from neutro_screen.pipeline.rows import distinct, of_run
 from neutro_screen.reference import load_policy
-from neutro_screen.store.file import migrate, reading
+from neutro_screen.store.file import reading
 from neutro_screen.store.rows import first_row, read_table
 from neutro_screen.store.schema import SCHEMA_VERSION
 from neutro_screen.store.views import LATEST_RUN, MERGE_STATEMENTS
@@ -62,8 +62,7 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
     drugs = ingested.drugs
     kinds = frozenset(ingested.kinds)
     if settings.store.exists():
-        migrate(settings.store)
-        with reading(settings.store) as connection:
+        with reading(settings.store, migrating=True) as connection:
             _check_clock(connection, settings)
             _check_key(connection, settings)
             found = _found_in(connection, settings, kinds)

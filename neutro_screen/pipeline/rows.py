@@ -8,7 +8,7 @@ import polars as pl
 from neutro_schemas import Diagnosis, Event, Medication, Patient, RejectedRow
 from neutro_screen.ingest import Kind
 from neutro_screen.store.schema import TABLES
-from neutro_screen.validate import in_shape
+from neutro_screen.validate import dtypes, in_shape
 
 #: What is known of a patient besides the laboratory: kind -> contract.
 CHART: Final[Mapping[Kind, Any]] = {
@@ -43,7 +43,7 @@ def identity(table: str) -> list[str]:
     """The columns that make two rows of a table the same, wherever they were read."""
     if table == "lab_result":
         return list(IDENTITY)
-    return [name for name in TABLES[table].to_schema().columns if name not in ("source_file", "source_row")]
+    return [name for name in dtypes(TABLES[table]) if name not in ("source_file", "source_row")]
 
 
 def distinct(frame: pl.DataFrame, table: str) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from neutro_schemas import Flag
 from neutro_schemas.store import WorklistRow
 from neutro_screen.errors import UNSEEN
 from neutro_screen.report.contents import RunContents
+from neutro_screen.validate import dtypes
 
 #: Spreadsheets run a text that starts so (OWASP, CSV injection), also behind blanks and in full-width form.
 _FORMULA: Final = r"^[\s\p{Cf}]*[=+\-@＝＋－＠]|^[\t\r\n]"
@@ -61,13 +62,13 @@ def spreadsheet_ids(frame: pl.DataFrame) -> pl.DataFrame:
 
 def flagged_csv(contents: RunContents, *, for_excel: bool = False) -> memoryview:
     """One row per patient on the worklist, in its order: the columns of ``WorklistRow``, the standing review, ward and requester."""
-    columns = (*WorklistRow.to_schema().columns, *REVIEW_COLUMNS, *REQUEST_COLUMNS)
+    columns = (*dtypes(WorklistRow), *REVIEW_COLUMNS, *REQUEST_COLUMNS)
     return _csv(contents.worklist.select(columns), for_excel)
 
 
 def flag_csv(contents: RunContents, *, for_excel: bool = False) -> memoryview:
     """One row per rule that fired, of the patients on the worklist: the columns of ``Flag`` and the run of each."""
-    return _csv(contents.flag.select(*Flag.to_schema().columns, "run_id"), for_excel)
+    return _csv(contents.flag.select(*dtypes(Flag), "run_id"), for_excel)
 
 
 def _csv(frame: pl.DataFrame, for_excel: bool) -> memoryview:

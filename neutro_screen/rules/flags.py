@@ -7,8 +7,9 @@ import polars as pl
 from neutro_schemas import Flag
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.words import count_text, days_text, number
+from neutro_screen.validate import dtypes
 
-COLUMNS: Final = tuple(Flag.to_schema().columns)
+COLUMNS: Final = tuple(dtypes(Flag))
 
 
 def evidence_json(*results: pl.Expr) -> pl.Expr:

@@ -13,7 +13,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -124,16 +124,22 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def reading(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to a published store.
+def reading(store: Path, *, migrating: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to a published store; with ``migrating``, one of an older version is brought up to date first.
 
     Raises:
         StoreError: no such file, not a store, damaged, held by a writer, or from another version of the program.
+        PublishError: it could not be brought up to date.
     """
     store = real_path(store)
-    with opened(store) as connection:
+    with ExitStack() as held:
+        connection = held.enter_context(opened(store))
         version = known_version(connection, store)
-        if version < SCHEMA_VERSION:
+        if version < SCHEMA_VERSION and migrating:
+            held.close()
+            migrate(store)
+            connection = held.enter_context(opened(store))
+        elif version < SCHEMA_VERSION:
             raise StoreError(
                 f"was written by an older version (schema {version}, this program needs {SCHEMA_VERSION})",
                 where=store.name,

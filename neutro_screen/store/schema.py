@@ -29,6 +29,7 @@ from neutro_schemas.store import (
 )
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.store.views import VIEWS, view_columns
+from neutro_screen.validate import dtypes
 
 SCHEMA_VERSION: Final = 3
 
@@ -106,7 +107,7 @@ SCREENED: Final = (
 @cache
 def columns_of(table: str) -> dict[str, str]:
     """Column -> SQL type of a table, in order."""
-    columns = {name: _sql_type(column.dtype.type) for name, column in TABLES[table].to_schema().columns.items()}
+    columns = {name: _sql_type(dtype) for name, dtype in dtypes(TABLES[table]).items()}
     return columns | ({"run_id": "VARCHAR"} if table in RECEIVED else {})
 
 

@@ -18,6 +18,7 @@ from neutro_schemas.result import (
 from neutro_schemas.vocabulary import (
     ANC_METHODS,
     COMPARATORS,
+    EVENTS,
     NOT_UNDERSTOOD,
     PRIORITIES,
     RETRACTED_STATUSES,
@@ -32,6 +33,7 @@ __all__ = [
     "ANC_METHODS",
     "COMPARATORS",
     "DAMAGED_NUMBER",
+    "EVENTS",
     "NOT_UNDERSTOOD",
     "PRIORITIES",
     "RETRACTED_STATUSES",

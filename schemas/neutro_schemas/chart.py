@@ -5,6 +5,8 @@ from typing import Annotated
 import pandera.polars as pa
 import polars as pl
 
+from neutro_schemas.vocabulary import EVENTS
+
 Microseconds = Annotated[pl.Datetime, "us", None]
 
 
@@ -68,20 +70,7 @@ class Event(pa.DataFrameModel):
     """One event of the chart that the rules can use."""
 
     patient_id: str = pa.Field(nullable=False, description="Patient identifier, text.")
-    event: str = pa.Field(
-        nullable=False,
-        isin=(
-            "travel",
-            "smear_review",
-            "bone_marrow",
-            "medication_review",
-            "splenectomy",
-            "transfusion",
-            "growth_factor",
-            "temperature",
-        ),
-        description="Kind of event.",
-    )
+    event: str = pa.Field(nullable=False, isin=EVENTS, description="Kind of event.")
     occurred_at: Microseconds = pa.Field(nullable=False, description="When, UTC; midnight where only a date is known.")
     detail: str = pa.Field(nullable=True, description="Region, result, degrees Celsius, as the kind of event asks.")
     source_file: str = pa.Field(description="Name of the input file.")

@@ -20,6 +20,18 @@ WITHHELD: Final = ("unrecognised_test", "code_name_conflict", "specimen_conflict
 #: Of these, what is about the test and not about the specimen of an order.
 NOT_UNDERSTOOD: Final = WITHHELD[:3]
 
+#: Events of the chart that the rules can use.
+EVENTS: Final = (
+    "travel",
+    "smear_review",
+    "bone_marrow",
+    "medication_review",
+    "splenectomy",
+    "transfusion",
+    "growth_factor",
+    "temperature",
+)
+
 ANC_METHODS: Final = (
     "reported",
     "reported_manual",

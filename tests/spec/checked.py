@@ -22,18 +22,25 @@ _NAMED_WITH_CONTRACT = re.compile(r'\("([a-z_]+\.csv)", (?:contract\.)?([A-Z]\w+
 
 
 def contracts() -> list[tuple[str, type[pa.DataFrameModel]]]:
-    """Every table that the package names beside a contract."""
+    """Every table that the package names beside a contract, of neutro_schemas or of the module itself."""
     models: dict[str, type[pa.DataFrameModel]] = {}
-    for module in pkgutil.iter_modules(neutro_schemas.__path__):
-        inside = vars(importlib.import_module(f"neutro_schemas.{module.name}"))
+    package = Path(str(neutro_screen.__file__)).parent
+    sources = {file: _NAMED_WITH_CONTRACT.findall(file.read_text("utf-8")) for file in sorted(package.rglob("*.py"))}
+    modules = [f"neutro_schemas.{module.name}" for module in pkgutil.iter_modules(neutro_schemas.__path__)]
+    modules += [_module_name(file.relative_to(package.parent)) for file, named in sources.items() if named]
+    for module in modules:
         models |= {
             name: each
-            for name, each in inside.items()
+            for name, each in vars(importlib.import_module(module)).items()
             if isinstance(each, type) and issubclass(each, pa.DataFrameModel)
         }
-    sources = sorted(Path(str(neutro_screen.__file__)).parent.rglob("*.py"))
-    named = {pair for file in sources for pair in _NAMED_WITH_CONTRACT.findall(file.read_text("utf-8"))}
-    return [(table, models[contract]) for table, contract in sorted(named) if contract in models]
+    return [
+        (table, models[contract]) for table, contract in sorted({pair for named in sources.values() for pair in named})
+    ]
+
+
+def _module_name(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
 
 
 def checked() -> str:

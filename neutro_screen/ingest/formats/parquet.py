@@ -10,7 +10,6 @@ from typing import Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
@@ -36,6 +35,8 @@ def text_columns(path: Path, wanted: set[str]) -> Iterator[RawBatch]:
     Raises:
         UnreadableInputError: not a Parquet file, damaged, or a wanted column holds lists or structures.
     """
+    import pyarrow.parquet as pq  # with it come its network file systems: no run of other formats waits for them
+
     with refusing(_UNREADABLE, path, *_ERRORS):
         file = pq.ParquetFile(path)
     with file:

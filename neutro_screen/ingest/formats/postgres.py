@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from neutro_screen.errors import ConfigurationError, UnreadableInputError, extra
 from neutro_screen.ingest.formats.omop import KINDS_OF_TABLES, TABLES
@@ -88,6 +87,8 @@ def _place(cursor: Any, name: str) -> tuple[str, list[str]] | None:
 
 
 def _copy_table(cursor: Any, name: str, places: Mapping[str, tuple[str, list[str]]], path: Path) -> None:
+    import pyarrow.parquet as pq  # see ``formats.parquet``
+
     place, columns = places[name]
     listed = ", ".join(f"CAST({_quoted(column)} AS text) AS {_quoted(column)}" for column in columns) or "1"
     own = [_quoted(column) for column in columns if column.lower() == f"{name}_id"]

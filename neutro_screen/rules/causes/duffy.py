@@ -7,6 +7,7 @@ import polars as pl
 from neutro_schemas import Patient
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.markers import marker_results
+from neutro_screen.validate import dtypes
 
 #: The markers (markers.csv) of a phenotype or genotype, and of its two antigens where they are typed one by one.
 DUFFY_GROUP: Final = "duffy_group"
@@ -37,7 +38,7 @@ def with_laboratory_duffy(patients: pl.DataFrame, labs: pl.DataFrame, reference:
         "patient_id", duffy_null=pl.lit(True), source_file=pl.lit("laboratory"), source_row=pl.lit(0, pl.Int64)
     )
     return pl.concat([known.drop("by_laboratory"), others.sort("patient_id")], how="diagonal").select(
-        list(Patient.to_schema().columns)
+        list(dtypes(Patient))
     )
 
 

@@ -10,6 +10,7 @@ from neutro_screen.reference.causality import CauseRules, FeverRule
 from neutro_screen.rules.causes.lines import DAY, SPAN, evidence_lines
 from neutro_screen.rules.counts.specimens import SPECIMEN, is_retracted
 from neutro_screen.rules.words import number
+from neutro_screen.validate import dtypes
 
 _NUMBER: Final = r"([0-9]+(?:[.,][0-9]+)?)"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S"
@@ -72,7 +73,7 @@ def febrile_neutropenia(
             reason=_reason(rules.fever),
             evidence=_flag_evidence(),
         )
-        .select(list(Flag.to_schema().columns))
+        .select(list(dtypes(Flag)))
     )
 
 

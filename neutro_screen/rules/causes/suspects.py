@@ -37,8 +37,9 @@ from neutro_screen.rules.causes.naranjo import items
 from neutro_screen.rules.causes.reasons import reason, reason_of_exclusion
 from neutro_screen.rules.causes.score import alternatives_per_fall, with_category, with_points, with_rank
 from neutro_screen.rules.causes.timing import PAIR, courses_and_falls, with_onset
+from neutro_screen.validate import dtypes
 
-COLUMNS: Final = tuple(DrugSuspect.to_schema().columns)
+COLUMNS: Final = tuple(dtypes(DrugSuspect))
 #: Not the part of a combination: that is told with the other drug of it.
 _IS_OWN: Final = pl.col("part_of").is_null()
 _ORDER: Final = {"expected": 1, "excluded": 2}

@@ -9,6 +9,7 @@ from neutro_schemas import Flag
 from neutro_screen.reference import Policy, reference_table
 from neutro_screen.rules.flags import evidence_json, result_struct
 from neutro_screen.rules.words import count_text
+from neutro_screen.validate import dtypes
 
 #: What a newborn's count is seen as where it is listed although not below 1500.
 LISTED_IN_CONTEXT = ("below_laboratory_limit", "age_limits_uncertain")
@@ -79,7 +80,7 @@ def newborn_flags(specimens: pl.LazyFrame) -> pl.LazyFrame:
             )
         ),
         evidence=evidence_json(result_struct("specimen_id", "collected_at", "anc_cells_per_ul", "anc_comparator")),
-    ).select(list(Flag.to_schema().columns))
+    ).select(list(dtypes(Flag)))
 
 
 def with_severity_in_context(anc: pl.LazyFrame, patients: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:

@@ -11,6 +11,7 @@ from neutro_screen.reference import Policy, reference_table
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.given import is_given
 from neutro_screen.rules.course.rapid_decline import has_rapid_decline
+from neutro_screen.validate import dtypes
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -158,7 +159,7 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
     return (
         current.join(counted, on="patient_id", how="left")
         .with_columns(next_anc_due=pl.coalesce("next_anc_due", first_due))
-        .select(list(ClozapineCourse.to_schema().columns))
+        .select(list(dtypes(ClozapineCourse)))
         .sort("patient_id")
     )
 
@@ -187,4 +188,4 @@ def clozapine_flags(courses: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
             next_anc_due=pl.col("next_anc_due").dt.strftime("%Y-%m-%dT%H:%M:%S"),
             last_anc_cells_per_ul="last_anc_cells_per_ul",
         ).struct.json_encode(),
-    ).select(list(Flag.to_schema().columns))
+    ).select(list(dtypes(Flag)))

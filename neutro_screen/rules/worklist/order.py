@@ -13,6 +13,7 @@ from neutro_schemas.store import WorklistRow
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.worklist.priority import sentence
 from neutro_screen.rules.worklist.standing import SETTLED, standing_cases
+from neutro_screen.validate import dtypes
 
 #: Groups of the page, the first on top.
 ROW_GROUPS: Final = ("open", "recovered", "withdrawn", "died", "lost_to_follow_up")
@@ -119,7 +120,7 @@ def worklist_rows(
         .pipe(_with_group, policy, as_of)
         .pipe(_with_change, reference, policy, as_of)
         .with_columns(run_id=pl.lit(run_id))
-        .select(list(WorklistRow.to_schema().columns))
+        .select(list(dtypes(WorklistRow)))
         .sort("patient_id")
     )
 

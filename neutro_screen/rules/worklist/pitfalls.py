@@ -12,11 +12,11 @@ from neutro_screen.rules.causes.pattern_evidence import CONGENITAL
 from neutro_screen.rules.counts.specimens import is_retracted
 from neutro_screen.rules.worklist.status import context_per_episode
 from neutro_screen.rules.worklist.workup import VIRAL, days_done, explained_episodes
-from neutro_screen.validate import no_rows
+from neutro_screen.validate import dtypes, no_rows
 
 #: Evidence that a count is benign or follows a cycle.
 _BENIGN: Final = ("CTX-1", "CYC-1")
-_FLAG: Final = tuple(Flag.to_schema().columns)
+_FLAG: Final = tuple(dtypes(Flag))
 
 
 def pitfalls(

@@ -10,6 +10,7 @@ from neutro_screen.rules.causes.leading import leading_suspects
 from neutro_screen.rules.counts.context import NEWBORN
 from neutro_screen.rules.counts.specimens import TIME_ORDER
 from neutro_screen.rules.course.given import is_given
+from neutro_screen.validate import dtypes
 
 
 def verdicts(flags: pl.LazyFrame, anc: pl.LazyFrame) -> pl.LazyFrame:
@@ -180,7 +181,7 @@ def patient_status(
             pl.col("has_rapid_decline", "is_persistent", "is_cyclic").fill_null(False),
             current_severity=pl.when(pl.col("is_unknown").is_null()).then("current_severity"),
         )
-        .select(list(PatientStatus.to_schema().columns))
+        .select(list(dtypes(PatientStatus)))
         .sort("patient_id")
     )
 
@@ -222,6 +223,6 @@ def cannot_assess(unusable: pl.LazyFrame, anc: pl.LazyFrame, high_risk: pl.LazyF
         .sort("patient_id", "since", "specimen_id", "reason", descending=[False, True, True, False])
         .unique(["patient_id", "reason"], keep="first", maintain_order=True)
         .join(given, on="patient_id", how="left")
-        .select(list(CannotAssess.to_schema().columns))
+        .select(list(dtypes(CannotAssess)))
         .sort("patient_id", "since", "reason")
     )

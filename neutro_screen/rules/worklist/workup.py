@@ -9,18 +9,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from neutro_schemas import Event, WorkupStep
+from neutro_schemas import EVENTS, WorkupStep
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseReference
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.causes.leading import expected_episodes
 from neutro_screen.rules.counts.context import NEWBORN
 from neutro_screen.rules.counts.specimens import TIME_ORDER, is_retracted
+from neutro_screen.validate import dtypes
 
-_STEP: Final = tuple(WorkupStep.to_schema().columns)
+_STEP: Final = tuple(dtypes(WorkupStep))
 VIRAL: Final = "viral"
-#: Kinds of event of the chart.
-_EVENTS: Final = frozenset(Event.to_schema().columns["event"].checks[0].statistics["allowed_values"])
 
 
 def kinds_of_data(
@@ -232,7 +231,7 @@ def _step(
     applies, since, due = _asking(step, policy)
     is_recorded = bool({step["event"], step["marker_kind"], step["step"]} & kinds)
     # A marrow that is asked for is due even where only other events are recorded; nobody knows whether it is overdue.
-    is_due_anyway = step["asked_if"] == "severe_or_persistent" and bool(kinds & _EVENTS)
+    is_due_anyway = step["asked_if"] == "severe_or_persistent" and bool(kinds & set(EVENTS))
     has_list = pl.col("has_list").fill_null(False) if step["step"] == "medication_review" else pl.lit(False)
     state = (
         pl.when(pl.col("done_on").is_not_null())

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Final
 
 import polars as pl
-from polars._typing import JoinStrategy
 
 from neutro_schemas import NOT_UNDERSTOOD
 from neutro_schemas.store import LaboratoryDay
@@ -30,7 +29,7 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
     """Apply the rules to the full history of the touched patients of a partition."""
     plan, histories, judged = work.kept(Plan), work.kept(Histories, part), work.kept(Judged, part)
     touched, survivors = histories.touched, plan.survivors
-    stored = {name: histories.complete[name].join(touched, on="patient_id", how="semi") for name in HISTORY}
+    stored = {name: _of_patients(histories.complete[name], touched) for name in HISTORY}
     history = {name: with_survivor(rows, survivors) for name, rows in stored.items()}
     result = screen(
         history["lab_result"],
@@ -58,9 +57,10 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
     # Results that their specimen contradicts go to quarantine until the specimen says otherwise.
     new = histories.new["lab_result"]
     contradicted = with_own_records(result.contradicted, survivors)
-    kept = _contradicted(new, contradicted, "anti")
+    refuted = _contradicted(new, contradicted)
+    kept = _in_order(new, without=refuted["place"])
     time_zone = load_profile(settings.profile).time_zone
-    counts = specimen_counts(new, result.anc, _contradicted(new, contradicted), time_zone)
+    counts = specimen_counts(new, result.anc, refuted, time_zone)
     settled = judged.counted | {
         "accepted": kept.height,
         "rejected": judged.counted["rejected"] + new.height - kept.height,
@@ -69,9 +69,9 @@ def screen_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[st
     severities = result.anc.drop_nulls("severity").group_by(pl.col("severity").cast(pl.String)).len()
     work.keep(
         Screened(
-            new={**histories.new, "lab_result": _in_order(kept)},
+            new={**histories.new, "lab_result": kept},
             tables={table: getattr(result, _RESULT_OF.get(table, table)) for table in SCREENED},
-            contradicted=_contradicted(stored["lab_result"], contradicted),
+            contradicted=_contradicted(stored["lab_result"], contradicted).drop("place"),
         ),
         part,
     )
@@ -124,18 +124,32 @@ def _received(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(collected_at=pl.coalesce("collected_at", arrived))
 
 
-def _in_order(results: pl.DataFrame) -> pl.DataFrame:
-    """Results sorted. Their specimens are, a tenth as many texts; the rows then follow by the number of theirs."""
+def _of_patients(rows: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
+    """The rows of some patients (patient_id); where all are, as on most nights, nothing is copied."""
+    is_theirs = rows["patient_id"].is_in(patients["patient_id"].implode()).fill_null(False)
+    return rows if is_theirs.all() else rows.filter(is_theirs)
+
+
+def _in_order(results: pl.DataFrame, without: pl.Series) -> pl.DataFrame:
+    """The new results of a run sorted, without those in some places.
+
+    The rows of a specimen follow each other in most extracts, so of each such series only the first is compared as texts:
+    its rank sorts the others. Wide rows are moved once, into their order.
+    """
     specimen, within = list(IDENTITY[:3]), (*IDENTITY[3:5], *PLACE)
-    numbers = results.select(specimen).unique().sort(specimen).with_row_index("specimen_no")
-    numbered = results.select(*specimen, *within).join(
-        numbers, on=specimen, how="left", nulls_equal=True, maintain_order="left"
-    )
-    return results[numbered.select(pl.arg_sort_by("specimen_no", *within)).to_series()]
+    differs = (pl.col(name).ne_missing(pl.col(name).shift(1)) for name in specimen)
+    is_first = results.select(pl.any_horizontal(differs)).to_series()
+    ranks = results.select(specimen).filter(is_first).select(pl.struct(specimen).rank("dense")).to_series()
+    numbered = results.select(*within, specimen_no=ranks.gather(is_first.cum_sum() - 1))
+    order = numbered.select(pl.arg_sort_by("specimen_no", *within)).to_series()
+    return results[order.filter(~order.is_in(without.implode()))]
 
 
-def _contradicted(results: pl.DataFrame, contradicted: pl.DataFrame, how: JoinStrategy = "inner") -> pl.DataFrame:
-    if not contradicted.height:
-        return results if how == "anti" else results.clear().with_columns(reason=pl.lit(None, pl.String))
-    keyed = results.with_columns(is_manual=pl.col("method") == "manual")
-    return keyed.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"], how=how).drop("is_manual")
+def _contradicted(results: pl.DataFrame, contradicted: pl.DataFrame) -> pl.DataFrame:
+    """The results that their specimen contradicts, with the ``reason`` and their ``place`` among the others.
+
+    Only rows of specimens of such a name pass through the join, which copies what it is given.
+    """
+    is_named = results["specimen_id"].is_in(contradicted["specimen_id"].implode())
+    named = results.filter(is_named).with_columns(place=is_named.arg_true(), is_manual=pl.col("method") == "manual")
+    return named.join(contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"]).drop("is_manual")

@@ -26,8 +26,16 @@ def _value(name: str) -> st.SearchStrategy[object]:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.fixed_dictionaries({name: _value(name) for name in _KEYS}), max_size=30), st.randoms())
 def test_results_are_sorted_by_what_they_are_and_where_they_were_read(rows, random):
-    shuffled = random.sample(rows, len(rows))
-    in_order = [_in_order(pl.DataFrame(some, schema=_TYPES)).select(_KEYS) for some in (rows, shuffled)]
+    shuffled, left_out = random.sample(rows, len(rows)), random.sample(range(len(rows)), len(rows) // 3)
+    in_order = [_in_order(pl.DataFrame(some, schema=_TYPES), _places([])).select(_KEYS) for some in (rows, shuffled)]
 
     assert in_order[0].equals(in_order[1])
     assert in_order[0].equals(pl.DataFrame(rows, schema=_TYPES).select(_KEYS).sort(_KEYS))
+
+    without = _in_order(pl.DataFrame(rows, schema=_TYPES), _places(left_out)).select(_KEYS)
+    rest = [row for place, row in enumerate(rows) if place not in left_out]
+    assert without.equals(pl.DataFrame(rest, schema=_TYPES).select(_KEYS).sort(_KEYS))
+
+
+def _places(numbers: list[int]) -> pl.Series:
+    return pl.Series(numbers, dtype=pl.UInt32)

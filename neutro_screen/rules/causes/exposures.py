@@ -121,7 +121,8 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
     lines = _with_drug(matched, tables).join(
         profiles.lazy(), on=list(_PROFILE), how="inner", nulls_equal=True, validate="m:1"
     )
-    judged = lines.with_columns(is_given=is_given(rules))
+    # Lines and courses are each looked at several times below; polars would work them out anew every time.
+    judged = lines.with_columns(is_given=is_given(rules)).collect().lazy()
     is_dose = pl.col("anchor") != "first_exposure"
     end_unknown = pl.col("end_date").is_null() & (is_dose | has_ended(rules))
     gap = (
@@ -151,13 +152,18 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
             .cast(pl.Int64)
         )
     )
-    courses = given.group_by(*KEYS, "course").agg(
-        first_exposure=pl.col("start_date").min(),
-        first_exposure_latest=pl.col("start_date_latest").sort_by("start_date", "start_date_latest").first(),
-        last_exposure=pl.col("end").max().replace(_OPEN, None),
-        last_start=pl.col("start_date").max(),
-        n_orders=pl.len().cast(pl.Int64),
-        use=pl.col("use").sort_by("start_date", "end", "use").first(),
+    courses = (
+        given.group_by(*KEYS, "course")
+        .agg(
+            first_exposure=pl.col("start_date").min(),
+            first_exposure_latest=pl.col("start_date_latest").sort_by("start_date", "start_date_latest").first(),
+            last_exposure=pl.col("end").max().replace(_OPEN, None),
+            last_start=pl.col("start_date").max(),
+            n_orders=pl.len().cast(pl.Int64),
+            use=pl.col("use").sort_by("start_date", "end", "use").first(),
+        )
+        .collect()
+        .lazy()
     )
     not_given = judged.filter(~pl.col("is_given")).group_by(KEYS).agg(n_not_given=pl.len().cast(pl.Int64))
     return (

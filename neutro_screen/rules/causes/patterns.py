@@ -31,7 +31,8 @@ def count_patterns(
     near a low count), bands_pct (of the white cells, the most on one specimen),
     has_more_bands (than segmented cells on one specimen). Values are null where nothing was measured.
     """
-    counts = _counts_of_episodes(episodes, labs, policy, rules)
+    # Found once among all results: each of the parts below would look for them anew.
+    counts = _counts_of_episodes(episodes, labs, policy, rules).collect().lazy()
     joined = episodes.select(_EPISODE)
     for part in (
         _other_lines(episodes, specimens),

@@ -272,11 +272,13 @@ def with_time(rows: pl.DataFrame, policy: Policy, as_of: datetime, patients: pl.
     # A spreadsheet shortens long numbers to 2.02E+11: many specimens would become one.
     is_damaged = pl.col("specimen_id").str.contains(DAMAGED_NUMBER).fill_null(False)
     own_number = pl.when(~is_damaged).then("specimen_id")
+    # Few have no number; to write the time of every row costs as much as all else here.
+    time_of_the_others = pl.when(own_number.is_null()).then(counted)
     # Birth dates are local days, times UTC: the day of birth may begin up to a day earlier in UTC.
     first_day = pl.col("birth_date").dt.offset_by("-1d")
     return rows.with_columns(
         collected_at=counted,
-        specimen_id=pl.coalesce(own_number, counted.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
+        specimen_id=pl.coalesce(own_number, time_of_the_others.dt.strftime("@%Y-%m-%dT%H:%M:%S")),
         time_status=pl.when(is_impossible)
         .then(pl.lit("impossible"))
         .when(counted.is_null() & pl.col("has_unreadable_time"))

@@ -239,6 +239,9 @@ def _falls(anc: pl.LazyFrame, policy: Policy) -> pl.LazyFrame:
                 "collected_at", window_size=f"{policy.rpd_4.neutrophilia_recent_d}d", closed="both"
             ).over("patient_id"),
         )
+        # Both sides of the join below; polars would work them out anew for each.
+        .collect(engine="in-memory")
+        .lazy()
     )
     low = usable.filter((count < below) & (count <= pl.col("highest") * least) & ~is_lower_bound()).with_columns(
         stretch=pl.concat_list("stretch", pl.col("stretch") - 1)

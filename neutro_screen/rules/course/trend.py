@@ -240,6 +240,9 @@ def median_slopes(anc: pl.LazyFrame, wanted: pl.Expr, window_d: int, policy: Pol
             variance=pl.col("variance").mean(),
             n=pl.len(),
         )
+        # Read three times below; polars would work them out anew every time.
+        .collect()
+        .lazy()
     )
     pairs = days.join(days.select("end", later="week", later_log2="log2"), on="end").filter(
         pl.col("week") < pl.col("later")

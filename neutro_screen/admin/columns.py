@@ -5,8 +5,8 @@ Nothing of a value leaves this module but the answer.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.recognition.names import read_name
+from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import read_unit
 from neutro_screen.recognition.words import folded, tokens, unaccented
 from neutro_screen.reference import load_reference
@@ -21,12 +22,24 @@ from neutro_screen.text import match_key
 
 _NUMBER: Final = r"^[<>=\u2264\u2265~]*\s*[+-]?\d[\d.,' ]*$"
 _DECIMAL: Final = r"^[<>=\u2264\u2265~]+|\d[.,]\d{1,2}$"
-_DATE: Final = r"^(?:\d{1,4}[-./]\d{1,2}[-./]\d{2,4}|\d{1,2}[-. ][^\W\d_]{3}[-. ]\d{2,4}|(?:19|20)\d{6})(?:,?[ T]+\d{1,2}[:.]\d{2}.*|\d{4,6})?$"
+_MONTH: Final = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}"
+_DAY: Final = (
+    r"\d{1,4}[-./] ?\d{1,2}[-./] ?\d{2,4}\.?|\d{1,2}[-. ][^\W\d_]{3}[-. ]\d{2,4}|(?:19|20)\d{6}"
+    rf"|\d{{1,2}}[-./ ]?{_MONTH}[-./ ,]{{0,2}}\d{{2,4}}|{_MONTH} \d{{1,2}},? \d{{4}}"
+    r"|\d{4}\u5e74\d{1,2}\u6708\d{1,2}\u65e5"
+)
+_DATE: Final = rf"(?i)^(?:{_DAY})(?:,?[ T:]+\d{{1,2}}[:.h]\d{{2}}.*|[ T]?\d{{4,6}})?$"
+#: Days as a spreadsheet counts them, or seconds of the Unix clock: times only where the header says so.
+_COUNTED_TIME: Final = r"^(?:[2-5]\d{4}(?:\.\d+)?|1[5-9]\d{8})$"
 #: Columns that no rule looks at: that a file has them says nothing of its kind.
 FOR_THE_EYES: Final = ("ward", "requester")
 #: A time of day without a date.
-TIME_ALONE: Final = r"^\d{1,2}:\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
-_RANGE: Final = r"^[<>\u2264\u2265]?\s*\d[\d.,]*\s*(?:-|\u2013|\.\.|a|to|bis)\s*\d[\d.,]*$"
+_TIME_ALONE: Final = r"^\d{1,2}[:h]\d{2}(?::\d{2})?(?:\s*[AaPp][Mm])?$"
+_FOUR_DIGITS: Final = r"^(?:[01]\d|2[0-3])[0-5]\d$"
+#: A limit has at most seven digits and no zero before another: 010160-0001 is the number of a person.
+_LIMIT: Final = r"(?:0|[1-9][\d.,]{0,8}|0[.,]\d[\d.,]*)"
+_RANGE: Final = rf"^[<>\u2264\u2265]?\s*{_LIMIT}\s*(?:-|\u2013|\.\.|a|to|bis)\s*{_LIMIT}$"
+_LOINC: Final = r"^(?:[A-Za-z]+:)?\d{1,5}-\d$"
 _YEAR: Final = r"((?:19|20)\d{2})"
 #: CollDate, TestName: a capital in place of a space.
 _CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -55,6 +68,8 @@ class Look:
     words: float
     tests: float
     units: float
+    materials: float
+    loincs: float
     statuses: float
     n_unique: int
     year: int | None
@@ -66,8 +81,28 @@ class Look:
 
 
 def looks_of(sample: pl.DataFrame) -> dict[str, Look]:
-    """Each column of a sample of texts; a blank column looks like nothing."""
-    return {name: _look(sample[name]) for name in sample.columns}
+    """Each column of a sample of texts; a blank column looks like nothing.
+
+    Where no column holds dates, numbers under the header of a time are times.
+    """
+    looks = {name: _look(sample[name]) for name in sample.columns}
+    if any(look.dates >= _MOSTLY for look in looks.values()):
+        return looks
+    return {
+        name: replace(look, dates=_share_of(sample[name].drop_nulls(), _COUNTED_TIME))
+        if look.roles & {"collected", "time"}
+        else look
+        for name, look in looks.items()
+    }
+
+
+def is_time_alone(values: pl.Series) -> bool:
+    """Whether a column holds times of day without a date: 08:00, or 0800 where its header says time."""
+    texts = values.drop_nulls()
+    is_written_so = texts.str.contains(_TIME_ALONE)
+    if "time" in roles_of(values.name):
+        is_written_so |= texts.str.contains(_FOUR_DIGITS)
+    return texts.len() > 0 and bool(is_written_so.all())
 
 
 def _look(column: pl.Series) -> Look:
@@ -78,7 +113,7 @@ def _look(column: pl.Series) -> Look:
     years = values.str.extract(_YEAR).cast(pl.Int32, strict=False).drop_nulls()
 
     def share(pattern: str) -> float:
-        return float(values.str.contains(pattern).sum()) / max(values.len(), 1)
+        return _share_of(values, pattern)
 
     return Look(
         name=column.name,
@@ -86,16 +121,22 @@ def _look(column: pl.Series) -> Look:
         numbers=share(_NUMBER),
         decimals=share(_DECIMAL),
         dates=share(_DATE),
-        times=share(TIME_ALONE),
+        times=share(_TIME_ALONE),
         ranges=share(_RANGE),
         digits=share(r"\d"),
         words=share(r"[^\W\d_][\s,]+[^\W\d_]"),
         tests=_share(distinct, is_test),
         units=_share(distinct, is_unit),
+        materials=_share(distinct, is_material),
+        loincs=share(_LOINC),
         statuses=float(words.sum()) / max(values.len(), 1),
         n_unique=values.n_unique(),
         year=int(years.sort()[years.len() // 2]) if years.len() else None,
     )
+
+
+def _share_of(values: pl.Series, pattern: str) -> float:
+    return float(values.str.contains(pattern).sum()) / max(values.len(), 1)
 
 
 def _share(distinct: pl.Series, is_one: Callable[[str], bool]) -> float:
@@ -112,6 +153,11 @@ def is_unit(text: str) -> bool:
     return bool(read_unit(text).accepted) and not re.fullmatch(r"[\d.,\s]+", text)
 
 
+def is_material(text: str) -> bool:
+    """Whether a text says which specimen was tested."""
+    return read_specimen(text).specimen in ("blood", "other")
+
+
 @cache
 def _role_words() -> tuple[tuple[str, tuple[str, ...]], ...]:
     table = pl.read_csv(Path(__file__).parent / "column_words.csv", infer_schema=False)
@@ -120,15 +166,18 @@ def _role_words() -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def roles_of(header: str) -> frozenset[str]:
     """What the words of a header say of its column (column_words.csv)."""
-    spelled = unaccented(folded(_CAPITAL.sub(" ", header)))
-    single, whole = set(tokens(spelled)), "".join(tokens(spelled))
-    return frozenset(role for role, words in _role_words() if any(_stands_in(word, single, whole) for word in words))
+    spelled = tokens(unaccented(folded(_CAPITAL.sub(" ", header))))
+    return frozenset(role for role, words in _role_words() if any(_stands_in(word, spelled) for word in words))
 
 
-def _stands_in(word: str, single: set[str], whole: str) -> bool:
-    key = "".join(tokens(unaccented(folded(word))))
+def _stands_in(word: str, spelled: Sequence[str]) -> bool:
+    """Whether a word, or a phrase, is in a header; a longer word may be a part of one of its words."""
+    parts = tokens(unaccented(folded(word)))
+    key = "".join(parts)
     is_written_without_spaces = not key.isascii() and len(key) > 1 and ord(key[0]) > _FIRST_ASIAN
-    return key in single or ((len(key) >= _SHORTEST_WITHIN or is_written_without_spaces) and key in whole)
+    if len(parts) > 1 or is_written_without_spaces:
+        return (len(key) >= _SHORTEST_WITHIN or is_written_without_spaces) and key in "".join(spelled)
+    return key in spelled or (len(key) >= _SHORTEST_WITHIN and any(key in token for token in spelled))
 
 
 _FIRST_ASIAN: Final = 0x2E80
@@ -141,6 +190,11 @@ def lab_columns(sample: pl.DataFrame, named: Mapping[str, str]) -> tuple[dict[st
     """
     looks = looks_of(sample)
     columns = {column: own for column, own in named.items() if _may_be(column, looks[own])}
+    best = max(looks.values(), key=lambda look: look.tests)
+    if "analyte_name" in columns and best.tests > looks[columns["analyte_name"]].tests:
+        # The short names of a laboratory beside the long ones that say what was counted.
+        del columns["analyte_name"]
+        columns = {column: own for column, own in columns.items() if own != best.name}
     for column, score in _SCORES.items():
         if column in columns:
             continue
@@ -158,6 +212,10 @@ def _may_be(column: str, look: Look) -> bool:
         return True
     if column in ("collected_at", "resulted_at"):
         return look.is_moment or look.dates > 0
+    if column == "specimen_id" and look.materials >= _SHARE_OF_A_COLUMN:
+        return False
+    if column == "unit":
+        return look.units > 0 or look.digits < _MOSTLY
     if column in ("patient_id", "specimen_id"):
         return look.digits >= _MOSTLY or ("person" not in look.roles and not look.words)
     if column == "analyte_name":
@@ -175,7 +233,11 @@ def _test_score(look: Look, _: Mapping[str, Look]) -> float:
 
 
 def _unit_score(look: Look, _: Mapping[str, Look]) -> float:
-    return look.units + 0.1 * ("unit" in look.roles) if look.units >= _SHARE_OF_A_COLUMN else 0
+    """Units, or what a header calls so: spellings that are not read are told one by one."""
+    if look.units >= _SHARE_OF_A_COLUMN:
+        return look.units + 0.1 * ("unit" in look.roles)
+    is_something_else = look.numbers > 0 or look.tests > 0 or look.is_moment or look.roles & {"patient", "specimen"}
+    return 0.1 if "unit" in look.roles and look.n_unique and not is_something_else else 0
 
 
 def _drawn_score(look: Look, looks: Mapping[str, Look]) -> float:
@@ -198,8 +260,11 @@ def _is_long_ago(look: Look, looks: Mapping[str, Look]) -> bool:
 def _value_score(look: Look, _: Mapping[str, Look]) -> float:
     """Numbers, most with a decimal mark; identifiers and limits of a range are numbers, too."""
     others = look.roles & {"range", "low", "high", "age", "birth", "patient", "specimen", "number", "time"}
-    if look.is_moment or look.ranges >= _MOSTLY or look.numbers < _SHARE_OF_A_COLUMN:
+    if look.is_moment or look.ranges >= _MOSTLY:
         return 0
+    if look.numbers < _SHARE_OF_A_COLUMN:
+        # Numbers with their units or flags in one cell.
+        return 1 if "value" in look.roles and look.digits >= _SHARE_OF_A_COLUMN and not others else 0
     if "value" in look.roles:
         return 4 + look.numbers - 0.5 * len(others) - 0.2 * ("numeric" in look.roles)
     return look.numbers + look.decimals if not others and look.decimals > 0 else 0
@@ -225,11 +290,19 @@ def _comment_score(look: Look, _: Mapping[str, Look]) -> float:
 
 
 def _material_score(look: Look, _: Mapping[str, Look]) -> float:
-    return 1 if "material" in look.roles and look.digits < _MOSTLY else 0
+    """A column of specimens: its header says so, or its values do (also the mode of an analyser: WB, BF)."""
+    is_called_so = "material" in look.roles and look.digits < _MOSTLY
+    is_one = look.materials >= (_SHARE_OF_A_COLUMN if look.roles & {"specimen", "mode"} else _MOSTLY)
+    return is_called_so + look.materials if is_called_so or (is_one and look.tests == 0) else 0
+
+
+def _loinc_score(look: Look, _: Mapping[str, Look]) -> float:
+    return look.loincs if look.loincs >= _MOSTLY else 0
 
 
 #: In the order in which columns are taken.
 _SCORES: Final[Mapping[str, Callable[[Look, Mapping[str, Look]], float]]] = {
+    "loinc": _loinc_score,
     "analyte_name": _test_score,
     "unit": _unit_score,
     "collected_at": _drawn_score,
@@ -255,10 +328,19 @@ def _identifiers(sample: pl.DataFrame, looks: Mapping[str, Look], columns: Mappi
             continue
         fitting = [look for look in free if look.name not in found.values() and _names(look, role, other)]
         if fitting:
-            found[column] = max(fitting, key=lambda look: ("number" in look.roles, look.n_unique)).name
-    rest = [look for look in free if look.name not in found.values() and not _names(look, "specimen", "patient")]
+            found[column] = max(
+                fitting, key=lambda look: ("visit" not in look.roles, "number" in look.roles, look.n_unique)
+            ).name
+    rest = [
+        look
+        for look in free
+        if look.name not in found.values()
+        and not _names(look, "specimen", "patient")
+        and not is_test(look.name)
+        and not _is_of_test(sample, look.name, columns)
+    ]
     if "patient_id" not in found and rest:
-        own = min(rest, key=lambda look: (look.n_unique, look.name))
+        own = min(rest, key=lambda look: ("visit" in look.roles, look.n_unique, look.name))
         if own.n_unique < sample.height:
             found["patient_id"] = own.name
     patient, specimen = found.get("patient_id"), found.get("specimen_id")
@@ -267,13 +349,22 @@ def _identifiers(sample: pl.DataFrame, looks: Mapping[str, Look], columns: Mappi
     return found
 
 
+def _is_of_test(sample: pl.DataFrame, own: str, columns: Mapping[str, str]) -> bool:
+    """Whether a column says something of the test alone, as its code or its limits: the same in every row of a test."""
+    tests = next((columns[name] for name in ("analyte_name", "loinc") if name in columns), None)
+    return tests is not None and _nests(sample, tests, own)
+
+
 def _names(look: Look, role: str, other: str) -> bool:
     return role in look.roles and not (other in look.roles and "number" not in look.roles)
 
 
 def _is_identifier(look: Look) -> bool:
     is_another = look.is_moment or look.ranges > 0 or look.tests >= _MOSTLY or look.units > 0 or look.decimals > 0
-    is_of_person = look.roles & {"age", "birth", "range", "low", "high", "unit", "comment", "time"}
+    is_another = (is_another and "patient" not in look.roles) or look.loincs >= _MOSTLY
+    # "Unit No" is the number of a patient where it holds no units.
+    maybe = frozenset[str]() if "patient" in look.roles else frozenset({"range", "unit"})
+    is_of_person = look.roles & ({"age", "birth", "low", "high", "comment", "time"} | maybe)
     return look.digits >= _MOSTLY and look.n_unique > 1 and not is_another and not is_of_person
 
 

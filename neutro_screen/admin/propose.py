@@ -10,11 +10,12 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.admin.columns import FOR_THE_EYES, TIME_ALONE, lab_columns
-from neutro_screen.admin.samples import sample_of
+from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns
+from neutro_screen.admin.moments import is_day, time_lines
+from neutro_screen.admin.samples import NO_NAME, sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
-from neutro_screen.ingest.times import parse_times
+from neutro_screen.ingest.layout import WITH_UNIT
 from neutro_screen.ingest.unread_columns import RESULT
 from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
@@ -25,25 +26,6 @@ from neutro_screen.reference import load_reference
 from neutro_screen.text import match_key
 
 _MOST_LISTED: Final = 40
-#: Day, month and year as exports write them; day and month change places where a slash or dash leaves it open.
-_DAYS: Final = (
-    "%d.%m.%Y",
-    "%Y%m%d",
-    "%Y/%m/%d",
-    "%Y.%m.%d",
-    "%d-%b-%Y",
-    "%d %b %Y",
-    "%d/%m/%Y",
-    "%m/%d/%Y",
-    "%d-%m-%Y",
-    "%m-%d-%Y",
-    "%d.%m.%y",
-    "%d/%m/%y",
-    "%m/%d/%y",
-)
-_CLOCKS: Final = (" %H:%M", " %H:%M:%S", "", " %H.%M", ", %H:%M", " %I:%M %p", " %I:%M:%S %p")
-_TIME_FORMATS: Final = (*(day + clock for day in _DAYS for clock in _CLOCKS), "%Y%m%d%H%M%S", "%Y%m%d%H%M")
-_DAY_FORMATS: Final = tuple(each for each in _TIME_FORMATS if "%H" not in each and "%I" not in each)
 #: Numbers that systems write where there is none (FORMATS.md D.19); proposed only where the sample has them.
 _SENTINELS: Final = ("9999999", "999999", "99999", "-999")
 
@@ -64,10 +46,6 @@ class _File:
         """The values of a native column, several joined as a reader joins them."""
         names = self.columns[column]
         return self.sample.select(pl.concat_str(names, separator=" ").alias(names[0])).to_series()
-
-
-#: A number, a date or a time: no column is called so.
-_NO_NAME: Final = r"\s*[<>]?\d+([.,]\d+)*\s*$|\s*\d{4}-\d\d-\d\d|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\s*\d{8,}"
 
 
 def propose_profile(*paths: Path) -> str:
@@ -99,6 +77,8 @@ def propose_profile(*paths: Path) -> str:
         if not of_kind:
             continue
         lines += ["", f"# {', '.join(file.name for file in of_kind)}", f"[{kind}.columns]", *_column_lines(of_kind)]
+        if kind == "lab" and any(_has_units_in_values(file) for file in of_kind):
+            lines += ["", "[lab.constants]", 'unit = ""  # it stands behind each value']
         fallbacks = {column: own for file in of_kind for column, own in file.fallbacks.items()}
         if fallbacks:
             lines += ["", f"[{kind}.fallbacks]", *(f"{column} = {_quoted(own)}" for column, own in fallbacks.items())]
@@ -115,7 +95,7 @@ def _described(path: Path) -> _File:
     if len(sample.columns) < 2:
         raise RefusedInputError("no header with several columns was found", where=path.name)
     # A profile quotes the header: of a file without one that would be its first patient.
-    if any(re.match(_NO_NAME, name) for name in sample.columns):
+    if any(re.match(NO_NAME, name) for name in sample.columns):
         raise RefusedInputError(
             "the first line seems to be a row, not a header",
             where=path.name,
@@ -152,7 +132,8 @@ def _as_lab(sample: pl.DataFrame) -> dict[str, str] | None:
     """The columns of a file that its header does not call laboratory results and whose values are; null where they are not."""
     columns, _ = lab_columns(sample, {})
     is_met = all(any(column in columns for column in group) for group in REQUIRED_COLUMNS["lab"])
-    return columns if is_met and {"analyte_name", "value"} <= columns.keys() else None
+    is_lab = "value" in columns and not {"analyte_name", "loinc"}.isdisjoint(columns)
+    return columns if is_met and is_lab else None
 
 
 def _column_lines(files: Sequence[_File]) -> list[str]:
@@ -177,10 +158,10 @@ def _with_other_half(sample: pl.DataFrame, column: str, own: str, taken: set[str
     if column not in ("collected_at", "resulted_at"):
         return (own,)
     free = [name for name in sample.columns if name not in taken and not re.search(r"(?i)birth|geb|dob|naiss", name)]
-    is_time = _all_match(sample[own], TIME_ALONE)
+    is_time = is_time_alone(sample[own])
     if not is_time and not _all_match(sample[own], r"^[^:]+$"):
         return (own,)
-    halves = [name for name in free if (_is_date(sample[name]) if is_time else _all_match(sample[name], TIME_ALONE))]
+    halves = [name for name in free if (is_day(sample[name].drop_nulls()) if is_time else is_time_alone(sample[name]))]
     if not halves:
         return (own,)
     nearest = max(halves, key=lambda name: SequenceMatcher(None, _key(name), _key(own)).ratio())
@@ -190,18 +171,6 @@ def _with_other_half(sample: pl.DataFrame, column: str, own: str, taken: set[str
 def _all_match(values: pl.Series, pattern: str) -> bool:
     texts = values.drop_nulls()
     return texts.len() > 0 and bool(texts.str.contains(pattern).all())
-
-
-def _is_date(values: pl.Series) -> bool:
-    texts = values.drop_nulls()
-    is_written_so = _all_match(texts, r"^\d{1,4}[-./ ](?:\d{1,2}|\w{3})[-./ ]\d{2,4}$") or _all_match(
-        texts, r"^(?:19|20)\d{6}$"
-    )
-    return is_written_so and any(_fits(texts, each) for each in _DAY_FORMATS)
-
-
-def _fits(values: pl.Series, datetime_format: str) -> bool:
-    return parse_times(values, "UTC", (datetime_format,)).utc.null_count() == 0
 
 
 def _tests(file: _File) -> list[str]:
@@ -330,36 +299,21 @@ _STATED_BY_NAME: Final = {"percent": "%"}
 
 
 def _times(files: Sequence[_File]) -> list[str]:
-    """The formats of times: those that fit every value of a column, one order of day and month for all files."""
-    options: dict[str, list[str]] = {}
-    notes: list[str] = []
-    for file in files:
-        for column in _TIMED:
-            values = file.texts(column).drop_nulls() if column in file.columns else pl.Series(dtype=pl.String)
-            if not values.len() or parse_times(values, "UTC").utc.null_count() == 0:
-                continue
-            reading = [each for each in _TIME_FORMATS if _fits(values, each)]
-            name = " + ".join(file.columns[column])
-            if reading:
-                options[name] = reading
-            else:
-                notes.append(f"# No known format fits all times of the column {name!r}: add it to datetime_formats.")
-    orders = {_order(reading[0]) for reading in options.values() if len({_order(each) for each in reading}) == 1}
-    formats: list[str] = []
-    for name, reading in options.items():
-        kept = [each for each in reading if _order(each) in orders] if len(orders) == 1 else reading
-        if len({_order(each) for each in kept}) > 1:
-            notes.append(f"# The column {name!r} fits day/month and month/day alike: keep the right one of {reading}.")
-        elif kept[0] not in formats:
-            formats.append(kept[0])
-    return notes + ([f"datetime_formats = {json.dumps(formats)}"] if formats else [])
+    """The formats of times, one order of day and month for all files."""
+    columns = {
+        " + ".join(file.columns[column]): file.texts(column).drop_nulls()
+        for file in files
+        for column in _TIMED
+        if column in file.columns
+    }
+    return time_lines(columns)
 
 
-def _order(datetime_format: str) -> str:
-    """Which of day and month comes first where slashes or dashes leave it open; empty elsewhere."""
-    day = datetime_format.split(" ")[0]
-    is_open = day in {"%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y"}
-    return re.sub(r"[^dm]", "", day)[:2] if is_open else ""
+def _has_units_in_values(file: _File) -> bool:
+    """Whether no column holds units and values have theirs in the same cell."""
+    if "unit" in file.columns or "value" not in file.columns:
+        return False
+    return bool(file.texts("value").str.contains(WITH_UNIT).any())
 
 
 def _values(labs: Sequence[_File]) -> list[str]:
@@ -372,7 +326,7 @@ def _values(labs: Sequence[_File]) -> list[str]:
     lines = []
     has_decimal_comma = values.str.contains(r"^[<>]?\s*\d+,\d{1,2}$").any()
     has_decimal_point = values.str.contains(r"^[<>]?\s*\d+\.\d{1,2}$").any()
-    if has_decimal_comma and not has_decimal_point:
+    if (has_decimal_comma or any(map(_groups_by_point, labs))) and not has_decimal_point:
         lines.append('decimal_mark = ","')
     elif has_decimal_comma:
         lines.append("# Some values have a decimal comma, some a decimal point: the decimal mark is left open.")
@@ -381,9 +335,28 @@ def _values(labs: Sequence[_File]) -> list[str]:
     return lines
 
 
+def _groups_by_point(file: _File) -> bool:
+    """Whether whole numbers of cells per microlitre are written 1.100: the file's only points, and no count begins with 0."""
+    if not {"value", "unit"} <= file.columns.keys():
+        return False
+    pointed = pl.DataFrame({"value": file.texts("value"), "unit": file.texts("unit")}).filter(
+        pl.col("value").str.contains(".", literal=True)
+    )
+    counts = [read_unit(unit).of("count") for unit in pointed["unit"].unique()]
+    return pointed.height > 0 and all(
+        [count is not None and count.factor == _PER_MICROLITRE for count in counts]
+        + [bool(pointed["value"].str.contains(r"^[1-9]\d{0,2}(\.\d{3})+$").all())]
+    )
+
+
+#: One cell per microlitre in 10*9/L.
+_PER_MICROLITRE: Final = 0.001
+
+
 def _open_questions(file: _File) -> list[str]:
     lines = []
     available = {*file.columns, *(("value", "unit", "analyte_name") if file.wide else ())}
+    available |= {"unit"} if _has_units_in_values(file) else set()
     for group in REQUIRED_COLUMNS[file.kind]:
         if not available & set(group):
             lines.append(f"# MISSING: no column was found for {' or '.join(group)}, which {file.kind} files need.")

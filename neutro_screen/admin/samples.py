@@ -1,6 +1,7 @@
 """The first rows of a file as text columns, whatever its format: what a profile is proposed from."""
 
 import csv
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,29 @@ from neutro_screen.recognition.words import load_words, tokens
 _SAMPLE: Final = 5_000
 _LONGEST_SAMPLE: Final = 8 << 20
 #: Encodings of exports that are not UTF-8, the most usual first.
-_ENCODINGS: Final = ("cp1252", "cp1250", "cp1251", "cp1254", "cp1253", "cp1257", "gb18030", "cp932", "cp949", "big5")
+_ENCODINGS: Final = (
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "cp1254",
+    "cp1253",
+    "cp1257",
+    "cp1256",
+    "cp1255",
+    "cp874",
+    "gb18030",
+    "cp932",
+    "cp949",
+    "big5",
+)
+#: A raised digit behind a ten, as units have it: 10³/µL, 10⁹/L.
+_RAISED: Final = re.compile(r"10[\u00b2\u00b3\u2079]")
 _DELIMITERS: Final = ",;\t|"
 _LONGEST_LETTER: Final = 4
 _LETTERS_LOOKED_AT: Final = 20_000
 _WORDS_LOOKED_AT: Final = 200
+#: A number, a date or a time: no column is called so.
+NO_NAME: Final = r"\s*[<>]?\d+([.,]\d+)*\s*$|\s*\d{4}-\d\d-\d\d|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\s*\d{8,}"
 _ROWS_LOOKED_AT: Final = 30
 
 
@@ -75,7 +94,8 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
 def _known_words(text: str) -> float:
     """How many distinct words that are not all ASCII are words of tests, specimens or headers; a damaged letter is against it."""
     words = sorted({word for word in tokens(text[:_LETTERS_LOOKED_AT]) if not word.isascii()})[:_WORDS_LOOKED_AT]
-    known = sum(bool(roles_of(word)) or bool(load_words().read(word)[0]) for word in words)
+    known = sum(bool(roles_of(word)) or bool(load_words().read(word)[0]) for word in words if len(word) > 1)
+    known += len(set(_RAISED.findall(text)))
     return known - text[:_LETTERS_LOOKED_AT].count("\ufffd")
 
 
@@ -85,7 +105,7 @@ def _header_of(lines: list[str]) -> tuple[int, str]:
     for delimiter in _DELIMITERS:
         widths = [len(row) for row in csv.reader(lines[: HEADER_WITHIN + _ROWS_LOOKED_AT], delimiter=delimiter)]
         for place, line in enumerate(lines[:HEADER_WITHIN]):
-            named = sum(bool(name.strip()) for name in next(csv.reader([line], delimiter=delimiter), []))
+            named = sum(is_name(name) for name in next(csv.reader([line], delimiter=delimiter), []))
             below = widths[place + 1 :]
             is_width_of_rows = not below or below.count(widths[place]) * 2 >= len(below)
             if named > most and is_width_of_rows:
@@ -93,10 +113,15 @@ def _header_of(lines: list[str]) -> tuple[int, str]:
     return best
 
 
+def is_name(text: str) -> bool:
+    """Whether a cell can be the name of a column; the cells of a row below it are more, where an index has no name."""
+    return bool(text.strip()) and re.match(NO_NAME, text) is None and text.strip("-= ") != ""
+
+
 def _first_table(sheets: list[list[list[str | None]]], name: str) -> pl.DataFrame:
     """The sheet and line with the most names in it."""
     headers = [
-        (sum(cell is not None for cell in row), -line, sheet)
+        (sum(cell is not None and is_name(cell) for cell in row), -line, sheet)
         for sheet, rows in enumerate(sheets)
         for line, row in enumerate(rows[:HEADER_WITHIN])
     ]

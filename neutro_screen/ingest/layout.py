@@ -18,7 +18,13 @@ from neutro_screen.ingest.unread_columns import doubtful_columns, feeds, is_resu
 #: In front of the names of measured columns, which may be those of native ones.
 _WIDE: Final = "measured "
 #: A number with its unit behind it: 0.4 K/uL, 45 %, 0.4 x10^9/L.
-_WITH_UNIT: Final = r"^(\s*[<>=\x{2264}\x{2265}]{0,2}\s*\d[\d.,]*)\s*((?:[xX\x{D7}*]?\s*10\s*[\^*]\s*\d+\s*|[^\d\s/<>=]+\s*)/\s*\S.*|%)\s*$"
+#: A number with its unit in one cell, flags before or behind them: 0.3 K/uL, L 0.2 x10^9/L, 0.3 K/uL (L).
+_FLAG: Final = r"(?:HH?|LL?|[ACN])"
+WITH_UNIT: Final = (
+    rf"^(\s*(?:[*!\x{{2190}}-\x{{21FF}}\s]|\({_FLAG}\)|(?:HH?|LL?)[\s*!])*[<>=\x{{2264}}\x{{2265}}]{{0,2}}\s*\d[\d.,]*[*!]*)"
+    r"\s*((?:[xX\x{D7}*]?\s*10\s*[\^*]\s*\d+\s*|[^\d\s/<>=*!]+\s*)/\s*\S.*?|%)"
+    rf"\s*(?:[(\[]{_FLAG}[)\]]|[*!\x{{2190}}-\x{{21FF}}]+)?\s*$"
+)
 _RANGE: Final = r"^\s*(\d[\d.,]*)\s*(?:-|\x{2013}|to|bis|a|\x{E0})\s*(\d[\d.,]*)"
 _LOWER_LIMIT: Final = r"^\s*(?:>=?|\x{2265})\s*(\d[\d.,]*)"
 _UPPER_LIMIT: Final = r"^\s*(?:<=?|\x{2264})\s*(\d[\d.,]*)"
@@ -205,17 +211,18 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
     )
     value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
     # Few rows need each of these; a regular expression passes over nulls at once.
-    without_unit = pl.when(pl.col("unit").is_null()).then(value)
+    has_unit = pl.col("unit").is_not_null() & (pl.col("unit") != "")
+    without_unit = pl.when(~has_unit).then(value)
     read = frame.with_columns(
         collected_at=collected.utc,
         resulted_at=resulted.utc,
         time_oddity=collected.oddity,
         has_unreadable_time=unreadable,
-        value_text=pl.coalesce(without_unit.str.extract(_WITH_UNIT, 1), value),
-        unit=pl.coalesce("unit", without_unit.str.extract(_WITH_UNIT, 2)),
+        value_text=pl.coalesce(without_unit.str.extract(WITH_UNIT, 1), value),
+        unit=pl.coalesce(pl.when(has_unit).then("unit"), without_unit.str.extract(WITH_UNIT, 2)),
         **_limits(),
     )
-    return _with_points(read, "reference_low_text", "reference_high_text").select(
+    return _with_points(read, profile.decimal_mark, "reference_low_text", "reference_high_text").select(
         _identifier("patient_id"),
         _identifier("specimen_id"),
         "collected_at",
@@ -226,7 +233,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         .then(pl.coalesce("code_system", pl.lit("local_name")))
         .alias("code_system"),
         "local_code",
-        pl.col("loinc").str.strip_chars(),
+        pl.col("loinc").str.strip_chars().str.strip_prefix("LOINC:"),
         "analyte_name",
         "specimen_type",
         "value_text",
@@ -260,15 +267,15 @@ def _limits() -> dict[str, pl.Expr]:
     return {"reference_low_text": low, "reference_high_text": high}
 
 
-def _with_points(rows: pl.DataFrame, *limits: str) -> pl.DataFrame:
+def _with_points(rows: pl.DataFrame, decimal_mark: str | None, *limits: str) -> pl.DataFrame:
     """The rows with their reference limits ``_with_point``; an extract repeats a few limits, so each is read once."""
     texts = pl.concat([rows[name].alias("text") for name in limits]).unique().drop_nulls().to_frame()
-    read = texts.select("text", read=_with_point(pl.col("text"))).filter(pl.col("text") != pl.col("read"))
+    read = texts.select("text", read=_with_point(pl.col("text"), decimal_mark)).filter(pl.col("text") != pl.col("read"))
     return rows.with_columns(pl.col(limits).replace(read["text"], read["read"]))
 
 
-def _with_point(limit: pl.Expr) -> pl.Expr:
-    """A reference limit with a decimal point and no thousands marks."""
+def _with_point(limit: pl.Expr, decimal_mark: str | None) -> pl.Expr:
+    """A reference limit with a decimal point and no thousands marks; 4.000 is four thousand where the comma is the mark."""
     with_comma = pl.when(limit.str.contains(",", literal=True)).then(limit.str.strip_chars())
     plain = (
         pl.when(with_comma.str.contains(r"^\d+,\d{1,2}$"))
@@ -276,6 +283,9 @@ def _with_point(limit: pl.Expr) -> pl.Expr:
         .when(with_comma.str.contains(r"^\d{1,3}(?:,\d{3})+$"))
         .then(with_comma.str.replace_all(",", "", literal=True))
     )
+    if decimal_mark == ",":
+        is_grouped = limit.str.contains(r"^\s*[1-9]\d{0,2}(?:\.\d{3})+\s*$")
+        plain = pl.when(is_grouped).then(limit.str.replace_all(".", "", literal=True)).otherwise(plain)
     return pl.coalesce(plain, limit)
 
 

@@ -23,6 +23,15 @@ _WITH_SIGN: Final = "+${1}-"
 _FARTHEST: Final = 5 * 10**18
 
 
+#: In place of a format: days since 1899-12-30 with the time of day as a fraction, as spreadsheets count them.
+SPREADSHEET: Final = "spreadsheet"
+_SPREADSHEET_DAYS: Final = r"^([2-5]\d{4})(?:\.\d+)?$"
+#: In front of a format: its years are of the Buddhist era, 543 more than those of the common one.
+BUDDHIST: Final = "buddhist "
+_BUDDHIST_YEAR: Final = r"^(.*?)\b(2[45]\d{2})\b(.*)$"
+_BUDDHIST_ERA: Final = 543
+
+
 #: What was unusual about a time that was read; null for the others.
 DATE_ONLY: Final = "date_only"
 SKIPPED: Final = "time_skipped_by_clock"
@@ -59,14 +68,15 @@ def _parsed(texts: pl.Series, time_zone: str, formats: Sequence[str]) -> ParsedT
     left = texts.set(texts == "", None)
     parsed = pl.Series(texts.name, [None], dtype=pl.Datetime("us")).new_from_index(0, texts.len())
     oddity = pl.Series(texts.name, [None], dtype=pl.String).new_from_index(0, texts.len())
-    for format_ in (*formats, *LOCAL_FORMATS, *DATE_FORMATS):
+    for written, format_ in (*_formats_of(formats), *((each, each) for each in (*LOCAL_FORMATS, *DATE_FORMATS))):
         if left.null_count() == left.len():
             return ParsedTimes(parsed, oddity)
+        texts_left = left if written == format_ else pl.select(_common(pl.lit(left), written)).to_series()
         if not _has_clock(format_):
-            read = left.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
+            read = texts_left.str.to_date(format_, strict=False).cast(pl.Datetime("us"))
             found, odd = read, _where(read.is_not_null(), DATE_ONLY)
         else:
-            read = left.str.to_datetime(format_, strict=False, time_unit="us")
+            read = texts_left.str.to_datetime(format_, strict=False, time_unit="us")
             if isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone is not None:
                 found, odd = read.dt.convert_time_zone("UTC").dt.replace_time_zone(None), None
             else:
@@ -94,8 +104,16 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
     frame = pl.DataFrame({"text": texts.set(texts == "", None)})
     text = pl.col("text")
     exact = pl.coalesce(
-        *(text.str.to_date(format_, strict=False) for format_ in formats if not _has_clock(format_)),
-        *(text.str.to_datetime(format_, strict=False).dt.date() for format_ in formats if _has_clock(format_)),
+        *(
+            _common(text, written).str.to_date(format_, strict=False)
+            for written, format_ in _formats_of(formats)
+            if not _has_clock(format_)
+        ),
+        *(
+            _common(text, written).str.to_datetime(format_, strict=False).dt.date()
+            for written, format_ in _formats_of(formats)
+            if _has_clock(format_)
+        ),
         text.str.extract(r"^([+-]?\d{4,5}-\d{2}-\d{2})(?:[T ].*)?$")
         .str.replace(_FIVE_DIGITS, _WITH_SIGN)
         .str.to_date("%Y-%m-%d", strict=False),
@@ -107,6 +125,31 @@ def parse_dates(texts: pl.Series, formats: Sequence[str] = ()) -> pl.DataFrame:
         earliest=pl.coalesce(exact, month, year),
         latest=pl.coalesce(exact, month.dt.month_end(), year.dt.offset_by("1y").dt.offset_by("-1d")),
     )
+
+
+def _formats_of(formats: Sequence[str]) -> list[tuple[str, str]]:
+    """Each format as a profile writes it, with the format of the text that ``_common`` makes."""
+    return [
+        (written, format_)
+        for written in formats
+        for format_ in (
+            (LOCAL_FORMATS[1], DATE_FORMATS[0]) if written == SPREADSHEET else (written.removeprefix(BUDDHIST),)
+        )
+    ]
+
+
+def _common(text: pl.Expr, written: str) -> pl.Expr:
+    """The text with its years, or its count of days, in the common calendar; as it stands for any other format."""
+    if written == SPREADSHEET:
+        counted = pl.when(text.str.contains(_SPREADSHEET_DAYS)).then(text)
+        seconds = (counted.cast(pl.Float64, strict=False) * 86_400).round().cast(pl.Int64, strict=False)
+        moment = pl.lit("1899-12-30").str.to_datetime("%Y-%m-%d") + pl.duration(seconds=seconds)
+        is_day = text.str.contains(".", literal=True).not_()
+        return pl.when(is_day).then(moment.dt.strftime(DATE_FORMATS[0])).otherwise(moment.dt.strftime(LOCAL_FORMATS[1]))
+    if not written.startswith(BUDDHIST):
+        return text
+    year = text.str.extract(_BUDDHIST_YEAR, 2).cast(pl.Int32, strict=False) - _BUDDHIST_ERA
+    return pl.concat_str(text.str.extract(_BUDDHIST_YEAR, 1), year.cast(pl.String), text.str.extract(_BUDDHIST_YEAR, 3))
 
 
 def _has_clock(format_: str) -> bool:

@@ -10,14 +10,18 @@ from neutro_screen.text import match_key
 
 #: Signs that stand behind a comparator or number as text of a web page: &lt;0.1.
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&", "&nbsp;": " "}
+#: Digits and decimal marks of scripts that write numbers their own way (Arabic, Persian, Devanagari, Bengali, Thai).
+_OWN_DIGITS: Final = {
+    chr(zero + digit): str(digit) for zero in (0x0660, 0x06F0, 0x0966, 0x09E6, 0x0E50) for digit in range(10)
+} | {"\u066b": ".", "\u066c": ","}
 #: Abnormal flags that some analysers print before or behind the number; or nothing.
 _FLAG: Final = r"hh?|ll?|high|low|hi|lo|[anc]|crit|critical|panic|abnormal"
-_FLAG_BEFORE: Final = (
-    rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low)\s))+"
-)
+#: Remarks that say of a number only that it was looked at again.
+_CONFIRMED: Final = r"(?:repeat(?:ed)?|verified|confirmed|re-?checked|checked|duplicate run)"
+_FLAG_BEFORE: Final = rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low|crit|critical|panic)[\s*!:]))+"
 _FLAG_TAIL: Final = (
     rf"^[\s,*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
-    r"[\s,*!+\x{2190}-\x{21FF}\x{25B2}\x{25BC}]*$"
+    rf"[\s,;*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\(?{_CONFIRMED}(?:(?:\s|,|and|&)+{_CONFIRMED})*\)?)?[\s.]*$"
 )
 _NUMBER: Final = (
     r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
@@ -99,7 +103,7 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
     cannot be told) says (FORMATS.md D.3). What stands behind the number may be a flag or the row's own unit.
     """
     comparators = dict(reference.comparator_words.select("word", "comparator").iter_rows())
-    texts = distinct.with_columns(key=match_key(pl.col("value_text")).str.replace_many(_ENTITIES))
+    texts = distinct.with_columns(key=match_key(pl.col("value_text")).str.replace_many(_ENTITIES | _OWN_DIGITS))
     bare = pl.col("key").str.replace(_FLAG_BEFORE, "")
     texts = texts.with_columns(parts=bare.str.extract_groups(_parts(list(comparators)))).unnest("parts")
     digits = pl.col("number").str.replace_all(r"[ ']", "")

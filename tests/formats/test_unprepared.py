@@ -1,0 +1,223 @@
+"""Exports that nobody prepared for: `init` finds the patient, the test, the unit and the time, or it says what is missing.
+
+Each case is a kind of fault of the front door: a header or a value that led to the wrong patient, to a refused file or to
+an alarm from another specimen. Everything is invented.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from neutro_screen import Screening, read, screen
+from neutro_screen.admin.propose import propose_profile
+
+AS_OF = "2026-11-21"
+
+
+@dataclass(frozen=True)
+class Export:
+    """The lines of a file; what each patient's last count must be (cells/uL), and who cannot be assessed."""
+
+    name: str
+    text: str
+    counts: dict[str, float]
+    cannot: frozenset[str] = frozenset()
+    encoding: str = "utf-8"
+    lines: tuple[str, ...] = field(default=())
+
+
+def screened(text: str, folder: Path, encoding: str = "utf-8") -> Screening:
+    """The export through a proposed profile; nothing in it is edited."""
+    export, profile = folder / "export.csv", folder / "profile.toml"
+    export.write_bytes(text.encode(encoding))
+    profile.write_text(propose_profile(export), "utf-8")
+    return screen(read(str(export), profile=str(profile)), as_of=AS_OF)
+
+
+PATIENTS = (
+    Export(
+        "limits of reference are no patients, also where no header is known",
+        "HOSPNO,PTNAME,ACCNO,COLLDT,TESTCODE,TESTNAME,RESULT,UNITS,REFLO,REFHI,FLAG,RSTAT\n"
+        "4501,Doe^J,M2201,202611180630,ANEU,Abs Neutrophils,400,/uL,1800,7800,LP,F\n"
+        "4501,Doe^J,M2201,202611180630,WBC,WBC,1.5,Th/uL,4,11,L,F\n"
+        "4502,Doe^K,M2202,202611180630,ANEU,Abs Neutrophils,4400,/uL,1800,7700,,F\n"
+        "4502,Doe^K,M2202,202611180630,WBC,WBC,7.5,Th/uL,4,11,,F\n",
+        {"4501": 400, "4502": 4400},
+    ),
+    Export(
+        "the number of the record, not whether the form is complete",
+        "record_id,redcap_event_name,lab_date,wbc_k_ul,neut_pct,anc_k_ul,labs_complete\n"
+        "101,cycle_0,2026-10-01,6.5,60,3.9,2\n101,cycle_1,2026-11-18,1.0,30,0.3,2\n"
+        "102,cycle_0,2026-10-02,7.5,60,4.5,2\n102,cycle_1,2026-11-18,6.0,55,3.3,0\n",
+        {"101": 300, "102": 3300},
+    ),
+    Export(
+        "a count in another specimen is no patient",
+        "Hosp No,Collected,Blood WBC (x10^9/L),Blood Neutrophils (x10^9/L),CSF WBC (/uL),CSF Neutrophils (%)\n"
+        "501,2026-11-18 09:00,1.0,0.2,,\n502,2026-11-18 09:00,7.0,4.2,1,2\n503,2026-11-18 09:00,,,3,2\n",
+        {"501": 200, "502": 4200},
+    ),
+    Export(
+        "a Nordic personal number looks like a range of numbers",
+        "Personnummer;RID;Provtagningstid;Analys;Svar;Enhet\n"
+        "19600101-0001;1;2026-11-18 07:15;B-Neutrofila granulocyter;0,3;10E9/L\n"
+        "19700101-9802;2;2026-11-18 07:15;B-Neutrofila granulocyter;3,3;10E9/L\n",
+        {"19600101-0001": 300, "19700101-9802": 3300},
+    ),
+    Export(
+        "a code of a test is no patient",
+        "CPR;Prøvetagningstidspunkt;NPU-kode;Analysenavn;Svar;Enhed\n"
+        "010160-0001;18-11-2026 07:15;NPU02902;Neutrofilocytter;0,21;x 10^9/L\n"
+        "010160-0001;18-11-2026 07:15;NPU02593;Leukocytter;1,21;x 10^9/L\n"
+        "010170-4321;18-11-2026 07:15;NPU02902;Neutrofilocytter;4,21;x 10^9/L\n",
+        {"010160-0001": 210, "010170-4321": 4210},
+    ),
+    Export(
+        "the chart number, not the visit or the tube",
+        "No RM,No Lab,Tgl Ambil Sampel,Pemeriksaan,Hasil,Satuan,Nilai Rujukan,Bahan\n"
+        "311,71,18-11-2026 08:00,Leukosit,1.100,/µL,4.000-10.000,Darah EDTA\n"
+        "311,71,18-11-2026 08:00,Neutrofil Segmen,30,%,50-70,Darah EDTA\n"
+        "312,72,18-11-2026 08:00,Leukosit,7.100,/µL,4.000-10.000,Darah EDTA\n"
+        "312,72,18-11-2026 08:00,Neutrofil Segmen,60,%,50-70,Darah EDTA\n"
+        "313,73,18-11-2026 08:00,Leukosit,3,/LPB,0-5,Urine\n",
+        {"311": 330, "312": 4260},
+    ),
+)
+COLUMNS = (
+    Export(
+        "Unit # is the number of a patient and Units are the units",
+        "Unit #\tAcct #\tSpec #\tColl Date\tColl Time\tTest Name\tResult\tUnits\tNormals\n"
+        "M000451\tV0091\t1118:H00012\t11/18/26\t0540\tNEUTROPHILS (ABSOLUTE)\t0.3\tK/mm3\t(1.9-8.0)\n"
+        "M000452\tV0092\t1118:H00013\t11/18/26\t0550\tNEUTROPHILS (ABSOLUTE)\t3.9\tK/mm3\t(1.9-8.0)\n",
+        {"M000451": 300, "M000452": 3900},
+    ),
+    Export(
+        "the long text of a test is read where its short name is not",
+        "Patientennr.;Abnahmezeitpunkt;Parameter;Langtext;Ergebnis;Einheit\n"
+        "4711001;18.11.2026 07:30;LK01;Leukozyten;1,1;Gpt/l\n4711001;18.11.2026 07:30;SX17;Segmentkernige;18;%\n"
+        "4711001;18.11.2026 07:30;ST17;Stabkernige;4;%\n4711001;18.11.2026 07:30;LY17;Lymphozyten;78;%\n"
+        "4711002;18.11.2026 07:30;NE01;Neutrophile absolut;3,97;Gpt/l\n",
+        {"4711001": 242, "4711002": 3970},
+    ),
+    Export(
+        "a column called Specimen that holds materials",
+        "URN,Test Item,Collection Date,Result,Units,Specimen\n"
+        "AU1,Neutrophils,18/11/2026,0.2,x10*9/L,EDTA Blood\nAU2,Neutrophils,18/11/2026,5.2,x10*9/L,EDTA Blood\n"
+        "AU3,Polymorphs,18/11/2026,3,%,Ascitic Fluid\nAU4,Leucocytes,18/11/2026,7,x10*6/L,Urine - MSU\n",
+        {"AU1": 200, "AU2": 5200},
+    ),
+    Export(
+        "an analyser counts body fluids in a mode of its own",
+        "Sample ID,Patient ID,Test time,Mode,WBC(10^9/L),Neu#(10^9/L),Neu%(%)\n"
+        "1,MR1,2026-11-18 08:22:01,WB-CBC+DIFF,1.91,0.44,23.0\n2,MR2,2026-11-18 08:23:01,WB-CBC+DIFF,6.91,4.44,64.3\n"
+        "3,MR3,2026-11-18 08:24:01,BF,0.005,0.002,40\n",
+        {"MR1": 440, "MR2": 4440},
+    ),
+    Export(
+        "a table with an index has one name less than its rows have fields",
+        ',patient_id,charttime,label,valuenum,valueuom\n0,900001,2026-11-18 08:00:00,"Neutrophils, absolute",0.14,K/uL\n'
+        "1,900002,2026-11-18 08:00:00,Absolute Neutrophil Count,5.14,K/uL\n",
+        {"900001": 140, "900002": 5140},
+    ),
+    Export(
+        "codes of LOINC in a table of facts",
+        "ENCOUNTER_NUM|PATIENT_NUM|CONCEPT_CD|PROVIDER_ID|START_DATE|VALTYPE_CD|TVAL_CHAR|NVAL_NUM|UNITS_CD|END_DATE\n"
+        "1|5001|LOINC:751-8|@|2026-11-18 08:00:00|N|E|0.31|10*3/uL|2026-11-18 08:00:00\n"
+        "2|5002|LOINC:751-8|@|2026-11-18 08:00:00|N|E|4.31|10*3/uL|2026-11-18 08:00:00\n",
+        {"5001": 310, "5002": 4310},
+    ),
+    Export(
+        "codes of LOINC under the names of a network",
+        "patient_id,encounter_id,code_system,code,date,lab_result_num_val,lab_result_text_val,units_of_measure\n"
+        "tn1,e1,LOINC,751-8,20261118,0.22,,10*3/uL\ntn2,e2,LOINC,751-8,20261118,4.22,,10*3/uL\n",
+        {"tn1": 220, "tn2": 4220},
+    ),
+    Export(
+        "unit and flag in the cell of the value, and no column of units",
+        "MRN,Collected,Test,Result,Reference\n"
+        "71,2026-11-18 08:00,Neutrophils Absolute,0.3 K/uL (L),1.8 - 7.7 K/uL\n"
+        "72,2026-11-18 08:00,Neutrophils Absolute,4.3 K/uL,1.8 - 7.7 K/uL\n"
+        "73,2026-11-18 08:00,Neutrophils Absolute,L 0.2 K/uL,1.8 - 7.7 K/uL\n"
+        "74,2026-11-18 08:00,Neutrophils Absolute,*0.4* K/uL,1.8 - 7.7 K/uL\n",
+        {"71": 300, "72": 4300, "73": 200, "74": 400},
+    ),
+    Export(
+        "thousands with a point, as a table without any decimals writes them",
+        "Prontuário;Data Coleta;Analito;Resultado;Unidade;Referência\n"
+        "BR1;18/11/2026;Leucócitos;1.100;/mm³;4.000 a 11.000\nBR1;18/11/2026;Neutrófilos;220;/mm³;1.700 a 8.000\n"
+        "BR2;18/11/2026;Leucócitos;7.100;/mm³;4.000 a 11.000\nBR2;18/11/2026;Neutrófilos;4.220;/mm³;1.700 a 8.000\n",
+        {"BR1": 220, "BR2": 4220},
+    ),
+)
+TEST = ("Neutrophils", "0.3", "K/uL")
+
+
+@pytest.mark.parametrize("export", [*PATIENTS, *COLUMNS], ids=lambda export: export.name)
+def test_every_count_reaches_its_patient(export: Export, tmp_path: Path) -> None:
+    result = screened(export.text, tmp_path, export.encoding)
+    last = result.patient_status.filter(pl.col("last_anc_cells_per_ul").is_not_null())
+    found = dict(last.select("patient_id", "last_anc_cells_per_ul").rows())
+    assert found == pytest.approx(export.counts)
+    assert set(result.cannot_assess["patient_id"]) == export.cannot
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "11/18/26 05:40",
+        "18NOV2026:05:40:00",
+        "18NOV2026:05:40:00.000",
+        "18-NOV-26 05:40:00",
+        "18-NOV-26 05.40.00.000000 AM",
+        "18-NOV-2026 05:40",
+        "18/11/2026 05h40",
+        "2026.11.18. 05:40",
+        "18.11.2026. 05:40",
+        "18. 11. 2026 05:40",
+        "2026-11-18T05:40:00.000+0000",
+        "2026-11-18 05:40:00+00",
+        "Nov 18 2026  5:40AM",
+        "Nov 18, 2026 05:40",
+        "18 November 2026 05:40",
+        "2026/11/18 05:40:00.000",
+        "2026年11月18日 05:40",
+        "18/11/2569 05:40",
+        "46344.236111",
+        "20261118 0540",
+    ],
+)
+def test_times_as_systems_write_them(written: str, tmp_path: Path) -> None:
+    rows = "".join(
+        f"{patient}\t{written}\t{test}\t{value}\t{unit}\n" for patient in ("81", "82") for test, value, unit in [TEST]
+    )
+    result = screened("MRN\tCollected\tTest\tResult\tUnits\n" + rows, tmp_path)
+    assert set(result.anc["collected_at"].dt.strftime("%Y-%m-%d %H:%M")) == {"2026-11-18 05:40"}
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("L* 0.4", 400),
+        ("CRIT 0.4", 400),
+        ("0.2 Repeated and verified", 200),
+        ("0.30 (confirmed)", 300),
+        ("0.3 L, rechecked", 300),
+        ("٠٫٣", 300),
+        ("۰٫۳", 300),
+        ("०.३", 300),
+    ],
+)
+def test_numbers_with_remarks_and_in_other_digits(written: str, count: float, tmp_path: Path) -> None:
+    rows = "".join(f"{patient}\t2026-11-18\tNeutrophils\t{written}\tK/uL\n" for patient in ("81", "82"))
+    result = screened("MRN\tCollected\tTest\tResult\tUnits\n" + rows, tmp_path)
+    assert set(result.anc["anc_cells_per_ul"]) == {count}
+
+
+def test_a_remark_that_takes_the_number_back_is_no_confirmation(tmp_path: Path) -> None:
+    """ANC-9: what is not understood behind a number refuses it."""
+    rows = "".join(f"{patient}\t2026-11-18\tNeutrophils\t0.3 not verified\tK/uL\n" for patient in ("81", "82"))
+    result = screened("MRN\tCollected\tTest\tResult\tUnits\n" + rows, tmp_path)
+    assert result.anc.is_empty()
+    assert set(result.cannot_assess["patient_id"]) == {"81", "82"}

@@ -381,9 +381,9 @@ def test_datasets_in_many_batches_are_read_as_one(tmp_path: Path, monkeypatch: p
         paths = write(of, tmp_path / name)["lab"]
         whole = ingest({"lab": paths})
         with monkeypatch.context() as patch:
-            patch.setattr(cdisc, "ROWS_A_BATCH", 40)
-            patch.setattr(cdisc, "_BLOCK_BYTES", 6_000)
-            assert sum(1 for _ in cdisc.read_cdisc(Path(paths[0]), "lab", Profile())) > 20
+            patch.setattr(cdisc, "ROWS_A_BATCH", 100)
+            patch.setattr(cdisc, "_BLOCK_BYTES", 15_000)
+            assert sum(1 for _ in cdisc.read_cdisc(Path(paths[0]), "lab", Profile())) > 8
             batches = ingest({"lab": paths})
         assert_frame_equal(batches.labs, whole.labs)
         assert [file.rows for file in batches.files] == [file.rows for file in whole.files]

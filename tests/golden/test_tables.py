@@ -8,7 +8,8 @@ import pytest
 from neutro_screen.store.file import reading
 from neutro_screen.store.schema import TABLES
 from neutro_screen.store.views import VIEWS
-from tests.golden.tables import GOLDEN, SOURCES, differences, digest, digests, golden, published, store_of
+from tests.golden.tables import GOLDEN, SOURCES, differences, digest, digests, golden, published
+from tests.nights import screened_sample
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -21,8 +22,9 @@ def test_every_published_table_is_the_recorded_one(source: str, tmp_path: Path) 
 
 
 def test_only_the_clock_the_user_and_the_versions_are_left_out(tmp_path: Path) -> None:
-    found = dict(published(store_of("sample", tmp_path)))
-    with reading(tmp_path / "sample.duckdb") as connection:
+    store = screened_sample(tmp_path / "sample.duckdb")
+    found = dict(published(store))
+    with reading(store) as connection:
         stored = {name: connection.sql(f'SELECT * FROM "{name}"').columns for name in (*TABLES, *VIEWS)}
     left_out = {name: set(stored[name]) - set(found[name].columns) for name in stored}
     assert {name: columns for name, columns in left_out.items() if columns} == {

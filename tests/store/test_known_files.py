@@ -1,5 +1,6 @@
 """Known files of an archive are not read again, and no row is lost by it: tables are those of reading everything."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,44 +35,54 @@ def night(archive: Path, day: int, **more: object) -> RunSummary:
     return run(replace(options, **more))  # type: ignore[arg-type]
 
 
-def test_a_night_reads_only_the_new_file_of_an_archive_and_says_so(tmp_path: Path) -> None:
-    archive = tmp_path / "archive"
-    for day in (1, 2, 3):
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an archive of one file and the store of its night."""
+    folder = tmp_path_factory.mktemp("first")
+    day_file(folder / "archive", 1)
+    night(folder / "archive", 1)
+    return folder
+
+
+@pytest.fixture
+def archive(first_night: Path, tmp_path: Path) -> Path:
+    """The archive after its first night, with a store of its own beside it."""
+    shutil.copytree(first_night, tmp_path / "own")
+    return tmp_path / "own" / "archive"
+
+
+def test_a_night_reads_only_the_new_file_of_an_archive_and_says_so(archive: Path) -> None:
+    for day in (2, 3):
         day_file(archive, day)
         summary = night(archive, day)
         assert (summary.account.rows_in, summary.account.duplicate) == (1, 0)
         assert (summary.known_files, summary.known_rows) == (day - 1, day - 1)
     assert "known files not read again 2 (2 rows)" in summary_text(summary)
     listed = [
-        (row[1], row[5], row[6]) for row in table(tmp_path / "s.duckdb", "source_file") if row[0] == summary.run_id
+        (row[1], row[5], row[6])
+        for row in table(archive.parent / "s.duckdb", "source_file")
+        if row[0] == summary.run_id
     ]
     assert listed == [("labs_01.csv", 0, "known"), ("labs_02.csv", 0, "known"), ("labs_03.csv", 1, None)]
-    assert [row[0] for row in table(tmp_path / "s.duckdb", "patient_status")] == ["P1", "P2", "P3"]
+    assert [row[0] for row in table(archive.parent / "s.duckdb", "patient_status")] == ["P1", "P2", "P3"]
     again = night(archive, 3, rescreen_all=True)
     assert (again.account.duplicate, again.known_files) == (3, 0)
 
 
-def test_a_file_that_changed_under_its_name_is_read(tmp_path: Path) -> None:
-    archive = tmp_path / "archive"
-    day_file(archive, 1)
-    night(archive, 1)
+def test_a_file_that_changed_under_its_name_is_read(archive: Path) -> None:
     day_file(archive, 1, "P9,S9,2026-11-01T08:00:00,751-8,0.2,10*9/L,A\n")
     summary = night(archive, 2)
     assert (summary.account.accepted, summary.known_files) == (1, 0)
 
 
-def test_a_file_named_by_itself_is_always_read(tmp_path: Path) -> None:
-    named = day_file(tmp_path / "archive", 1)
-    night(tmp_path / "archive", 1)
-    summary = night(tmp_path / "archive", 2, labs=(str(named),))
+def test_a_file_named_by_itself_is_always_read(archive: Path) -> None:
+    summary = night(archive, 2, labs=(str(archive / "labs_01.csv"),))
     assert (summary.account.duplicate, summary.known_files) == (1, 0)
     assert [warning["kind"] for warning in summary.warnings] == ["nothing_new"]
 
 
-def test_an_archive_without_a_new_file_is_nothing_new_and_not_no_data(tmp_path: Path) -> None:
-    day_file(tmp_path / "archive", 1)
-    night(tmp_path / "archive", 1)
-    summary = night(tmp_path / "archive", 2)
+def test_an_archive_without_a_new_file_is_nothing_new_and_not_no_data(archive: Path) -> None:
+    summary = night(archive, 2)
     assert summary.account.rows_in == 0
     assert [warning["kind"] for warning in summary.warnings] == ["nothing_new"]
 
@@ -92,12 +103,10 @@ def test_a_file_with_rows_that_are_refused_for_now_is_read_again(tmp_path: Path,
         assert night(archive, 5, max_rejected=1.0).account.accepted == 1
 
 
-def test_another_way_of_reading_reads_everything_again(tmp_path: Path) -> None:
-    archive, profile, policy = tmp_path / "archive", tmp_path / "profile.toml", tmp_path / "policy.toml"
+def test_another_way_of_reading_reads_everything_again(archive: Path, tmp_path: Path) -> None:
+    profile, policy = tmp_path / "profile.toml", tmp_path / "policy.toml"
     profile.write_text('time_zone = "Europe/Berlin"\n', "utf-8")
     policy.write_text("[silence]\nshortest_d = 3\n", "utf-8")
-    day_file(archive, 1)
-    night(archive, 1)
     assert night(archive, 2).known_files == 1
     assert night(archive, 3, profile=profile).known_files == 0
     assert night(archive, 4, policy=policy).known_files == 0

@@ -144,7 +144,7 @@ class Workspace:
         folders += [self._bucket(name, number) for number in range(part % layout.buckets, layout.buckets, parts)]
         files = [file for folder in folders for file in sorted(folder.glob("*.parquet"))]
         written = [file for file in files if file.stem.rpartition(".")[0] in layout.writers]
-        rows = pl.read_parquet(written, glob=False, hive_partitioning=False, rechunk=True)
+        rows = pl.read_parquet(written, glob=False, hive_partitioning=False).rechunk()
         return rows if parts <= layout.buckets else rows.filter(is_own)
 
     def keep(self, result: object, part: int = 0) -> None:

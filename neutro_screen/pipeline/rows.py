@@ -61,7 +61,7 @@ def distinct(frame: pl.DataFrame, table: str) -> pl.DataFrame:
     places = ["source_file", "source_row"]
     rest = [name for name in frame.columns if name not in places]
     once = repeated.sort(*places, *rest).unique(same, keep="first", maintain_order=True)["place"]
-    others = pl.int_range(frame.height, dtype=once.dtype, eager=True)
+    others = pl.int_range(frame.height, dtype=pl.UInt32, eager=True)
     return frame[pl.concat([others.filter(~others.is_in(repeated["place"].implode())), once])]
 
 

@@ -90,10 +90,9 @@ def dtypes(model: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
 
 
 def _dtype(annotation: Any) -> pl.DataType:
-    if get_origin(annotation) is Annotated:
-        kind, *arguments = get_args(annotation)
-        return kind(*arguments)
-    return _OF_PYTHON.get(annotation, annotation)()
+    kind, *arguments = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    dtype: pl.DataType = _OF_PYTHON.get(kind, kind)(*arguments)
+    return dtype
 
 
 _OF_PYTHON: Final = {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}

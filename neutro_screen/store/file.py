@@ -31,6 +31,7 @@ from neutro_screen.store.connect import (
     complete,
     damaged,
     duckdb_path,
+    file_state,
     is_damage,
     known_version,
     opened,
@@ -133,8 +134,9 @@ def reading(store: Path, *, migrating: bool = False) -> Iterator[duckdb.DuckDBPy
     """
     store = real_path(store)
     with ExitStack() as held:
+        file = file_state(store)
         connection = held.enter_context(opened(store))
-        version = known_version(connection, store)
+        version = known_version(connection, store, file)
         if version < SCHEMA_VERSION and migrating:
             held.close()
             migrate(store)

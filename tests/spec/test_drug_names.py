@@ -9,7 +9,7 @@ import pytest
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.reference import FOLDER
 from neutro_screen.reference.drugs import DrugTables, read_drug_tables
-from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names, unmatched_names
+from neutro_screen.rules.causes.drug_names import KEYS, RESOLVED, match_medications, resolve_drug_names, unmatched_names
 
 PROJECT = Path(__file__).parents[2]
 SHARED = PROJECT.parent / "shared"
@@ -297,7 +297,9 @@ def test_the_order_of_lines_does_not_matter(tables: DrugTables) -> None:
 
 
 def test_nothing_in_nothing_out(tables: DrugTables) -> None:
-    assert resolve_drug_names(lines().clear(), tables).is_empty()
+    nothing = resolve_drug_names(lines().clear(), tables)
+    assert nothing.is_empty()
+    assert dict(nothing.schema) == RESOLVED
     assert resolve_drug_names(lines(), tables)["matched_by"].to_list() == ["unmatched"]
     assert resolve_drug_names(lines(drug_name=" - "), tables)["matched_by"].to_list() == ["unmatched"]
 

@@ -20,21 +20,21 @@ from neutro_screen.rules.causes.drug_text import (
 )
 
 KEYS: Final = ("drug_name", "atc_code", "rxcui", "route")
-RESOLVED_COLUMNS: Final = (
-    *KEYS,
-    "ingredient",
-    "drug_class",
-    "matched_by",
-    "matched_text",
-    "match_score",
-    "administered_by",
-    "is_systemic",
-    "is_cause",
-    "is_confounder",
-    "effect",
-    "exposure",
-    "conflict",
-)
+RESOLVED: Final[dict[str, pl.DataType]] = {
+    **dict.fromkeys(KEYS, pl.String()),
+    "ingredient": pl.String(),
+    "drug_class": pl.String(),
+    "matched_by": pl.String(),
+    "matched_text": pl.String(),
+    "match_score": pl.Float64(),
+    "administered_by": pl.String(),
+    "is_systemic": pl.Boolean(),
+    "is_cause": pl.Boolean(),
+    "is_confounder": pl.Boolean(),
+    "effect": pl.String(),
+    "exposure": pl.String(),
+    "conflict": pl.Boolean(),
+}
 
 
 def resolve_drug_names(distinct: pl.DataFrame, tables: DrugTables) -> pl.DataFrame:
@@ -76,7 +76,7 @@ def resolve_drug_names(distinct: pl.DataFrame, tables: DrugTables) -> pl.DataFra
     return (
         pl.concat([named, _without_ingredient(rest, reading, tables)], how="diagonal")
         .join(lines.select("line_id", *KEYS), on="line_id")
-        .select(RESOLVED_COLUMNS)
+        .select(*RESOLVED)
         .sort(*KEYS, "ingredient", nulls_last=True)
     )
 

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 
 import polars as pl
 
 from neutro_schemas import Diagnosis, DrugSuspect, Event, Medication, Patient
 from neutro_screen.reference import Policy, load_cause_reference, load_drug_tables
-from neutro_screen.rules.causes.drug_names import KEYS, match_medications, resolve_drug_names
+from neutro_screen.rules.causes.drug_names import KEYS, RESOLVED, match_medications, resolve_drug_names
 from neutro_screen.rules.causes.evidence import evidence_per_episode, with_suspects
 from neutro_screen.rules.causes.exposures import exposures_per_patient
 from neutro_screen.rules.causes.falls import falls_per_episode
@@ -69,13 +68,7 @@ def resolved_drugs(medications: pl.DataFrame) -> pl.DataFrame:
     """
     keys = list(KEYS)
     distinct = medications.select(keys).unique().sort(keys)
-    return resolve_drug_names(distinct, load_drug_tables()) if distinct.height else _nothing_resolved()
-
-
-@cache
-def _nothing_resolved() -> pl.DataFrame:
-    """The shape of the answer without any line; made once, not for every partition of an extract without medications."""
-    return resolve_drug_names(no_rows(Medication).select(KEYS), load_drug_tables())
+    return resolve_drug_names(distinct, load_drug_tables()) if distinct.height else pl.DataFrame(schema=RESOLVED)
 
 
 def exposures_of(medications: pl.DataFrame, drugs: pl.DataFrame, policy: Policy) -> pl.DataFrame:

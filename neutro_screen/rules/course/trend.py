@@ -13,6 +13,7 @@ from neutro_screen.rules.counts.intervals import log_variance
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.given import drugs_given
 from neutro_screen.rules.words import count_text
+from neutro_screen.validate import dtypes
 
 _DAYS_PER_WEEK: Final = 7
 #: Sums of floating-point numbers agree to so many digits in whatever order they are added.
@@ -135,7 +136,7 @@ def fall_flags(anc: pl.LazyFrame, high_risk: pl.LazyFrame, policy: Policy) -> pl
             comparator="anc_comparator",
             usual_cells_per_ul="usual",
         ).struct.json_encode(),
-    ).select(list(Flag.to_schema().columns))
+    ).select(list(dtypes(Flag)))
 
 
 #: The change that counts (TRD-2): from the baseline, without one from the result before.

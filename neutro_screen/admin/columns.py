@@ -190,11 +190,11 @@ def lab_columns(sample: pl.DataFrame, named: Mapping[str, str]) -> tuple[dict[st
     """
     looks = looks_of(sample)
     columns = {column: own for column, own in named.items() if _may_be(column, looks[own])}
-    best = max(looks.values(), key=lambda look: look.tests)
-    if "analyte_name" in columns and best.tests > looks[columns["analyte_name"]].tests:
+    most = max(looks.values(), key=lambda look: look.tests)
+    if "analyte_name" in columns and most.tests > looks[columns["analyte_name"]].tests:
         # The short names of a laboratory beside the long ones that say what was counted.
         del columns["analyte_name"]
-        columns = {column: own for column, own in columns.items() if own != best.name}
+        columns = {column: own for column, own in columns.items() if own != most.name}
     for column, score in _SCORES.items():
         if column in columns:
             continue

@@ -190,11 +190,11 @@ def lab_columns(sample: pl.DataFrame, named: Mapping[str, str]) -> tuple[dict[st
     """
     looks = looks_of(sample)
     columns = {column: own for column, own in named.items() if _may_be(column, looks[own])}
-    best = max(looks.values(), key=lambda look: look.tests)
-    if "analyte_name" in columns and best.tests > looks[columns["analyte_name"]].tests:
+    most = max(looks.values(), key=lambda look: look.tests)
+    if "analyte_name" in columns and most.tests > looks[columns["analyte_name"]].tests:
         # The short names of a laboratory beside the long ones that say what was counted.
         del columns["analyte_name"]
-        columns = {column: own for column, own in columns.items() if own != best.name}
+        columns = {column: own for column, own in columns.items() if own != most.name}
     for column, score in _SCORES.items():
         if column in columns:
             continue
@@ -217,6 +217,8 @@ def _may_be(column: str, look: Look) -> bool:
     if column == "unit":
         return look.units > 0 or look.digits < _MOSTLY
     if column in ("patient_id", "specimen_id"):
+        if look.roles >= {"patient", "number"} and look.words < _SHARE_OF_A_COLUMN:
+            return True
         return look.digits >= _MOSTLY or ("person" not in look.roles and not look.words)
     if column == "analyte_name":
         return look.tests > 0
@@ -293,7 +295,8 @@ def _material_score(look: Look, _: Mapping[str, Look]) -> float:
     """A column of specimens: its header says so, or its values do (also the mode of an analyser: WB, BF)."""
     is_called_so = "material" in look.roles and look.digits < _MOSTLY
     is_one = look.materials >= (_SHARE_OF_A_COLUMN if look.roles & {"specimen", "mode"} else _MOSTLY)
-    return is_called_so + look.materials if is_called_so or (is_one and look.tests == 0) else 0
+    is_another = look.tests > 0 or look.digits > 0 or "patient" in look.roles
+    return is_called_so + look.materials if is_called_so or (is_one and not is_another) else 0
 
 
 def _loinc_score(look: Look, _: Mapping[str, Look]) -> float:
@@ -341,7 +344,8 @@ def _identifiers(sample: pl.DataFrame, looks: Mapping[str, Look], columns: Mappi
     ]
     if "patient_id" not in found and rest:
         own = min(rest, key=lambda look: ("visit" in look.roles, look.n_unique, look.name))
-        if own.n_unique < sample.height:
+        # A number for each row may be that of the row; where it is the only one, it is the patient's.
+        if own.n_unique < sample.height or len(rest) == 1:
             found["patient_id"] = own.name
     patient, specimen = found.get("patient_id"), found.get("specimen_id")
     if "specimen_id" not in columns and patient and specimen and not _nests(sample, specimen, patient):
@@ -352,7 +356,8 @@ def _identifiers(sample: pl.DataFrame, looks: Mapping[str, Look], columns: Mappi
 def _is_of_test(sample: pl.DataFrame, own: str, columns: Mapping[str, str]) -> bool:
     """Whether a column says something of the test alone, as its code or its limits: the same in every row of a test."""
     tests = next((columns[name] for name in ("analyte_name", "loinc") if name in columns), None)
-    return tests is not None and _nests(sample, tests, own)
+    is_repeated = tests is not None and sample[tests].n_unique() < sample.height
+    return tests is not None and is_repeated and _nests(sample, tests, own)
 
 
 def _names(look: Look, role: str, other: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns
+from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns, roles_of
 from neutro_screen.admin.moments import is_day, time_lines
 from neutro_screen.admin.samples import NO_NAME, sample_of
 from neutro_screen.errors import RefusedInputError
@@ -88,6 +88,20 @@ def propose_profile(*paths: Path) -> str:
         for file in of_kind:
             lines += ["", *_open_questions(file)]
     return "\n".join(lines) + "\n"
+
+
+def left_open(profile: str) -> list[str]:
+    """What a proposed profile says that it could not find, or that has to be looked at, without the sign of a comment."""
+    marks = (
+        "# MISSING",
+        "# LOOK",
+        "# No known format",
+        "# The column",
+        "# Some values have",
+        "# Units that",
+        "# Tests that",
+    )
+    return [line.removeprefix("# ") for line in profile.splitlines() if line.startswith(marks)]
 
 
 def _described(path: Path) -> _File:
@@ -214,9 +228,19 @@ _MOST_TESTS: Final = 2_000
 _USUAL_UNITS: Final = {"count": "10*9/L", "percent": "%", "mass": "g/dL"}
 
 
+def _column_names() -> pl.DataFrame:
+    return pl.read_csv(Path(__file__).parent / "column_names.csv", infer_schema=False)
+
+
+def _known_names(kind: Kind, column: str) -> set[str]:
+    """The keys of the names that a native column is known by."""
+    listed = _column_names().filter(kind=kind, column=column)["names"].str.split("|").explode()
+    return {_key(name) for name in listed}
+
+
 def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
     """The kind whose columns are found best (required ones first), and its native column -> the file's."""
-    known = pl.read_csv(Path(__file__).parent / "column_names.csv", infer_schema=False)
+    known = _column_names()
     keys = {_key(name): name for name in reversed(names)}
     found: dict[Kind, dict[str, str]] = {kind: {} for kind in KINDS}
     for kind, column, listed in known.iter_rows():
@@ -360,6 +384,11 @@ def _open_questions(file: _File) -> list[str]:
     for group in REQUIRED_COLUMNS[file.kind]:
         if not available & set(group):
             lines.append(f"# MISSING: no column was found for {' or '.join(group)}, which {file.kind} files need.")
+    own = file.columns.get("patient_id", ("patient",))[0]
+    if "patient" not in roles_of(own) and _key(own) not in _known_names(file.kind, "patient_id"):
+        lines.append(
+            f"# LOOK: the header {_quoted(own)} does not say that it is the patient; its values look so. Is it?"
+        )
     used = {name for names in file.columns.values() for name in names} | {*file.fallbacks.values()}
     if unused := [name for name in file.sample.columns if name not in {*used, *file.wide}]:
         lines.append(f"# Columns that are not used: {_listed(unused)}")

@@ -40,6 +40,8 @@ _DELIMITERS: Final = ",;\t|"
 _LONGEST_LETTER: Final = 4
 _LETTERS_LOOKED_AT: Final = 20_000
 _WORDS_LOOKED_AT: Final = 200
+#: JSON, or a message of HL7: a profile would quote what stands in it.
+_MESSAGES: Final = re.compile(r"[\s\x0b]*(?:[{\[]\s*[{\[\"]|(?:MSH|FHS|BHS)\|)")
 #: A number, a date or a time: no column is called so.
 NO_NAME: Final = r"\s*[<>]?\d+([.,]\d+)*\s*$|\s*\d{4}-\d\d-\d\d|\s*\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\s*\d{8,}"
 _ROWS_LOOKED_AT: Final = 30
@@ -72,6 +74,12 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
     lines = sampled.splitlines()[: _SAMPLE + 1]
     if not lines or "\0" in lines[0]:
         raise UnreadableInputError("is empty or no text", where=path.name)
+    if _MESSAGES.match(sampled):
+        raise RefusedInputError(
+            "is no table of columns",
+            where=path.name,
+            remedy="HL7 and FHIR are read without a profile: `neutro-screen check --labs FILE`. Export other JSON as CSV.",
+        )
     start, delimiter = _header_of(lines)
     return _table(list(islice(csv.reader(lines[start:], delimiter=delimiter), _SAMPLE))), details
 

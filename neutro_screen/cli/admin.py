@@ -44,7 +44,16 @@ def init(
         raise ConfigurationError("name the folder for the settings, before --from, or --deploy FOLDER")
     written = write_starter(folder, from_) if folder else []
     written += write_deployment(deploy) if deploy else []
-    write_result({"written": written}, "\n".join(str(path) for path in written), quiet, json_)
+    told = _left_open(folder) if folder and from_ else []
+    write_result({"written": written, "open": told}, "\n".join([*map(str, written), *told]), quiet, json_)
+
+
+def _left_open(folder: Path) -> list[str]:
+    """What the proposed profile leaves to its reader; none where it leaves nothing open."""
+    from neutro_screen.admin.propose import left_open
+
+    told = left_open((folder / "profile.toml").read_text("utf-8"))
+    return ["In profile.toml:", *told] if told else []
 
 
 def doctor(

@@ -285,7 +285,8 @@ def _with_point(limit: pl.Expr, decimal_mark: str | None) -> pl.Expr:
     )
     if decimal_mark == ",":
         is_grouped = limit.str.contains(r"^\s*[1-9]\d{0,2}(?:\.\d{3})+\s*$")
-        plain = pl.when(is_grouped).then(limit.str.replace_all(".", "", literal=True)).otherwise(plain)
+        grouped = pl.when(is_grouped).then(limit.str.replace_all(".", "", literal=True))
+        return pl.coalesce(grouped, plain, limit)
     return pl.coalesce(plain, limit)
 
 

@@ -218,10 +218,10 @@ def _one_of(kind: str) -> str:
 def _grammar() -> re.Pattern[str]:
     """The grammar of counts over the words of recognition_units.csv, for texts in the form of ``unit_key``.
 
-    A power is written 10^3, 10*3, 10**3, 10e3, 10x3, 10exp3, 10(3), 10[3], 10 3, 1e3, e3, or 103 where a raised digit
+    A power is written 10^3, 10*3, 10**3, 10e3, 10.e3, 10x3, 10exp3, 10(3), 10[3], 10 3, 1e3, e3, or 103 where a raised digit
     was lost; a negative power is never read.
     """
-    power = r"(?:(?:(?:\(10\)|10) ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`| ?to the(?: power(?: of)?)?)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12)(?:th(?: power)?)? ?[)\]}]{0,2})"
+    power = r"(?:(?:(?:\(10\)|10)(?:\.(?=[e^*]))? ?(?:\^|\*\*?|e|exp?|s|x|~|\'|`| ?to the(?: power(?: of)?)?)? ?|1? ?e) ?[(\[{]{0,2} ?\+? ?0?(?P<power>[2-69]|12)(?:th(?: power)?)? ?[)\]}]{0,2})"
     number = r"(?P<number>1(?:0{2,6}|(?:[., \']000){1,2}|0{1,2}[., \']000)?)"
     word = rf"(?P<word>{_one_of('scale')})\.?"
     entity = rf"[({{\[]?(?:{_one_of('entity')})\.?[)}}\]]?"

@@ -12,6 +12,8 @@ import pytest
 
 from neutro_screen import Screening, read, screen
 from neutro_screen.admin.propose import propose_profile
+from neutro_screen.cli import app as cli
+from neutro_screen.errors import RefusedInputError
 
 AS_OF = "2026-11-21"
 
@@ -83,6 +85,27 @@ PATIENTS = (
         "312,72,18-11-2026 08:00,Neutrofil Segmen,60,%,50-70,Darah EDTA\n"
         "313,73,18-11-2026 08:00,Leukosit,3,/LPB,0-5,Urine\n",
         {"311": 330, "312": 4260},
+    ),
+)
+PATIENTS += (
+    Export(
+        "numbers of patients that look like a specimen (UA: urinalysis)",
+        "\u2116 \u043a\u0430\u0440\u0442\u043a\u0438;\u0414\u0430\u0442\u0430 \u0437\u0430\u0431\u043e\u0440\u0443;\u041f\u043e\u043a\u0430\u0437\u043d\u0438\u043a;\u0420\u0435\u0437\u0443\u043b\u044c\u0442\u0430\u0442;\u041e\u0434\u0438\u043d\u0438\u0446\u0456\n"
+        "UA1;18.11.2026 08:00;NEUT#;0,24;10^9/L\nUA1;18.11.2026 08:00;WBC;1,2;10^9/L\nUA2;18.11.2026 08:00;NEUT#;3,9;10^9/L\n",
+        {"UA1": 240, "UA2": 3900},
+    ),
+    Export(
+        "one row a patient under a header that says nothing",
+        "Q7,Sampled,NEUT# (10^9/L),HGB (g/dL)\nTR1,2026-11-18 08:10,0.25,8.1\nTR2,2026-11-18 08:15,4.25,13.1\n",
+        {"TR1": 250, "TR2": 4250},
+    ),
+    Export(
+        "a column of patients that names control material, too",
+        "SampleID,PatientID,CollectedDate,TestCode,Result,Units\nS1,P1,2026-11-18 08:00,NEUT#,0.3,10^3/uL\n"
+        "S2,P2,2026-11-18 08:00,NEUT#,4.3,10^3/uL\nS6,Lyphochek Low,2026-11-18 06:00,XQ1,0.8,10^3/uL\n"
+        "S7,BACKGROUND,2026-11-18 06:00,XQ1,0.7,10^3/uL\n",
+        {"P1": 300, "P2": 4300},
+        frozenset({"Lyphochek Low", "BACKGROUND"}),
     ),
 )
 COLUMNS = (
@@ -221,3 +244,39 @@ def test_a_remark_that_takes_the_number_back_is_no_confirmation(tmp_path: Path) 
     result = screened("MRN\tCollected\tTest\tResult\tUnits\n" + rows, tmp_path)
     assert result.anc.is_empty()
     assert set(result.cannot_assess["patient_id"]) == {"81", "82"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"patientId": "Jemima-77", "testName": "Neutrophils", "value": 0.3, "unit": "10^9/L"}]',
+        '{"resourceType": "Bundle", "entry": [{"resource": {"id": "Jemima-77", "value": 0.3, "unit": "10^9/L"}}]}',
+        "MSH|^~\\&|LAB|HOSP|||20261118||ORU^R01|1|P|2.5\rPID|||Jemima-77^^^H||Hollowmere^Gideon\rOBX|1|NM|751-8||0.3|10*3/uL",
+    ],
+)
+def test_messages_are_no_table_and_nothing_of_a_patient_reaches_a_profile(text: str, tmp_path: Path) -> None:
+    """A profile quotes the names of columns: of a file that has none it would quote its patients."""
+    path = tmp_path / "export.txt"
+    path.write_text(text, "utf-8")
+    with pytest.raises(RefusedInputError, match="no table of columns") as refused:
+        propose_profile(path)
+    assert "Jemima" not in str(refused.value)
+    assert "neutro-screen check" in str(refused.value)
+
+
+def test_a_patient_told_by_values_alone_is_to_be_looked_at(tmp_path: Path) -> None:
+    export = tmp_path / "columns.csv"
+    export.write_text("Q7,Sampled,Test,Result,Unit\n77,2026-11-18,WBC,1.1,K/uL\n78,2026-11-18,ANC,0.1,K/uL\n", "utf-8")
+    told = [line for line in propose_profile(export).splitlines() if line.startswith("# LOOK")]
+    assert told == ['# LOOK: the header "Q7" does not say that it is the patient; its values look so. Is it?']
+
+
+def test_init_says_on_the_terminal_what_it_could_not_find(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = tmp_path / "columns.csv"
+    export.write_text("MRN,Sampled,Test,Result\n77,2026-11-18,WBC,1.1\n78,2026-11-18,ANC,0.1\n", "utf-8")
+    monkeypatch.setattr("sys.argv", ["neutro-screen", "init", str(tmp_path / "settings"), "--from", str(export)])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "MISSING: no column was found for unit" in capsys.readouterr().out

@@ -228,3 +228,16 @@ def test_no_known_word_with_the_unit_of_a_cell_count_may_be_a_count_of_ours() ->
 def test_every_name_that_version_1_knew_is_read_as_its_cell(name: str, cell: str) -> None:
     reading = read_name(name)
     assert (reading.certainty, reading.cell) == ("certain", cell)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"), [("SEGK", "seg"), ("कुल श्वेत रक्त कोशिका", "wbc"), ("Неутрофили апсолутно", "neut")]
+)
+def test_short_names_and_totals_of_other_languages(text: str, cell: str) -> None:
+    reading = read_name(text)
+    assert (reading.certainty, reading.cell) == ("certain", cell)
+
+
+@pytest.mark.parametrize("text", ["Fehérvérsejt (üledék)", "Bạch cầu niệu"])
+def test_white_cells_of_urine_are_another_test(text: str) -> None:
+    assert read_name(text).certainty == "other_test"

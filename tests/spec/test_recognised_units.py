@@ -38,6 +38,8 @@ THOUSANDS = [
     "10³/ÂµL",
     "10^3/?L",
     "GI/L",
+    "x10.e3/uL",
+    "K/micl",
     "тыс/мкл",
     "тыс. в 1 мкл",
     "10⁹/л",
@@ -164,3 +166,17 @@ def test_other_properties_have_their_own_spellings(text: str, prop: str, factor:
     option = read_unit(text).of(prop)
     assert option is not None
     assert option.factor == factor
+
+
+@pytest.mark.parametrize("text", ["podíl", "podiel", "andel", "fração", "доля"])
+def test_a_share_of_one_is_a_fraction_in_other_languages(text: str) -> None:
+    option = read_unit(text).of("percent")
+    assert option is not None
+    assert (option.factor, option.decision) == (100, "accept_fraction")
+
+
+@pytest.mark.parametrize(
+    "text", ["/LPB", "w p.w.", "κ.ο.π.", "p/campo", "/gezichtsveld", "зр.поле", "в полі зору", "/synfält"]
+)
+def test_a_field_of_the_microscope_is_no_volume_in_any_language(text: str) -> None:
+    assert read_unit(text).is_field

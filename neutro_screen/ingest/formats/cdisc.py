@@ -12,15 +12,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, cast
 
+import numpy as np
 import polars as pl
 
 from neutro_screen.errors import ConfigurationError, RefusedInputError, UnreadableInputError, extra
 from neutro_screen.ingest.agreement import are_different, disagreement, number_in, numbers_differ, unit_facts
 from neutro_screen.ingest.batches import ROWS_A_BATCH, Block, RawBatch, RawBatches, blocks
 from neutro_screen.ingest.broken_lines import BrokenLine
-from neutro_screen.ingest.distinct import made_once, per_distinct
-from neutro_screen.ingest.engine import engine
+from neutro_screen.ingest.distinct import made_once
 from neutro_screen.ingest.files import head_of, unpacked
+from neutro_screen.ingest.formats.even_json import Marks, even_arrays, marks_of, numbers_of, utf8
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import columns_by_table, kept_local_code
 from neutro_screen.ingest.profile import Profile
@@ -36,8 +37,10 @@ _JSON_MARK: Final = b'"datasetJSONVersion"'
 DOMAINS: Final = columns_by_table("cdisc")
 #: Where a refused line names its patient, specimen and time.
 _NAMES: Final = {"patient_id": ("USUBJID",), "specimen_id": ("LBREFID",), "collected_at": ("LBDTC",)}
-#: A cell, as JSON, that reads the same in any parser.
-_PLAIN_CELL: Final = r'^("[^\\]*"|null|true|false|-?[0-9]{1,15}(\.[0-9]{1,15})?)$'
+#: A cell whose number is its text.
+_WHOLE_NUMBER: Final = r"^(0|-?[1-9][0-9]{0,17})$"
+#: What tells whether original and standardised result are the same.
+_COMPARED: Final = ("LBORRES", "LBORRESU", "LBSTRESN", "LBSTRESC", "LBSTRESU")
 _KINDS: Final[dict[str, Kind]] = {"LB": "lab", "CM": "medication", "EX": "medication", "DM": "patient"}
 
 
@@ -169,44 +172,48 @@ def _read_json(file: Path, text: Path) -> Iterator[RawBatch]:
 
 
 def _lines_table(file: Path, names: list[str], block: Block, first_line: int) -> RawBatch:
-    """Lines of NDJSON. DuckDB takes them apart; those that hold more than texts and plain numbers, or are damaged, Python."""
-    text = block.content.decode("utf-8", errors="replace")
+    """Lines of NDJSON: even arrays column by column, the other lines one by one."""
     if block.is_too_long:
-        return _json_table(file, names, [(first_line, text, None)])
-    lines = pl.Series("line", [text]).str.split("\n", inclusive=True).explode().to_frame()
-    lines = lines.with_columns(source_row=pl.int_range(first_line, first_line + lines.height, dtype=pl.Int64))
-    # The first line has the columns.
-    lines = lines.filter(pl.col("source_row") > 1).select("source_row", "line")
-    with engine() as connection:
-        connection.register("lines", lines)
-        sent = connection.sql(
-            "SELECT source_row, CASE WHEN json_valid(line) AND json_type(line) = 'ARRAY' "
-            "THEN json_transform(line, '[\"JSON\"]') END AS cells FROM lines"
-        ).pl()
-    fitting = sent.filter(pl.col("cells").list.len() == len(names)).select(
-        "source_row", *(pl.col("cells").list.get(at).alias(name) for at, name in enumerate(names))
-    )
-    texts = {name: pl.col(name).struct.field("text") for name in names}
-    is_plain = {f"{name} is plain": pl.col(name).struct.field("is_plain") for name in names}
-    read = per_distinct(fitting, ("source_row",), texts | is_plain, _cells)
-    plain = read.filter(pl.all_horizontal(*is_plain)).select(*names, "source_row")
-    rest = lines.join(plain, on="source_row", how="anti", maintain_order="left")
-    others = _json_table(file, names, [(row, line, _json(line)) for row, line in rest.iter_rows() if line.strip()])
-    return others._replace(rows=pl.concat([plain, others.rows]).sort("source_row"))
+        return _json_table(file, names, [(first_line, block.content.decode("utf-8", errors="replace"), None)])
+    text = utf8(block.content)
+    even = even_arrays(text, len(names))
+    columns = [_cells(cells, even.is_text[:, at], b"\\" in text) for at, cells in enumerate(even.cells)]
+    is_read = np.logical_and.reduce([is_read for _, is_read in columns])
+    rows = pl.DataFrame({name: texts for name, (texts, _) in zip(names, columns, strict=True)})
+    numbers = numbers_of(even.places + first_line).alias("source_row")
+    plain = RawBatch(file, rows.with_columns(numbers))
+    is_left = np.ones(even.line_ends.size, np.bool_)
+    is_left[even.places[is_read]] = False
+    if first_line == 1:  # it has the columns
+        is_left[0] = False
+    starts = np.concatenate([[0], even.line_ends])
+    left = ((place + first_line, text[starts[place] : starts[place + 1]].decode()) for place in np.flatnonzero(is_left))
+    sent = [(int(number), line, _json(line)) for number, line in left if line.strip()]
+    if not sent:
+        return plain
+    others = _json_table(file, names, sent)
+    return others._replace(rows=pl.concat([plain.rows.filter(marks_of(is_read)), others.rows]).sort("source_row"))
 
 
-def _cells(unread: pl.DataFrame) -> pl.DataFrame:
-    """Cells that are still JSON as structs of ``text`` and ``is_plain``: a text without escapes, a short number or nothing."""
-    return unread.select(_cell(unread[name]).alias(name) for name in unread.columns)
-
-
-def _cell(unread: pl.Series) -> pl.Series:
-    is_text = unread.str.starts_with('"')
-    is_plain = unread.str.contains(_PLAIN_CELL)
-    others = {cell: _text(json.loads(cell)) for cell in unread.filter(is_plain & ~is_text)}
-    text = unread.str.strip_prefix('"').str.strip_suffix('"')
-    number = unread.replace_strict(others, default=None, return_dtype=pl.String)
-    return pl.DataFrame({"text": text.zip_with(is_text, number), "is_plain": is_plain.fill_null(True)}).to_struct()
+def _cells(cells: pl.Series, is_text: Marks, may_hold_escapes: bool) -> tuple[pl.Series, Marks]:
+    """The cells of a column as text, and whether each could be read; most mean what stands there."""
+    every = np.ones_like(is_text)
+    if is_text.all() and not may_hold_escapes:
+        return cells, every
+    quoted = marks_of(is_text)
+    has_escapes = cells.str.contains("\\", literal=True)
+    is_plain = (quoted & ~has_escapes) | (~quoted & cells.str.contains(_WHOLE_NUMBER))
+    if is_plain.all():
+        return cells, every
+    quote = pl.when(quoted).then(pl.lit('"')).otherwise(pl.lit(""))
+    unread = pl.select(pl.when(~is_plain).then(pl.concat_str(quote, cells, quote))).to_series()
+    meanings = {}
+    for cell in unread.drop_nulls().unique():
+        with suppress(ValueError, RecursionError):
+            meanings[cell] = _text(json.loads(cell))
+    read = unread.replace_strict(meanings, default=None, return_dtype=pl.String)
+    is_read = (is_plain | unread.is_in(list(meanings))).to_numpy()
+    return cells.zip_with(is_plain, read), is_read
 
 
 def _json_table(file: Path, names: list[str], sent: list[tuple[int, str, object]]) -> RawBatch:
@@ -271,13 +278,6 @@ def _table(file: Path, frame: pl.DataFrame, numbers: Sequence[int]) -> RawBatch:
 
 
 def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    own = {"patient_id": "USUBJID", "specimen_id": "LBREFID", "collected_at": "LBDTC"}
-    results = made_once(rows.drop(*own.values(), "source_row"), lambda distinct: _results(distinct, profile))
-    return rows.select("source_row", **own).hstack(results)
-
-
-def _results(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
-    """What a row says, whoever's it is and whenever it was taken."""
     is_original = pl.col("LBORRES").is_not_null()
     is_not_done = pl.col("LBSTAT").str.to_uppercase() == "NOT DONE"
 
@@ -285,12 +285,15 @@ def _results(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         return pl.when(is_original).then(original).otherwise(pl.coalesce(*standard))
 
     local = kept_local_code(pl.col("LBTESTCD").str.to_lowercase(), profile)
-    facts = {"facts": unit_facts(rows["LBORRESU"]), "standard_facts": unit_facts(rows["LBSTRESU"])}
     return (
-        rows.with_columns(**facts)
-        .rename({"LBLOINC": "loinc"})
+        rows.hstack(made_once(rows.select(pl.when(_may_differ()).then(name) for name in _COMPARED), _disagreements))
+        .with_columns(loinc="LBLOINC")
         .select(
-            "loinc",
+            "source_row",
+            patient_id="USUBJID",
+            specimen_id="LBREFID",
+            collected_at="LBDTC",
+            loinc="loinc",
             analyte_name="LBTEST",
             code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
             local_code=local,
@@ -301,9 +304,21 @@ def _results(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             specimen_type="LBSPEC",
             lab="LBNAM",
             comment=pl.concat_str("LBREASND", "LBSPCCND", separator="\n", ignore_nulls=True).replace("", None),
-            fields_disagree=disagreement(_results_differ()),
+            fields_disagree="fields_disagree",
         )
     )
+
+
+def _may_differ() -> pl.Expr:
+    """Whether a row has both an original and a standardised result."""
+    return pl.col("LBORRES").is_not_null() & pl.coalesce("LBSTRESN", "LBSTRESC").is_not_null()
+
+
+def _disagreements(rows: pl.DataFrame) -> pl.DataFrame:
+    if rows["LBORRES"].null_count() == rows.height:  # the units, which take 20 ms to load, need not be known
+        return rows.select(fields_disagree=pl.lit(None, pl.String))
+    facts = {"facts": unit_facts(rows["LBORRESU"]), "standard_facts": unit_facts(rows["LBSTRESU"])}
+    return rows.with_columns(**facts).select(fields_disagree=disagreement(_results_differ()))
 
 
 def _results_differ() -> pl.Expr:

@@ -4,8 +4,9 @@
 
 The larger store has ten times the history, as after ten times the years: the same million of recent results, and as
 many of earlier years of other patients (``--population`` makes it ten times the patients at the same time instead). The
-first store comes from a run; the others hold copies of its rows. Stores are built once and kept in the folder. The copy of the file is told apart. Times are CPU seconds (user and system) of
-the process, and seconds of the clock.
+first store comes from a run; the others hold copies of its rows. Stores are built once and kept in the folder, each with a night
+in which nothing new came in: the worklist of the night before holds everybody who is lost to follow-up. The copy of the file
+is told apart. Times are CPU seconds (user and system) of the process, and seconds of the clock.
 """
 
 import argparse
@@ -76,6 +77,7 @@ def built(folder: Path, rows: int, recent_rows: int, night_rows: int, population
         store.parent.mkdir()
         shutil.copyfile(first, store)
         _grow(store, first, -(-rows // recent_rows), population)
+        _night_before(store, folder)
     return store, extract
 
 
@@ -89,8 +91,18 @@ def _run_of_the_first(store: Path, extract: Path, rows: int, night_rows: int) ->
     specimen = ["patient_id", "specimen_id", "collected_at"]
     labs.join(last.select(specimen).unique(), on=specimen, how="anti").write_parquet(before)
     run(RunOptions(store=store, as_of=BUILT_AS_OF, labs=(str(before),)))
+    pl.read_parquet(before, n_rows=100).write_parquet(_known_rows(store.parent.parent))
     simulated.unlink()
     before.unlink()
+    _night_before(store, store.parent.parent)
+
+
+def _known_rows(folder: Path) -> Path:
+    return folder / "known.parquet"
+
+
+def _night_before(store: Path, folder: Path) -> None:
+    run(RunOptions(store=store, as_of=BUILT_AS_OF + timedelta(hours=12), labs=(str(_known_rows(folder)),)))
 
 
 def _grow(store: Path, first: Path, times: int, population: bool) -> None:

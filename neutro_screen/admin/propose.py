@@ -14,6 +14,7 @@ from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns
 from neutro_screen.admin.moments import is_day, time_lines
 from neutro_screen.admin.samples import NO_NAME, sample_of
 from neutro_screen.errors import RefusedInputError
+from neutro_screen.ingest import standard_of
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.layout import WITH_UNIT
 from neutro_screen.ingest.unread_columns import RESULT
@@ -54,13 +55,15 @@ def propose_profile(*paths: Path) -> str:
     The kind of each file is found, its columns by their names (column_names.csv) and by what their values look like, the
     measured columns of a wide file and the tests by the words of their names, formats of times and the decimal mark by the
     values. Nothing is guessed that the samples leave open: it is listed instead. No value of a patient is quoted, only
-    names of columns, tests and units.
+    names of columns, tests and units. Files of a standard that names its own fields (HL7 v2, FHIR, CDISC) need no columns
+    of a profile: a line says so.
 
     Raises:
         UnreadableInputError: a file cannot be read as a table.
         RefusedInputError: its first lines have no header.
     """
-    files = [_described(path) for path in paths]
+    standards = {path: said for path in paths if (said := standard_of(path)) is not None}
+    files = [_described(path) for path in paths if path not in standards]
     labs = [file for file in files if file.kind == "lab"]
     lines = [
         "# Proposed from samples: read it, correct it, and run `neutro-screen check` with it.",
@@ -71,6 +74,7 @@ def propose_profile(*paths: Path) -> str:
         *_times(files),
         *_values(labs),
         *(line for file in labs for line in _tests(file)),
+        *(f"# {path.name} needs no columns here: it is read as {said}." for path, said in standards.items()),
     ]
     for kind in KINDS:
         of_kind = [file for file in files if file.kind == kind]

@@ -53,6 +53,7 @@ __all__ = [
     "read_batches",
     "read_share",
     "shared_out",
+    "standard_of",
     "together",
 ]
 
@@ -396,14 +397,26 @@ def _folder_reader(folder: Path, format_name: str | None) -> tuple[str, Reader] 
     return None
 
 
+def _recognised(path: Path) -> tuple[str, Reader] | None:
+    for name, reader in READERS.items():
+        if reader.takes != "folder" and reader.recognises(path):
+            return name, reader
+    return None
+
+
+def standard_of(path: Path) -> str | None:
+    """What a file or folder is that names its own fields, and so needs no columns of a profile; None of a table."""
+    found = _folder_reader(path, None) if path.is_dir() else _recognised(path)
+    return found[1].description if found is not None and found[1].has_own_layout else None
+
+
 def _file_reader(path: Path, format_name: str | None) -> tuple[str, Reader]:
     if format_name is not None:
         if READERS[format_name].takes == "folder":
             raise UnreadableInputError(f"{format_name} is read from a folder", where=path.name)
         return format_name, READERS[format_name]
-    for name, reader in READERS.items():
-        if reader.takes != "folder" and reader.recognises(path):
-            return name, reader
+    if (found := _recognised(path)) is not None:
+        return found
     raise UnreadableInputError(
         "is of no known format", where=path.name, remedy=f"Name it with --format: {', '.join(READERS)}."
     )

@@ -32,7 +32,8 @@ class ShownBefore(NamedTuple):
 
 def last_shown(connection: DuckDBPyConnection, as_of: datetime) -> str | None:
     """The latest run of an earlier night that reached its readers, None where there is none."""
-    return (first_row(connection, _LAST_SHOWN, [as_of]) or (None,))[0]
+    row = first_row(connection, _LAST_SHOWN, [as_of])
+    return str(row[0]) if row else None
 
 
 def seen_episodes(connection: DuckDBPyConnection, last: str | None) -> pl.DataFrame:

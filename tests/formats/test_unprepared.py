@@ -246,22 +246,39 @@ def test_a_remark_that_takes_the_number_back_is_no_confirmation(tmp_path: Path) 
     assert set(result.cannot_assess["patient_id"]) == {"81", "82"}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '[{"patientId": "Jemima-77", "testName": "Neutrophils", "value": 0.3, "unit": "10^9/L"}]',
-        '{"resourceType": "Bundle", "entry": [{"resource": {"id": "Jemima-77", "value": 0.3, "unit": "10^9/L"}}]}',
-        "MSH|^~\\&|LAB|HOSP|||20261118||ORU^R01|1|P|2.5\rPID|||Jemima-77^^^H||Hollowmere^Gideon\rOBX|1|NM|751-8||0.3|10*3/uL",
-    ],
-)
-def test_messages_are_no_table_and_nothing_of_a_patient_reaches_a_profile(text: str, tmp_path: Path) -> None:
+def test_json_of_no_standard_is_no_table_and_nothing_of_a_patient_reaches_a_profile(tmp_path: Path) -> None:
     """A profile quotes the names of columns: of a file that has none it would quote its patients."""
     path = tmp_path / "export.txt"
-    path.write_text(text, "utf-8")
+    path.write_text('[{"patientId": "Jemima-77", "testName": "Neutrophils", "value": 0.3, "unit": "10^9/L"}]', "utf-8")
     with pytest.raises(RefusedInputError, match="no table of columns") as refused:
         propose_profile(path)
     assert "Jemima" not in str(refused.value)
     assert "neutro-screen check" in str(refused.value)
+
+
+MESSAGE = (
+    "MSH|^~\\&|LAB|HOSP|||20261118||ORU^R01|1|P|2.5\rPID|||Jemima-77^^^H||Hollowmere^Gideon\r"
+    "OBR|1||S1||||202611180800\rOBX|1|NM|751-8^Neutrophils^LN||0.3|10*3/uL|||||F\r"
+)
+BUNDLE = '{"resourceType": "Bundle", "type": "collection", "entry": [{"resource": {"resourceType": "Patient", "id": "Jemima-77"}}]}'
+
+
+@pytest.mark.parametrize(("name", "text"), [("lab.hl7", MESSAGE), ("export.txt", MESSAGE), ("lab.json", BUNDLE)])
+def test_a_file_of_a_standard_needs_no_columns_of_a_profile_and_init_says_so(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    """Alone, and beside a table of the same source; the profile reads both."""
+    path, table = tmp_path / name, tmp_path / "medications.csv"
+    path.write_text(text, "utf-8")
+    table.write_text("MRN,Drug,Start\nJemima-77,Clozapine,2026-09-01\n", "utf-8")
+    alone, both = propose_profile(path), propose_profile(path, table)
+    for profile in (alone, both):
+        assert f"# {name} needs no columns here: it is read as " in profile
+        assert "Jemima" not in profile and "Gideon" not in profile
+    assert "[lab" not in alone and "[medication.columns]" in both
+    (tmp_path / "profile.toml").write_text(both, "utf-8")
+    extract = read(str(path), medications=str(table), profile=str(tmp_path / "profile.toml"))
+    assert screen(extract, as_of=AS_OF).anc.height == (text == MESSAGE)
 
 
 def test_a_patient_told_by_values_alone_is_to_be_looked_at(tmp_path: Path) -> None:

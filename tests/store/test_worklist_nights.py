@@ -11,6 +11,7 @@ import pytest
 from neutro_screen.pipeline import worklist
 from neutro_screen.pipeline.options import RunOptions
 from neutro_screen.pipeline.run import run
+from neutro_screen.rules.worklist.order import worklist_rows
 from neutro_screen.store.review import record_review
 
 DAY_0 = datetime(2026, 2, 1, 8)
@@ -97,11 +98,11 @@ def test_epi_6_the_row_of_a_patient_long_lost_stands_as_it_would_be_made_anew(
     }
     before, listed = hospital.store.read_bytes(), "SELECT * FROM worklist_row ORDER BY run_id, patient_id"
     counted = "SELECT counts FROM run ORDER BY run_id"
-    nights, made, rows = [], list[int](), worklist.worklist_rows
+    nights, made = [], list[int]()
 
     def counting(cases: pl.LazyFrame, *others: Any) -> pl.LazyFrame:
         made.append(cases.collect().height)
-        return rows(cases, *others)
+        return worklist_rows(cases, *others)
 
     monkeypatch.setattr(worklist, "worklist_rows", counting)
     for query in (worklist._CARRIED, f"SELECT * FROM ({worklist._CARRIED}) WHERE false"):

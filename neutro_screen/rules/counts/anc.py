@@ -78,8 +78,14 @@ class Counted:
 
 def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Policy) -> Counted:
     """Compute the ANC in cells/uL of every specimen of the accepted results (``READ`` of ``LabResult``), ANC-1 ... ANC-11."""
-    read = results.select(READ).filter(pl.col("analyte").is_in(analytes_of_the_count(reference).implode())).collect()
-    wide = specimens_side_by_side(read, reference, policy).pipe(with_routes, policy).pipe(_with_history_check, policy)
+    feeding = results.select(READ).filter(pl.col("analyte").is_in(analytes_of_the_count(reference).implode()))
+    # Where a row stands decides between repeats only: few rows, fetched when they are found.
+    read = feeding.drop("source_file", "source_row").collect()
+    wide = (
+        specimens_side_by_side(read, feeding, reference, policy)
+        .pipe(with_routes, policy)
+        .pipe(_with_history_check, policy)
+    )
     contradicted = _contradicted(wide)
     chosen = (
         wide.pipe(without_contradicted)

@@ -39,12 +39,15 @@ def analytes_of_the_count(reference: Reference) -> pl.Series:
     return reference.analytes.filter(feeds)["analyte"]
 
 
-def specimens_side_by_side(results: pl.DataFrame, reference: Reference, policy: Policy) -> pl.DataFrame:
+def specimens_side_by_side(
+    results: pl.DataFrame, placed: pl.LazyFrame, reference: Reference, policy: Policy
+) -> pl.DataFrame:
     """One row per specimen, in no order: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
 
-    ``results`` are the accepted results that feed the ANC (``anc.READ``). ``others`` and ``others_manual`` are the sums
-    of the remaining classes of the differential in percent, with ``n_others``, ``classes`` and ``classes_manual`` of those of
-    ``CLASSES`` that are not "less than"; ``<analyte>_comparator`` is there for every ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
+    ``results`` are the accepted results that feed the ANC, ``placed`` the same with their places (``anc.READ``). ``others``
+    and ``others_manual`` are the sums of the remaining classes of the differential in percent, with ``n_others``, ``classes``
+    and ``classes_manual`` of those of ``CLASSES`` that are not "less than"; ``<analyte>_comparator`` is there for every
+    ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
     there (ANC-1, ANC-2): only the results of these specimens are put side by side a second time.
     """
     first = _side_by_side(results, reference, has_conflict=pl.lit(False))
@@ -53,7 +56,7 @@ def specimens_side_by_side(results: pl.DataFrame, reference: Reference, policy: 
     irregular = pl.concat([first.filter(~is_regular).select(SPECIMEN), taken_back]).unique()
     if not irregular.height:
         return first
-    counting = counting_versions(results.join(irregular, on=SPECIMEN, how="semi"), policy)
+    counting = counting_versions(placed.join(irregular.lazy(), on=SPECIMEN, how="semi").collect(), policy)
     return pl.concat(
         [first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(counting, reference, pl.col("conflict").any())]
     )
@@ -64,12 +67,13 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
     others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
     feeding = reference.analytes.filter("feeds_anc")["analyte"]
     scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
-    # Compared two dozen times: as numbers, not as texts.
-    known = pl.Enum(analytes_of_the_count(reference))
+    # Compared again and again: as numbers, not as texts.
+    known, labs = pl.Enum(analytes_of_the_count(reference)), pl.Enum(counting["lab"].drop_nulls().unique().sort())
     cells = (
         counting.lazy()
         .with_columns(
             pl.col("analyte").cast(known),
+            pl.col("lab").cast(labs),
             is_manual=is_manual(),
             value=(pl.col("value") * scale).round_sig_figs(15),
             is_other=pl.col("analyte").is_in(others.implode()),
@@ -96,6 +100,7 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
             last_collected_at=pl.col("collected_at").max(),
         )
         .with_columns(
+            pl.col("lab").cast(pl.String),
             is_repeated=pl.col("kinds").bitwise_count_ones() < pl.col("n"),
             spread=pl.col("last_collected_at") - pl.col("collected_at"),
         )

@@ -6,7 +6,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -73,8 +73,9 @@ def owned_like(path: Path, model: Path) -> None:
         os.chown(path, -1, wanted.st_gid)
 
 
-def replace_together(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files that belong together: all of them are complete on disk before the first takes its predecessor's place.
+def replace_together(contents: Mapping[Path, Iterable[bytes | memoryview]]) -> None:
+    """Write files that belong together, each from its pieces: all of them are complete on disk before the first takes its
+    predecessor's place.
 
     If one cannot be put in place, the earlier ones get their predecessors back.
 
@@ -85,10 +86,11 @@ def replace_together(contents: Mapping[Path, bytes | memoryview]) -> None:
     before = {path: path.with_name(f".{path.name}.before") for path in contents}
     replaced: list[Path] = []
     try:
-        for path, content in contents.items():
+        for path, pieces in contents.items():
             aside[path].unlink(missing_ok=True)
             with private_file(aside[path]) as file:
-                file.write(content)
+                for piece in pieces:
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             take_rights_of(aside[path], path)

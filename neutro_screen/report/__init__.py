@@ -1,5 +1,6 @@
 """Reports of one run: CSV for spreadsheets and one HTML page. They show what the store holds and decide nothing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from neutro_screen.errors import ReportError
@@ -28,25 +29,24 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
     with reading(store) as connection:
         contents = run_contents(connection, run_id)
         try:
-            files: dict[str, bytes | memoryview] = {
-                "flagged.csv": flagged_csv(contents, for_excel=byte_order_mark),
-                "flags.csv": flag_csv(contents, for_excel=byte_order_mark),
-                "report.html": page(contents).encode("utf-8", "replace"),
+            files: dict[str, Iterable[bytes | memoryview]] = {
+                "flagged.csv": [flagged_csv(contents, for_excel=byte_order_mark)],
+                "flags.csv": flag_csv(connection, contents, for_excel=byte_order_mark),
+                "report.html": [page(contents).encode("utf-8", "replace")],
             }
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, parents=True)
+            replace_together({real_path(folder / name): pieces for name, pieces in files.items()})
+        except OSError as error:
+            raise ReportError(
+                f"the results are in the store, but the reports could not be written ({error.strerror})",
+                where=str(folder),
+                remedy="Make room, or the folder writable; `neutro-screen report` writes them.",
+            ) from None
         except Exception as error:  # its text may quote a patient's value
             raise ReportError(
                 f"the results are in the store, but their reports could not be made (unexpected {type(error).__name__})",
                 where=str(folder),
                 remedy="Repeat `neutro-screen report` with --debug where patient data may be shown, and report it.",
             ) from error
-    try:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True)
-        replace_together({real_path(folder / name): content for name, content in files.items()})
-    except OSError as error:
-        raise ReportError(
-            f"the results are in the store, but the reports could not be written ({error.strerror})",
-            where=str(folder),
-            remedy="Make room, or the folder writable; `neutro-screen report` writes them.",
-        ) from None
     return folder / "report.html"

@@ -27,7 +27,7 @@ def write_backtest(contents: BacktestContents, folder: Path) -> Path:
     }
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_together({folder / name: text.encode("utf-8", "replace") for name, text in texts.items()})
+        replace_together({folder / name: [text.encode("utf-8", "replace")] for name, text in texts.items()})
     except OSError as error:
         raise ReportError(
             f"the backtest is done, but its files could not be written ({error.strerror})",

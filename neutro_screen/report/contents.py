@@ -21,8 +21,6 @@ DAYS_OF_REVIEWS: Final = 30
 #: Cell lines beside the neutrophils, in the order of the page.
 OTHER_LINES: Final = ("hgb", "plt", "wbc", "lymph_abs", "mono_abs")
 
-_ORDER_OF_FLAGS: Final = ("patient_id", "raised_at", "rule_id", "specimen_id", "reason")
-
 _WORKLIST: Final = """
     SELECT w.*, r.status AS review_status, r.until AS review_until, r.note AS review_note, r."by" AS review_by,
            r."at" AS review_at, {asked},
@@ -95,8 +93,8 @@ _OF_THE_STORE: Final = {
 class RunContents:
     """The run, its worklist in order, and the history of the patients that the page shows.
 
-    ``worklist`` (with the standing review decision, ``is_set_aside``, and ``is_staying``: still there the next night),
-    ``left`` (who left it) and ``flag`` are complete; ``panels`` are the rows of the page, the most urgent first: of the
+    ``worklist`` (with the standing review decision, ``is_set_aside``, and ``is_staying``: still there the next night) and
+    ``left`` (who left it) are complete; ``panels`` are the rows of the page, the most urgent first: of the
     worklist and of those withdrawn from it. The other tables are of these patients.
     """
 
@@ -107,8 +105,8 @@ class RunContents:
     chart_rows: dict[str, int]
     worklist: pl.DataFrame
     left: pl.DataFrame
-    flag: pl.DataFrame
     panels: pl.DataFrame
+    flag: pl.DataFrame
     anc: pl.DataFrame
     lines: pl.DataFrame
     feeding: pl.DataFrame
@@ -153,14 +151,10 @@ def run_contents(connection: DuckDBPyConnection, run_id: str | None = None) -> R
     worklist, left = rows.filter("is_on_list"), rows.filter(~pl.col("is_on_list"))
     is_shown = pl.col("is_on_list") | (pl.col("row_group") == "withdrawn").fill_null(False)
     panels = rows.filter(is_shown).sort("is_set_aside", maintain_order=True).head(MOST_PANELS)
-    connection.register("listed", worklist.select("patient_id"))
     connection.register("shown", panels.select("patient_id"))
     # Rows keep the id they came with; those of a merged-away record are the surviving patient's.
     connection.register("shown_record", read_table(connection, _RECORDS))
     of_patients = {name: _rows_of(connection, *wanted) for name, wanted in _of_patients().items()}
-    # Sorted here: DuckDB takes twice as long to put long texts in order.
-    flags = read_table(connection, "SELECT * FROM flag WHERE patient_id IN (SELECT patient_id FROM listed)")
-    of_patients["flag"] = flags.sort(_ORDER_OF_FLAGS, nulls_last=True, maintain_order=True)
     of_patients["medication"] = _with_ingredients(
         of_patients["medication"], read_table(connection, "SELECT * FROM drug_match")
     )
@@ -216,6 +210,7 @@ def _of_patients() -> dict[str, _Wanted]:
     """What the page shows of its patients, table by table."""
     chart = "source_file, source_row"
     return {
+        "flag": _Wanted("flag", "patient_id, raised_at, rule_id, specimen_id, reason"),
         "anc": _Wanted("anc", "patient_id, collected_at, specimen_id"),
         "episode": _Wanted("episode", "patient_id, started_at, episode_id"),
         "drug_suspect": _Wanted(

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from neutro_screen.errors import StoreError
+from neutro_screen.report import csv as report_csv
 from neutro_screen.report import write_reports
 from neutro_screen.report.csv import harmless, spreadsheet_ids
 from neutro_screen.report.html import page as html
@@ -45,6 +46,18 @@ def test_one_row_a_patient_and_one_a_flag(sample_store: Path, tmp_path: Path) ->
     assert expected == (len(flagged),)
     assert all(row["last_collected_at"].endswith("Z") and row["last_collected_at"][10] == "T" for row in flagged)
     assert all(float(row["last_anc_cells_per_ul"]) >= 0 for row in flagged)
+
+
+@pytest.mark.parametrize("for_excel", [False, True])
+def test_flags_are_written_piece_by_piece_into_the_same_file(
+    sample_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_excel: bool
+) -> None:
+    """The flags of a first night of 100 million results are gigabytes: they are never held together."""
+    whole = write_reports(sample_store, tmp_path / "whole", byte_order_mark=for_excel).parent / "flags.csv"
+    monkeypatch.setattr(report_csv, "PATIENTS_AT_A_TIME", 4)
+    in_pieces = write_reports(sample_store, tmp_path / "pieces", byte_order_mark=for_excel).parent / "flags.csv"
+    assert in_pieces.read_bytes() == whole.read_bytes()
+    assert len({line.split(",")[0] for line in whole.read_text("utf-8").splitlines()[1:]}) > 4
 
 
 @pytest.mark.parametrize(

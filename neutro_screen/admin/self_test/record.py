@@ -112,7 +112,7 @@ def write_record(record: dict[str, Any], out: Path) -> list[Path]:
     texts = {".json": json.dumps(record, indent=1, ensure_ascii=False) + "\n", ".txt": record_text(record)}
     try:
         wanted[0].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_together({path: texts[path.suffix].encode() for path in wanted})
+        replace_together({path: [texts[path.suffix].encode()] for path in wanted})
     except OSError as error:
         raise PublishError(
             f"the record cannot be written ({error.strerror})", where=str(out), remedy="Name another place with --out."

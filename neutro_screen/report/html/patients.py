@@ -83,7 +83,8 @@ def _counts(anc: pl.DataFrame) -> Mapping[str, list[Row]]:
 
 def _flags(contents: RunContents) -> Mapping[str, list[Row]]:
     """The flags of each patient shown, in order, their sentences as the store has them."""
-    of_panels = contents.flag.filter(pl.col("patient_id").is_in(contents.panels["patient_id"].implode()))
+    on_list = contents.panels.filter("is_on_list")["patient_id"]
+    of_panels = contents.flag.filter(pl.col("patient_id").is_in(on_list.implode()))
     is_fall = pl.any_horizontal(pl.col("rule_id").str.starts_with(start) for start in _FALLS)
     found: defaultdict[str, list[Row]] = defaultdict(list)
     columns = ("patient_id", "rule_id", "raised_at", "reason", pl.when(is_fall).then("evidence").alias("evidence"))

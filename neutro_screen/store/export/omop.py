@@ -190,4 +190,4 @@ def _write_crosswalk(folder: str, numbers: dict[str, int]) -> None:
         storage, place = storage_of(f"{folder}/{CROSSWALK}")
         storage.pipe_file(place, content.getvalue())
     else:
-        replace_together({Path(folder) / CROSSWALK: content.getvalue()})
+        replace_together({Path(folder) / CROSSWALK: [content.getvalue()]})

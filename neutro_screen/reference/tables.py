@@ -24,7 +24,14 @@ def reference_table(name: str, model: type[pa.DataFrameModel], folder: Path = FO
         ReferenceDataError: it does not fit; the message names column, check and number of rows.
     """
     content = (folder / name).read_bytes()
-    table = pl.read_csv(content, schema_overrides=dtypes(model))
+    try:
+        table = pl.read_csv(content, schema_overrides=dtypes(model))
+    except pl.exceptions.PolarsError as error:
+        raise ReferenceDataError(
+            f"is no table of {len(dtypes(model))} columns: {str(error).splitlines()[0]}",
+            where=name,
+            remedy="A text with a comma stands in quotes.",
+        ) from None
     if checked_tables().get(f"{name} {model.__name__}") == hashlib.sha256(content).hexdigest():
         return table
     return conform(table, model, ReferenceDataError, where=name)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.formats.mutations import WRITERS, Sample
 
-CASES = int(os.environ.get("NEUTRO_FUZZ_CASES", "15"))
+CASES = int(os.environ.get("NEUTRO_FUZZ_CASES", "30"))
 OUTCOMES = {"accepted", "refused_rows", "exit_11", "exit_12"}
 
 

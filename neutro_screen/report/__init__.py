@@ -34,6 +34,9 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
                 "flags.csv": flag_csv(connection, contents, for_excel=byte_order_mark),
                 "report.html": [page(contents).encode("utf-8", "replace")],
             }
+        except Exception as error:
+            raise _not_made(folder, error) from error
+        try:
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, parents=True)
             replace_together({real_path(folder / name): pieces for name, pieces in files.items()})
@@ -43,10 +46,15 @@ def write_reports(store: Path, folder: Path, run_id: str | None = None, *, byte_
                 where=str(folder),
                 remedy="Make room, or the folder writable; `neutro-screen report` writes them.",
             ) from None
-        except Exception as error:  # its text may quote a patient's value
-            raise ReportError(
-                f"the results are in the store, but their reports could not be made (unexpected {type(error).__name__})",
-                where=str(folder),
-                remedy="Repeat `neutro-screen report` with --debug where patient data may be shown, and report it.",
-            ) from error
+        except Exception as error:  # flags.csv is made while it is written
+            raise _not_made(folder, error) from error
     return folder / "report.html"
+
+
+def _not_made(folder: Path, error: Exception) -> ReportError:
+    """The text of the error may quote a patient's value: only its type is told."""
+    return ReportError(
+        f"the results are in the store, but their reports could not be made (unexpected {type(error).__name__})",
+        where=str(folder),
+        remedy="Repeat `neutro-screen report` with --debug where patient data may be shown, and report it.",
+    )

@@ -16,13 +16,7 @@ _OWN_DIGITS: Final = {
 } | {"\u066b": ".", "\u066c": ","}
 #: Abnormal flags that some analysers print before or behind the number; or nothing.
 _FLAG: Final = r"hh?|ll?|high|low|hi|lo|[anc]|crit|critical|panic|abnormal"
-#: Remarks that say of a number only that it was looked at again.
-_CONFIRMED: Final = r"(?:repeat(?:ed)?|verified|confirmed|re-?checked|checked|duplicate run)"
 _FLAG_BEFORE: Final = rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low|crit|critical|panic)[\s*!:]))+"
-_FLAG_TAIL: Final = (
-    rf"^[\s,*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
-    rf"[\s,;*!+\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]*(?:\(?{_CONFIRMED}(?:(?:\s|,|and|&)+{_CONFIRMED})*\)?)?[\s.]*$"
-)
 _NUMBER: Final = (
     r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
 )
@@ -115,7 +109,7 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
         .then(digits.str.replace_all(",", "", literal=True))
     )
     tail_is_known = (
-        pl.col("tail").str.contains(_FLAG_TAIL)
+        pl.col("tail").str.contains(_known_tail(reference.remark_words["word"].to_list()))
         | (pl.col("tail") == pl.col("unit_key"))
         | _is_same_unit(texts, reference)
     )
@@ -143,6 +137,16 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
         .then(pl.lit("ambiguous_decimal"))
         .otherwise(pl.lit("unparseable")),
         no_result=pl.when(pl.col("parsed").is_null() & ~pl.col("is_ambiguous").fill_null(False)).then("no_result"),
+    )
+
+
+def _known_tail(remarks: list[str]) -> str:
+    """A flag behind a number, and remarks that only say that it was looked at again."""
+    remark = f"(?:{'|'.join(map(re.escape, sorted(remarks, key=lambda word: (-len(word), word))))})"
+    signs = r"\x{2190}-\x{21FF}\x{25B2}\x{25BC}"
+    return (
+        rf"^[\s,*!+{signs}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
+        rf"[\s,;*!+{signs}]*(?:\(?{remark}(?:(?:\s|,|and|&)+{remark})*\)?)?[\s.]*$"
     )
 
 

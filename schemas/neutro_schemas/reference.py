@@ -88,6 +88,16 @@ class ComparatorWord(pa.DataFrameModel):
         strict = True
 
 
+class RemarkWord(pa.DataFrameModel):
+    """One remark behind a number that only says that it was looked at again (ANC-9)."""
+
+    word: str = pa.Field(unique=True, description="Remark, lower case.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
 class StatusWord(pa.DataFrameModel):
     """One status word of a source."""
 

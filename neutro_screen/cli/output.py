@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -29,13 +30,15 @@ def progress_on_terminal(silent: bool) -> Iterator[Callable[[str], None]]:
 
     columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
+        one_at_a_time = Lock()
 
         def show(step: str) -> None:
-            for task in progress.task_ids:
-                progress.update(task, completed=1)
-            for task in progress.task_ids[: -_MOST_STEPS + 1]:
-                progress.remove_task(task)
-            progress.add_task(visible(step), total=1)
+            with one_at_a_time:  # the steps of two parts are taken beside each other
+                for task in progress.task_ids:
+                    progress.update(task, completed=1)
+                for task in progress.task_ids[: -_MOST_STEPS + 1]:
+                    progress.remove_task(task)
+                progress.add_task(visible(step), total=1)
 
         yield show
         for task in progress.task_ids:

@@ -22,11 +22,11 @@ from neutro_screen.pipeline.handover import Ingested, ReadShare, Shares
 from neutro_screen.pipeline.known_files import known_files
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace, work_folder
-from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.pseudonyms import load_pseudonyms
 from neutro_screen.pipeline.requests import no_requests, number_requests
 from neutro_screen.pipeline.retractions import no_deletions, split_deletions
 from neutro_screen.pipeline.rows import rejected_rows
+from neutro_screen.prefetch import ahead
 from neutro_screen.private import unpacking_in
 from neutro_screen.recognition.origins import TextCounts, no_origins, number_origins, one_number_each
 from neutro_screen.reference import load_policy, load_reference

@@ -4,7 +4,7 @@ Nothing is published if a row is lost or too many are refused; whatever fails be
 A run that is in the store already is not published again, however often the step is taken.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import polars as pl
@@ -18,7 +18,6 @@ from neutro_screen.pipeline.handover import Ingested, Outcome, Plan, PublishedRu
 from neutro_screen.pipeline.known_files import reading_fingerprint
 from neutro_screen.pipeline.options import RunOptions, iso
 from neutro_screen.pipeline.partitions import Workspace
-from neutro_screen.pipeline.prefetch import ahead
 from neutro_screen.pipeline.recognised import check_recognised, input_warnings, publish_recognition, recognised
 from neutro_screen.pipeline.reconciliation import check_held, remember_held, removed_results
 from neutro_screen.pipeline.rows import CHART, IDENTITY, PLACE
@@ -35,6 +34,7 @@ from neutro_screen.pipeline.summary import (
 )
 from neutro_screen.pipeline.timeliness import publish_warnings
 from neutro_screen.pipeline.worklist import last_shown, publish_worklist, seen_episodes, shown_before
+from neutro_screen.prefetch import ahead
 from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
 from neutro_screen.store.file import holds_run, publishing
@@ -42,12 +42,11 @@ from neutro_screen.store.rows import delete_patients, delete_rows, insert, is_of
 from neutro_screen.store.schema import SCREENED
 
 
-def publish_step(
-    settings: RunOptions, work: Workspace, prepare: Callable[[int], None] = lambda part: None
-) -> RunSummary:
+def publish_step(settings: RunOptions, work: Workspace, stages: Sequence[Callable[[int], None]] = ()) -> RunSummary:
     """Put the new rows and the conclusions into the store in one step; the reports come after (``report_step``).
 
-    ``prepare`` takes the steps before for a part, while the part before it is stored: so its rows never wait on disk.
+    ``stages`` take the steps before for a part, each while the next takes the part before it, and the last while that
+    before is stored: so its rows never wait on disk.
     Taken again after it had put the run into the store (its end was not seen: a full disk, a lost worker), it changes
     nothing and returns the summary of the first time.
 
@@ -61,7 +60,7 @@ def publish_step(
     with publishing(settings.store, settings.memory // 2) as connection:
         held = remember_held(connection)
         undecided = publish_decisions(connection, settings)
-        worklist, removed = _publish_patients(connection, settings, work, prepare)
+        worklist, removed = _publish_patients(connection, settings, work, stages)
         outcomes = [work.kept(Outcome, part) for part in work.parts]
         check_held(connection, held, pl.concat(outcome.arrived for outcome in outcomes), removed)
         settled = counted_rows(ingested.broken_labs, (outcome.settled for outcome in outcomes))
@@ -121,7 +120,7 @@ def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | Non
 
 
 def _publish_patients(
-    connection: DuckDBPyConnection, settings: RunOptions, work: Workspace, prepare: Callable[[int], None]
+    connection: DuckDBPyConnection, settings: RunOptions, work: Workspace, stages: Sequence[Callable[[int], None]]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Store every partition, the merged records and the drugs named, then the worklist.
 
@@ -129,7 +128,7 @@ def _publish_patients(
     """
     plan, screened, removed = work.kept(Plan), list[pl.DataFrame](), list[pl.DataFrame]()
     last, seen = last_shown(connection, settings.as_of), list[pl.DataFrame]()
-    for part in ahead(_prepared(work, prepare)):
+    for part in _prepared(work.parts, stages):
         concluded, touched = work.kept(Screened, part), work.kept(Outcome, part).touched
         with registered(connection, "screened", touched):
             raised = read_table(connection, _FIRST_RAISED)
@@ -147,9 +146,16 @@ def _publish_patients(
     return worklist, pl.concat(removed)
 
 
-def _prepared(work: Workspace, prepare: Callable[[int], None]) -> Iterator[int]:
-    for part in work.parts:
-        prepare(part)
+def _prepared(parts: Iterable[int], stages: Sequence[Callable[[int], None]]) -> Iterator[int]:
+    """The parts, each after it has passed the stages."""
+    for stage in stages:
+        parts = ahead(_passed(parts, stage))
+    yield from parts
+
+
+def _passed(parts: Iterable[int], stage: Callable[[int], None]) -> Iterator[int]:
+    for part in parts:
+        stage(part)
         yield part
 
 

@@ -62,7 +62,8 @@ def distinct(frame: pl.DataFrame, table: str) -> pl.DataFrame:
     rest = [name for name in frame.columns if name not in places]
     once = repeated.sort(*places, *rest).unique(same, keep="first", maintain_order=True)["place"]
     others = pl.int_range(frame.height, dtype=pl.UInt32, eager=True)
-    return frame[pl.concat([others.filter(~others.is_in(repeated["place"].implode())), once])]
+    kept = pl.concat([others.filter(~others.is_in(repeated["place"].implode())), once], rechunk=True)
+    return frame[kept]
 
 
 #: Of the columns that make two rows the same so many are looked at first.

@@ -3,9 +3,11 @@
 Each step is a module of this package.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -29,8 +31,9 @@ from neutro_screen.private import private_folder
 from neutro_screen.quality.measures import merged
 from neutro_screen.store.file import lock
 
-#: The steps that are taken for one part after the other.
-PART_STEPS: Final = (validate_step, history_step, screen_step)
+#: The steps that are taken for one part after the other; those of a stage while those of the next take the part before.
+PART_STAGES: Final = ((validate_step, history_step), (screen_step,))
+PART_STEPS: Final = tuple(chain.from_iterable(PART_STAGES))
 
 
 def run(
@@ -56,13 +59,14 @@ def _steps(settings: RunOptions, work: Workspace, progress: Callable[[str], None
         progress(step.__name__.removesuffix("_step"))
         step(settings, work)
 
-    def prepare(part: int) -> None:
-        for part_step in PART_STEPS:
+    def taken(steps: Sequence[Callable[[RunOptions, Workspace, int], object]], part: int) -> None:
+        for part_step in steps:
             progress(part_step.__name__.removesuffix("_step"))
             part_step(settings, work, part)
-        progress("publish")
+        if steps is PART_STAGES[-1]:
+            progress("publish")
 
-    summary = publish_step(settings, work, prepare)
+    summary = publish_step(settings, work, [partial(taken, steps) for steps in PART_STAGES])
     published(summary)
     if settings.reports is not None:
         progress("report")

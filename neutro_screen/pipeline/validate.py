@@ -38,7 +38,7 @@ def validate_step(settings: RunOptions, work: Workspace, part: int = 0) -> dict[
     )
     accepted, rejected = split_valid(judged.results, ScreenedResult)
     retractions = work.rows("retraction", part)
-    results = pl.concat([in_shape(accepted, LabResult), retractions])
+    results = pl.concat([in_shape(accepted, LabResult), retractions], rechunk=True)
     as_read = [
         pl.coalesce(LAB_TIMES[name], name).alias(name) if name in LAB_TIMES else name
         for name in dtypes(LabRow)

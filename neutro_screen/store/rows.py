@@ -61,8 +61,10 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFram
     names = [name for name in frame.columns if name in known]
     listed = ", ".join(f'"{name}"' for name in names)
     values = ", ".join(f'CAST("{name}" AS {known[name]})' for name in names)
+    # polars' own kind of text is read by DuckDB as it is; of the older kind a copy would be made first.
+    newest = pl.CompatLevel.newest()
     # Found by its name in this function: a registered view would hold the frame until the transaction ends.
-    incoming = frame.select(names) if isinstance(frame, pl.DataFrame) else frame  # noqa: F841
+    incoming = frame.select(names).to_arrow(compat_level=newest) if isinstance(frame, pl.DataFrame) else frame  # noqa: F841
     connection.execute(f'INSERT INTO "{table}" ({listed}) SELECT {values} FROM incoming')
 
 

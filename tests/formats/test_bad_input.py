@@ -410,14 +410,16 @@ WITH_OPEN_QUOTES = [
 
 
 def read_both_ways(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Extract, Extract, bool]:
-    """The extract, the same read line by line, and whether the first took the short way."""
-    taken = list[object]()
-    short_way = delimited.even_batches
+    """The extract, the same read line by line, and whether no line of the first was."""
+    by_line = list[object]()
+    long_way = delimited._line_by_line
     with monkeypatch.context() as patch:
-        patch.setattr(delimited, "even_batches", lambda *given: taken.append(given) or short_way(*given))
-        short = ingest({"lab": [str(path)]})
-        patch.setattr(delimited, "surveyed", lambda *given: None)
-        return short, ingest({"lab": [str(path)]}), bool(taken)
+        patch.setattr(delimited, "_line_by_line", lambda *given: by_line.append(given) or long_way(*given))
+        short, is_short = ingest({"lab": [str(path)]}), not by_line
+        patch.setattr(even_lines, "LONGEST_LINE", 0)
+        long = ingest({"lab": [str(path)]})
+        assert by_line or not long.labs.height
+        return short, long, is_short
 
 
 @pytest.mark.parametrize("text", [*EVEN, *WITH_ODD_LINES, *WITH_OPEN_QUOTES])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neutro_screen.pipeline.prefetch import ahead
+from neutro_screen.prefetch import ahead
 
 PLACE = ContextVar("place", default="outside")
 

@@ -17,12 +17,13 @@ from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.broken_lines import BrokenLine
 from neutro_screen.ingest.control import Stated, check_rows, without_trailer
 from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
-from neutro_screen.ingest.formats.even_lines import even_batches, surveyed
+from neutro_screen.ingest.formats.even_lines import rows_of, sections
 from neutro_screen.ingest.formats.lines import Layout, Line, numbered_lines, records
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.header import repeated_columns
 from neutro_screen.ingest.layout import named_columns
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.prefetch import ahead
 from neutro_screen.private import private_folder
 
 SUFFIXES: Final = (".csv", ".tsv", ".txt", ".psv")
@@ -79,8 +80,7 @@ def read_columns(
         layout, found = _layout(text, path, expected, delimiter), 0
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
-        survey = surveyed(layout, ROWS_A_BATCH)
-        for batch in even_batches(layout, survey) if survey else _line_by_line(layout):
+        for batch in _batches(layout):
             found += batch.rows.height + len(batch.refused)
             yield batch._replace(notes=notes)
         if trailer is not None:
@@ -162,10 +162,19 @@ def _is_utf8(text: Path) -> bool:
     return not n_other
 
 
-def _line_by_line(layout: Layout) -> Iterator[RawBatch]:
+def _batches(layout: Layout) -> Iterator[RawBatch]:
+    """A section is looked at while the one before it is split."""
+    for section in ahead(sections(layout, ROWS_A_BATCH)):
+        if section.is_even:
+            yield rows_of(section, layout)
+        else:
+            yield from _line_by_line(layout, section.first, section.start)
+
+
+def _line_by_line(layout: Layout, first: int, start: int) -> Iterator[RawBatch]:
     rows: list[tuple[str | int, ...]] = []
     refused: list[BrokenLine] = []
-    for record in records(layout):
+    for record in records(layout, first, start):
         if isinstance(record, BrokenLine):
             refused.append(record)
         else:

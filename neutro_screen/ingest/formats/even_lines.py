@@ -1,12 +1,12 @@
 """Delimited text in which lines and rows are one to one, split by polars; the few odd lines among the others by Python.
 
-An *even* line has as many fields as the header, and what quotes it has surround whole fields. numpy finds the odd lines in a
-first reading, so that the refused ones are known before the first row is taken; polars, which pads short lines without a
-word, never sees them.
+An *even* line has as many fields as the header, and what quotes it has surround whole fields. numpy finds the odd lines;
+polars, which pads short lines without a word, never sees them.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from neutro_screen.ingest.formats.lines import LONGEST_LINE, Layout, broken_line
 
 #: Looked at together: what fits into the processor's cache.
 _LOOK: Final = 128 << 10
-#: Odd lines are kept to the end of the reading, about a kilobyte each: with more of them the text is read line by line.
+#: Odd lines of a section are kept one by one, about a kilobyte each: with more of them the text is read line by line.
 MOST_ODD: Final = 100_000
 _LINE_END, _QUOTE, _RETURN = ord("\n"), ord('"'), ord("\r")
 
@@ -27,87 +27,86 @@ Letters = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.intp]
 
 
-class OddLine(NamedTuple):
-    """A line that is split by itself: its number and where it lies in the file."""
-
-    number: int
-    start: int
-    end: int
-
-
-class Section(NamedTuple):
-    """Some successive lines: the number of the first, how many there are, where they lie, and the odd ones among them."""
+@dataclass
+class Section:
+    """Some successive lines below the header, looked at: the even ones as text, the fields of odd ones that are rows
+    nevertheless, and the refused ones. One that is not even has to be read line by line, with all that follows it."""
 
     first: int
-    n_lines: int
+    #: where it begins in the file
     start: int
-    end: int
-    odd: list[OddLine]
+    n_lines: int = 0
+    size: int = 0
+    texts: list[bytes] = field(default_factory=list)
+    odd: list[int] = field(default_factory=list)
+    rows: list[tuple[str | int, ...]] = field(default_factory=list)
+    refused: list[BrokenLine] = field(default_factory=list)
+    is_even: bool = True
+
+    def add(self, block: bytes, layout: Layout) -> None:
+        """Look at a block of whole lines; it is not even where a quote may be closed by a later line, a line is endless,
+        or more than ``MOST_ODD`` are odd."""
+        rest, self.is_even = 0, len(block) <= LONGEST_LINE
+        for place, start, end in odd_lines(block, len(layout.header), ord(layout.delimiter)) if self.is_even else ():
+            number, content = self.first + self.n_lines + place, block[start:end]
+            self.odd.append(number - self.first)
+            self.texts.append(block[rest:start])
+            rest = end
+            if content.strip():
+                self._settle(number, content, layout)
+            self.is_even &= len(content) <= LONGEST_LINE and len(self.odd) <= MOST_ODD
+            if not self.is_even:
+                return
+        self.texts.append(block[rest:])
+        self.n_lines += block.count(b"\n") + (not block.endswith(b"\n"))
+        self.size += len(block)
+
+    def _settle(self, number: int, content: bytes, layout: Layout) -> None:
+        fields, reason = fields_of(content, layout)
+        if reason is None:
+            self.rows.append((*fields, number))
+            return
+        self.refused.append(broken_line(number, reason, content, layout))
+        self.is_even = reason != "broken_quotes"
 
 
-class Survey(NamedTuple):
-    """What the first reading found: the sections below the header, the rows of odd lines, and the refused lines."""
-
-    sections: list[Section]
-    #: number of the line -> its fields
-    rows: dict[int, list[str]]
-    refused: list[BrokenLine]
-
-
-def surveyed(layout: Layout, rows_a_section: int) -> Survey | None:
-    """The lines below the header, looked at; None where a quote may be closed by a later line, or a line is endless, or
-    more than ``MOST_ODD`` are odd.
+def sections(layout: Layout, rows_a_section: int) -> Iterator[Section]:
+    """The lines below the header, one section at the least; where one is not even, it is the last.
 
     Raises:
         UnreadableInputError: zero bytes at the end of the file: the copy was cut off.
     """
-    survey, n_odd = Survey([], {}, []), 0
-    if len(layout.header) < 2:
-        return None
     with layout.text.open("rb") as file:
         _check_end(file, layout)
         for _ in range(layout.header_line):
             file.readline()
-        section = Section(layout.header_line + 1, 0, file.tell(), file.tell(), [])
-        for block in _blocks(file):
-            if len(block) > LONGEST_LINE:
-                return None
-            odd = odd_lines(block, len(layout.header), ord(layout.delimiter))
-            n_odd += len(odd)
-            if n_odd > MOST_ODD or not all(_is_settled(survey, layout, block, line, section) for line in odd):
-                return None
-            n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
-            section = section._replace(n_lines=section.n_lines + n_lines, end=section.end + len(block))
+        section = Section(layout.header_line + 1, file.tell(), is_even=len(layout.header) > 1)
+        for block in _blocks(file) if section.is_even else ():
+            section.add(block, layout)
+            if not section.is_even:
+                break
             if section.n_lines >= rows_a_section:
-                survey.sections.append(section)
-                section = Section(section.first + section.n_lines, 0, section.end, section.end, [])
-    if section.n_lines:
-        survey.sections.append(section)
-    return survey
+                yield section
+                section = Section(section.first + section.n_lines, section.start + section.size)
+    if section.n_lines or not section.is_even or section.first == layout.header_line + 1:
+        yield section
 
 
-def even_batches(layout: Layout, survey: Survey) -> Iterator[RawBatch]:
-    """The rows with their line numbers, a section at a time, and all refused lines with the first.
+def rows_of(section: Section, layout: Layout) -> RawBatch:
+    """The rows of an even section as text columns, with their line numbers, and its refused lines.
 
     Raises:
-        UnreadableInputError: polars splits a section into another number of rows than it has lines.
+        UnreadableInputError: polars splits the section into another number of rows than it has lines.
     """
-    columns = dict.fromkeys(layout.header, pl.String())
-    refused = survey.refused
-    with layout.text.open("rb") as file:
-        for section in survey.sections or [Section(0, 0, 0, 0, [])]:
-            rows = _split(_even_text(file, section), layout, columns)
-            odd = [line.number - section.first for line in section.odd]
-            numbers = np.delete(np.arange(section.first, section.first + section.n_lines, dtype=np.int64), odd)
-            if rows.height != numbers.size:
-                raise UnreadableInputError("cannot be split into lines and columns", where=layout.path.name)
-            rows = rows.with_columns(source_row=pl.Series(numbers))
-            found = [(*survey.rows[line.number], line.number) for line in section.odd if line.number in survey.rows]
-            if found:
-                others = pl.DataFrame(found, schema=rows.schema, orient="row")
-                rows = pl.concat([rows, others]).sort("source_row")
-            yield RawBatch(layout.path, rows, refused)
-            refused = []
+    rows = _split(b"".join(section.texts), layout)
+    numbers = np.delete(np.arange(section.first, section.first + section.n_lines, dtype=np.int64), section.odd)
+    if rows.height != numbers.size:
+        raise UnreadableInputError("cannot be split into lines and columns", where=layout.path.name)
+    rows = rows.with_columns(source_row=pl.Series(numbers))
+    if section.rows:
+        others = pl.DataFrame(section.rows, schema=rows.schema, orient="row")
+        rows = pl.concat([rows, others]).sort("source_row")
+    return RawBatch(layout.path, rows, section.refused)
 
 
 def odd_lines(block: bytes, width: int, mark: int) -> list[tuple[int, int, int]]:
@@ -162,21 +161,6 @@ def _is_clean(lines: bytes) -> bool:
     return True
 
 
-def _is_settled(survey: Survey, layout: Layout, block: bytes, line: tuple[int, int, int], section: Section) -> bool:
-    """Enter an odd line as row or as refused; whether that needs no other line."""
-    place, start, end = line
-    number, content = section.first + section.n_lines + place, block[start:end]
-    section.odd.append(OddLine(number, section.end + start, section.end + start + len(content)))
-    if not content.strip():
-        return True
-    fields, reason = fields_of(content, layout)
-    if reason is None:
-        survey.rows[number] = fields
-    else:
-        survey.refused.append(broken_line(number, reason, content, layout))
-    return reason != "broken_quotes" and len(content) <= LONGEST_LINE
-
-
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
     """The rest of a file in blocks of whole lines."""
     rest = b""
@@ -202,24 +186,14 @@ def _check_end(file: BinaryIO, layout: Layout) -> None:
     file.seek(0)
 
 
-def _even_text(file: BinaryIO, section: Section) -> bytes:
-    """The bytes of a section without its odd lines."""
-    file.seek(section.start)
-    text = file.read(section.end - section.start)
-    if not section.odd:
-        return text
-    starts = [section.start, *(line.end for line in section.odd)]
-    ends = [*(line.start for line in section.odd), section.end]
-    return b"".join(text[start - section.start : end - section.start] for start, end in zip(starts, ends, strict=True))
-
-
-def _split(text: bytes, layout: Layout, columns: dict[str, pl.String]) -> pl.DataFrame:
-    """Even lines as text columns."""
+def _split(text: bytes, layout: Layout) -> pl.DataFrame:
+    """Even lines as text columns, in one piece: polars gathers rows out of several pieces five times as slowly."""
+    columns = dict.fromkeys(layout.header, pl.String())
     if not text:
         return pl.DataFrame(schema=columns)
     try:
         return pl.read_csv(
             text, has_header=False, schema=columns, separator=layout.delimiter, quote_char='"' if b'"' in text else None
-        )
+        ).rechunk()
     except pl.exceptions.PolarsError:
         raise UnreadableInputError("cannot be split into lines and columns", where=layout.path.name) from None

@@ -38,9 +38,9 @@ class Line(NamedTuple):
     is_too_long: bool
 
 
-def numbered_lines(file: BinaryIO) -> Iterator[Line]:
-    """The lines of a file in bounded memory."""
-    number = 0
+def numbered_lines(file: BinaryIO, first: int = 1) -> Iterator[Line]:
+    """The lines of a file from where it stands, in bounded memory; the next is line ``first``."""
+    number = first - 1
     while content := file.readline(LONGEST_LINE + 1):
         number += 1
         is_too_long = len(content) > LONGEST_LINE
@@ -50,14 +50,16 @@ def numbered_lines(file: BinaryIO) -> Iterator[Line]:
         yield Line(number, content, is_too_long)
 
 
-def records(layout: Layout) -> Iterator[tuple[str | int, ...] | BrokenLine]:
-    """Every row below the header as its fields and its line number, or why the line is refused; blank lines are passed over."""
+def records(layout: Layout, first: int, start: int) -> Iterator[tuple[str | int, ...] | BrokenLine]:
+    """Every row from line ``first`` on, which begins at ``start``, as its fields and its line number, or why the line is
+    refused; blank lines are passed over."""
     ahead: deque[Line] = deque()
     left_open = 0
     with layout.text.open("rb") as file:
-        lines = numbered_lines(file)
+        file.seek(start)
+        lines = numbered_lines(file, first)
         while line := ahead.popleft() if ahead else next(lines, None):
-            if line.number <= layout.header_line or not line.content.strip():
+            if not line.content.strip():
                 continue
             fields, reason = ([], "line_too_long") if line.is_too_long else fields_of(line.content, layout)
             if reason == "broken_quotes" and left_open < _MOST_LEFT_OPEN:

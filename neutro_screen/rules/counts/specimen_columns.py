@@ -82,9 +82,7 @@ def specimens_side_by_side(
         return first
     counting = counting_versions(placed.join(irregular.lazy(), on=SPECIMEN, how="semi").collect(), policy)
     settled = with_cells(counting.lazy(), reference).collect()
-    return pl.concat(
-        [first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(settled, pl.col("conflict").any())]
-    )
+    return pl.concat([first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(settled, pl.col("conflict").any())])
 
 
 def _side_by_side(cells: pl.DataFrame, has_conflict: pl.Expr) -> pl.DataFrame:

@@ -257,8 +257,12 @@ def _counts() -> Any:
     )
 
 
+#: How often ten million values are graded: once takes four hundredths of a second, and half as much again by chance.
+_TIMES = 25
+
+
 def grades(path: Path) -> dict[str, Any]:
-    """Ten million values under CTCAE v4, v5, v6 and DAIDS together."""
+    """Ten million values under CTCAE v4, v5, v6 and DAIDS together, ``_TIMES`` times."""
     import polars as pl
 
     from neutro_screen.reference import load_reference
@@ -267,16 +271,16 @@ def grades(path: Path) -> dict[str, Any]:
     frame, bands = _counts().lazy(), load_reference().grade_bands
     count, comparator, limit, age_days = pl.col("anc"), pl.col("comparator"), pl.lit(2000.0), pl.lit(10_000.0)
     graded = severity.with_every_grade(frame, count, comparator, limit, age_days, bands).select(pl.col("^.*_grade$"))
-    return measured(lambda: {"values": float(graded.collect().height)})
+    return measured(lambda: {"values": float(sum(graded.collect().height for _ in range(_TIMES)))})
 
 
 def ladder(path: Path) -> dict[str, Any]:
-    """One plain when/then ladder over the same column."""
+    """One plain when/then ladder over the same column, ``_TIMES`` times."""
     import polars as pl
 
     x, frame = pl.col("anc"), _counts().lazy()
     plain = pl.when(x < 500).then(4).when(x < 1000).then(3).when(x < 1500).then(2).when(x < 2000).then(1).otherwise(0)
-    return measured(lambda: {"values": float(frame.select(plain).collect().height)})
+    return measured(lambda: {"values": float(sum(frame.select(plain).collect().height for _ in range(_TIMES)))})
 
 
 def sample(path: Path) -> dict[str, Any]:

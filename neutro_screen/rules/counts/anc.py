@@ -8,7 +8,7 @@ import polars as pl
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.counts.comparators import is_lower_bound
 from neutro_screen.rules.counts.routes import with_bounds, with_choice, with_notes, with_routes, without_contradicted
-from neutro_screen.rules.counts.specimen_columns import analytes_of_the_count, specimens_side_by_side
+from neutro_screen.rules.counts.specimen_columns import analytes_of_the_count, specimens_side_by_side, with_cells
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, is_retracted
 
 #: The columns of ``LabResult`` that the count is made from.
@@ -80,9 +80,9 @@ def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Polic
     """Compute the ANC in cells/uL of every specimen of the accepted results (``READ`` of ``LabResult``), ANC-1 ... ANC-11."""
     feeding = results.select(READ).filter(pl.col("analyte").is_in(analytes_of_the_count(reference).implode()))
     # Where a row stands decides between repeats only: few rows, fetched when they are found.
-    read = feeding.drop("source_file", "source_row").collect()
+    cells = with_cells(feeding.drop("source_file", "source_row"), reference).collect()
     wide = (
-        specimens_side_by_side(read, feeding, reference, policy)
+        specimens_side_by_side(cells, feeding, reference, policy)
         .pipe(with_routes, policy)
         .pipe(_with_history_check, policy)
     )
@@ -113,7 +113,7 @@ def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Polic
         )
         .sort(SPECIMEN),
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
-        taken_back=_taken_back(read, reference),
+        taken_back=_taken_back(cells),
     )
 
 
@@ -142,11 +142,10 @@ def _without_blank_records(chosen: pl.DataFrame, results: pl.LazyFrame, policy: 
     )
 
 
-def _taken_back(results: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+def _taken_back(cells: pl.DataFrame) -> pl.DataFrame:
     """Specimens with a cancelled or withdrawn result that feeds the ANC; the reason says which."""
-    feeding = reference.analytes.filter("feeds_anc")["analyte"]
     return (
-        results.filter(is_retracted() & pl.col("analyte").is_in(feeding.implode()))
+        cells.filter(is_retracted() & pl.col("is_feeding"))
         .group_by(SPECIMEN)
         .agg(
             pl.col("collected_at").min(),
@@ -167,11 +166,17 @@ def _with_history_check(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """
     rule = policy.unit_check
     floor = pl.lit(rule.history_floor_cells_per_ul)
-    counts = wide.lazy().filter(pl.col("neut_abs").is_not_null() & pl.col("contradiction").is_null())
+    counts = (
+        wide.lazy()
+        .filter(pl.col("neut_abs").is_not_null() & pl.col("contradiction").is_null())
+        .select(*TIME_ORDER, "neut_abs", "neut_abs_comparator")
+    )
+    high = counts.filter(pl.col("neut_abs") >= floor * rule.history_ratio).select("patient_id").unique()
     low = pl.when(~is_lower_bound("neut_abs_comparator")).then("neut_abs")
     lowest = pl.max_horizontal(low.min(), floor)
     wide_ranging = (
-        counts.group_by("patient_id")
+        counts.join(high, on="patient_id", how="semi")
+        .group_by("patient_id")
         .agg(is_wide=pl.col("neut_abs").max() >= lowest * rule.history_ratio)
         .filter("is_wide")
         .collect()

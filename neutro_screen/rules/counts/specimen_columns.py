@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_schemas import RETRACTED_STATUSES, STATUSES
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.rules.counts.comparators import is_upper_bound
 from neutro_screen.rules.counts.specimens import SPECIMEN, counting_versions, is_manual, is_retracted, is_reused
@@ -39,59 +40,65 @@ def analytes_of_the_count(reference: Reference) -> pl.Series:
     return reference.analytes.filter(feeds)["analyte"]
 
 
+def with_cells(results: pl.LazyFrame, reference: Reference) -> pl.LazyFrame:
+    """``value`` in cells/uL or percent instead of the results' own units; adds ``is_manual``, ``is_other`` (another class of
+    the differential), ``is_feeding`` and ``kind``. What is compared again and again is a number, not a text: analyte, status.
+    """
+    others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
+    feeding = reference.analytes.filter("feeds_anc")["analyte"]
+    scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
+    return (
+        results.with_columns(
+            pl.col("analyte").cast(pl.Enum(analytes_of_the_count(reference))),
+            pl.col("status").cast(pl.Enum([*STATUSES, *RETRACTED_STATUSES])),
+            value=(pl.col("value") * scale).round_sig_figs(15),
+            is_manual=is_manual(),
+        )
+        .with_columns(
+            is_other=pl.col("analyte").is_in(others.implode()),
+            is_feeding=pl.col("analyte").is_in(feeding.implode()),
+            kind=_kind(),
+        )
+        .drop("unit", "method")
+    )
+
+
 def specimens_side_by_side(
-    results: pl.DataFrame, placed: pl.LazyFrame, reference: Reference, policy: Policy
+    cells: pl.DataFrame, placed: pl.LazyFrame, reference: Reference, policy: Policy
 ) -> pl.DataFrame:
     """One row per specimen, in no order: each ingredient in cells/uL or percent, manual ones as ``<analyte>_manual``.
 
-    ``results`` are the accepted results that feed the ANC, ``placed`` the same with their places (``anc.READ``). ``others``
+    ``cells`` are the accepted results that feed the ANC (``with_cells``), ``placed`` the same as they came (``anc.READ``). ``others``
     and ``others_manual`` are the sums of the remaining classes of the differential in percent, with ``n_others``, ``classes``
     and ``classes_manual`` of those of ``CLASSES`` that are not "less than"; ``<analyte>_comparator`` is there for every
     ingredient. Where results are repeated, taken back or of a re-used number, the counting version of each stands
     there (ANC-1, ANC-2): only the results of these specimens are put side by side a second time.
     """
-    first = _side_by_side(results, reference, has_conflict=pl.lit(False))
+    first = _side_by_side(cells, has_conflict=pl.lit(False))
     is_regular = ~pl.col("is_repeated") & ~is_reused(pl.col("spread"), policy).fill_null(False)
-    taken_back = results.lazy().filter(is_retracted()).select(SPECIMEN).unique().collect()
+    taken_back = cells.lazy().filter(is_retracted()).select(SPECIMEN).unique().collect()
     irregular = pl.concat([first.filter(~is_regular).select(SPECIMEN), taken_back]).unique()
     if not irregular.height:
         return first
     counting = counting_versions(placed.join(irregular.lazy(), on=SPECIMEN, how="semi").collect(), policy)
-    return pl.concat(
-        [first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(counting, reference, pl.col("conflict").any())]
-    )
+    settled = with_cells(counting.lazy(), reference).collect()
+    return pl.concat([first.join(irregular, on=SPECIMEN, how="anti"), _side_by_side(settled, pl.col("conflict").any())])
 
 
-def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl.Expr) -> pl.DataFrame:
+def _side_by_side(cells: pl.DataFrame, has_conflict: pl.Expr) -> pl.DataFrame:
     """The columns of ``specimens_side_by_side``; ``is_repeated`` and ``spread`` (of the times) tell of the rows."""
-    others = reference.analytes.filter(pl.col("in_differential") & ~pl.col("analyte").is_in(_NEUTROPHILS))["analyte"]
-    feeding = reference.analytes.filter("feeds_anc")["analyte"]
-    scale = pl.when(pl.col("unit") == "10*9/L").then(1000.0).otherwise(1.0)
-    # Compared again and again: as numbers, not as texts.
-    known, labs = pl.Enum(analytes_of_the_count(reference)), pl.Enum(counting["lab"].drop_nulls().unique().sort())
-    cells = (
-        counting.lazy()
-        .with_columns(
-            pl.col("analyte").cast(known),
-            pl.col("lab").cast(labs),
-            is_manual=is_manual(),
-            value=(pl.col("value") * scale).round_sig_figs(15),
-            is_other=pl.col("analyte").is_in(others.implode()),
-            is_feeding=pl.col("analyte").is_in(feeding.implode()),
-        )
-        .with_columns(kind=_kind())
-    )
+    labs = pl.Enum(cells["lab"].drop_nulls().unique().sort())
     wide = (
-        cells.group_by(SPECIMEN)
+        cells.lazy()
+        .with_columns(pl.col("lab").cast(labs))
+        .group_by(SPECIMEN)
         .agg(
             *_values(_INGREDIENTS, manual=False),
             nrbc=pl.when(pl.col("analyte") == NRBC).then("value").max(),
             collected_at=pl.col("collected_at").min(),
             resulted_at=pl.col("resulted_at").max(),
             lab=pl.col("lab").min(),
-            reference_low=(pl.when(pl.col("analyte") == "neut_abs").then("reference_low") * 1000.0)
-            .max()
-            .round_sig_figs(15),
+            reference_low=pl.when(pl.col("analyte") == "neut_abs").then("reference_low").max(),
             has_feeding=pl.col("is_feeding").any(),
             has_conflict=has_conflict,
             is_preliminary=(pl.col("status") == "preliminary").any(),
@@ -101,6 +108,7 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
         )
         .with_columns(
             pl.col("lab").cast(pl.String),
+            reference_low=(pl.col("reference_low") * 1000.0).round_sig_figs(15),
             is_repeated=pl.col("kinds").bitwise_count_ones() < pl.col("n"),
             spread=pl.col("last_collected_at") - pl.col("collected_at"),
         )
@@ -113,7 +121,7 @@ def _side_by_side(counting: pl.DataFrame, reference: Reference, has_conflict: pl
     is_apart = is_unusual | (pl.col("is_other") & is_upper_bound("comparator"))
     few = cells.filter(
         pl.col("is_manual") | pl.col("comparator").is_not_null() | pl.col("notes").is_not_null() | is_unusual
-    ).collect()
+    )
     noted = (
         few.filter(pl.col("notes").is_not_null())
         .group_by(SPECIMEN)

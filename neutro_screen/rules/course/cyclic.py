@@ -76,8 +76,17 @@ def _candidates(anc: pl.LazyFrame, policy: Policy, cytotoxic: pl.LazyFrame) -> p
     rule = policy.cyclic
     # In order of patient and time the row before is the result before, if it is the same patient's.
     gap = pl.when(pl.col("patient_id") == pl.col("patient_id").shift(1)).then(pl.col("collected_at").diff())
+    measured = anc.filter(pl.col("severity").is_not_null() & ~pl.col("anc_method").str.ends_with("upper_bound"))
+    # Every trough is a low count: of most patients there are too few of them for any series.
+    highest_trough = max(rule.trough_below_cells_per_ul, rule.low_below_cells_per_ul)
+    often_low = (
+        measured.filter(pl.col("anc_cells_per_ul") < highest_trough)
+        .group_by("patient_id")
+        .len()
+        .filter(pl.col("len") >= rule.minimum_troughs)
+    )
     numbered = (
-        anc.filter(pl.col("severity").is_not_null() & ~pl.col("anc_method").str.ends_with("upper_bound"))
+        measured.join(often_low, on="patient_id", how="semi")
         .sort(TIME_ORDER)
         .select(*TIME_ORDER, "anc_cells_per_ul", gap=gap)
         # Numbered through all patients.

@@ -12,7 +12,7 @@ from neutro_screen.pipeline.run import check, run
 from neutro_screen.pipeline.summary import RunSummary
 from neutro_screen.store.schema import SCREENED
 from tests.formats.test_fhir import observation
-from tests.nights import table
+from tests.nights import assert_same, table
 
 _NIGHTS = ("2026-01-11T02:00:00", "2026-01-12T02:00:00", "2026-01-13T02:00:00")
 
@@ -73,8 +73,7 @@ def test_a_deletion_of_an_earlier_night_ends_where_a_full_screen_does(tmp_path: 
     shutil.copy(nightly, full)
     for store, everybody in ((nightly, False), (full, True)):
         night(store, 2, *later, memory=memory, rescreen_all=everybody)
-    for name in (*SCREENED, "lab_result", "withdrawn_flag", "worklist_row", "quality_count"):
-        assert table(nightly, name) == table(full, name), name
+    assert_same(nightly, full, (*SCREENED, "lab_result", "withdrawn_flag", "worklist_row", "quality_count"))
 
 
 def test_a_deletion_that_finds_nothing_is_counted_and_told(tmp_path: Path, memory: int) -> None:

@@ -28,9 +28,7 @@ def counted(text: str, time_zone: str) -> pl.DataFrame:
     )
 
 
-def measured(
-    text: str, measure: str, time_zone: str = "UTC", detail: str | None = None
-) -> list[tuple[object, ...]]:
+def measured(text: str, measure: str, time_zone: str = "UTC", detail: str | None = None) -> list[tuple[object, ...]]:
     """lab, analyte, n, of, value of one measure over all files."""
     rows = quality.quality_measures(counted(text, time_zone), "run")
     is_wanted = pl.col("detail").is_null() if detail is None else pl.col("detail") == detail

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
@@ -18,9 +19,11 @@ import duckdb
 import polars as pl
 
 from neutro_screen.cli.app import main
+from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
+from neutro_screen.store.file import lock
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
@@ -104,6 +107,18 @@ def _own_process() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_CORE, limit)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def wait_until_free(store: Path, seconds: float = 60) -> None:
+    """After a kill: a child that the run was just starting may hold the store's lock until it is another program."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with lock(store):
+                return
+        except StoreError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def count_rows(folder: Path, number: int, night: datetime, counts: Mapping[str, Sequence[float]]) -> Path:

@@ -22,7 +22,7 @@ from neutro_screen.store.file import reading
 from neutro_screen.store.retention import remove
 from neutro_screen.store.review import record_review
 from neutro_screen.store.schema import SCREENED, TABLES, columns_of
-from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table, tables
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table, tables, wait_until_free
 
 NEXT = "2026-11-23T02:00:00"
 #: The command in a process that waits at a step for its end: on a busy machine it would be over before it is killed.
@@ -298,6 +298,7 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
         for name in (".s.duckdb.work", ".s.duckdb.next"):
             _wait_until_emptied(kept / name)
         assert SENTINELS[0] not in everything(kept), "nothing waits for the next run"
+        wait_until_free(kept / "s.duckdb")
         night(kept / "s.duckdb")
         assert [
             path.name for path in kept.iterdir() if path.name not in ("s.duckdb", "reports", ".s.duckdb.lock")

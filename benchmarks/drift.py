@@ -18,8 +18,8 @@ from neutro_screen.ingest.profile import Profile
 from neutro_screen.quality import measures as quality
 from neutro_screen.quality.drift import quality_drift
 from neutro_screen.reference import load_policy, load_reference
+from neutro_screen.rules.counts.anc import count_neutrophils
 from neutro_screen.rules.counts.results import judge_rows
-from neutro_screen.rules.protocol import screen
 from neutro_screen.validate import in_shape, split_valid
 from neutro_simulator.parameters import text
 from neutro_simulator.scale import simulate_labs_at_scale
@@ -137,12 +137,18 @@ def measures(night: pl.DataFrame, run_id: str) -> pl.DataFrame:
     judged = judge_rows(typed, load_reference(), load_policy(), as_of=NIGHT)
     accepted, rejected = split_valid(judged.results, ScreenedResult)
     results = in_shape(accepted, LabResult)
-    screened = screen(results, as_of=NIGHT)
+    counted = count_neutrophils(results.lazy(), load_reference(), load_policy())
     keyed = results.with_columns(is_manual=pl.col("method") == "manual")
-    refuted = keyed.join(screened.contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"])
+    refuted = keyed.join(counted.contradicted, on=["patient_id", "specimen_id", "analyte", "is_manual"])
+    # The columns of a screen's ANC table that are compared; the rest of a screen concludes nothing for them.
+    anc = counted.anc.with_columns(
+        anc_reported=pl.coalesce("neut_abs", "neut_abs_manual"),
+        anc_segs_and_bands=pl.coalesce("segs_and_bands", "segs_and_bands_manual"),
+        anc_from_percent=pl.coalesce("from_percent", "from_percent_manual"),
+    )
     parts = [
         quality.row_counts(accepted, rejected, judged.no_results, judged.not_screened),
-        quality.specimen_counts(results, screened.anc, refuted),
+        quality.specimen_counts(results, anc, refuted),
     ]
     return quality.quality_measures(quality.merged(parts), run_id)
 

@@ -20,6 +20,9 @@ settings.load_profile("suite")
 #: Folders whose files take long come first, so that the last to end are short.
 _FIRST = ("flows", "wheel", "web", "store", "spec", "golden", "property")
 
+#: Folders whose files share what is dear: one Prefect server; one browser, and the reports of one hospital.
+_TOGETHER = ("tests/flows", "tests/web")
+
 
 def _rank(item: pytest.Item) -> int:
     folder = item.path.parent.name
@@ -35,14 +38,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """A file's tests stay with one worker, which makes what they share once; those of flows all do: one Prefect server."""
+    """A file's tests stay with one worker, which makes what they share once; so do all of some folders (``_TOGETHER``)."""
     from xdist.scheduler import LoadFileScheduling
 
     scheduler: Any = LoadFileScheduling(config, log)
     file_of = scheduler._split_scope
 
     def scope_of(nodeid: str) -> str:
-        return "tests/flows" if nodeid.startswith("tests/flows/") else str(file_of(nodeid))
+        folder = nodeid.partition("::")[0].rpartition("/")[0]
+        return folder if folder in _TOGETHER else str(file_of(nodeid))
 
     scheduler._split_scope = scope_of
     return scheduler

@@ -6,7 +6,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,9 +19,11 @@ import duckdb
 import polars as pl
 
 from neutro_screen.cli.app import main
+from neutro_screen.errors import StoreError
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary
+from neutro_screen.store.file import lock
 
 SAMPLE = Path(__file__).parents[1] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
@@ -50,9 +53,27 @@ def _sample_night() -> bytes:
 
 def table(store: Path, name: str, leave_out: str = "") -> list[tuple[object, ...]]:
     """A table, whole and in order."""
-    columns = f"* EXCLUDE ({leave_out})" if leave_out else "*"
+    return tables(store, [name], {name: leave_out})[name]
+
+
+def tables(
+    store: Path, names: Iterable[str], leave_out: Mapping[str, str] | None = None
+) -> dict[str, list[tuple[object, ...]]]:
+    """Some tables, each whole and in order, without the columns named. To open a store costs more than to read its tables."""
+    without = leave_out or {}
+    columns = {name: f"* EXCLUDE ({without[name]})" if without.get(name) else "*" for name in names}
     with duckdb.connect(str(store), read_only=True) as connection:
-        return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
+        return {
+            name: connection.execute(f'SELECT {chosen} FROM "{name}" ORDER BY ALL').fetchall()
+            for name, chosen in columns.items()
+        }
+
+
+def assert_same(one: Path, other: Path, names: Iterable[str], leave_out: Mapping[str, str] | None = None) -> None:
+    """Two stores hold the same rows in each of some tables."""
+    expected = tables(other, names := list(names), leave_out)
+    for name, rows in tables(one, names, leave_out).items():
+        assert rows == expected[name], name
 
 
 def command(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -86,6 +107,18 @@ def _own_process() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_CORE, limit)
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def wait_until_free(store: Path, seconds: float = 60) -> None:
+    """After a kill: a child that the run was just starting may hold the store's lock until it is another program."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with lock(store):
+                return
+        except StoreError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
 
 
 def count_rows(folder: Path, number: int, night: datetime, counts: Mapping[str, Sequence[float]]) -> Path:

@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import duckdb
 import pytest
 
 from neutro_screen.errors import PublishError, ReportError
@@ -20,11 +19,11 @@ from neutro_screen.store.file import lock
 from neutro_screen.store.schema import TABLES
 from tests.flows.conftest import PrefectServer
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
-from tests.nights import command
+from tests.nights import command, table, tables
 
 KINDS = ("labs", "medications", "patients", "diagnoses", "events")
 #: What the machine's clock says of a run is never the same twice.
-_BY_THE_CLOCK = {"run": ("started_at",), "audit": ("at",)}
+_BY_THE_CLOCK = {"run": "started_at", "audit": '"at"'}
 
 
 def inputs() -> dict[str, list[str]]:
@@ -40,14 +39,7 @@ def settings_for(store: Path, reports: Path | None = None) -> RunOptions:
 
 def contents(store: Path) -> dict[str, list[tuple[object, ...]]]:
     """Every table, without what the clock says and without what the run was asked to deliver (the clean one: nothing)."""
-    return {name: _without_clock(store, name) for name in TABLES if name != "run_delivery"}
-
-
-def _without_clock(store: Path, name: str) -> list[tuple[object, ...]]:
-    left_out = ", ".join(f'"{column}"' for column in _BY_THE_CLOCK.get(name, ()))
-    with duckdb.connect(str(store), read_only=True) as connection:
-        chosen = f"* EXCLUDE ({left_out})" if left_out else "*"
-        return connection.execute(f'SELECT {chosen} FROM "{name}" ORDER BY ALL').fetchall()
+    return tables(store, [name for name in TABLES if name != "run_delivery"], _BY_THE_CLOCK)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,7 @@ def assert_same(store: Path, clean: dict[str, list[tuple[object, ...]]]) -> None
     for name, found in contents(store).items():
         assert found == clean[name], name
     assert len(clean["run"]) == 1
-    deliveries = _without_clock(store, "run_delivery")
+    deliveries = table(store, "run_delivery")
     assert len(deliveries) == len({row[:2] for row in deliveries})
     assert clean["anc"]
 

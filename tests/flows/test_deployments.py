@@ -16,10 +16,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from neutro_screen.errors import StoreError
-from neutro_screen.store.file import lock
 from tests.flows.conftest import PYTHONPATH, ROOT, PrefectServer, free_port, stop
 from tests.flows.test_nightly import NIGHT, SAMPLE, rows
+from tests.nights import wait_until_free
 
 #: On an idle machine a tenth of it.
 _FIRES_WITHIN_SECONDS = 480
@@ -74,7 +73,7 @@ def test_a_worker_killed_in_the_midst_of_a_run_frees_its_slot_at_once(deployed: 
     for process in [worker.pid, *descendants(worker.pid)]:  # as systemd does: all that the unit has started
         os.kill(process, signal.SIGKILL)
     worker.wait()
-    _free_within(60, store)
+    wait_until_free(store)
     second = asked_of(deployed, f"/deployments/{backfill}/create_flow_run", {"parameters": parameters})["id"]
     worker = deployed.start(words, tmp_path / "second.log")
     try:
@@ -110,18 +109,6 @@ def test_a_schedule_fires_and_a_worker_screens_the_night(deployed: PrefectServer
     (artifact,) = asked_of(deployed, "/artifacts/filter", {"limit": 1, "sort": "UPDATED_DESC"})
     assert artifact["key"] == "neutro-screen-nightly"
     assert f"report: {tmp_path / 'r' / 'report.html'}" in artifact["data"]
-
-
-def _free_within(seconds: float, store: Path) -> None:
-    """The slot is the store's lock: it can be taken."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            with lock(store):
-                return
-        except StoreError:
-            assert time.monotonic() < end
-            time.sleep(0.1)
 
 
 def descendants(process: int) -> list[int]:

@@ -2,22 +2,30 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.schema import SCREENED
 from tests.flows.conftest import PrefectServer
+from tests.nights import assert_same, tables
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 NIGHT = "2026-11-22T02:00:00"
 
-_FLOW = """
+#: The flows as they are shipped: a night, and a backfill that has nothing left to do the second time.
+_FLOWS = """
 import json, sys
+from flows.backfill import backfill
 from flows.nightly import nightly
-print(json.dumps(nightly(**json.loads(sys.argv[1]))))
+night, archive = map(json.loads, sys.argv[1:])
+print(json.dumps(nightly(**night)))
+for _ in range(2):
+    print(json.dumps(backfill(**archive)))
 """
 #: The flow of the night with its pauses cut to a second: a file comes late and the disk is full for a moment; then a
 #: night that must be refused.
@@ -57,18 +65,36 @@ def rows(store: Path, table: str) -> list[tuple[object, ...]]:
         return connection.execute(f'SELECT * FROM "{table}" ORDER BY ALL').fetchall()
 
 
-def test_the_flow_publishes_the_same_tables_as_the_command(tmp_path: Path, prefect_server: PrefectServer) -> None:
-    by_flow, by_command = tmp_path / "flow" / "s.duckdb", tmp_path / "command" / "s.duckdb"
-    kinds = ("labs", "medications", "patients", "diagnoses", "events")
-    asked = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in kinds}
-    told = {"store": str(by_flow), "reports": str(tmp_path / "reports"), "as_of": NIGHT}
-    done = prefect_server.python("-c", _FLOW, json.dumps(asked | told))
+HOSPITAL = {kind: [str(SAMPLE / f"{kind}.csv")] for kind in ("labs", "medications", "patients", "diagnoses", "events")}
+
+
+@pytest.fixture(scope="module")
+def shipped(
+    tmp_path_factory: pytest.TempPathFactory, prefect_server: PrefectServer
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which one client has run the flows as they are shipped, and what it said."""
+    folder = tmp_path_factory.mktemp("shipped")
+    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
+    for year, part in ((2024, lines[::2]), (2025, lines[1::2])):
+        (folder / f"labs_{year}.csv").write_text("\n".join([header, *part]), "utf-8")
+    night = {"store": str(folder / "flow" / "s.duckdb"), "reports": str(folder / "reports"), "as_of": NIGHT}
+    archive = {"labs": [f"{folder}/labs_*.csv"], "store": str(folder / "s" / "s.duckdb"), "by": "year", "as_of": NIGHT}
+    done = prefect_server.python("-c", _FLOWS, json.dumps(HOSPITAL | night), json.dumps(archive))
     assert done.returncode == 0, done.stderr[-2000:]
-    run(RunOptions(store=by_command, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in asked.items()}))
-    for table in (*SCREENED, "lab_result", "rejected_row", "no_result", "worklist_row", "medication"):
-        assert rows(by_flow, table) == rows(by_command, table), table
-        assert table in ("evidence", "drug_suspect", "workup_step") or rows(by_flow, table), table
-    assert (tmp_path / "reports" / "report.html").exists()
+    return folder, done
+
+
+def test_the_flow_publishes_the_same_tables_as_the_command(
+    tmp_path: Path, shipped: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    folder, done = shipped
+    by_flow, by_command = folder / "flow" / "s.duckdb", tmp_path / "s.duckdb"
+    run(RunOptions(store=by_command, as_of=moment(NIGHT), **{kind: tuple(paths) for kind, paths in HOSPITAL.items()}))
+    names = (*SCREENED, "lab_result", "rejected_row", "no_result", "worklist_row", "medication")
+    assert_same(by_flow, by_command, names)
+    for name, found in tables(by_flow, names).items():
+        assert found or name in ("evidence", "drug_suspect", "workup_step"), name
+    assert (folder / "reports" / "report.html").exists()
     assert not list(by_flow.parent.glob(".neutro-screen-work-*"))
     assert "P-0" not in done.stdout + done.stderr
 
@@ -99,25 +125,11 @@ def test_what_may_pass_is_tried_again_and_a_refusal_is_told_at_once(
     assert "SECRET" not in done.stdout + done.stderr + told.read_text("utf-8")
 
 
-_BACKFILL = """
-import json, sys
-from flows.backfill import backfill
-for _ in range(2):
-    print(json.dumps(backfill(**json.loads(sys.argv[1]))))
-"""
-
-
 def test_a_backfill_runs_its_chunks_as_tasks_and_then_has_nothing_to_do(
-    tmp_path: Path, prefect_server: PrefectServer
+    shipped: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
-    header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
-    for year, part in ((2024, lines[::2]), (2025, lines[1::2])):
-        (tmp_path / f"labs_{year}.csv").write_text("\n".join([header, *part]), "utf-8")
-    store = tmp_path / "s" / "s.duckdb"
-    asked = {"labs": [f"{tmp_path}/labs_*.csv"], "store": str(store), "by": "year", "as_of": NIGHT}
-    done = prefect_server.python("-c", _BACKFILL, json.dumps(asked))
-    assert done.returncode == 0, done.stderr[-2000:]
-    first, second = map(json.loads, done.stdout.splitlines())
+    folder, done = shipped
+    _, first, second = map(json.loads, done.stdout.splitlines())
     assert (first["chunks_run"], first["rows_in"], second["chunks_finished_before"]) == (2, 1665, 2)
     assert "chunk 2 of 2: 2025" in done.stderr
-    assert len(rows(store, "run")) == 2
+    assert len(rows(folder / "s" / "s.duckdb", "run")) == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from neutro_screen import Screening, read, screen
+from neutro_screen import Extract, Screening, read, screen
 from neutro_screen.admin.propose import propose_profile
 from neutro_screen.cli import app as cli
 from neutro_screen.errors import RefusedInputError
@@ -30,12 +30,17 @@ class Export:
     lines: tuple[str, ...] = field(default=())
 
 
-def screened(text: str, folder: Path, encoding: str = "utf-8") -> Screening:
+def extract(text: str, folder: Path, encoding: str = "utf-8", name: str = "export.csv") -> Extract:
     """The export through a proposed profile; nothing in it is edited."""
-    export, profile = folder / "export.csv", folder / "profile.toml"
+    export, profile = folder / name, folder / "profile.toml"
     export.write_bytes(text.encode(encoding))
     profile.write_text(propose_profile(export), "utf-8")
-    return screen(read(str(export), profile=str(profile)), as_of=AS_OF)
+    return read(str(export), profile=str(profile))
+
+
+def screened(text: str, folder: Path, encoding: str = "utf-8") -> Screening:
+    """What is concluded of such an export."""
+    return screen(extract(text, folder, encoding), as_of=AS_OF)
 
 
 PATIENTS = (
@@ -186,37 +191,47 @@ def test_every_count_reaches_its_patient(export: Export, tmp_path: Path) -> None
     assert set(result.cannot_assess["patient_id"]) == export.cannot
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "11/18/26 05:40",
-        "18NOV2026:05:40:00",
-        "18NOV2026:05:40:00.000",
-        "18-NOV-26 05:40:00",
-        "18-NOV-26 05.40.00.000000 AM",
-        "18-NOV-2026 05:40",
-        "18/11/2026 05h40",
-        "2026.11.18. 05:40",
-        "18.11.2026. 05:40",
-        "18. 11. 2026 05:40",
-        "2026-11-18T05:40:00.000+0000",
-        "2026-11-18 05:40:00+00",
-        "Nov 18 2026  5:40AM",
-        "Nov 18, 2026 05:40",
-        "18 November 2026 05:40",
-        "2026/11/18 05:40:00.000",
-        "2026年11月18日 05:40",
-        "18/11/2569 05:40",
-        "46344.236111",
-        "20261118 0540",
-    ],
+#: One moment as twenty systems write it.
+TIMES = (
+    "11/18/26 05:40",
+    "18NOV2026:05:40:00",
+    "18NOV2026:05:40:00.000",
+    "18-NOV-26 05:40:00",
+    "18-NOV-26 05.40.00.000000 AM",
+    "18-NOV-2026 05:40",
+    "18/11/2026 05h40",
+    "2026.11.18. 05:40",
+    "18.11.2026. 05:40",
+    "18. 11. 2026 05:40",
+    "2026-11-18T05:40:00.000+0000",
+    "2026-11-18 05:40:00+00",
+    "Nov 18 2026  5:40AM",
+    "Nov 18, 2026 05:40",
+    "18 November 2026 05:40",
+    "2026/11/18 05:40:00.000",
+    "2026年11月18日 05:40",
+    "18/11/2569 05:40",
+    "46344.236111",
+    "20261118 0540",
 )
-def test_times_as_systems_write_them(written: str, tmp_path: Path) -> None:
-    rows = "".join(
-        f"{patient}\t{written}\t{test}\t{value}\t{unit}\n" for patient in ("81", "82") for test, value, unit in [TEST]
-    )
-    result = screened("MRN\tCollected\tTest\tResult\tUnits\n" + rows, tmp_path)
-    assert set(result.anc["collected_at"].dt.strftime("%Y-%m-%d %H:%M")) == {"2026-11-18 05:40"}
+
+
+@pytest.fixture(scope="module")
+def by_form(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """Every form in a file of its own, read through its own profile; the rows of all are screened together, as patients apart."""
+    folder, rows = tmp_path_factory.mktemp("times"), []
+    test, value, unit = TEST
+    for number, written in enumerate(TIMES):
+        lines = "".join(f"{patient}\t{written}\t{test}\t{value}\t{unit}\n" for patient in ("81", "82"))
+        read_rows = extract("MRN\tCollected\tTest\tResult\tUnits\n" + lines, folder, name=f"export{number}.csv").labs
+        rows.append(read_rows.with_columns(patient_id=pl.format("{} of {}", pl.lit(written), "patient_id")))
+    return screen(pl.concat(rows), as_of=AS_OF).anc
+
+
+@pytest.mark.parametrize("written", TIMES)
+def test_times_as_systems_write_them(written: str, by_form: pl.DataFrame) -> None:
+    own = by_form.filter(pl.col("patient_id").is_in([f"{written} of 81", f"{written} of 82"]))
+    assert own["collected_at"].dt.strftime("%Y-%m-%d %H:%M").to_list() == ["2026-11-18 05:40"] * 2
 
 
 @pytest.mark.parametrize(

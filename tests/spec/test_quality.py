@@ -1,5 +1,7 @@
 """Counts of data quality: taken of parts, added up, and what they say."""
 
+from functools import cache
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -12,26 +14,23 @@ from neutro_screen.validate import in_shape
 from tests.clinic import judged, screened
 
 
-def counted(text: str, profile: Profile | None = None) -> pl.DataFrame:
-    """The counts of a laboratory's rows."""
-    rows, split = judged(text, profile=profile)
+@cache
+def counted(text: str, time_zone: str) -> pl.DataFrame:
+    """The counts of a laboratory's rows, by the clock of a time zone."""
+    rows, split = judged(text, profile=Profile(time_zone=time_zone))
     results = in_shape(split.accepted, LabResult)
     none = split.accepted.clear().with_columns(reason=pl.lit(None, pl.String))
     return quality.merged(
         [
-            quality.row_counts(
-                split.accepted, split.rejected, rows.no_results, rows.not_screened, (profile or Profile()).time_zone
-            ),
+            quality.row_counts(split.accepted, split.rejected, rows.no_results, rows.not_screened, time_zone),
             quality.specimen_counts(results, screened(text).anc, none),
         ]
     )
 
 
-def measured(
-    text: str, measure: str, profile: Profile | None = None, detail: str | None = None
-) -> list[tuple[object, ...]]:
+def measured(text: str, measure: str, time_zone: str = "UTC", detail: str | None = None) -> list[tuple[object, ...]]:
     """lab, analyte, n, of, value of one measure over all files."""
-    rows = quality.quality_measures(counted(text, profile), "run")
+    rows = quality.quality_measures(counted(text, time_zone), "run")
     is_wanted = pl.col("detail").is_null() if detail is None else pl.col("detail") == detail
     return (
         rows.filter(pl.col("source_file").is_null(), pl.col("measure") == measure, is_wanted)
@@ -89,7 +88,6 @@ def test_odd_times_are_counted_by_the_clock_of_the_source() -> None:
         S4       | A   | 2025-11-06 00:00 | 2025-11-05 20:00 | 751-8 | 2.0
         S5       | A   | -                | 2025-11-07 09:00 | 751-8 | 2.0
     """
-    zone = Profile(time_zone="America/New_York")
     for measure in (
         "time_skipped_by_clock",
         "time_shown_twice_by_clock",
@@ -98,7 +96,7 @@ def test_odd_times_are_counted_by_the_clock_of_the_source() -> None:
         "collected_after_resulted",
         "collected_from_result_time",
     ):
-        assert [row[2:4] for row in measured(table, measure, zone)] == [(1, 5)], measure
+        assert [row[2:4] for row in measured(table, measure, "America/New_York")] == [(1, 5)], measure
 
 
 @given(

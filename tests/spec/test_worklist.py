@@ -1,12 +1,14 @@
 """The worklist from night to night (EPI-6) and its priorities (RULES.md section 7)."""
 
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import polars as pl
 import pytest
 
 from neutro_schemas import Medication
+from neutro_screen.rules.protocol import ScreenResult
 from neutro_screen.rules.worklist.order import in_worklist_order
 from neutro_screen.validate import dtypes
 from tests.clinic import screened
@@ -44,9 +46,15 @@ def drug(name: str, start: float, end: float | None = None) -> pl.DataFrame:
     return pl.DataFrame([row], schema=dtypes(Medication))
 
 
+@cache
+def without_chart(text: str, day: float) -> ScreenResult:
+    """What the screen says of results alone in the night of a day; many tests begin with the same night."""
+    return screened(text, as_of=on(day))
+
+
 def rows(nights: Nights, text: str, day: float, **chart: Any) -> dict[str, Any] | None:
     """The row of patient 1 in the night of a day."""
-    return of(nights.after(screened(text, as_of=on(day), **chart), on(day)))
+    return of(nights.after(screened(text, as_of=on(day), **chart) if chart else without_chart(text, day), on(day)))
 
 
 LOW = labs((0, "0.9"))
@@ -57,7 +65,7 @@ def test_epi_6_without_a_new_result_nothing_improves_and_no_priority_falls(silen
     nights, counts = Nights(), ("0.05", "0.4", "0.9", "1.2")
     header = labs().splitlines()[0]
     text = "\n".join([header, *(labs((0, anc), patient=anc).splitlines()[1] for anc in counts)])
-    first, later = (nights.after(screened(text, as_of=on(day)), on(day)) for day in (0.5, silence))
+    first, later = (nights.after(without_chart(text, day), on(day)) for day in (0.5, silence))
     priorities = ["info", "low", "medium", "high", "critical"]
     for anc in counts:
         before, after = of(first, anc), of(later, anc)

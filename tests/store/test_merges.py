@@ -14,7 +14,7 @@ from neutro_screen.store.explain import explain_patient
 from neutro_screen.store.file import reading
 from neutro_screen.store.review import record_review
 from neutro_screen.store.schema import SCREENED
-from tests.nights import NIGHT, SAMPLE, night, screened_sample, table
+from tests.nights import NIGHT, SAMPLE, assert_same, night, screened_sample, tables
 
 #: Two patients of the sample with low counts, whose records become one.
 OLD, NEW = "P-001", "P-013"
@@ -55,23 +55,20 @@ def test_the_night_of_the_merge_makes_no_difference(at_once: Path, tmp_path: Pat
     for number, labs in enumerate(split(tmp_path, seed, 3)):
         merged = [f"{OLD}>{NEW}"] if number == heard else []
         night(store, labs=labs, patients=(patients(tmp_path, *merged),))
-    for name in SCREENED:
-        leave_out = "run_id" if name == "flag" else ""
-        assert table(store, name, leave_out) == table(at_once, name, leave_out), name
-    assert table(store, "patient_merge", "run_id, source_row") == table(at_once, "patient_merge", "run_id, source_row")
+    assert_same(store, at_once, SCREENED, {"flag": "run_id"})
+    assert_same(store, at_once, ["patient_merge"], {"patient_merge": "run_id, source_row"})
 
 
 def test_a_person_is_in_one_part_although_the_records_are_not(at_once: Path, tmp_path: Path) -> None:
     store = tmp_path / "s.duckdb"
     night(store, patients=(patients(tmp_path, f"{OLD}>{NEW}"),), memory=2_400_000)
-    for name in (*SCREENED, "patient", "lab_result", "worklist_row"):
-        assert table(store, name) == table(at_once, name), name
+    assert_same(store, at_once, (*SCREENED, "patient", "lab_result", "worklist_row"))
 
 
 def test_one_patient_is_left_over_the_rows_of_both_records(at_once: Path, tmp_path: Path) -> None:
     screened_sample(tmp_path / "apart.duckdb")
-    for name in SCREENED:
-        assert not [row for row in table(at_once, name) if OLD in row], name
+    for name, rows in tables(at_once, SCREENED).items():
+        assert not [row for row in rows if OLD in row], name
     counted = "SELECT count(DISTINCT collected_at) FROM anc WHERE patient_id IN (?, ?)"
     with reading(at_once) as together, reading(tmp_path / "apart.duckdb") as apart:
         assert together.execute(counted, [OLD, NEW]).fetchall() == apart.execute(counted, [OLD, NEW]).fetchall()
@@ -117,14 +114,9 @@ def test_a_merge_is_undone_by_the_record_s_own_id_and_may_be_made_again(at_once:
     screened_sample(apart)
     shutil.copy(at_once, store)
     night(store, patients=(patients(tmp_path, f"{OLD}>{OLD}"),))
-    for name in SCREENED:
-        assert table(store, name, "run_id" if name == "flag" else "") == table(
-            apart, name, "run_id" if name == "flag" else ""
-        )
+    assert_same(store, apart, SCREENED, {"flag": "run_id"})
     night(store, patients=(patients(tmp_path, f"{OLD}>{NEW}"),))
-    for name in SCREENED:
-        leave_out = "run_id" if name == "flag" else ""
-        assert table(store, name, leave_out) == table(at_once, name, leave_out), name
+    assert_same(store, at_once, SCREENED, {"flag": "run_id"})
 
 
 def test_a_circle_is_refused_with_a_reason_until_it_is_broken(tmp_path: Path) -> None:

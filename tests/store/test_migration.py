@@ -61,8 +61,7 @@ def test_the_next_run_migrates_screens_everybody_and_keeps_the_old_file(old: Pat
     assert {stat.S_IMODE(path.stat().st_mode) for path in (old, backup)} == {0o600}
     screened_sample(tmp_path / "fresh.duckdb")
     night(tmp_path / "fresh.duckdb", as_of="2026-11-23T02:00:00")
-    for name in SCREENED:
-        assert by_name(old, name) == by_name(tmp_path / "fresh.duckdb", name), name
+    assert_screened_alike(old, concluded(tmp_path / "fresh.duckdb"))
     results = [table(store, "lab_result", "result_id") for store in (old, tmp_path / "fresh.duckdb")]
     assert results[0] == results[1]
     with reading(old) as connection:
@@ -124,9 +123,15 @@ def present(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def afterwards(present: Path) -> dict[str, list[tuple[object, ...]]]:
+    """What is concluded in that other night."""
+    return concluded(present / "next.duckdb")
+
+
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda path: path.stem)
 def test_a_store_of_every_schema_that_ever_was_is_migrated_and_screened(
-    tmp_path: Path, present: Path, schema: Path
+    tmp_path: Path, present: Path, afterwards: dict[str, list[tuple[object, ...]]], schema: Path
 ) -> None:
     store, version = tmp_path / "s.duckdb", int(schema.stem[1])
     shutil.copy(present / "new.duckdb", tmp_path / "new.duckdb")
@@ -138,8 +143,7 @@ def test_a_store_of_every_schema_that_ever_was_is_migrated_and_screened(
     summary = night(store, as_of="2026-11-23T02:00:00")
     assert summary.everybody_because is not None
     assert backup_of(store, version).read_bytes() == before
-    for name in SCREENED:
-        assert by_name(store, name) == by_name(present / "next.duckdb", name), name
+    assert_screened_alike(store, afterwards)
     with reading(store) as connection:
         assert connection.execute("SELECT count(*) FROM worklist").fetchall()[0][0] > 0
         migrations = connection.execute("SELECT counts FROM audit WHERE action = 'migrate'").fetchall()
@@ -148,11 +152,20 @@ def test_a_store_of_every_schema_that_ever_was_is_migrated_and_screened(
         night(store, as_of="2026-11-24T02:00:00")
 
 
-def by_name(store: Path, name: str) -> list[tuple[object, ...]]:
-    """A table by its columns' names (a migrated one has the newer columns last), without the run of a flag."""
-    columns = ", ".join(f'"{column}"' for column in columns_of(name) if column != "run_id")
+def concluded(store: Path) -> dict[str, list[tuple[object, ...]]]:
+    """The screened tables by their columns' names (migrated ones have the newer columns last), without the run of a flag."""
+    columns = {name: ", ".join(f'"{column}"' for column in columns_of(name) if column != "run_id") for name in SCREENED}
     with duckdb.connect(str(store), read_only=True) as connection:
-        return connection.execute(f'SELECT {columns} FROM "{name}" ORDER BY ALL').fetchall()
+        return {
+            name: connection.execute(f'SELECT {chosen} FROM "{name}" ORDER BY ALL').fetchall()
+            for name, chosen in columns.items()
+        }
+
+
+def assert_screened_alike(store: Path, expected: dict[str, list[tuple[object, ...]]]) -> None:
+    """The screened tables of a store are those of another."""
+    for name, rows in concluded(store).items():
+        assert rows == expected[name], name
 
 
 def test_rows_of_an_older_store_with_a_date_that_cannot_be_are_refused_and_stop_nobody(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from neutro_screen.errors import ConfigurationError
 from neutro_screen.pipeline.options import bytes_of
 from neutro_screen.pipeline.partitions import LEAST_BUCKETS, Workspace
 from neutro_screen.store.schema import SCREENED
-from tests.nights import night, screened_sample, table
+from tests.nights import assert_same, night, screened_sample
 
 RECEIVED = ("lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event", "quality_count")
 
@@ -28,8 +28,7 @@ def test_many_parts_end_in_the_tables_of_one_and_what_a_killed_run_left_is_clear
     (left / "000001.parquet").write_bytes(b"half a file")
     summary = night(parted, memory=2_400_000)  # 600 rows at once: three parts, on disk
     assert summary.account.rows_in == 1665
-    for name in (*SCREENED, *RECEIVED, "worklist_row"):
-        assert table(parted, name) == table(whole, name), name
+    assert_same(parted, whole, (*SCREENED, *RECEIVED, "worklist_row"))
     assert [path.name for path in tmp_path.iterdir() if path.name != "s.duckdb"] == [".s.duckdb.lock"]
 
 
@@ -40,8 +39,7 @@ def test_everybody_is_screened_again_in_parts_although_little_came_in(whole: Pat
     few.write_text("".join(lines[:20]), "utf-8")
     summary = night(parted, labs=few, rescreen_all=True, memory=2_400_000)
     assert summary.account.accepted == 0
-    for name in SCREENED:
-        assert table(parted, name) == table(whole, name), name
+    assert_same(parted, whole, SCREENED)
 
 
 @pytest.mark.parametrize(("rows_at_once", "n_parts", "in_memory"), [(500, 9, 100), (25, 192, 100), (25, 192, 9999)])

@@ -8,7 +8,7 @@ from neutro_screen.errors import ConfigurationError, StoreError
 from neutro_screen.pipeline.options import moment
 from neutro_screen.pipeline.replay import rebuild
 from neutro_screen.store.schema import TABLES
-from tests.nights import SAMPLE, night, table
+from tests.nights import SAMPLE, assert_same, night
 from tests.store.test_merges import NEW, OLD, patients, split
 
 NIGHTS = [f"2026-11-{day}T02:00:00" for day in (19, 20, 21, 22)]
@@ -42,8 +42,7 @@ def test_a_rebuilt_night_equals_what_it_published_table_by_table(nights: Path, t
     before = nights.read_bytes()
     run_id, notes = rebuild(nights, moment(NIGHTS[number]), tmp_path / "past.duckdb", reports=tmp_path / "reports")
     assert (run_id[:10], notes) == (NIGHTS[number][:10], [])
-    for name in TABLES:
-        assert table(tmp_path / "past.duckdb", name) == table(nights.with_name(f"kept{number}.duckdb"), name), name
+    assert_same(tmp_path / "past.duckdb", nights.with_name(f"kept{number}.duckdb"), TABLES)
     assert nights.read_bytes() == before
     assert (tmp_path / "reports" / "report.html").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["past.duckdb", "reports"]

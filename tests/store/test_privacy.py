@@ -22,7 +22,7 @@ from neutro_screen.store.file import reading
 from neutro_screen.store.retention import remove
 from neutro_screen.store.review import record_review
 from neutro_screen.store.schema import SCREENED, TABLES, columns_of
-from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
+from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table, tables, wait_until_free
 
 NEXT = "2026-11-23T02:00:00"
 #: The command in a process that waits at a step for its end: on a busy machine it would be over before it is killed.
@@ -169,11 +169,12 @@ def test_a_patient_is_removed_from_every_table_and_every_byte(tmp_path: Path) ->
     night(store, labs=labs)
     record_review(store, patient, "acknowledged", until=None, note=f"{patient} called", by="reviewer", at=AT)
     (own / "s.v1.backup.duckdb").write_bytes(store.read_bytes())
-    others = {name: len(table(store, name)) for name in TABLES}
+    others = {name: len(rows) for name, rows in tables(store, TABLES).items()}
     removed = remove(store, before=None, patient_id=patient, by="officer", at=AT)
     assert patient.encode() not in everything(own)
     assert removed.backups == ["s.v1.backup.duckdb"]
-    assert {name: len(table(store, name)) for name in TABLES} == removed.after | {"audit": removed.after["audit"] + 1}
+    left = {name: len(rows) for name, rows in tables(store, TABLES).items()}
+    assert left == removed.after | {"audit": removed.after["audit"] + 1}
     assert removed.before["lab_result"] > removed.after["lab_result"] > 0.8 * others["lab_result"]
     assert any(line.startswith("lab_result: ") for line in removed.lines())
     with reading(store) as connection:
@@ -223,7 +224,7 @@ def test_what_old_runs_left_is_removed_and_the_latest_run_stays(tmp_path: Path) 
     store = tmp_path / "s.duckdb"
     for as_of in ("2026-11-20T02:00:00", "2026-11-21T02:00:00", NIGHT):
         night(store, as_of=as_of)
-    before = {name: table(store, name) for name in (*SCREENED, "lab_result")}
+    before = tables(store, (*SCREENED, "lab_result"))
     remove(store, before=moment("2027-01-01"), patient_id=None, by=None, at=AT)
     with reading(store) as connection:
         assert connection.execute("SELECT DISTINCT run_id[:10] FROM worklist_row").fetchall() == [("2026-11-22",)]
@@ -232,7 +233,7 @@ def test_what_old_runs_left_is_removed_and_the_latest_run_stays(tmp_path: Path) 
             ("reduced", 2),
         ]
         assert connection.execute("SELECT count(*) FROM worklist").fetchall()[0][0] > 0
-    assert {name: table(store, name) for name in (*SCREENED, "lab_result")} == before
+    assert tables(store, (*SCREENED, "lab_result")) == before
     with pytest.raises(ConfigurationError, match="removed by retention"):
         rebuild(store, moment("2026-11-21T02:00:00"), tmp_path / "past.duckdb")
 
@@ -297,6 +298,7 @@ def test_nothing_of_a_patient_is_left_outside_store_reports_and_the_private_fold
         for name in (".s.duckdb.work", ".s.duckdb.next"):
             _wait_until_emptied(kept / name)
         assert SENTINELS[0] not in everything(kept), "nothing waits for the next run"
+        wait_until_free(kept / "s.duckdb")
         night(kept / "s.duckdb")
         assert [
             path.name for path in kept.iterdir() if path.name not in ("s.duckdb", "reports", ".s.duckdb.lock")

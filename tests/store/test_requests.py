@@ -10,7 +10,7 @@ import neutro_screen
 from neutro_screen.pipeline.options import moment
 from neutro_screen.store.file import reading
 from neutro_screen.store.rows import read_table
-from tests.nights import command, table
+from tests.nights import assert_same, command, table
 
 NIGHT = moment("2026-11-20T02:00")
 HEADER = "patient_id,specimen_id,collected_at,analyte_name,value,unit,ward,requester"
@@ -83,8 +83,7 @@ def test_no_rule_looks_at_them_and_an_extract_without_them_has_none(tmp_path: Pa
         folder.mkdir()
         screen(folder, [("A", 3, "4.0", ward, asker), ("A", 1, "0.4", ward, asker)])
     stores = [tmp_path / name / "s.duckdb" for name in ("with", "without")]
-    for name in ("anc", "episode", "flag", "worklist_row", "patient_summary"):
-        assert table(stores[0], name) == table(stores[1], name)
+    assert_same(stores[0], stores[1], ("anc", "episode", "flag", "worklist_row", "patient_summary"))
     assert [len(table(store, "request")) for store in stores] == [2, 0]
     page = (tmp_path / "without" / "reports" / "report.html").read_text("utf-8")
     assert 'id="ward"' not in page and "requested by" not in page

@@ -136,23 +136,38 @@ with tempfile.TemporaryDirectory() as folder:
 os.setgroups([])
 os.setgid({SOMEBODY})
 os.setuid({SOMEBODY})
-print(json.dumps([vars(command(*words)) for words in json.loads(sys.argv[1])]))
+for asked in sys.stdin:
+    print(json.dumps([vars(command(*words)) for words in json.loads(asked)]), flush=True)
 """
+AsSomebody = Callable[..., list[subprocess.CompletedProcess[str]]]
 
 
-def as_somebody(*commands: list[Path | str]) -> list[subprocess.CompletedProcess[str]]:
-    """The commands one after the other as a user without any right of its own."""
-    asked = json.dumps([[str(word) for word in words] for words in commands])
+@pytest.fixture(scope="module")
+def as_somebody() -> Iterator[AsSomebody]:
+    """The commands given, one after the other, as a user without any right of its own: one process for all tests."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", _AS_SOMEBODY, asked], capture_output=True, text=True, cwd="/", env=environment
+    process = subprocess.Popen(
+        [sys.executable, "-c", _AS_SOMEBODY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        env=environment,
     )
-    assert done.returncode == 0, done.stderr
-    return [subprocess.CompletedProcess(**told) for told in json.loads(done.stdout)]
+    assert process.stdin is not None and process.stdout is not None
+    asked, told = process.stdin, process.stdout
+
+    def done(*commands: list[Path | str]) -> list[subprocess.CompletedProcess[str]]:
+        print(json.dumps([[str(word) for word in words] for words in commands]), file=asked, flush=True)
+        return [subprocess.CompletedProcess(**each) for each in json.loads(told.readline())]
+
+    yield done
+    asked.close()
+    assert process.wait(60) == 0
 
 
 @as_root
-def test_a_store_of_another_user_is_not_called_damaged(store: Path) -> None:
+def test_a_store_of_another_user_is_not_called_damaged(store: Path, as_somebody: AsSomebody) -> None:
     for path in (store.parent, store.with_name(".s.duckdb.lock")):
         os.chown(path, SOMEBODY, SOMEBODY)
     before = store.read_bytes()
@@ -165,7 +180,7 @@ def test_a_store_of_another_user_is_not_called_damaged(store: Path) -> None:
 
 
 @as_root
-def test_a_user_who_cannot_keep_the_owner_does_not_take_the_store_away(store: Path) -> None:
+def test_a_user_who_cannot_keep_the_owner_does_not_take_the_store_away(store: Path, as_somebody: AsSomebody) -> None:
     for path in (store.parent, store.with_name(".s.duckdb.lock")):
         os.chown(path, SOMEBODY, SOMEBODY)
     os.chown(store, READERS, SOMEBODY)
@@ -178,7 +193,7 @@ def test_a_user_who_cannot_keep_the_owner_does_not_take_the_store_away(store: Pa
 
 
 @as_root
-def test_analysts_of_a_group_read_the_store_and_doctor_is_content(store: Path) -> None:
+def test_analysts_of_a_group_read_the_store_and_doctor_is_content(store: Path, as_somebody: AsSomebody) -> None:
     os.chown(store.parent, 0, SOMEBODY)
     os.chown(store, 0, SOMEBODY)
     store.parent.chmod(0o2750)
@@ -195,7 +210,7 @@ def test_analysts_of_a_group_read_the_store_and_doctor_is_content(store: Path) -
 
 
 @as_root
-def test_a_folder_that_cannot_be_written_is_named_and_no_unexpected_error(store: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named_and_no_unexpected_error(store: Path, as_somebody: AsSomebody) -> None:
     with lock(store):
         pass
     for path in (store, store.with_name(".s.duckdb.lock"), store.parent):

@@ -16,7 +16,7 @@ from neutro_screen.pipeline.replay import rebuild
 from neutro_screen.pipeline.rows import PLACE
 from neutro_screen.pipeline.run import run
 from neutro_screen.store.rows import insert
-from tests.nights import NIGHT, night, table
+from tests.nights import NIGHT, assert_same, night
 
 CASE = Path(__file__).parents[3] / "shared" / "cases" / "operations" / "same_file_name"
 HEADER = "patient_id,specimen_id,collected_at,resulted_at,loinc,analyte_name,value,unit,status,lab\n"
@@ -102,8 +102,7 @@ def test_a_past_night_is_made_again_with_every_row(store: Path, tmp_path: Path) 
     out = tmp_path / "past.duckdb"
     screened(store, 21, CASE / "night2" / "labs_b.csv")
     rebuild(store, moment("2026-11-21T02:00"), out)
-    for name in ("lab_result", "contradicted_result", "worklist_row"):
-        assert table(out, name) == table(store, name), name
+    assert_same(out, store, ("lab_result", "contradicted_result", "worklist_row"))
 
 
 def _by_place(connection: duckdb.DuckDBPyConnection, name: str, rows: pl.DataFrame) -> pl.DataFrame:

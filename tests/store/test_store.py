@@ -16,7 +16,7 @@ from neutro_screen.pipeline.run import run
 from neutro_screen.store.file import _is_scattered, lock, publishing, reading
 from neutro_screen.store.schema import SCREENED, TABLES
 from neutro_screen.store.views import VIEWS
-from tests.nights import KINDS, NIGHT, SAMPLE, night, screened_sample, table
+from tests.nights import KINDS, NIGHT, SAMPLE, assert_same, night, screened_sample, table
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,11 @@ def test_the_same_files_again_change_nothing(store: Path, tmp_path: Path) -> Non
     assert summary.account.duplicate == summary.account.rows_in - sum(
         (summary.account.rejected, summary.account.no_result, summary.account.not_screened)
     )
-    for name in (*SCREENED, "lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event"):
-        assert table(twice, name) == table(store, name), name
+    assert_same(
+        twice,
+        store,
+        (*SCREENED, "lab_result", "rejected_row", "no_result", "medication", "patient", "diagnosis", "event"),
+    )
     assert table(twice, "worklist_row", "run_id")[: len(table(store, "worklist_row"))]
     with reading(twice) as connection:
         assert connection.execute("SELECT count(*) FROM worklist").fetchall() == [(len(table(store, "worklist_row")),)]
@@ -99,8 +102,7 @@ def test_shuffled_rows_give_byte_identical_tables(store: Path, tmp_path: Path) -
     header, *lines = (SAMPLE / "labs.csv").read_text("utf-8").splitlines()
     shuffled.write_text("\n".join([header, *pl.Series(lines).shuffle(seed=3).to_list()]) + "\n", "utf-8")
     night(tmp_path / "s.duckdb", labs=shuffled)
-    for name in (*SCREENED, "worklist_row"):
-        assert table(tmp_path / "s.duckdb", name) == table(store, name), name
+    assert_same(tmp_path / "s.duckdb", store, (*SCREENED, "worklist_row"))
 
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
@@ -119,8 +121,7 @@ def test_one_thread_or_another_engine_gives_the_same_tables(store: Path, tmp_pat
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for name in (*SCREENED, "worklist_row"):
-        assert table(alone, name) == table(store, name), name
+    assert_same(alone, store, (*SCREENED, "worklist_row"))
 
 
 def test_a_cohort_split_into_nights_ends_in_the_same_tables(store: Path, tmp_path: Path) -> None:
@@ -131,9 +132,7 @@ def test_a_cohort_split_into_nights_ends_in_the_same_tables(store: Path, tmp_pat
         part = tmp_path / f"night{number}.csv"
         part.write_text("\n".join([header, *mixed[number::4]]) + "\n", "utf-8")
         night(split, labs=part)
-    for name in SCREENED:
-        leave_out = "run_id" if name == "flag" else ""
-        assert table(split, name, leave_out) == table(store, name, leave_out), name
+    assert_same(split, store, SCREENED, {"flag": "run_id"})
 
 
 def test_a_reader_keeps_the_old_run_and_does_not_stop_the_next_one(tmp_path: Path) -> None:
@@ -234,9 +233,7 @@ def test_patients_with_an_open_episode_are_screened_until_nothing_can_change_any
     # Everybody once more after it has settled; then only those with a likely suspect that is still given.
     assert touched[0] >= touched[1] > touched[2] > 0
     night(at_once, as_of="2029-11-23T02:00:00")
-    for name in SCREENED:
-        leave_out = "run_id" if name == "flag" else ""
-        assert table(store, name, leave_out) == table(at_once, name, leave_out), name
+    assert_same(store, at_once, SCREENED, {"flag": "run_id"})
 
 
 def test_a_report_that_fails_does_not_say_that_nothing_was_published(

@@ -2,17 +2,15 @@
 
 import gc
 import os
-import sys
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from neutro_screen import orchestration as orchestration  # before Prefect: says what its start is to leave out
+
 # Results are the same whatever the number of threads; with two each, two workers wait for one another (polars reads it once).
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
-
-# Prefect is imported in two fifths of its time without this library (tests/flows/light_prefect/sitecustomize.py says why).
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")

@@ -7,7 +7,7 @@ from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from neutro_screen.cli import admin, backtest, query, review, run
 from neutro_screen.cli.output import say
-from neutro_screen.cli.process import abandon_standard_output, prepare_process
+from neutro_screen.cli.process import abandon_standard_output, end_without_dismantling, prepare_process
 from neutro_screen.errors import NeutroScreenError, OutputError
 
 #: Exit code where the words of a command cannot be read, as shells and other programs have it.
@@ -45,8 +45,13 @@ for command in (
     app.command(command)
 
 
+def program() -> None:
+    """Entry point of a process that is nothing but a command."""
+    end_without_dismantling(main)
+
+
 def main() -> None:
-    """Entry point: errors become one message on stderr and the exit code of their kind."""
+    """The command, also inside another process: errors become one message on stderr and the exit code of their kind."""
     prepare_process()
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
@@ -93,4 +98,4 @@ def usage_text(error: CycloptsError) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    program()

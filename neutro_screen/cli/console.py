@@ -7,15 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from neutro_screen.errors import visible
 from neutro_screen.report.words import METHODS, NEXT_STEPS, PRIORITY_SHAPES, shown, warning_text
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from neutro_screen.pipeline.backfill import BackfillSummary
     from neutro_screen.pipeline.summary import RunSummary
 
@@ -258,7 +256,11 @@ def _wrapped(lines: Iterable[str], bullet: str = "- ") -> list[str]:
     return [textwrap.fill(bullet + line, _WIDTH, subsequent_indent="  ") for line in lines]
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str) -> "Table":
+    # Here and below: the end of a run, which is most of what is printed, has no table, and does not wait for this library.
+    from rich import box
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(columns))
     for column in columns:
         table.add_column(
@@ -268,6 +270,8 @@ def _table(*columns: str) -> Table:
 
 
 def _cells(values: Iterable[object]) -> list[str]:
+    from rich.markup import escape
+
     return ["" if value is None else escape(_seen(str(value))) for value in values]
 
 
@@ -276,7 +280,9 @@ def _seen(text: str) -> str:
     return "\n".join(shown(line) for line in text.split("\n"))
 
 
-def _printed(table: Table) -> str:
+def _printed(table: "Table") -> str:
+    from rich.console import Console
+
     text = io.StringIO()
     Console(file=text, width=_WIDTH).print(table)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")

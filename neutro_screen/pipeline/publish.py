@@ -55,8 +55,8 @@ def publish_step(settings: RunOptions, work: Workspace, stages: Sequence[Callabl
         RefusedInputError: more than ``max_rejected`` of the screened rows are refused.
     """
     ingested, plan = work.kept(Ingested), work.kept(Plan)
-    if holds_run(settings.store, plan.run_id):
-        return RunSummary.of(work.kept(PublishedRun).summary)
+    if done := published_summary(settings, work):
+        return done
     with publishing(settings.store, settings.memory // 2) as connection:
         held = remember_held(connection)
         undecided = publish_decisions(connection, settings)

@@ -149,7 +149,7 @@ _NAMES: Final = itertools.count()
 
 
 FileState = tuple[int, int, int, int]
-#: Files that have all tables of their version; DuckDB takes as long to list the columns of all views as to open a file.
+#: Files that have all tables of this version; DuckDB takes as long to list the columns of all views as to open a file.
 _FOUND_WHOLE: Final = set[FileState]()
 
 
@@ -160,6 +160,12 @@ def file_state(store: Path) -> FileState | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def remember_whole(store: Path) -> None:
+    """Note that a file has all tables of this version: it was just made by this program, from one that had them or anew."""
+    if state := file_state(store):
+        _FOUND_WHOLE.add(state)
 
 
 def known_version(connection: duckdb.DuckDBPyConnection, store: Path, file: FileState | None = None) -> int:

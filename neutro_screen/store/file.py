@@ -37,6 +37,7 @@ from neutro_screen.store.connect import (
     opened,
     own_name,
     quoted,
+    remember_whole,
 )
 from neutro_screen.store.empty import write_empty_store
 from neutro_screen.store.impossible import quarantine_impossible_dates
@@ -172,6 +173,7 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
     try:
         with _next(store) as folder:
             copy, version, is_new, is_suspect = folder / store.name, None, not store.exists(), False
+            file = file_state(store)
             if is_new:
                 write_empty_store(copy, store)
             else:
@@ -182,7 +184,7 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
                 take_rights(copy, store)
             with attached(copy, store) as connection:
                 if not is_new:
-                    version = known_version(connection, store)
+                    version = known_version(connection, store, file)
                 if is_suspect:
                     check_blocks(connection, store)
                 connection.execute("SET temp_directory = ?", [str(folder)])
@@ -209,6 +211,7 @@ def publishing(store: Path, memory: int | None = None, *, anew: bool = False) ->
             log_of(store).unlink(missing_ok=True)
             os.replace(copy, store)
             is_in_place = True
+            remember_whole(store)
             drop_taken_over(store, journal_size)
             _synchronise(store.parent)
     except duckdb.Error as error:

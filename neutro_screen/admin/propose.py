@@ -254,8 +254,10 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
                 break
 
     def fit(kind: Kind) -> tuple[int, int, int]:
-        met = sum(any(column in found[kind] for column in group) for group in REQUIRED_COLUMNS[kind])
-        return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind].keys() - {*FOR_THE_EYES}), -KINDS.index(kind))
+        # A drug list may come without dates; what tells it from other files is that most have them.
+        groups = REQUIRED_COLUMNS[kind] + ((("start_date",),) if kind == "medication" else ())
+        met = all(any(column in found[kind] for column in group) for group in groups)
+        return (met, len(found[kind].keys() - {*FOR_THE_EYES}), -KINDS.index(kind))
 
     best = max(KINDS, key=fit)
     # A patient's columns are in every file; what else is there tells the kinds apart.

@@ -107,6 +107,8 @@ REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
 ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "lab": {},
     "medication": {
+        # Taken, since when is not known (rules/course/given.py).
+        "no_start_date": pl.col("sent_start_date").is_null(),
         # An end that cannot be read counts as none: the exposure stays open.
         "unreadable_end_date": _is_unreadable("end_date"),
         # Counts as one day (rules/exposures.py).

@@ -32,7 +32,7 @@ from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.formats.parquet import text_columns
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import LOINC_NUMBER, columns_by_table, kept_local_code
-from neutro_screen.ingest.operators import bounds_differ, sign_before
+from neutro_screen.ingest.operators import bounds_differ, comparator_of, sign_before
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
@@ -272,9 +272,9 @@ def _results(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl
     local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
     source_value = pl.col("value_source_value").str.strip_chars()
     is_number = pl.col("value_as_number").is_not_null()
-    comparator = pl.when(is_number).then(
-        pl.coalesce(pl.col("operator_concept_id").replace("0", None), sign_before(source_value))
-    )
+    operator = pl.col("operator_concept_id")
+    bounds = pl.when((comparator_of(operator) != "").fill_null(True)).then(operator)
+    comparator = pl.when(is_number).then(pl.coalesce(bounds, sign_before(source_value)))
     is_misread = pl.col("unit_concept_id").is_in(_misread_units())
     unit = pl.when(~is_misread.fill_null(False)).then(
         pl.coalesce(

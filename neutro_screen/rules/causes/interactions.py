@@ -8,6 +8,7 @@ from neutro_screen.reference.causality import CauseReference
 from neutro_screen.reference.drugs import CONDITION
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.causes.timing import PAIR, onset_against, onset_rank
+from neutro_screen.rules.course.given import is_undated
 
 _STRENGTH: Final = {"definite": 0, "probable": 1, "possible": 2}
 #: Pairs of this evidence are common and explain little alone: they are named and re-open nothing.
@@ -45,7 +46,10 @@ def with_interaction(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions:
 
 
 def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
-    """Of each drug, fall and course the partner that tells most: the strongest evidence, then the best time."""
+    """Of each drug, fall and course the partner that tells most: the strongest evidence, then the best time.
+
+    Since when both were taken is not known where the first day of one is not: no pair.
+    """
     partners = interactions.lazy().select(
         "ingredient",
         "partner",
@@ -57,13 +61,12 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
         pair_from_d="from_days",
         pair_to_d="to_days",
     )
-    courses = exposures.select(
+    courses = exposures.filter(~is_undated()).select(
         "patient_id", partner="ingredient", partner_from="first_exposure", partner_to="last_exposure"
     )
     together = (
-        pairs.select(
-            *PAIR, "course", "patient_id", "first_exposure", "last_exposure", "lag_d", "onset_day", "before_day"
-        )
+        pairs.filter(~is_undated())
+        .select(*PAIR, "course", "patient_id", "first_exposure", "last_exposure", "lag_d", "onset_day", "before_day")
         .join(partners, on="ingredient")
         .join(courses, on=["patient_id", "partner"])
         .with_columns(together_from=pl.max_horizontal("first_exposure", "partner_from"))

@@ -156,7 +156,7 @@ def is_unit(text: str) -> bool:
 
 def is_material(text: str) -> bool:
     """Whether a text says which specimen was tested."""
-    return read_specimen(text).specimen in ("blood", "other")
+    return read_specimen(text).specimen in ("blood", "other", "control")
 
 
 @cache

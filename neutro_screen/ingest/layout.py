@@ -22,6 +22,7 @@ from neutro_screen.ingest.operators import (
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
 from neutro_screen.ingest.unread_columns import doubtful_columns, feeds, is_result, unread_columns
+from neutro_screen.recognition.controls import with_control_specimens
 from neutro_screen.recognition.flags import ARROWS, flags, flags_before
 
 #: In front of the names of measured columns, which may be those of native ones.
@@ -266,7 +267,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         unit=pl.coalesce(pl.when(has_unit).then("unit"), without_unit.str.extract(with_unit(), 2)),
         **_limits(),
     )
-    return _with_points(read, profile.decimal_mark, "reference_low_text", "reference_high_text").select(
+    typed = _with_points(read, profile.decimal_mark, "reference_low_text", "reference_high_text").select(
         _identifier("patient_id"),
         _identifier("specimen_id"),
         "collected_at",
@@ -294,6 +295,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "source_file",
         "source_row",
     )
+    return with_control_specimens(typed)
 
 
 def _identifier(column: str) -> pl.Expr:

@@ -101,6 +101,20 @@ class FlagWord(pa.DataFrameModel):
         strict = True
 
 
+class ControlWord(pa.DataFrameModel):
+    """One word of the number of a control specimen (REC-4)."""
+
+    word: str = pa.Field(unique=True, description="Word, lower case.")
+    role: str = pa.Field(
+        isin=("sure", "with_level", "level", "beside"),
+        description="Says control; says so beside a level; a level or lot; may stand beside them.",
+    )
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
 class OperatorWord(pa.DataFrameModel):
     """One word of a column that holds the operators of results, beside those of ``ComparatorWord`` (ANC-6)."""
 
@@ -277,7 +291,8 @@ class RecognitionSpecimen(pa.DataFrameModel):
     text: str = pa.Field(str_length={"min_value": 1}, description="Word or code as sent.")
     language: str = pa.Field(str_length={"min_value": 1}, description="Language, or system of codes.")
     specimen: str = pa.Field(
-        isin=("blood", "other", "unknown", "neutral", "site", "origin"), description="What it says of the specimen."
+        isin=("blood", "other", "unknown", "neutral", "site", "origin", "control", "unstated"),
+        description="What it says of the specimen; unstated = nothing, also where it stands alone.",
     )
     use: str = pa.Field(isin=("code", "word"), description="Looked up whole, or a word of a text.")
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")

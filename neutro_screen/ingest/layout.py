@@ -13,6 +13,7 @@ from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.header import columns_told
 from neutro_screen.ingest.operators import (
+    first_bound,
     operators_beside,
     operators_of,
     value_and_operator,
@@ -146,11 +147,10 @@ def _operated(
 ) -> dict[str, pl.Expr]:
     """The value without operators and the operator, where a column that is mapped or says so holds operators."""
     names = present["value"] + second_value
-    values, operators = value_and_operator(rows, names, [] if present["comparator"] else ignored)
-    if present["comparator"]:
-        stated = [operators_of(rows, name, "operator") for name in present["comparator"]]
-        operators = [operator for operator in stated if operator is not None] + operators
-    texts = {"comparator": pl.coalesce(operators)} if operators else {}
+    values, operators = value_and_operator(rows, names, ignored)
+    stated = [operators_of(rows, name, "operator") for name in present["comparator"]]
+    operators = [operator for operator in stated if operator is not None] + operators
+    texts = {"comparator": first_bound(operators)} if operators else {}
     own = [text for name, text in zip(names, values, strict=True) if name in present["value"]]
     return texts | ({"value": _joined_texts(own)} if own else {})
 
@@ -231,7 +231,7 @@ def _unpivoted(
 
 def _bounded(rows: pl.DataFrame, column: str, operators: Sequence[str]) -> pl.Expr:
     values, found = value_and_operator(rows, [column], operators)
-    return with_operator(values[0], pl.coalesce(found)) if found else values[0]
+    return with_operator(values[0], first_bound(found)) if found else values[0]
 
 
 def _measured(column: WideColumn) -> str:

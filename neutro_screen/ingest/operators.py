@@ -126,6 +126,13 @@ def comparator_of(operator: pl.Expr) -> pl.Expr:
     return match_key(operator).replace_strict(meanings, default=None, return_dtype=pl.String)
 
 
+def first_bound(operators: Sequence[pl.Expr]) -> pl.Expr:
+    """The first of several operators that adds anything: a flag ``<`` beside ``=`` counts, and so does one not understood."""
+    return pl.coalesce(
+        pl.when((comparator_of(operator) != "").fill_null(True)).then(operator) for operator in operators
+    )
+
+
 def with_operator(value: pl.Expr, operator: pl.Expr) -> pl.Expr:
     """A value with its operator in front; a number behind an operator that is not understood is no number any more.
 

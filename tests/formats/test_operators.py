@@ -118,6 +118,12 @@ def test_l_is_less_than_or_low_as_the_column_tells_and_refused_where_it_does_not
     assert read(counts(column, operators)) == expected
 
 
+def test_of_two_columns_the_one_that_bounds_counts_and_one_not_understood_refuses() -> None:
+    rows = counts("comparator", ["", "=", "<", "="], flag=["<", "<", "L", "L"])
+    assert read(rows) == ["<0.4", "<0.4", "<0.4", "0.4"]
+    assert read(counts("comparator", ["="], result_modifier=["UN"])) == ["unparseable_value"]
+
+
 def test_a_profile_settles_a_column_that_does_not_tell() -> None:
     lab = {"columns": {"comparator": "qualifier"}}
     rows = counts("qualifier", ["L", "H"])

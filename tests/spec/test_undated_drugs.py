@@ -83,6 +83,7 @@ def test_drg_1_of_a_line_that_ended_its_end_counts() -> None:
     stopped = suspects({**AGRANULOCYTOSIS, 12: "3.9"}, "metamizole (..1)", day=13)["metamizole sodium"]
     assert "stopped 1 day after it" in stopped["reason"]
     assert "recovered 11 days after stopping" in stopped["reason"]
+    assert "since when it was given is not known" in stopped["reason"]
     assert stopped["category"] == "possible"
 
 
@@ -97,9 +98,11 @@ def test_drg_5_nothing_is_expected_of_a_cytotoxic_drug_whose_dose_has_no_date() 
     assert not night(AGRANULOCYTOSIS, "docetaxel").worklist["is_expected"].any()
 
 
-def test_drg_6_no_pair_where_since_when_is_not_known() -> None:
-    reason = suspects(AGRANULOCYTOSIS, "azathioprine", "allopurinol (-20)")["azathioprine"]["reason"]
-    assert "taken together" not in reason
+def test_drg_6_the_start_of_the_partner_tells_and_one_that_is_not_known_does_not() -> None:
+    found = suspects(AGRANULOCYTOSIS, "azathioprine", "allopurinol (-20)")["azathioprine"]
+    assert "taken together for at most 20 days before the first low count" in found["reason"]
+    assert "since when is not known" in found["reason"]
+    assert found["category"] == "possible"
     reason = suspects(AGRANULOCYTOSIS, "azathioprine (-100)", "allopurinol")["azathioprine"]["reason"]
     assert "taken together" not in reason
 

@@ -48,7 +48,8 @@ def with_interaction(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions:
 def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
     """Of each drug, fall and course the partner that tells most: the strongest evidence, then the best time.
 
-    Since when both were taken is not known where the first day of one is not: no pair.
+    A partner whose first day is not known re-opens nothing; where that of the drug is not, both were taken since the
+    partner's at most.
     """
     partners = interactions.lazy().select(
         "ingredient",
@@ -65,8 +66,9 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
         "patient_id", partner="ingredient", partner_from="first_exposure", partner_to="last_exposure"
     )
     together = (
-        pairs.filter(~is_undated())
-        .select(*PAIR, "course", "patient_id", "first_exposure", "last_exposure", "lag_d", "onset_day", "before_day")
+        pairs.select(
+            *PAIR, "course", "patient_id", "first_exposure", "last_exposure", "lag_d", "onset_day", "before_day"
+        )
         .join(partners, on="ingredient")
         .join(courses, on=["patient_id", "partner"])
         .with_columns(together_from=pl.max_horizontal("first_exposure", "partner_from"))

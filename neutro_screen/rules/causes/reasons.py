@@ -18,6 +18,7 @@ _OUTSIDE_NADIR: Final = "outside its nadir window"
 _NO_COUNT_BEFORE: Final = "no count before"
 _FOR_FIRST_SYMPTOMS: Final = "may have been begun for the first symptoms of the fall"
 _UNDATED: Final = "taken now by the drug list, since when is not known"
+_UNDATED_ENDED: Final = "since when it was given is not known"
 _NO_START: Final = "its window cannot be judged without a start date"
 _EXPECTED: Final = "expected effect; "
 _BEYOND: Final = "beyond what is expected"
@@ -123,11 +124,13 @@ def _days(count: pl.Expr) -> pl.Expr:
 def _together() -> pl.Expr:
     """How long both drugs of a pair were taken before the fall, and how the partner acts."""
     fit = pl.when("is_reopened").then(pl.lit(", which re-opens its window")).otherwise(pl.lit(""))
-    how = pl.when("is_condition").then(pl.lit("beside it")).otherwise(pl.lit("taken together"))
+    how = pl.when("is_condition").then(pl.lit("beside it for")).otherwise(pl.lit("taken together for"))
+    most = pl.when(is_undated()).then(pl.lit(" at most")).otherwise(pl.lit(""))
     return pl.when(_PARTNER.is_not_null()).then(
         pl.format(
-            "{} for {} before {} ({}){}",
+            "{}{} {} before {} ({}){}",
             how,
+            most,
             _days(pl.col("days_together")),
             _what_fell(),
             pl.col("partner_mechanism").str.replace_all("; ", ", ", literal=True),
@@ -154,7 +157,7 @@ def _began() -> pl.Expr:
     )
     return (
         pl.when(is_undated())
-        .then(pl.lit(_UNDATED))
+        .then(pl.when(pl.col("stopped_on").is_null()).then(pl.lit(_UNDATED)).otherwise(pl.lit(_UNDATED_ENDED)))
         .when(pl.col("anchor") == "last_dose")
         .then(pl.format("last dose {} before {}", before, _what_fell()))
         .when(pl.col("anchor") == "each_dose")

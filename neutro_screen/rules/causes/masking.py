@@ -25,8 +25,8 @@ def masking_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, exposures: pl
     )
     until = pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(DAY)), pl.lit("on"))
     effect = pl.col("effect").replace_strict(_EFFECTS, default=None)
-    since = pl.when(pl.col("first") == UNDATED).then(pl.lit("a day that is not known"))
-    since = since.otherwise(pl.col("first").dt.strftime(DAY))
+    not_known = pl.when(pl.col("first") == UNDATED).then(pl.lit("a day that is not known"))
+    since = not_known.otherwise(pl.col("first").dt.strftime(DAY))
     drug = pl.format("{} given from {} {}: {}", "ingredient", since, until, effect)
     growth_factor = pl.format(f"growth factor given on {{}}: {RAISES}", pl.col("first").dt.strftime(DAY))
     return pl.concat(

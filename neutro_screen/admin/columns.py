@@ -13,6 +13,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.ingest.operators import operator_column, operator_columns
 from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.specimens import read_specimen
 from neutro_screen.recognition.units import read_unit
@@ -155,7 +156,7 @@ def is_unit(text: str) -> bool:
 
 def is_material(text: str) -> bool:
     """Whether a text says which specimen was tested."""
-    return read_specimen(text).specimen in ("blood", "other")
+    return read_specimen(text).specimen in ("blood", "other", "control")
 
 
 @cache
@@ -188,8 +189,9 @@ def lab_columns(sample: pl.DataFrame, named: Mapping[str, str]) -> tuple[dict[st
 
     ``named`` are those found by their whole names; they hold where their values do not speak against them.
     """
-    looks = looks_of(sample)
-    columns = {column: own for column, own in named.items() if _may_be(column, looks[own])}
+    operators = operator_column(sample)
+    looks = looks_of(sample.drop(operators or []))
+    columns = {column: own for column, own in named.items() if own in looks and _may_be(column, looks[own])}
     most = max(looks.values(), key=lambda look: look.tests)
     if "analyte_name" in columns and most.tests > looks[columns["analyte_name"]].tests:
         # The short names of a laboratory beside the long ones that say what was counted.
@@ -202,7 +204,7 @@ def lab_columns(sample: pl.DataFrame, named: Mapping[str, str]) -> tuple[dict[st
         best = max(free, key=lambda look: score(look, looks), default=None)
         if best is not None and score(best, looks) > 0:
             columns[column] = best.name
-    columns |= _identifiers(sample, looks, columns)
+    columns |= _identifiers(sample, looks, columns) | ({"comparator": operators} if operators else {})
     return columns, _second_value(sample, looks, columns)
 
 
@@ -386,6 +388,7 @@ def _second_value(sample: pl.DataFrame, looks: Mapping[str, Look], columns: Mapp
     others = frozenset(("comment", "status", "unit", "range", "low", "high", "time", "test", "patient", "specimen"))
     for look in looks.values():
         is_one = "value" in look.roles and not look.roles & others and not look.is_moment
+        is_one = is_one and not operator_columns([look.name])
         if look.name in columns.values() or not is_one:
             continue
         if sample.select((pl.col(own).is_null() & pl.col(look.name).is_not_null()).any()).item():

@@ -16,7 +16,7 @@ from neutro_screen.admin.samples import NO_NAME, sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import standard_of
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
-from neutro_screen.ingest.layout import WITH_UNIT
+from neutro_screen.ingest.layout import with_unit
 from neutro_screen.ingest.unread_columns import RESULT
 from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
@@ -254,8 +254,10 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
                 break
 
     def fit(kind: Kind) -> tuple[int, int, int]:
-        met = sum(any(column in found[kind] for column in group) for group in REQUIRED_COLUMNS[kind])
-        return (met == len(REQUIRED_COLUMNS[kind]), len(found[kind].keys() - {*FOR_THE_EYES}), -KINDS.index(kind))
+        # A drug list may come without dates; what tells it from other files is that most have them.
+        groups = REQUIRED_COLUMNS[kind] + ((("start_date",),) if kind == "medication" else ())
+        met = all(any(column in found[kind] for column in group) for group in groups)
+        return (met, len(found[kind].keys() - {*FOR_THE_EYES}), -KINDS.index(kind))
 
     best = max(KINDS, key=fit)
     # A patient's columns are in every file; what else is there tells the kinds apart.
@@ -341,7 +343,7 @@ def _has_units_in_values(file: _File) -> bool:
     """Whether no column holds units and values have theirs in the same cell."""
     if "unit" in file.columns or "value" not in file.columns:
         return False
-    return bool(file.texts("value").str.contains(WITH_UNIT).any())
+    return bool(file.texts("value").str.contains(with_unit()).any())
 
 
 def _values(labs: Sequence[_File]) -> list[str]:

@@ -12,6 +12,7 @@ import polars as pl
 from neutro_schemas import EVENTS
 from neutro_screen.ingest.broken_lines import refused_text
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
+from neutro_screen.recognition.controls import CONTROL_SPECIMEN
 
 #: The reason for a title or footer.
 NO_ROW: Final = "title_or_footer"
@@ -105,8 +106,11 @@ REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
     },
 }
 ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
-    "lab": {},
+    # Known by the number in the patient's or specimen's place; not screened.
+    "lab": {"control_material": pl.col("specimen_type") == CONTROL_SPECIMEN},
     "medication": {
+        # Taken, since when is not known (rules/course/given.py).
+        "no_start_date": pl.col("sent_start_date").is_null(),
         # An end that cannot be read counts as none: the exposure stays open.
         "unreadable_end_date": _is_unreadable("end_date"),
         # Counts as one day (rules/exposures.py).

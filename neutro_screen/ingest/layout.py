@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,25 +12,37 @@ from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.agreement import disagreement, numbers_differ
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.header import columns_told
+from neutro_screen.ingest.operators import (
+    first_bound,
+    operators_beside,
+    operators_of,
+    value_and_operator,
+    with_bounds,
+    with_operator,
+)
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
 from neutro_screen.ingest.times import parse_dates, parse_times
 from neutro_screen.ingest.unread_columns import doubtful_columns, feeds, is_result, unread_columns
+from neutro_screen.recognition.controls import with_control_specimens
+from neutro_screen.recognition.flags import ARROWS, flags, flags_before
 
 #: In front of the names of measured columns, which may be those of native ones.
 _WIDE: Final = "measured "
-#: A number with its unit behind it: 0.4 K/uL, 45 %, 0.4 x10^9/L.
-#: A number with its unit in one cell, flags before or behind them: 0.3 K/uL, L 0.2 x10^9/L, 0.3 K/uL (L).
-_FLAG: Final = r"(?:HH?|LL?|[ACN])"
-WITH_UNIT: Final = (
-    rf"^(\s*(?:[*!\x{{2190}}-\x{{21FF}}\s]|\({_FLAG}\)|(?:HH?|LL?)[\s*!])*[<>=\x{{2264}}\x{{2265}}]{{0,2}}\s*\d[\d.,]*[*!]*)"
-    r"\s*((?:[xX\x{D7}*]?\s*10\s*[\^*]\s*\d+\s*|[^\d\s/<>=*!]+\s*)/\s*\S.*?|%)"
-    rf"\s*(?:[(\[]{_FLAG}[)\]]|[*!\x{{2190}}-\x{{21FF}}]+)?\s*$"
-)
 _RANGE: Final = r"^\s*(\d[\d.,]*)\s*(?:-|\x{2013}|to|bis|a|\x{E0})\s*(\d[\d.,]*)"
 _LOWER_LIMIT: Final = r"^\s*(?:>=?|\x{2265})\s*(\d[\d.,]*)"
 _UPPER_LIMIT: Final = r"^\s*(?:<=?|\x{2264})\s*(\d[\d.,]*)"
 #: What a LOINC code looks like; for codes that come without the name of their system.
 LOINC_NUMBER: Final = r"^\d{1,5}-\d$"
+
+
+@cache
+def with_unit() -> str:
+    """A number with its unit in one cell, flags before or behind them: 0.4 K/uL, 45 %, L 0.2 x10^9/L, 0.3 K/uL (L)."""
+    return (
+        rf"(?i)^(\s*{flags_before()}*[<>=\x{{2264}}\x{{2265}}]{{0,2}}\s*\d[\d.,]*[*!]*)"
+        r"\s*((?:[x\x{D7}*]?\s*10\s*[\^*]\s*\d+\s*|[^\d\s/<>=*!]+\s*)/\s*\S.*?|%)"
+        rf"\s*(?:[(\[](?:{flags()})[)\]]|[*!{ARROWS}]+)?\s*$"
+    )
 
 
 def columns_by_table(format_name: str) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -84,9 +97,11 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
     texts, ignored = _named_texts(rows, kind, profile, source_file, wide)
     notes: tuple[str, ...] = (f"ignored_columns:{len(ignored)}",) if ignored else ()
     if wide:
-        unmapped = [name for name in ignored if name not in profile.analytes]
+        operators = operators_beside((each.column for each in wide), ignored)
+        of_another = {name for names in operators.values() for name in names}
+        unmapped = [name for name in ignored if name not in profile.analytes and name not in of_another]
         unread = unread_columns(unmapped, wide)
-        frame, n_untested = _unpivoted(rows, texts, wide, unread, doubtful_columns(unmapped))
+        frame, n_untested = _unpivoted(rows, texts, wide, unread, doubtful_columns(unmapped), operators)
         notes += (f"unread_columns:{len(unread)}",) if unread else ()
         notes += (f"untested_rows:{n_untested}",) if n_untested else ()
     else:
@@ -110,6 +125,11 @@ def _named_texts(
     present = {column: [name for name in names if name in rows.columns] for column, names in owns.items()}
     texts = {column: _joined(names) for column, names in present.items() if names}
     fallbacks = {column: name for column, name in layout.fallbacks.items() if name in rows.columns}
+    used = {name for names in present.values() for name in names} | {*fallbacks.values(), "source_row"}
+    ignored = sorted(set(rows.columns) - used - {each.column for each in wide})
+    if kind == "lab":
+        second_value = [fallbacks["value"]] if "value" in fallbacks else []
+        texts |= _operated(rows, present, second_value, [] if wide else ignored)
     for column, name in fallbacks.items():
         second = _joined([name])
         if column == "value":
@@ -119,16 +139,31 @@ def _named_texts(
     constants = {column: pl.lit(value) for column, value in layout.constants.items() if column not in texts}
     measured = {"value", "unit", "analyte_name"} if wide else set()
     _check_required(rows, kind, {*texts, *constants, *measured}, owns, source_file)
-    used = {name for names in present.values() for name in names} | {*fallbacks.values(), "source_row"}
-    ignored = sorted(set(rows.columns) - used - {each.column for each in wide})
     return {column: text for column, text in (texts | constants).items() if column not in measured}, ignored
 
 
+def _operated(
+    rows: pl.DataFrame, present: Mapping[str, list[str]], second_value: list[str], ignored: list[str]
+) -> dict[str, pl.Expr]:
+    """The value without operators and the operator, where a column that is mapped or says so holds operators."""
+    names = present["value"] + second_value
+    values, operators = value_and_operator(rows, names, ignored)
+    stated = [operators_of(rows, name, "operator") for name in present["comparator"]]
+    operators = [operator for operator in stated if operator is not None] + operators
+    texts = {"comparator": first_bound(operators)} if operators else {}
+    own = [text for name, text in zip(names, values, strict=True) if name in present["value"]]
+    return texts | ({"value": _joined_texts(own)} if own else {})
+
+
 def _joined(names: Sequence[str]) -> pl.Expr:
-    if len(names) == 1:
-        return pl.col(names[0]).cast(pl.String)
-    texts = [pl.col(name).cast(pl.String).str.strip_chars() for name in names]
-    return pl.concat_str(texts, separator=" ", ignore_nulls=True).str.strip_chars()
+    return _joined_texts([pl.col(name).cast(pl.String) for name in names])
+
+
+def _joined_texts(texts: Sequence[pl.Expr]) -> pl.Expr:
+    if len(texts) == 1:
+        return texts[0]
+    parts = [text.str.strip_chars() for text in texts]
+    return pl.concat_str(parts, separator=" ", ignore_nulls=True).str.strip_chars()
 
 
 def _unless_blank(text: pl.Expr) -> pl.Expr:
@@ -157,14 +192,17 @@ def _unpivoted(
     mapped: list[WideColumn],
     unread: list[WideColumn],
     doubtful: list[WideColumn],
+    operators: Mapping[str, Sequence[str]],
 ) -> tuple[pl.DataFrame, int]:
     """One row per cell that is filled, and the number of rows with a time and no filled cell.
 
-    A row with neither stays as one without test and value: a title or footer, which is refused.
+    ``operators`` are the columns of operators beside a measured one. A row with neither stays as one without test and value: a title or footer, which is refused.
     """
     wide = [*mapped, *unread, *doubtful]
     units = {_measured(each): each.unit for each in wide}
-    filled = {_measured(each): _unless_blank(_joined([each.column])) for each in wide}
+    filled = {
+        _measured(each): _unless_blank(_bounded(rows, each.column, operators.get(each.column, ()))) for each in wide
+    }
     told = [filled[_measured(each)].is_not_null() for each in mapped if feeds(each)]
     is_told = pl.any_horizontal(told) if told else pl.lit(False)
     results = {
@@ -191,6 +229,11 @@ def _unpivoted(
     return long.drop("measured", "is_untested"), n_untested
 
 
+def _bounded(rows: pl.DataFrame, column: str, operators: Sequence[str]) -> pl.Expr:
+    values, found = value_and_operator(rows, [column], operators)
+    return with_operator(values[0], first_bound(found)) if found else values[0]
+
+
 def _measured(column: WideColumn) -> str:
     return f"{_WIDE}{column.column}"
 
@@ -209,7 +252,9 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         ),
         *(pl.lit(None, pl.String),),
     )
-    value = pl.when(~pl.col("value").is_in(profile.sentinels)).then("value") if profile.sentinels else pl.col("value")
+    if profile.sentinels:
+        frame = frame.with_columns(pl.when(~pl.col("value").is_in(profile.sentinels)).then("value").alias("value"))
+    frame, value = with_bounds(frame), pl.col("value")
     # Few rows need each of these; a regular expression passes over nulls at once.
     has_unit = pl.col("unit").is_not_null() & (pl.col("unit") != "")
     without_unit = pl.when(~has_unit).then(value)
@@ -218,11 +263,11 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         resulted_at=resulted.utc,
         time_oddity=collected.oddity,
         has_unreadable_time=unreadable,
-        value_text=pl.coalesce(without_unit.str.extract(WITH_UNIT, 1), value),
-        unit=pl.coalesce(pl.when(has_unit).then("unit"), without_unit.str.extract(WITH_UNIT, 2)),
+        value_text=pl.coalesce(without_unit.str.extract(with_unit(), 1), value),
+        unit=pl.coalesce(pl.when(has_unit).then("unit"), without_unit.str.extract(with_unit(), 2)),
         **_limits(),
     )
-    return _with_points(read, profile.decimal_mark, "reference_low_text", "reference_high_text").select(
+    typed = _with_points(read, profile.decimal_mark, "reference_low_text", "reference_high_text").select(
         _identifier("patient_id"),
         _identifier("specimen_id"),
         "collected_at",
@@ -250,6 +295,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "source_file",
         "source_row",
     )
+    return with_control_specimens(typed)
 
 
 def _identifier(column: str) -> pl.Expr:

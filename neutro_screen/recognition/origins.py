@@ -192,8 +192,8 @@ def _with_verdicts(tests: pl.DataFrame) -> pl.DataFrame:
     not_screened = (
         pl.when(is_used | is_conflict | pl.col("may_feed_anc"))
         .then(pl.lit(None, pl.String))
-        .when(pl.col("reason") == "other_specimen")
-        .then(pl.lit("other_specimen"))
+        .when(pl.col("reason").is_in(["other_specimen", "control_material"]))
+        .then("reason")
         .when((pl.col("certainty") == "other_test") & (pl.col("decided_by") == "code"))
         .then(excluded)
         .otherwise(pl.lit("unmapped"))

@@ -90,6 +90,8 @@ def weigh(origin: Origin, tables: Tables) -> Reading:
     if name.excluded == _AB and name.cells & tables.feeding and _is_plain(unit, "count"):
         name = replace(name, certainty="probable", excluded=None, unread=("ab",))
     specimen = read_specimen(origin.specimen_type).specimen
+    if specimen == "control":
+        return Reading("other_test", specimen=specimen, decided_by="specimen", reason="control_material")
     profile = tables.profile(origin)
     if profile is not None and profile.excluded is not None:
         return Reading("other_test", decided_by="profile", reason="excluded: profile")

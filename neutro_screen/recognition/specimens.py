@@ -17,7 +17,7 @@ from neutro_schemas.reference import RecognitionSpecimen, RecognitionWord
 from neutro_screen.recognition.words import Word, Words, folded, is_too_long
 from neutro_screen.reference import reference_table
 
-Specimen = Literal["blood", "other", "unknown"]
+Specimen = Literal["blood", "other", "control", "unknown"]
 
 _SEGMENTS: Final = re.compile(r"[,;/|()\[\]:–—+]|\s-\s")
 _VOLUMES: Final = re.compile(r"(?<![a-z\d])\d+(?:[.,]\d+)?\s*(?:ml|mls|h|hr|hrs)?(?![a-z\d])", re.IGNORECASE)
@@ -25,7 +25,7 @@ _VOLUMES: Final = re.compile(r"(?<![a-z\d])\d+(?:[.,]\d+)?\s*(?:ml|mls|h|hr|hrs)
 
 @dataclass(frozen=True, slots=True)
 class SpecimenReading:
-    """``specimen``: blood, other or unknown; null where nothing is stated. ``decided_by``: code, words or null."""
+    """``specimen``: blood, other, control (material, of nobody) or unknown; null where nothing is stated. ``decided_by``: code, words or null."""
 
     specimen: Specimen | None = None
     decided_by: str | None = None
@@ -55,6 +55,8 @@ def _by_words(text: str) -> SpecimenReading:
     meanings = [{word.concept for word in words} for words, _ in parts]
     unread = tuple(token for _, left in parts for token in left)
     named = set[str]().union(*meanings)
+    if named == {"unstated"} and not unread:  # "Patient", "Routine": nothing is said of the material
+        return SpecimenReading()
     stands_alone = any(
         "blood" in meaning and not left and not meaning & {"other", "site", "unknown"}
         for meaning, (_, left) in zip(meanings, parts, strict=True)
@@ -63,6 +65,8 @@ def _by_words(text: str) -> SpecimenReading:
 
 
 def _weighed(named: set[str], blood_stands_alone: bool, has_unread: bool) -> Specimen:
+    if "control" in named:
+        return "control"
     if "origin" in named:
         return "other"
     if "blood" not in named:

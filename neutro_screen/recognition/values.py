@@ -5,6 +5,7 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.recognition.flags import ARROWS, flags, flags_before
 from neutro_screen.reference import Policy, Reference
 from neutro_screen.text import match_key
 
@@ -14,9 +15,6 @@ _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;
 _OWN_DIGITS: Final = {
     chr(zero + digit): str(digit) for zero in (0x0660, 0x06F0, 0x0966, 0x09E6, 0x0E50) for digit in range(10)
 } | {"\u066b": ".", "\u066c": ","}
-#: Abnormal flags that some analysers print before or behind the number; or nothing.
-_FLAG: Final = r"hh?|ll?|high|low|hi|lo|[anc]|crit|critical|panic|abnormal"
-_FLAG_BEFORE: Final = rf"^(?:[\s*!\x{{2190}}-\x{{21FF}}\x{{25B2}}\x{{25BC}}]|(?:\((?:{_FLAG})\)|(?:hh?|ll?|high|low|crit|critical|panic)[\s*!:]))+"
 _NUMBER: Final = (
     r"\s*(?P<number>[+-]?(?:\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|\.\d+)(?:e[+-]?\d+)?)\s*(?P<tail>.*)$"
 )
@@ -98,7 +96,7 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
     """
     comparators = dict(reference.comparator_words.select("word", "comparator").iter_rows())
     texts = distinct.with_columns(key=match_key(pl.col("value_text")).str.replace_many(_ENTITIES | _OWN_DIGITS))
-    bare = pl.col("key").str.replace(_FLAG_BEFORE, "")
+    bare = pl.col("key").str.replace(f"^{flags_before()}+", "")
     texts = texts.with_columns(parts=bare.str.extract_groups(_parts(list(comparators)))).unnest("parts")
     digits = pl.col("number").str.replace_all(r"[ ']", "")
     decimal_comma = _stated(digits, stated_mark) if stated_mark else _decimal_comma(digits)
@@ -143,10 +141,9 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
 def _known_tail(remarks: list[str]) -> str:
     """A flag behind a number, and remarks that only say that it was looked at again."""
     remark = f"(?:{'|'.join(map(re.escape, sorted(remarks, key=lambda word: (-len(word), word))))})"
-    signs = r"\x{2190}-\x{21FF}\x{25B2}\x{25BC}"
     return (
-        rf"^[\s,*!+{signs}]*(?:\((?:{_FLAG})\)|{_FLAG})?"
-        rf"[\s,;*!+{signs}]*(?:\(?{remark}(?:(?:\s|,|and|&)+{remark})*\)?)?[\s.]*$"
+        rf"^[\s,*!+{ARROWS}]*(?:\((?:{flags()})\)|{flags()})?"
+        rf"[\s,;*!+{ARROWS}]*(?:\(?{remark}(?:(?:\s|,|and|&)+{remark})*\)?)?[\s.]*$"
     )
 
 

@@ -17,8 +17,11 @@ class Medication(pa.DataFrameModel):
     drug_name: str = pa.Field(nullable=True, description="The drug as written by the source.")
     atc_code: str = pa.Field(nullable=True, description="ATC code as sent, upper case.")
     rxcui: str = pa.Field(nullable=True, description="RxNorm concept as sent.")
-    start_date: pl.Date = pa.Field(nullable=False, description="First day; the earliest a partial date allows.")
-    start_date_latest: pl.Date = pa.Field(nullable=False, description="Latest day a partial start date allows.")
+    start_date: pl.Date = pa.Field(
+        nullable=True,
+        description="First day; the earliest a partial date allows; null = taken, since when is not known.",
+    )
+    start_date_latest: pl.Date = pa.Field(nullable=True, description="Latest day a partial start date allows.")
     end_date: pl.Date = pa.Field(nullable=True, description="Last day; the latest a partial date allows; null = open.")
     route: str = pa.Field(nullable=True, description="Route as sent.")
     dose: str = pa.Field(nullable=True, description="Dose as sent.")

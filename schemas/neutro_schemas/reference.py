@@ -88,6 +88,62 @@ class ComparatorWord(pa.DataFrameModel):
         strict = True
 
 
+class FlagWord(pa.DataFrameModel):
+    """One abnormal flag that stands before or behind a number in the same text (ANC-9)."""
+
+    word: str = pa.Field(unique=True, description="Flag, lower case.")
+    place: str = pa.Field(
+        isin=("anywhere", "behind"), description="Also in front of a number, or only behind it or in brackets."
+    )
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class ControlWord(pa.DataFrameModel):
+    """One word of the number of a control specimen (REC-4)."""
+
+    word: str = pa.Field(unique=True, description="Word, lower case.")
+    role: str = pa.Field(
+        isin=("sure", "with_level", "level", "beside"),
+        description="Says control; says so beside a level; a level or lot; may stand beside them.",
+    )
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class OperatorWord(pa.DataFrameModel):
+    """One word of a column that holds the operators of results, beside those of ``ComparatorWord`` (ANC-6)."""
+
+    word: str = pa.Field(unique=True, description="Sign, letter, word or code, lower case.")
+    comparator: str = pa.Field(nullable=True, isin=COMPARATORS, description="What it means; null = no bound.")
+    reading: str = pa.Field(
+        isin=("bound", "bound_or_flag", "exact", "open", "nothing"),
+        description="A bound; a bound or, elsewhere, the flag low; the number itself; the number is left open; says nothing.",
+    )
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
+class OperatorColumn(pa.DataFrameModel):
+    """One header, or word of a header, of a column that may hold the operators of results (ANC-6)."""
+
+    header: str = pa.Field(unique=True, description="Words of the header, lower case.")
+    reading: str = pa.Field(
+        isin=("operator", "maybe", "flag"),
+        description="Holds operators; may hold them, as its values tell; holds flags, of which < and > are operators.",
+    )
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
 class RemarkWord(pa.DataFrameModel):
     """One remark behind a number that only says that it was looked at again (ANC-9)."""
 
@@ -235,7 +291,8 @@ class RecognitionSpecimen(pa.DataFrameModel):
     text: str = pa.Field(str_length={"min_value": 1}, description="Word or code as sent.")
     language: str = pa.Field(str_length={"min_value": 1}, description="Language, or system of codes.")
     specimen: str = pa.Field(
-        isin=("blood", "other", "unknown", "neutral", "site", "origin"), description="What it says of the specimen."
+        isin=("blood", "other", "unknown", "neutral", "site", "origin", "control", "unstated"),
+        description="What it says of the specimen; unstated = nothing, also where it stands alone.",
     )
     use: str = pa.Field(isin=("code", "word"), description="Looked up whole, or a word of a text.")
     source: str = pa.Field(str_length={"min_value": 1}, description="Source of the row.")

@@ -140,8 +140,12 @@ class DrugCourse(pa.DataFrameModel):
     ingredient: str = pa.Field(description="Ingredient (INN); for a class fall-back the class.")
     use: str = pa.Field(nullable=True, description="What it is given for, where code or name tell (drug_uses.csv).")
     course: int = pa.Field(ge=1, description="1 = first course of the drug.")
-    started_on: pl.Date = pa.Field(description="First day, the earliest that its line allows.")
-    started_on_latest: pl.Date = pa.Field(description="The latest first day that its line allows.")
+    started_on: pl.Date = pa.Field(
+        nullable=True, description="First day, the earliest that its line allows; null = not known."
+    )
+    started_on_latest: pl.Date = pa.Field(
+        nullable=True, description="The latest first day that its line allows; null = not known."
+    )
     ended_on: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
     n_lines: int = pa.Field(ge=1, description="Lines of the medication list that the course is made from.")
     is_cause: bool = pa.Field(description="The drug is listed as a cause of neutropenia.")
@@ -200,7 +204,9 @@ class DrugSuspect(pa.DataFrameModel):
     rank: pl.Int16 = pa.Field(
         nullable=True, description="1 = strongest suspect of the fall, expected drugs apart; null where excluded."
     )
-    first_exposure: pl.Date = pa.Field(description="First day of the exposure that counts.")
+    first_exposure: pl.Date = pa.Field(
+        nullable=True, description="First day of the exposure that counts; null = not known."
+    )
     last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
     reason: str = pa.Field(description="Why, in one sentence.")
     items: str = pa.Field(description="JSON: points per component; Naranjo and WHO-UMC items, unknown ones as null.")
@@ -251,7 +257,7 @@ class ClozapineCourse(pa.DataFrameModel):
     """One patient on clozapine and when the next ANC is due (SEV-4)."""
 
     patient_id: str = pa.Field(description="Patient identifier, text.")
-    first_exposure: pl.Date = pa.Field(description="First day of the present course.")
+    first_exposure: pl.Date = pa.Field(nullable=True, description="First day of the present course; null = not known.")
     last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
     last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Last ANC on the course, cells/uL; null = none.")
     last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of that ANC.")

@@ -111,7 +111,7 @@ class RecognitionTable(pa.DataFrameModel):
     analyte: str = pa.Field(
         nullable=True, description="What it was read as; where it was not used, what it probably is."
     )
-    specimen_read: str = pa.Field(nullable=True, description="blood, other or unknown; null = not stated.")
+    specimen_read: str = pa.Field(nullable=True, description="blood, other, control or unknown; null = not stated.")
     certainty: str = pa.Field(
         isin=("certain", "probable", "unknown", "other_test", "conflict"), description="Only what is certain is used."
     )

@@ -33,9 +33,9 @@ def test_medication(tmp_path: Path) -> None:
     )
     assert told(extract, "medication") == [(3, "unreadable_start_date"), (4, "no_drug_name")]
     assert extract.refused["medication"][0].row.startswith('{"patient_id":"2","drug_name":"clozapine"')
-    # A missing start is refused later, by the model, like every missing column.
+    # Without a first day it is taken, since when is not known.
     assert extract.medications["patient_id"].to_list() == ["1", "4", "5", "6", "7"]
-    assert extract.files[0].notes == ("unreadable_end_date_rows:2", "end_before_start_rows:1")
+    assert extract.files[0].notes == ("no_start_date_rows:1", "unreadable_end_date_rows:2", "end_before_start_rows:1")
     assert extract.files[0].rows == 7
 
 

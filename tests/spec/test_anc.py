@@ -445,6 +445,15 @@ def test_anc_10_white_cells_of_1500_or_more_without_a_differential_are_unknown(
         ("6690-2 | >3.0 | 10*9/L\n736-9 | 95 | %\n5905-5 | 5 | %", None, None),
         # Variant lymphocytes may be counted among the lymphocytes as well.
         ("6690-2 | 3.0 | 10*9/L\n736-9 | 45 | %\n13046-8 | 40 | %", None, None),
+        # The same of classes that are counted: lymphocytes 731-0, monocytes 742-7, eosinophils 711-2, basophils 704-7.
+        ("6690-2 | 2.4 | 10*9/L\n731-0 | 1.9 | 10*9/L\n742-7 | 0.3 | 10*9/L", "severe", 200),
+        ("6690-2 | 2400 | /uL\n731-0 | 1900 | /uL\n742-7 | 0.3 | 10*9/L\n704-7 | 0.12 | 10*9/L", "profound", 80),
+        ("6690-2 | 3.0 | 10*9/L\n731-0 | 2.9 | 10*9/L\n742-7 | 0.12 | 10*9/L", "profound", 0),
+        ("6690-2 | 3.0 | 10*9/L\n731-0 | 1.8 | 10*9/L\n736-9 | 90 | %", "severe", 300),
+        ("6690-2 | 6.0 | 10*9/L\n731-0 | 2.0 | 10*9/L", None, None),
+        ("6690-2 | 3.0 | 10*9/L\n731-0 | 3.9 | 10*9/L", None, None),
+        ("6690-2 | 3.0 | 10*9/L\n731-0 | <2.9 | 10*9/L", None, None),
+        ("6690-2 | >3.0 | 10*9/L\n731-0 | 2.9 | 10*9/L", None, None),
     ],
 )
 def test_anc_10_what_the_other_classes_leave_of_the_white_cells_bounds_the_count(
@@ -453,6 +462,18 @@ def test_anc_10_what_the_other_classes_leave_of_the_white_cells_bounds_the_count
     counts = case.of(case.screened("loinc | value | unit\n{rows}").anc).to_dicts()
     assert [(row["severity"], row["anc_cells_per_ul"]) for row in counts] == ([(severity, anc)] if severity else [])
     assert all(row["anc_comparator"] == "<=" for row in counts)
+
+
+def test_anc_10_of_classes_counted_twice_the_counting_version_bounds_and_a_neutrophil_line_goes_before_them() -> None:
+    twice = anc_of("""
+        loinc  | value | status | resulted
+        6690-2 | 3.0   | F      | 2026-02-01 09:00
+        731-0  | 0.9   | F      | 2026-02-01 09:00
+        731-0  | 2.7   | C      | 2026-02-01 10:00
+    """)
+    assert (twice["anc_cells_per_ul"], twice["anc_method"]) == (300, "differential_upper_bound")
+    reported = anc_of("loinc | value\n6690-2 | 3.0\n731-0 | 2.7\n751-8 | 1.9")
+    assert (reported["anc_cells_per_ul"], reported["anc_method"]) == (1900, "reported")
 
 
 def test_anc_10_a_differential_not_done_at_the_lowest_white_cells_is_profound() -> None:

@@ -24,6 +24,7 @@ from neutro_screen.ingest.files import head_of, unpacked
 from neutro_screen.ingest.formats.even_json import Marks, even_arrays, marks_of, numbers_of, utf8
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import columns_by_table, kept_local_code
+from neutro_screen.ingest.operators import sign_before
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
@@ -298,6 +299,7 @@ def _lab_rows(rows: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             code_system=pl.when(local.is_not_null()).then(pl.lit("cdisc_lbtestcd")),
             local_code=local,
             value=pl.coalesce(result("LBORRES", "LBSTRESC", "LBSTRESN"), pl.when(is_not_done).then(pl.lit("NOT DONE"))),
+            comparator=sign_before(pl.when(is_original).then("LBSTRESC")),
             unit=result("LBORRESU", "LBSTRESU"),
             reference_low=result("LBORNRLO", "LBSTNRLO"),
             reference_high=result("LBORNRHI", "LBSTNRHI"),

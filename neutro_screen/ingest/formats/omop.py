@@ -20,7 +20,6 @@ import pyarrow as pa
 from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.agreement import (
     are_different,
-    comparators_differ,
     disagreement,
     number_in,
     numbers_differ,
@@ -33,6 +32,7 @@ from neutro_screen.ingest.formats.delimited import read_columns
 from neutro_screen.ingest.formats.parquet import text_columns
 from neutro_screen.ingest.frames import Kind
 from neutro_screen.ingest.layout import LOINC_NUMBER, columns_by_table, kept_local_code
+from neutro_screen.ingest.operators import bounds_differ, comparator_of, sign_before
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.private import private_folder
 
@@ -44,8 +44,6 @@ KINDS_OF_TABLES: Final[dict[str, Kind]] = {
     "person": "patient",
     "condition_occurrence": "diagnosis",
 }
-#: operator_concept_id -> comparator (4172703, equal, adds nothing).
-OPERATORS: Final = {"4171756": "<", "4171754": "<=", "4172704": ">", "4171755": ">="}
 #: Where a refused line names its patient and time.
 _NAMES: Final = {"patient_id": ("person_id",), "collected_at": ("measurement_datetime",)}
 _GENDERS: Final = {"8507": "male", "8532": "female"}
@@ -273,8 +271,10 @@ def _results(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl
     )
     local = kept_local_code(pl.coalesce("measurement_concept_id", source), profile)
     source_value = pl.col("value_source_value").str.strip_chars()
-    operator = pl.col("operator_concept_id").replace_strict(OPERATORS, default=None, return_dtype=pl.String)
-    comparator = pl.coalesce(operator, source_value.str.extract(r"^(<=|>=|<|>)"), pl.lit(""))
+    is_number = pl.col("value_as_number").is_not_null()
+    operator = pl.col("operator_concept_id")
+    bounds = pl.when((comparator_of(operator) != "").fill_null(True)).then(operator)
+    comparator = pl.when(is_number).then(pl.coalesce(bounds, sign_before(source_value)))
     is_misread = pl.col("unit_concept_id").is_in(_misread_units())
     unit = pl.when(~is_misread.fill_null(False)).then(
         pl.coalesce(
@@ -290,13 +290,12 @@ def _results(rows: pl.DataFrame, concepts: pl.DataFrame, profile: Profile) -> pl
             pl.lit("omop_concept_id")
         ),
         local_code=local,
-        value=pl.when(pl.col("value_as_number").is_not_null())
-        .then(pl.concat_str(comparator, "value_as_number"))
-        .otherwise(source_value),
+        value=pl.when(is_number).then("value_as_number").otherwise(source_value),
+        comparator=comparator,
         unit=pl.coalesce("unit", "unit_source_value", pl.concat_str(pl.lit("OMOP unit concept "), "unit_concept_id")),
         reference_low="range_low",
         reference_high="range_high",
-        fields_disagree=disagreement(comparators_differ(source_value, operator), _values_differ(source_value)),
+        fields_disagree=disagreement(bounds_differ(source_value, comparator), _values_differ(source_value)),
     )
 
 

@@ -111,7 +111,7 @@ def read_history(connection: DuckDBPyConnection, until: datetime, received: Rece
     kinds = read_table(connection, f"SELECT data_kinds FROM run WHERE run_id = ({LATEST_RUN})")["data_kinds"]
     return History(
         lab_result=rows(results, _RESULTED),
-        medication=rows("medication", "CAST(t.start_date AS TIMESTAMP)"),
+        medication=rows("medication", "coalesce(CAST(t.start_date AS TIMESTAMP), r.as_of)"),
         patient=rows("patient", _ALWAYS),
         diagnosis=rows("diagnosis", f'coalesce(CAST(t."date" AS TIMESTAMP), {_ALWAYS})'),
         event=rows("event", "t.occurred_at"),

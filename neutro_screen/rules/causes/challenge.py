@@ -8,6 +8,7 @@ import polars as pl
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.timing import PAIR
+from neutro_screen.rules.course.given import is_undated
 
 _DRUG: Final = ("patient_id", "ingredient")
 
@@ -18,6 +19,7 @@ def with_recurrence(pairs: pl.LazyFrame) -> pl.LazyFrame:
         (pl.col("anchor") == "first_exposure")
         & ~pl.col("is_expected")
         & (pl.col("onset") != "outside")
+        & ~is_undated()
         & pl.col("expected_drugs").is_null()
     )
     first = pairs.filter(counts).group_by(_DRUG).agg(first_course=pl.col("course").min())
@@ -126,10 +128,12 @@ def with_dechallenge(pairs: pl.LazyFrame, evidence: pl.LazyFrame, policy: Policy
 def _dechallenge(policy: Policy) -> pl.Expr:
     allowed_d = pl.max_horizontal(pl.lit(policy.drug.recovery_d, pl.Int64), 2 * pl.col("recovery_d"))
     took_d, low_for_d = pl.col("recovery_took_d"), (pl.col("last_low_day") - pl.col("stopped_on")).dt.total_days()
+    # Taken now, since when is not known: nobody knows whether it was given during the fall.
+    is_unknown = is_undated() & pl.col("stopped_on").is_null()
     still_given = pl.col("stopped_on").is_null() | (pl.col("stopped_on") >= pl.col("end_day"))
     recovered = pl.when("is_confounded").then(pl.lit("recovered_confounded")).otherwise(pl.lit("recovered"))
     return (
-        pl.when(pl.col("anchor") != "first_exposure")
+        pl.when((pl.col("anchor") != "first_exposure") | is_unknown)
         .then(None)
         .when(pl.col("end_day").is_not_null() & still_given)
         .then(pl.lit("recovered_while_given"))

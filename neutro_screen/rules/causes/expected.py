@@ -6,6 +6,7 @@ import polars as pl
 
 from neutro_screen.reference.causality import CauseRules, ExpectedRule
 from neutro_screen.rules.causes.timing import PAIR
+from neutro_screen.rules.course.given import is_undated
 
 _DRUG: Final = ("patient_id", "ingredient")
 #: Drugs that are taken day after day; of the others every dose or cycle counts.
@@ -18,7 +19,7 @@ def with_expected_time(pairs: pl.LazyFrame) -> pl.LazyFrame:
     The fall, which lies between the count before it and the one that shows it, reaches into the nadir window: counted from
     the first dose of the cycle to its last before the fall. Without a count before it is no later than the end of the
     window, or than the day on which the count is due to recover. The window of a drug that is given on and on has no last
-    day where its row says so (``is_window_open``).
+    day where its row says so (``is_window_open``). Where the first day is not known, nothing can be expected.
     """
     last_dose = pl.min_horizontal("last_exposure", "onset_day")
     window_ends = _window_ends(pl.when(_IS_COURSE).then("first_exposure").otherwise(last_dose))
@@ -31,7 +32,7 @@ def with_expected_time(pairs: pl.LazyFrame) -> pl.LazyFrame:
     )
     is_overdosed = (pl.col("partner_evidence") == "definite") & ~pl.col("is_risk_only")
     in_time = has_begun.fill_null(False) & ~is_over.fill_null(False) & ~is_overdosed.fill_null(False)
-    return pairs.with_columns(is_in_time=pl.col("is_expected") & in_time)
+    return pairs.with_columns(is_in_time=pl.col("is_expected") & in_time & ~is_undated())
 
 
 def _window_ends(anchor: pl.Expr) -> pl.Expr:
@@ -50,6 +51,7 @@ def with_expected_drugs(pairs: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("is_expected")
         & (pl.col("anchor") == "each_dose")
         & (pl.col("partner_evidence") != "definite").fill_null(True)
+        & ~is_undated()
     )
     names = (
         pairs.filter(acts).group_by("fall_id").agg(expected_drugs=pl.col("ingredient").unique().sort().str.join(", "))

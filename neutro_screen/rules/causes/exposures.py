@@ -14,6 +14,7 @@ import polars as pl
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.reference.drugs import DrugTables
+from neutro_screen.rules.course.given import UNDATED
 from neutro_screen.text import match_key
 
 KEYS: Final = ("patient_id", "ingredient")
@@ -110,6 +111,9 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
     beside the courses of the same drug. An end before the start counts as the day of the start. No end is open (null), except for a line that its status or text calls ended and for doses (see the
     module): known for the first day only.
 
+    A line without a first day (a list of current drugs) is a course of its own, from ``given.UNDATED``, to its last day or
+    open; one that has ended without a last day tells nothing, and one beside a dated line that is open nothing new.
+
     A line belongs to a use of its drug (``drug_uses.csv``) by its ATC code or its name; a course takes that of its first line.
 
     Columns: patient_id, ingredient, the columns of ``drug_profiles``, course (1 = first), first_exposure (earliest
@@ -122,9 +126,9 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
         profiles.lazy(), on=list(_PROFILE), how="inner", nulls_equal=True, validate="m:1"
     )
     # Lines and courses are each looked at several times below; polars would work them out anew every time.
-    judged = lines.with_columns(is_given=is_given(rules)).collect().lazy()
+    judged = lines.with_columns(is_given=is_given(rules)).pipe(_with_undated, rules).collect().lazy()
     is_dose = pl.col("anchor") != "first_exposure"
-    end_unknown = pl.col("end_date").is_null() & (is_dose | has_ended(rules))
+    end_unknown = pl.col("end_date").is_null() & (is_dose | has_ended(rules)) & ~pl.col("is_undated")
     gap = (
         pl.when(is_dose)
         .then(pl.lit(rules.exposure.each_dose_gap_d, pl.Int64))
@@ -139,7 +143,9 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
             gap=gap,
         )
         .sort(*KEYS, "start_date", "end", "start_date_latest")
-        .with_columns(covered_to=pl.col("end").cum_max().shift(1).over(KEYS, order_by=["start_date", "end"]))
+        .with_columns(
+            covered_to=pl.col("end").cum_max().shift(1).over(*KEYS, "is_undated", order_by=["start_date", "end"])
+        )
         .with_columns(
             pause=pl.when(pl.col("covered_to") == _OPEN)
             .then(-1)
@@ -172,6 +178,19 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
         .with_columns(pl.col("n_not_given").fill_null(0))
         .join(profiles.lazy(), on=list(_PROFILE), how="left", nulls_equal=True, validate="m:1")
         .sort(*KEYS, "course")
+    )
+
+
+def _with_undated(lines: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
+    """Lines without a first day, ``is_undated``, begin on ``UNDATED``; those that tell nothing are no exposures."""
+    is_undated, is_open = pl.col("start_date").is_null(), pl.col("end_date").is_null()
+    is_dated_open = ~is_undated & is_open & ~has_ended(rules) & (pl.col("anchor") == "first_exposure")
+    tells = ~is_undated | ~(has_ended(rules) & is_open | is_dated_open.any().over(KEYS))
+    return lines.with_columns(
+        is_undated=is_undated,
+        is_given=pl.col("is_given") & tells,
+        start_date=pl.col("start_date").fill_null(UNDATED),
+        start_date_latest=pl.col("start_date_latest").fill_null(date.max),
     )
 
 

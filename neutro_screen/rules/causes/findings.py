@@ -18,6 +18,7 @@ from neutro_screen.rules.causes.markers import is_read
 from neutro_screen.rules.causes.patterns import count_patterns
 from neutro_screen.rules.causes.suspects import drug_suspects
 from neutro_screen.rules.causes.telling import tests_done
+from neutro_screen.rules.course.given import is_undated, known_day
 from neutro_screen.rules.worklist.pitfalls import pitfalls
 from neutro_screen.rules.worklist.workup import kinds_of_data, workup_steps
 from neutro_screen.validate import no_rows
@@ -79,7 +80,7 @@ def exposures_of(medications: pl.DataFrame, drugs: pl.DataFrame, policy: Policy)
 
 def drug_courses(exposures: pl.DataFrame) -> pl.DataFrame:
     """Every course of every listed drug, with the columns of ``DrugCourse``; ``exposures`` from ``exposures_of``."""
-    return exposures.rename(
+    return exposures.with_columns(known_day("first_exposure"), known_day("first_exposure_latest")).rename(
         {
             "first_exposure": "started_on",
             "first_exposure_latest": "started_on_latest",
@@ -101,8 +102,8 @@ def clozapine_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
 
 
 def cytotoxic_courses(exposures: pl.DataFrame) -> pl.DataFrame:
-    """Courses of drugs whose effect on the count is expected (EPI-3), as ``high_risk_courses``."""
-    return _courses(exposures, pl.col("is_expected")).collect()
+    """Courses of drugs whose effect on the count is expected (EPI-3), as ``high_risk_courses``; those of which the days are known."""
+    return _courses(exposures, pl.col("is_expected") & ~is_undated()).collect()
 
 
 def _courses(exposures: pl.DataFrame, wanted: pl.Expr) -> pl.LazyFrame:

@@ -8,6 +8,7 @@ from neutro_screen.reference.causality import CauseReference
 from neutro_screen.reference.drugs import CONDITION
 from neutro_screen.rules.causes.diagnoses import coded_diagnoses
 from neutro_screen.rules.causes.timing import PAIR, onset_against, onset_rank
+from neutro_screen.rules.course.given import is_undated
 
 _STRENGTH: Final = {"definite": 0, "probable": 1, "possible": 2}
 #: Pairs of this evidence are common and explain little alone: they are named and re-open nothing.
@@ -45,7 +46,11 @@ def with_interaction(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions:
 
 
 def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: pl.DataFrame) -> pl.LazyFrame:
-    """Of each drug, fall and course the partner that tells most: the strongest evidence, then the best time."""
+    """Of each drug, fall and course the partner that tells most: the strongest evidence, then the best time.
+
+    A partner whose first day is not known re-opens nothing; where that of the drug is not, both were taken since the
+    partner's at most.
+    """
     partners = interactions.lazy().select(
         "ingredient",
         "partner",
@@ -57,7 +62,7 @@ def _pairs_in_time(pairs: pl.LazyFrame, exposures: pl.LazyFrame, interactions: p
         pair_from_d="from_days",
         pair_to_d="to_days",
     )
-    courses = exposures.select(
+    courses = exposures.filter(~is_undated()).select(
         "patient_id", partner="ingredient", partner_from="first_exposure", partner_to="last_exposure"
     )
     together = (

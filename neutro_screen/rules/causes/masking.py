@@ -5,6 +5,7 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.rules.causes.lines import DAY, SPAN, evidence_lines
+from neutro_screen.rules.course.given import UNDATED
 
 #: What a line of such a drug says of it; the conclusion of an episode that is over repeats who was given it.
 RAISES: Final = "raises the count"
@@ -24,7 +25,9 @@ def masking_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, exposures: pl
     )
     until = pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(DAY)), pl.lit("on"))
     effect = pl.col("effect").replace_strict(_EFFECTS, default=None)
-    drug = pl.format("{} given from {} {}: {}", "ingredient", pl.col("first").dt.strftime(DAY), until, effect)
+    not_known = pl.when(pl.col("first") == UNDATED).then(pl.lit("a day that is not known"))
+    since = not_known.otherwise(pl.col("first").dt.strftime(DAY))
+    drug = pl.format("{} given from {} {}: {}", "ingredient", since, until, effect)
     growth_factor = pl.format(f"growth factor given on {{}}: {RAISES}", pl.col("first").dt.strftime(DAY))
     return pl.concat(
         [

@@ -6,6 +6,7 @@ import polars as pl
 
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.lines import DAY
+from neutro_screen.rules.course.given import is_undated
 from neutro_screen.rules.words import count_text, number
 
 _LOW_BEFORE: Final = "the count was low before it"
@@ -16,6 +17,9 @@ _OUTSIDE: Final = "outside its window"
 _OUTSIDE_NADIR: Final = "outside its nadir window"
 _NO_COUNT_BEFORE: Final = "no count before"
 _FOR_FIRST_SYMPTOMS: Final = "may have been begun for the first symptoms of the fall"
+_UNDATED: Final = "taken now by the drug list, since when is not known"
+_UNDATED_ENDED: Final = "since when it was given is not known"
+_NO_START: Final = "its window cannot be judged without a start date"
 _EXPECTED: Final = "expected effect; "
 _BEYOND: Final = "beyond what is expected"
 _RECURRED: Final = "an earlier episode on the same drug"
@@ -120,11 +124,13 @@ def _days(count: pl.Expr) -> pl.Expr:
 def _together() -> pl.Expr:
     """How long both drugs of a pair were taken before the fall, and how the partner acts."""
     fit = pl.when("is_reopened").then(pl.lit(", which re-opens its window")).otherwise(pl.lit(""))
-    how = pl.when("is_condition").then(pl.lit("beside it")).otherwise(pl.lit("taken together"))
+    how = pl.when("is_condition").then(pl.lit("beside it for")).otherwise(pl.lit("taken together for"))
+    most = pl.when(is_undated()).then(pl.lit(" at most")).otherwise(pl.lit(""))
     return pl.when(_PARTNER.is_not_null()).then(
         pl.format(
-            "{} for {} before {} ({}){}",
+            "{}{} {} before {} ({}){}",
             how,
+            most,
             _days(pl.col("days_together")),
             _what_fell(),
             pl.col("partner_mechanism").str.replace_all("; ", ", ", literal=True),
@@ -150,7 +156,9 @@ def _began() -> pl.Expr:
         _last_dose().dt.strftime(DAY),
     )
     return (
-        pl.when(pl.col("anchor") == "last_dose")
+        pl.when(is_undated())
+        .then(pl.when(pl.col("stopped_on").is_null()).then(pl.lit(_UNDATED)).otherwise(pl.lit(_UNDATED_ENDED)))
+        .when(pl.col("anchor") == "last_dose")
         .then(pl.format("last dose {} before {}", before, _what_fell()))
         .when(pl.col("anchor") == "each_dose")
         .then(dose)
@@ -170,7 +178,8 @@ def _fit() -> pl.Expr:
         "unknown": pl.format("inside its window {}, {}", window, pl.lit(_NO_COUNT_BEFORE)),
         "outside": pl.format("{} {}", pl.lit(_OUTSIDE), window),
     }
-    by_onset = pl.coalesce(pl.when(pl.col("onset") == onset).then(text) for onset, text in words.items())
+    judged = pl.coalesce(pl.when(pl.col("onset") == onset).then(text) for onset, text in words.items())
+    by_onset = pl.when(is_undated()).then(pl.lit(_NO_START)).otherwise(judged)
     return pl.when(~pl.col("is_reopened") & ~_has_nadir_window()).then(by_onset)
 
 
@@ -178,7 +187,7 @@ def _given() -> pl.Expr:
     """Whether it was still given at the first low count, and when it was stopped; null where doses count."""
     to_low_d = (pl.col("stopped_on") - pl.col("onset_day")).dt.total_days()
     return (
-        pl.when(~_IS_COURSE)
+        pl.when(~_IS_COURSE | (is_undated() & pl.col("stopped_on").is_null()))
         .then(None)
         .when(pl.col("stopped_on").is_null())
         .then(pl.lit("still given"))

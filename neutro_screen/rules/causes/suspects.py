@@ -37,6 +37,7 @@ from neutro_screen.rules.causes.naranjo import items
 from neutro_screen.rules.causes.reasons import reason, reason_of_exclusion
 from neutro_screen.rules.causes.score import alternatives_per_fall, with_category, with_points, with_rank
 from neutro_screen.rules.causes.timing import PAIR, courses_and_falls, with_onset
+from neutro_screen.rules.course.given import known_day
 from neutro_screen.validate import dtypes
 
 COLUMNS: Final = tuple(dtypes(DrugSuspect))
@@ -85,7 +86,8 @@ def drug_suspects(
         .with_columns(reason=reason(rules), items=items(rules))
     )
     order = pl.col("category").replace_strict(_ORDER, default=0)
-    return pl.concat([scored.select(COLUMNS), _excluded(courses, scored).select(COLUMNS)]).sort(
+    found = pl.concat([scored.select(COLUMNS), _excluded(courses, scored).select(COLUMNS)])
+    return found.with_columns(known_day("first_exposure")).sort(
         "episode_id",
         "leads_to_nadir",
         "fall_id",

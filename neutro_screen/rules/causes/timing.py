@@ -5,6 +5,8 @@ from typing import Final
 
 import polars as pl
 
+from neutro_screen.rules.course.given import is_undated
+
 #: What names a suspect: one drug of one fall.
 PAIR: Final = ("fall_id", "ingredient")
 #: How the onset lies to the window, the best first.
@@ -71,22 +73,25 @@ def with_onset(courses: pl.LazyFrame) -> pl.LazyFrame:
 
     The interval reaches from the last count before the fall to the first that shows it. inside: all of it; overlaps: a
     part; late: after the typical time, where the window has no end while the drug is given (DRG-7); unknown: no count
-    before; outside. Adds days_to_low, days_to_before, days_to_nadir, anchor_day, is_start_certain, onset, onset_rank.
+    before, or since when it
+    is given is not known; outside. Adds days_to_low, days_to_before, days_to_nadir, anchor_day, is_start_certain, onset, onset_rank.
     """
     from_last = pl.col("anchor") == "last_dose"
     last_dose = pl.min_horizontal(pl.col("last_exposure").fill_null(pl.col("onset_day")), "onset_day")
     earliest = pl.when(from_last).then(last_dose).otherwise("first_exposure")
     latest = pl.when(from_last).then(last_dose).otherwise(pl.max_horizontal("first_exposure", "first_exposure_latest"))
+    since = pl.when(~is_undated()).then(earliest)
     counted = courses.with_columns(
-        days_to_low=(pl.col("onset_day") - earliest).dt.total_days(),
+        days_to_low=(pl.col("onset_day") - since).dt.total_days(),
         days_to_before=(pl.col("before_day") - latest).dt.total_days(),
-        days_to_nadir=(pl.col("nadir_day") - earliest).dt.total_days(),
+        days_to_nadir=(pl.col("nadir_day") - since).dt.total_days(),
         anchor_day=earliest,
-        is_start_certain=from_last | (pl.col("first_exposure") >= pl.col("first_exposure_latest")),
+        is_start_certain=(from_last & ~is_undated()) | (pl.col("first_exposure") >= pl.col("first_exposure_latest")),
     )
     onset = onset_against("days_to_low", "days_to_before", "onset_from_d", "onset_to_d", pl.col("is_window_open"))
     uncertain = pl.when((onset == "inside") & ~pl.col("is_start_certain")).then(pl.lit("overlaps")).otherwise(onset)
-    return counted.with_columns(onset=uncertain).with_columns(onset_rank=onset_rank(pl.col("onset")))
+    told = pl.when(is_undated()).then(pl.lit("unknown")).otherwise(uncertain)
+    return counted.with_columns(onset=told).with_columns(onset_rank=onset_rank(pl.col("onset")))
 
 
 def onset_against(days_to_low: str, days_to_before: str, from_d: str, to_d: str, is_open: pl.Expr) -> pl.Expr:

@@ -6,10 +6,15 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.reference import Policy, Reference
-from neutro_screen.rules.counts.comparators import is_lower_bound
+from neutro_screen.rules.counts.comparators import is_lower_bound, is_upper_bound
 from neutro_screen.rules.counts.routes import with_bounds, with_choice, with_notes, with_routes, without_contradicted
-from neutro_screen.rules.counts.specimen_columns import analytes_of_the_count, specimens_side_by_side, with_cells
-from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, is_retracted
+from neutro_screen.rules.counts.specimen_columns import (
+    CLASS_COUNTS,
+    analytes_of_the_count,
+    specimens_side_by_side,
+    with_cells,
+)
+from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER, is_retracted, keep_counting_versions
 
 #: The columns of ``LabResult`` that the count is made from.
 READ: Final = (
@@ -90,6 +95,7 @@ def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Polic
     chosen = (
         wide.pipe(without_contradicted)
         .pipe(with_choice, reference)
+        .pipe(_with_class_counts, results, policy)
         .pipe(with_bounds, policy)
         .pipe(with_notes, policy)
         .pipe(_without_blank_records, results, policy)
@@ -115,6 +121,27 @@ def count_neutrophils(results: pl.LazyFrame, reference: Reference, policy: Polic
         contradicted=contradicted.sort(*SPECIMEN, "analyte", "is_manual"),
         taken_back=_taken_back(cells),
     )
+
+
+def _with_class_counts(chosen: pl.DataFrame, results: pl.LazyFrame, policy: Policy) -> pl.DataFrame:
+    """Add ``class_cells``: of specimens with white cells and no neutrophils the cells/uL that their other classes count.
+
+    Only these few specimens are read for it. A class that is "less than" counts nothing; of a differential by the analyser
+    and one by hand the larger sum.
+    """
+    open_ones = chosen.filter(pl.col("anc_cells_per_ul").is_null() & pl.col("wbc").is_not_null()).select(SPECIMEN)
+    if not open_ones.height:
+        return chosen.with_columns(class_cells=pl.lit(None, pl.Float64))
+    read = results.select(READ).filter(pl.col("analyte").is_in(CLASS_COUNTS))
+    counting = keep_counting_versions(read.join(open_ones.lazy(), on=SPECIMEN, how="semi").collect(), policy)
+    sums = (
+        counting.filter(~is_upper_bound("comparator"))
+        .group_by(*SPECIMEN, "is_manual")
+        .agg(cells=(pl.col("value") * 1000).sum().round_sig_figs(policy.anc.significant_digits))
+        .group_by(SPECIMEN)
+        .agg(class_cells=pl.col("cells").max())
+    )
+    return chosen.join(sums, on=SPECIMEN, how="left", maintain_order="left")
 
 
 def _without_blank_records(chosen: pl.DataFrame, results: pl.LazyFrame, policy: Policy) -> pl.DataFrame:

@@ -172,7 +172,7 @@ def with_bounds(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     """Where no neutrophils were reported, granulocytes or white cells bound them from above (ANC-10).
 
     Granulocytes as counted, or in per cent of the white cells; the white cells, or what the other classes of the
-    differential leave of them, where that is low. What is known as "more than" bounds nothing from above.
+    differential, as counted or in per cent, leave of them, where that is low. What is known as "more than" bounds nothing from above.
     """
     has_count = pl.col("anc_cells_per_ul").is_not_null()
     return pl.concat([wide.filter(has_count), wide.filter(~has_count).pipe(_bounded, policy)])
@@ -184,7 +184,9 @@ def _bounded(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:
     share = (pl.col("wbc") * pl.col("gran_pct") / 100).round_sig_figs(rule.significant_digits)
     share_comparator = _comparator_of_product("wbc", "gran_pct")
     bounds_above = ~share_comparator.is_in(["?", ">"]).fill_null(False)
-    left = (pl.col("wbc") * _percent_left(policy) / 100).round_sig_figs(rule.significant_digits)
+    left = pl.min_horizontal(
+        (pl.col("wbc") * _percent_left(policy) / 100).round_sig_figs(rule.significant_digits), _cells_left(policy)
+    )
     left_bounds = (left < rule.wbc_bound_below_cells_per_ul).fill_null(False) & ~is_lower_bound("wbc_comparator")
     gran_bounds = (
         pl.col("gran_abs").is_not_null()
@@ -226,6 +228,14 @@ def _percent_left(policy: Policy) -> pl.Expr:
     is_possible = counted <= policy.anc.differential_sum_high_pct
     taken = pl.when(is_possible).then(counted.clip(upper_bound=100)).otherwise(0)
     return (100 - taken).round_sig_figs(PERCENT_DIGITS)
+
+
+def _cells_left(policy: Policy) -> pl.Expr:
+    """The white cells (cells/uL) that the other classes leave as they were counted; null where none was, or those add up to
+    more than there is."""
+    taken, most = pl.col("class_cells"), policy.anc.differential_sum_high_pct / 100
+    left = (pl.col("wbc") - taken).clip(lower_bound=0).round_sig_figs(PERCENT_DIGITS)
+    return pl.when(taken <= most * pl.col("wbc")).then(left)
 
 
 def with_notes(wide: pl.DataFrame, policy: Policy) -> pl.DataFrame:

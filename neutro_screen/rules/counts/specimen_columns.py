@@ -27,6 +27,7 @@ _INGREDIENTS: Final = (
 _ALSO: Final = {"gran_abs": "pmn_abs", "gran_pct": "pmn_pct"}
 #: Classes that share no cell with another: what they leave of the white cells bounds the neutrophils (ANC-10).
 CLASSES: Final = ("lymph_pct", "mono_pct", "eos_pct", "baso_pct", "blast_pct")
+CLASS_COUNTS: Final = tuple(name.replace("_pct", "_abs") for name in CLASSES)
 #: Nucleated red cells per 100 white cells: an analyser that counts them as white cells reports too many of those.
 NRBC: Final = "nrbc_per100wbc"
 #: A difference of percents has no more.

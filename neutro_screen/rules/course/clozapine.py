@@ -9,7 +9,7 @@ import polars as pl
 from neutro_schemas import ClozapineCourse, Flag
 from neutro_screen.reference import Policy, reference_table
 from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
-from neutro_screen.rules.course.given import is_given
+from neutro_screen.rules.course.given import is_given, is_undated, known_day
 from neutro_screen.rules.course.rapid_decline import has_rapid_decline
 from neutro_screen.validate import dtypes
 
@@ -54,7 +54,8 @@ def with_clozapine_ladder(
     course is current from its first to its last day. ``patients`` has patient_id and ``duffy_null``. The policy says
     whose schedule applies; the first low count after none or a normal one is repeated within a day. A bound that
     leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound. After a rapid
-    decline the next count is due as WRK-2 says where that is sooner: one date everywhere.
+    decline the next count is due as WRK-2 says where that is sooner: one date everywhere. Where
+    since when it is given is not known, the schedule of the first weeks applies, which asks for the most counts.
     """
     on_drug = _on_clozapine(anc, exposures, patients)
     steps = load_clozapine_steps().lazy().filter(pl.col("schedule") == policy.clozapine.schedule)
@@ -82,7 +83,7 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
         .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator", "fell").first())
         .join(recorded, on="patient_id", how="left")
         .with_columns(
-            treatment_day=(day - pl.col("first_exposure")).dt.total_days(),
+            treatment_day=pl.when(~is_undated()).then((day - pl.col("first_exposure")).dt.total_days()).otherwise(0),
             population=pl.when(pl.col("is_duffy_null").fill_null(False))
             .then(pl.lit("duffy_null"))
             .otherwise(pl.lit("general")),
@@ -126,7 +127,8 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
     """One row per patient on clozapine at the index time, with the columns of ``ClozapineCourse``.
 
     ``anc`` comes from ``with_clozapine_ladder``; ``exposures`` as there. Without any count on the course
-    the first is due within the first interval of the schedule, counted from the first day.
+    the first is due within the first interval of the schedule, counted from the first day; where that is not known, it is
+    due already.
     """
     today = pl.lit(as_of).dt.date()
     current = (
@@ -155,10 +157,11 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
     first_h = load_clozapine_steps().filter(
         (pl.col("schedule") == policy.clozapine.schedule) & (pl.col("step") == "normal") & (pl.col("from_day") == 0)
     )["next_anc_within"]
-    first_due = pl.col("first_exposure").cast(pl.Datetime("us")) + pl.duration(hours=int(first_h[0]))
+    begun = pl.col("first_exposure").cast(pl.Datetime("us")) + pl.duration(hours=int(first_h[0]))
+    first_due = pl.when(~is_undated()).then(begun).otherwise(pl.lit(as_of).dt.truncate("1d").dt.offset_by("-1d"))
     return (
         current.join(counted, on="patient_id", how="left")
-        .with_columns(next_anc_due=pl.coalesce("next_anc_due", first_due))
+        .with_columns(known_day("first_exposure"), next_anc_due=pl.coalesce("next_anc_due", first_due))
         .select(list(dtypes(ClozapineCourse)))
         .sort("patient_id")
     )
@@ -178,8 +181,11 @@ def clozapine_flags(courses: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
         rule_id=pl.lit("SEV-4"),
         raised_at="next_anc_due",
         reason=pl.format(
-            "clozapine since {} and the ANC overdue since {}; {}",
-            pl.col("first_exposure").dt.strftime("%Y-%m-%d"),
+            "clozapine {} and the ANC overdue since {}; {}",
+            pl.coalesce(
+                pl.format("since {}", pl.col("first_exposure").dt.strftime("%Y-%m-%d")),
+                pl.lit("now, since when is not known (the schedule of the first weeks holds),"),
+            ),
             pl.col("next_anc_due").dt.strftime("%Y-%m-%d %H:%M"),
             pl.coalesce(counted, pl.lit("no count on this course")),
         ),

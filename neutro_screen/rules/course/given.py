@@ -1,8 +1,24 @@
 """Which drugs are given on a day, and were when a specimen was taken."""
 
+from datetime import date
+from typing import Final
+
 import polars as pl
 
 from neutro_screen.rules.counts.specimens import SPECIMEN
+
+#: The first day of a course of which only the drug list tells: taken now, since when is not known.
+UNDATED: Final = date.min
+
+
+def is_undated() -> pl.Expr:
+    """The first day of a course (first_exposure) is not known."""
+    return pl.col("first_exposure") == UNDATED
+
+
+def known_day(column: str) -> pl.Expr:
+    """A day of a course; null where it is not known."""
+    return pl.when(pl.col(column).is_between(UNDATED, date.max, closed="none")).then(column).alias(column)
 
 
 def is_given(day: pl.Expr) -> pl.Expr:

@@ -136,7 +136,7 @@ def _components(own: pl.DataFrame) -> pl.DataFrame:
 def _value() -> pl.Expr:
     quantity = pl.col("valueQuantity").struct
     number = quantity.field("value")
-    comparator = quantity.field("comparator").replace("ad", None).fill_null("")
+    comparator = quantity.field("comparator").fill_null("")
     return pl.coalesce(
         pl.when(number.is_not_null()).then(pl.concat_str(comparator, number)),
         "valueString",

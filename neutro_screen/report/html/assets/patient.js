@@ -148,15 +148,15 @@ function laneChart(course, { width, marginLeft, marginRight, domain }) {
   shown.forEach(([name, category, spans], lane) => {
     let first = domain[1], last = domain[0], isOpen = false;
     for (let i = 0; i < spans.length; i += 2) {
-      const start = time(spans[i]), end = spans[i + 1] === null ? domain[1] : time(spans[i + 1] + DAY);
+      const start = spans[i] === null ? domain[0] : time(spans[i]), end = spans[i + 1] === null ? domain[1] : time(spans[i + 1] + DAY);
       if (end < domain[0] || start > domain[1]) continue;
       isOpen ||= spans[i + 1] === null;
       const from = d3.max([start, domain[0]]), to = d3.min([end, domain[1]]);
       first = d3.min([first, from]);
       last = d3.max([last, to]);
-      bars.push({ lane, category, from, to, words: `${name}: ${utcDay(start)} – ${spans[i + 1] === null ? "still given" : utcDay(time(spans[i + 1]))}` });
+      bars.push({ lane, category, from, to, words: `${name}: ${spans[i] === null ? "since when is not known" : utcDay(start)} – ${spans[i + 1] === null ? "still given" : utcDay(time(spans[i + 1]))}` });
     }
-    const told = [name, LANE_WORDS[category] ?? category, isOpen && category !== "listed" ? "still given" : ""].filter(Boolean).join(" · ");
+    const told = [name, LANE_WORDS[category] ?? category, spans.some((start, i) => i % 2 === 0 && start === null) ? "start not known" : isOpen && category !== "listed" ? "still given" : ""].filter(Boolean).join(" · ");
     const across = (at) => ((at - domain[0]) / (domain[1] - domain[0])) * (width - marginLeft - marginRight);
     const room = { early: width - marginLeft - marginRight - across(first), late: across(last) }, needed = told.length * LETTER;
     const isLate = needed > room.early && room.late > room.early;

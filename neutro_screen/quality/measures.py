@@ -152,8 +152,9 @@ def quality_measures(counts: pl.DataFrame, run_id: str) -> pl.DataFrame:
     by_file = counts.filter(pl.col("source_file").is_not_null())
     by_lab = counts.with_columns(source_file=pl.lit(None, pl.String)).pipe(lambda all_files: merged([all_files]))
     measures = pl.concat([_measures(by_file), _measures(by_lab)])
+    # Rows of tests that are not known have no analyte, as the whole laboratory has none: their numbers tell them apart.
     return in_shape(measures.with_columns(run_id=pl.lit(run_id)), QualityMeasure).sort(
-        "source_file", "lab", "analyte", "measure", "detail"
+        "source_file", "lab", "analyte", "measure", "detail", "n", "of", "value"
     )
 
 

@@ -32,7 +32,9 @@ def per_distinct(
 
     def read(distinct: Frames) -> Frames:
         read_from = zip(opened(distinct), by_inputs.values(), strict=True)
-        return pl.collect_all([inputs.lazy().select(**expressions) for inputs, expressions in read_from], engine="in-memory")
+        return pl.collect_all(
+            [inputs.lazy().select(**expressions) for inputs, expressions in read_from], engine="in-memory"
+        )
 
     found = _each_made_once([rows.select(sorted(inputs)) for inputs in by_inputs], read)
     return pl.concat([rows.select(kept), *found], how="horizontal").select(*kept, *wanted)
@@ -43,10 +45,14 @@ def _each_made_once(inputs: Frames, make: Callable[[Frames], Frames]) -> Frames:
     keys = [frame.rename(lambda name: f"key {name}") for frame in inputs]
     varying = [[key.name for key in frame if key.null_count() < key.len()] for frame in keys]
     of_each = list(zip(keys, varying, strict=True))
-    distinct = pl.collect_all([rows.lazy().unique(on) if on else rows.lazy().head(1) for rows, on in of_each], engine="in-memory")
+    distinct = pl.collect_all(
+        [rows.lazy().unique(on) if on else rows.lazy().head(1) for rows, on in of_each], engine="in-memory"
+    )
     made = make([rows.rename(lambda key: key.removeprefix("key ")) for rows in distinct])
     tables = zip(of_each, distinct, made, strict=True)
-    return pl.collect_all([_looked_up(rows, on, found, result) for (rows, on), found, result in tables], engine="in-memory")
+    return pl.collect_all(
+        [_looked_up(rows, on, found, result) for (rows, on), found, result in tables], engine="in-memory"
+    )
 
 
 def _looked_up(keys: pl.DataFrame, varying: list[str], distinct: pl.DataFrame, made: pl.DataFrame) -> pl.LazyFrame:

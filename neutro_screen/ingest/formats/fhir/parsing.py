@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import duckdb
 import numpy as np
@@ -25,7 +25,7 @@ from neutro_screen.ingest.formats.even_json import texts_between, utf8
 
 Structure = str | list["Structure"] | dict[str, "Structure"]
 
-BLOCK_BYTES: Final = 16 << 20
+BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
 _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
@@ -89,6 +89,13 @@ _INSIDE: Final = {
 }
 
 
+class Marks(NamedTuple):
+    """Texts of which a file, and each line in it, must hold one to be looked at; without any, all are."""
+
+    of_file: tuple[bytes, ...] = ()
+    of_line: tuple[bytes, ...] = ()
+
+
 class Sink(Protocol):
     """Takes what is parsed."""
 
@@ -109,22 +116,18 @@ class Sink(Protocol):
 
 
 def parse_file(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    wanted: Collection[str],
-    sink: Sink,
-    may_hold: Sequence[bytes] = (),
+    connection: duckdb.DuckDBPyConnection, path: Path, wanted: Collection[str], sink: Sink, marks: Marks = Marks()
 ) -> Iterator[None]:
     """Parse a file block by block into ``sink``; yields after every block.
 
-    ``wanted`` are the resource types whose elements are read. With ``may_hold``, a file, blocks and lines that hold none of
-    these texts are passed over.
+    ``wanted`` are the resource types whose elements are read. A file, a block and a line that hold none of their ``marks`` are
+    passed over.
 
     Raises:
         UnreadableInputError: empty, a damaged archive, no text, one JSON document of more than 256 MB.
     """
     with as_utf8(path) as text:
-        if may_hold and not _holds_any(text, may_hold):
+        if marks.of_file and not _holds_any(text, marks.of_file):
             return
         if not head_of(text).strip(b"\xef\xbb\xbf \t\r\n"):
             raise UnreadableInputError(
@@ -140,11 +143,11 @@ def parse_file(
                 if block.is_too_long:
                     head = block.content.decode("utf-8", errors="replace")
                     sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
-                elif not may_hold or any(mark in block.content for mark in may_hold):
+                elif not marks.of_line or any(mark in block.content for mark in marks.of_line):
                     lines = _lines(block.content, first, is_document)
-                    if may_hold:
-                        marks = [mark.decode() for mark in may_hold]
-                        lines = pl.DataFrame(lines).filter(pl.col("line").str.contains_any(marks)).to_arrow()
+                    if marks.of_line:
+                        is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
+                        lines = pl.DataFrame(lines).filter(is_marked).to_arrow()
                     _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
                 first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield

@@ -89,6 +89,12 @@ _INSIDE: Final = {
 }
 
 
+_TYPED: Final = """
+    SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line
+    FROM (SELECT source_row, line, {is_json} AS is_json, {resource} AS resource FROM lines)
+"""
+
+
 class Marks(NamedTuple):
     """Texts of which a file, and each line in it, must hold one to be looked at; without any, all are."""
 
@@ -286,13 +292,15 @@ def _typed(
     The line itself is null where its resource has been read.
     """
     connection.register("lines", lines)
-    read = json.dumps({"resourceType": "VARCHAR", **unread})
+    resource = f"json_transform(line, '{json.dumps({'resourceType': 'VARCHAR', **unread})}')"
     is_read = "resource.resourceType IS NOT DISTINCT FROM 'Observation'" if unread else "false"
-    typed: pl.DataFrame = connection.sql(
-        f"SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line FROM"
-        " (SELECT source_row, line, json_valid(line) AS is_json,"
-        f" CASE WHEN json_valid(line) THEN json_transform(line, '{read}') END AS resource FROM lines)"
-    ).pl()
+    typed: pl.DataFrame
+    try:
+        typed = connection.sql(_TYPED.format(is_json="true", resource=resource, is_read=is_read)).pl()
+    except duckdb.InvalidInputException:
+        # A line is no JSON: only now each is asked first, which parses it twice.
+        resource = f"CASE WHEN json_valid(line) THEN {resource} END"
+        typed = connection.sql(_TYPED.format(is_json="json_valid(line)", resource=resource, is_read=is_read)).pl()
     if not typed["source_row"].is_sorted():
         typed = typed.sort("source_row", maintain_order=True)
     is_array = pl.col("is_json") & pl.col("line").str.starts_with("[")

@@ -68,3 +68,24 @@ def test_every_row_has_the_number_of_its_line(tmp_path: Path, end: str, last_end
     assert extract.labs["source_row"].to_list() == [1, 3, 4, 7, 9]
     refused = [(line.source_row, line.reason, line.patient_id) for line in extract.refused["lab"]]
     assert refused == [(6, "broken_json", "7"), (8, "not_a_resource", None)]
+
+
+@pytest.mark.parametrize(
+    ("order", "statuses"),
+    [
+        (("put", "delete"), ["final"]),
+        (("delete", "put"), ["entered-in-error"]),
+        (("put", "delete", "put"), ["final"] * 2),
+    ],
+)
+def test_a_result_that_was_made_again_after_its_deletion_counts(
+    tmp_path: Path, order: tuple[str, ...], statuses: list[str]
+) -> None:
+    """A history stands newest first (FHIR R4, http.html#history)."""
+    url = "Observation/o1"
+    entries = {
+        "put": {"resource": OBSERVATION | {"id": "o1"}, "request": {"method": "PUT", "url": url}},
+        "delete": {"request": {"method": "DELETE", "url": url}},
+    }
+    history = {"resourceType": "Bundle", "type": "history", "entry": [entries[method] for method in order]}
+    assert read(tmp_path / "history.json", json.dumps(history)).labs["status_text"].to_list() == statuses

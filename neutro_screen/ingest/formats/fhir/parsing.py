@@ -89,6 +89,16 @@ _INSIDE: Final = {
 }
 
 
+#: Of ``entries``, and of the Bundles (``lines``) that hold them: the deletions of histories that a newer entry undoes.
+_UNDONE: Final = r"""
+    SELECT DISTINCT deleted.source_row, deleted.position, true AS undone
+    FROM entries AS deleted JOIN entries AS newer
+    ON newer.source_row = deleted.source_row AND newer.position < deleted.position
+    AND concat(newer.line ->> '$.resourceType', '/', newer.line ->> '$.id')
+      = regexp_extract(deleted.deleted_url, '([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})$')
+    WHERE deleted.deleted_url IS NOT NULL
+    AND deleted.source_row IN (SELECT source_row FROM lines WHERE line ->> '$.type' = 'history')
+"""
 _TYPED: Final = """
     SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line
     FROM (SELECT source_row, line, {is_json} AS is_json, {resource} AS resource FROM lines)
@@ -261,6 +271,8 @@ def _parse(
             sink.add(name, of_type.select("source_row", "line"))
         else:
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
+            if name == "Bundle" and inside["deleted_url"].count():
+                inside = _without_undone_deletions(connection, inside)
             if name != "DiagnosticReport" and typed.height == 1:
                 inside = inside.with_columns(source_row="position")
             sink.add(name, of_type.select("source_row", "line"))
@@ -272,6 +284,14 @@ def _parse(
                 _parse(connection, inside, wanted, sink, depth - 1)
             else:
                 sink.leave_out(inside)
+
+
+def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:
+    """Entries of Bundles; in a history, newest first, a resource that stands before its deletion was made again after it."""
+    connection.register("entries", inside)
+    undone = connection.sql(_UNDONE).pl()
+    kept = inside.join(undone, on=["source_row", "position"], how="left", maintain_order="left")
+    return kept.with_columns(deleted_url=pl.when(pl.col("undone").is_null()).then("deleted_url")).drop("undone")
 
 
 def _by_type(typed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -89,3 +89,16 @@ def test_a_result_that_was_made_again_after_its_deletion_counts(
     }
     history = {"resourceType": "Bundle", "type": "history", "entry": [entries[method] for method in order]}
     assert read(tmp_path / "history.json", json.dumps(history)).labs["status_text"].to_list() == statuses
+
+
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize("letter", ["é", "血", "🩸"])
+def test_a_broken_line_of_any_letters_is_refused_and_the_others_are_read(
+    tmp_path: Path, letter: str, shift: int
+) -> None:
+    """DuckDB's message quotes such a line, cut within a letter, and cannot be decoded itself."""
+    result = json.dumps(OBSERVATION | {"effectiveDateTime": "2026-01-09"})
+    broken = json.dumps({"note": "x" * shift + letter * 400} | OBSERVATION, ensure_ascii=False)[:-2]
+    extract = read(tmp_path / "export.ndjson", f"{result}\n{broken}\n{result}\n")
+    assert extract.labs["source_row"].to_list() == [1, 3]
+    assert [(line.source_row, line.reason) for line in extract.refused["lab"]] == [(2, "broken_json")]

@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -314,10 +315,11 @@ def _typed(
     connection.register("lines", lines)
     resource = f"json_transform(line, '{json.dumps({'resourceType': 'VARCHAR', **unread})}')"
     is_read = "resource.resourceType IS NOT DISTINCT FROM 'Observation'" if unread else "false"
-    typed: pl.DataFrame
-    try:
+    typed: pl.DataFrame | None = None
+    # The error quotes the line, and often ends within a letter, which Python cannot decode.
+    with suppress(duckdb.InvalidInputException, UnicodeDecodeError):
         typed = connection.sql(_TYPED.format(is_json="true", resource=resource, is_read=is_read)).pl()
-    except duckdb.InvalidInputException:
+    if typed is None:
         # A line is no JSON: only now each is asked first, which parses it twice.
         resource = f"CASE WHEN json_valid(line) THEN {resource} END"
         typed = connection.sql(_TYPED.format(is_json="json_valid(line)", resource=resource, is_read=is_read)).pl()

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from neutro_screen.ingest.broken_lines import BrokenLine
-from neutro_screen.ingest.files import encoding_by_mark, head_of, transcoded, unpacked
+from neutro_screen.ingest.files import encoding_by_mark, head_of, is_packed, transcoded, unpacked
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind
 from neutro_screen.private import private_folder
 
@@ -19,6 +19,8 @@ ROWS_A_BATCH: Final = 100_000
 #: Of a record that is too long, its start is kept; its end may stand across two reads.
 _START: Final = 65_536
 _OVERLAP: Final = 8
+#: Marks of a text that needs no copy.
+_UTF8: Final = (None, "utf-8-sig")
 #: Native columns that a refused line may still name.
 _READABLE: Final = ("patient_id", "specimen_id", "collected_at")
 
@@ -45,10 +47,13 @@ def as_utf8(path: Path) -> Iterator[Path]:
     Raises:
         UnreadableInputError: a damaged archive, or bytes that are not text in the encoding that their mark declares.
     """
+    if not is_packed(path) and encoding_by_mark(head_of(path)) in _UTF8:
+        yield path
+        return
     with private_folder() as folder:
         text = unpacked(path, folder)
         marked = encoding_by_mark(head_of(text))
-        yield text if marked in (None, "utf-8-sig") else transcoded(text, str(marked), folder)
+        yield text if marked in _UTF8 else transcoded(text, str(marked), folder)
 
 
 class Block(NamedTuple):

@@ -140,6 +140,11 @@ def encoding_by_mark(head: bytes) -> str | None:
 _LEAST_ZEROS: Final = 1 / 8
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is an archive that ``unpacked`` opens, by its name."""
+    return path.suffix in _COMPRESSIONS
+
+
 def unpacked(path: Path, folder: Path) -> Path:
     """The file itself, or an unpacked copy of a ``.gz`` or ``.zst`` file in ``folder``.
 

@@ -5,7 +5,7 @@ at most behind a comma. It holds no escaped quote, so that every quote begins or
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -91,10 +91,15 @@ def _parts(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _columns(text: bytes, bounds: npt.NDArray[np.int32], width: int) -> list[pl.Series]:
     """The cells between ``bounds``, and what lies between them, as one array over the text; of it every second, by column."""
-    pieces = pa.StringArray.from_buffers(bounds.size - 1, pa.py_buffer(bounds), pa.py_buffer(text))
     cells = pl.col("cells").gather_every
     columns = (cells(2 * width, 1 + 2 * at).alias(str(at)) for at in range(width))
-    return _by_arrow(pieces).to_frame("cells").select(columns).get_columns()
+    return _by_arrow(texts_between(text, bounds)).to_frame("cells").select(columns).get_columns()
+
+
+def texts_between(text: bytes, bounds: npt.NDArray[np.integer[Any]]) -> pa.StringArray:
+    """The pieces of a UTF-8 text between each place and the next, not copied."""
+    places = pa.py_buffer(bounds.astype(np.int32, copy=False))
+    return pa.StringArray.from_buffers(bounds.size - 1, places, pa.py_buffer(text))
 
 
 def _by_arrow(array: pa.Array) -> pl.Series:

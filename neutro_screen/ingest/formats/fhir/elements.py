@@ -5,10 +5,9 @@ from typing import Final
 
 import polars as pl
 
-_SYSTEMS: Final = {
-    uri: system
-    for system, uri in pl.read_csv(Path(__file__).parent / "coding_systems.csv", infer_schema=False).iter_rows()
-}
+_CODING_SYSTEMS: Final = pl.read_csv(Path(__file__).parent / "coding_systems.csv", infer_schema=False)
+#: Address and short name, as expressions: made once, not for every coding that is read.
+_SYSTEMS: Final = pl.lit(_CODING_SYSTEMS["uri"]), pl.lit(_CODING_SYSTEMS["system"])
 
 
 def first(listed: pl.Expr) -> pl.Expr:
@@ -18,7 +17,7 @@ def first(listed: pl.Expr) -> pl.Expr:
 
 def system(uri: pl.Expr) -> pl.Expr:
     """The short name of a code system (coding_systems.csv), else its address in lower case."""
-    return uri.str.strip_chars().str.to_lowercase().replace(_SYSTEMS)
+    return uri.str.strip_chars().str.to_lowercase().replace(*_SYSTEMS)
 
 
 def code(concept: pl.Expr, of_system: str) -> pl.Expr:

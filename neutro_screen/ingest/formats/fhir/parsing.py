@@ -7,21 +7,26 @@ import json
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 from neutro_screen.errors import UnreadableInputError
 from neutro_screen.ingest.batches import Block, as_utf8, blocks
 from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
+from neutro_screen.ingest.formats.even_json import texts_between, utf8
 
 Structure = str | list["Structure"] | dict[str, "Structure"]
 
-BLOCK_BYTES: Final = 16 << 20
+BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
 _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
@@ -57,6 +62,9 @@ _UNREAD: Final[dict[str, Structure]] = {
     name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
 }
 _UNREAD_COMPONENT: Final[Structure] = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
+#: Looked at together for line ends: what fits into the processor's cache.
+_LOOK: Final = 128 << 10
+_BLANK: Final = "\ufeff \t\r\n\0"
 #: Resources that contain others.
 CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
 #: The resources of a container: line (JSON), position, and the url where the container deletes one.
@@ -70,16 +78,39 @@ _INSIDE: Final = {
     """,
     "array": """
         SELECT source_row, unnest(json_extract(line, '$[*]')) AS line,
-               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, NULL AS deleted_url FROM lines
+               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, NULL::VARCHAR AS deleted_url FROM lines
     """,
     "DiagnosticReport": f"""
-        SELECT source_row, position, NULL AS deleted_url, json_merge_patch(report, observation) AS line
+        SELECT source_row, position, NULL::VARCHAR AS deleted_url, json_merge_patch(report, observation) AS line
         FROM (SELECT source_row, unnest(json_extract(line, '$.contained[*]')) AS observation,
                      generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
                      json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
         WHERE observation ->> '$.resourceType' = 'Observation'
     """,
 }
+
+
+#: Of ``entries``, and of the Bundles (``lines``) that hold them: the deletions of histories that a newer entry undoes.
+_UNDONE: Final = r"""
+    SELECT DISTINCT deleted.source_row, deleted.position, true AS undone
+    FROM entries AS deleted JOIN entries AS newer
+    ON newer.source_row = deleted.source_row AND newer.position < deleted.position
+    AND concat(newer.line ->> '$.resourceType', '/', newer.line ->> '$.id')
+      = regexp_extract(deleted.deleted_url, '([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})$')
+    WHERE deleted.deleted_url IS NOT NULL
+    AND deleted.source_row IN (SELECT source_row FROM lines WHERE line ->> '$.type' = 'history')
+"""
+_TYPED: Final = """
+    SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line
+    FROM (SELECT source_row, line, {is_json} AS is_json, {resource} AS resource FROM lines)
+"""
+
+
+class Marks(NamedTuple):
+    """Texts of which a file, and each line in it, must hold one to be looked at; without any, all are."""
+
+    of_file: tuple[bytes, ...] = ()
+    of_line: tuple[bytes, ...] = ()
 
 
 class Sink(Protocol):
@@ -102,21 +133,19 @@ class Sink(Protocol):
 
 
 def parse_file(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    wanted: Collection[str],
-    sink: Sink,
-    may_hold: Sequence[bytes] = (b"",),
+    connection: duckdb.DuckDBPyConnection, path: Path, wanted: Collection[str], sink: Sink, marks: Marks = Marks()
 ) -> Iterator[None]:
     """Parse a file block by block into ``sink``; yields after every block.
 
-    ``wanted`` are the resource types whose elements are read. Blocks and lines that hold none of the texts ``may_hold``
-    are passed over.
+    ``wanted`` are the resource types whose elements are read. A file, a block and a line that hold none of their ``marks`` are
+    passed over.
 
     Raises:
         UnreadableInputError: empty, a damaged archive, no text, one JSON document of more than 256 MB.
     """
     with as_utf8(path) as text:
+        if marks.of_file and not _holds_any(text, marks.of_file):
+            return
         if not head_of(text).strip(b"\xef\xbb\xbf \t\r\n"):
             raise UnreadableInputError(
                 "the file is empty", where=path.name, remedy="Check the export; nothing was screened."
@@ -131,16 +160,28 @@ def parse_file(
                 if block.is_too_long:
                     head = block.content.decode("utf-8", errors="replace")
                     sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
-                elif any(mark in block.content for mark in may_hold):
+                elif not marks.of_line or any(mark in block.content for mark in marks.of_line):
                     lines = _lines(block.content, first, is_document)
-                    if b"" not in may_hold:
-                        marks = [mark.decode() for mark in may_hold]
-                        lines = lines.filter(pl.col("line").str.contains_any(marks))
+                    if marks.of_line:
+                        is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
+                        lines = pl.DataFrame(lines).filter(is_marked).to_arrow()
                     _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
                 first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield
         except duckdb.Error:
             raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
+
+
+def _holds_any(text: Path, marks: Sequence[bytes]) -> bool:
+    """Whether a file holds any of these texts, looked at in pieces that stay in the processor's cache."""
+    overlap = max(map(len, marks)) - 1
+    piece = b""
+    with text.open("rb", buffering=0) as file:
+        while read := file.read(_LOOK):
+            piece = piece[-overlap:] + read
+            if any(mark in piece for mark in marks):
+                return True
+    return False
 
 
 def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -> bool:
@@ -168,28 +209,56 @@ def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -
 
 def _is_json(connection: duckdb.DuckDBPyConnection, content: bytes) -> bool:
     """By DuckDB, which builds nothing: Python's objects take ten times the memory of their text."""
-    text = content.decode("utf-8", errors="replace").strip("\ufeff \t\r\n\0")
+    text = content.decode("utf-8", errors="replace").strip(_BLANK)
     return connection.execute("SELECT json_valid(CAST(? AS VARCHAR))", [text]).fetchall() == [(True,)]
 
 
-def _lines(content: bytes, first: int, is_document: bool) -> pl.DataFrame:
-    """The lines of a block as text with their numbers, without those that hold nothing."""
-    text = pl.Series("line", [content.decode("utf-8", errors="replace")], dtype=pl.String)
-    lines = (text if is_document else text.str.split("\n").explode()).str.strip_chars("\ufeff \t\r\n\0")
-    frame = lines.to_frame().with_columns(source_row=pl.int_range(first, first + lines.len(), dtype=pl.Int64))
-    return frame.filter(pl.col("line") != "")
+def _lines(content: bytes, first: int, is_document: bool) -> pa.Table:
+    """The lines of a block with their numbers, blank ones among them: line, source_row.
+
+    Where each is an object from its first letter to its last, as almost always, none is copied.
+    """
+    text = utf8(content)
+    starts = np.array([0, len(text)]) if is_document else _line_starts(text)
+    numbers = pa.array(np.arange(first, first + starts.size - 1))
+    lines = texts_between(text, starts)
+    if not _are_objects(np.frombuffer(text, np.uint8), starts):
+        stripped = pl.DataFrame(pa.table({"line": lines})).select(pl.col("line").str.strip_chars(_BLANK))
+        lines = stripped.to_arrow()["line"]
+    return pa.table({"line": lines, "source_row": numbers})
+
+
+def _line_starts(text: bytes) -> npt.NDArray[np.intp]:
+    """Where the lines of a text start, and where the last one ends."""
+    letters = np.frombuffer(text, np.uint8)
+    ends = [
+        start + 1 + np.flatnonzero(letters[start : start + _LOOK] == ord("\n")) for start in range(0, len(text), _LOOK)
+    ]
+    is_open = not text.endswith(b"\n")
+    return np.concatenate([np.zeros(1, np.intp), *ends, np.full(int(is_open), len(text))])
+
+
+def _are_objects(letters: npt.NDArray[np.uint8], starts: npt.NDArray[np.intp]) -> bool:
+    """Whether each line starts with the brace of an object and ends with one, its line end aside."""
+    last = starts[1:] - 1
+    for blank in "\n\r":
+        last -= letters[last] == ord(blank)
+    return bool((letters[starts[:-1]] == ord("{")).all() and (letters[last] == ord("}")).all())
 
 
 def _parse(
-    connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, wanted: Collection[str], sink: Sink, depth: int
+    connection: duckdb.DuckDBPyConnection,
+    lines: pa.Table | pl.DataFrame,
+    wanted: Collection[str],
+    sink: Sink,
+    depth: int,
 ) -> None:
     """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way."""
     typed = _typed(connection, lines, _UNREAD if "Observation" in wanted else {})
     refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
     sink.refuse(refused.filter("is_json"), "not_a_resource")
-    for (resource_type,), of_type in typed.drop_nulls("type").group_by("type", maintain_order=True):
-        name = str(resource_type)
+    for name, of_type in _by_type(typed):
         if name == "Observation" and name in wanted:
             sink.add(name, of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType"))
             continue
@@ -203,7 +272,9 @@ def _parse(
             sink.add(name, of_type.select("source_row", "line"))
         else:
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
-            if name != "DiagnosticReport" and lines.height == 1:
+            if name == "Bundle" and inside["deleted_url"].count():
+                inside = _without_undone_deletions(connection, inside)
+            if name != "DiagnosticReport" and typed.height == 1:
                 inside = inside.with_columns(source_row="position")
             sink.add(name, of_type.select("source_row", "line"))
             sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
@@ -216,23 +287,50 @@ def _parse(
                 sink.leave_out(inside)
 
 
-def _typed(connection: duckdb.DuckDBPyConnection, lines: pl.DataFrame, unread: Mapping[str, Structure]) -> pl.DataFrame:
-    """The lines with ``is_json``, ``type`` (null = no resource) and ``resource``: resourceType and ``unread`` elements.
+def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:
+    """Entries of Bundles; in a history, newest first, a resource that stands before its deletion was made again after it."""
+    connection.register("entries", inside)
+    undone = connection.sql(_UNDONE).pl()
+    kept = inside.join(undone, on=["source_row", "position"], how="left", maintain_order="left")
+    return kept.with_columns(deleted_url=pl.when(pl.col("undone").is_null()).then("deleted_url")).drop("undone")
+
+
+def _by_type(typed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The resources by their type; most files hold one type, and its resources are not copied."""
+    types = typed["type"].unique()
+    if types.len() == 1 and types[0] is not None:
+        yield types[0], typed
+        return
+    for (resource_type,), of_type in typed.drop_nulls("type").group_by("type", maintain_order=True):
+        yield str(resource_type), of_type
+
+
+def _typed(
+    connection: duckdb.DuckDBPyConnection, lines: pa.Table | pl.DataFrame, unread: Mapping[str, Structure]
+) -> pl.DataFrame:
+    """The lines that are not blank with ``is_json``, ``type`` (null = no resource) and ``resource``: resourceType and ``unread`` elements.
 
     The line itself is null where its resource has been read.
     """
     connection.register("lines", lines)
-    read = json.dumps({"resourceType": "VARCHAR", **unread})
+    resource = f"json_transform(line, '{json.dumps({'resourceType': 'VARCHAR', **unread})}')"
     is_read = "resource.resourceType IS NOT DISTINCT FROM 'Observation'" if unread else "false"
-    typed: pl.DataFrame = connection.sql(
-        f"SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line FROM"
-        " (SELECT source_row, line, json_valid(line) AS is_json,"
-        f" CASE WHEN json_valid(line) THEN json_transform(line, '{read}') END AS resource FROM lines)"
-    ).pl()
+    typed: pl.DataFrame | None = None
+    # The error quotes the line, and often ends within a letter, which Python cannot decode.
+    with suppress(duckdb.InvalidInputException, UnicodeDecodeError):
+        typed = connection.sql(_TYPED.format(is_json="true", resource=resource, is_read=is_read)).pl()
+    if typed is None:
+        # A line is no JSON: only now each is asked first, which parses it twice.
+        resource = f"CASE WHEN json_valid(line) THEN {resource} END"
+        typed = connection.sql(_TYPED.format(is_json="json_valid(line)", resource=resource, is_read=is_read)).pl()
+    if not typed["source_row"].is_sorted():
+        typed = typed.sort("source_row", maintain_order=True)
     is_array = pl.col("is_json") & pl.col("line").str.starts_with("[")
     named = pl.col("resource").struct.field("resourceType")
-    return typed.sort("source_row", maintain_order=True).with_columns(
-        type=pl.coalesce(named, pl.when(is_array).then(pl.lit("array")))
+    return (
+        typed.with_columns(pl.col("line").str.strip_chars(_BLANK))
+        .filter(pl.col("line").ne_missing(""))
+        .with_columns(type=pl.coalesce(named, pl.when(is_array).then(pl.lit("array"))))
     )
 
 
@@ -241,24 +339,40 @@ def elements(rows: pl.DataFrame, kept: Sequence[str], wanted: Mapping[str, pl.Ex
     return per_distinct(rows, kept, wanted, _read)
 
 
-def _read(unread: pl.DataFrame) -> pl.DataFrame:
-    """The elements in the form of STRUCTURES; components keep theirs as JSON."""
+def _read(unread: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The elements in the form of STRUCTURES, those of all frames by one query; components keep theirs as JSON."""
     structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
-    nested = [name for name in unread.columns if structures[name] != "VARCHAR"]
-    absent = [name for name in nested if unread[name].null_count() == unread.height]
-    read = unread.with_columns(pl.lit(None, _dtype(structures[name])).alias(name) for name in absent)
-    if set(nested) == set(absent):
-        return read
-    with engine() as connection:
-        connection.register("unread", read.with_row_index("row"))
-        transformed = (
-            f'json_transform("{name}", \'{json.dumps(structures[name])}\') AS "{name}"'
-            for name in nested
-            if name not in absent
+    present = [[name for name in frame.columns if frame[name].null_count() < frame.height] for frame in unread]
+    nested = {
+        f"{number} {name}": (frame[name], json.dumps(structures[name]))
+        for number, (frame, names) in enumerate(zip(unread, present, strict=True))
+        for name in names
+        if structures[name] != "VARCHAR"
+    }
+    opened = _opened(nested) if nested else pl.DataFrame()
+    return [
+        frame.with_columns(
+            opened[f"{number} {name}"].head(frame.height).alias(name)
+            if f"{number} {name}" in nested
+            else pl.lit(None, _dtype(structures[name])).alias(name)
+            for name in frame.columns
+            if name not in names or structures[name] != "VARCHAR"
         )
-        sql = f"SELECT * REPLACE ({', '.join(transformed)}) FROM unread"
-        opened: pl.DataFrame = connection.sql(sql).pl()
-        return opened.sort("row").drop("row")
+        for number, (frame, names) in enumerate(zip(unread, present, strict=True))
+    ]
+
+
+def _opened(columns: Mapping[str, tuple[pl.Series, str]]) -> pl.DataFrame:
+    """Columns of JSON in the form of DuckDB's json_transform that stands with each, below each other's end filled up with null."""
+    height = max(texts.len() for texts, _ in columns.values())
+    filled = pl.DataFrame(
+        {name: texts.extend_constant(None, height - texts.len()) for name, (texts, _) in columns.items()}
+    )
+    transformed = (f'json_transform("{name}", \'{structure}\') AS "{name}"' for name, (_, structure) in columns.items())
+    with engine() as connection:
+        connection.register("unread", filled.with_row_index("row"))
+        opened: pl.DataFrame = connection.sql(f"SELECT row, {', '.join(transformed)} FROM unread").pl()
+    return opened if opened["row"].is_sorted() else opened.sort("row")
 
 
 def _dtype(structure: Structure) -> pl.DataType:

@@ -6,14 +6,18 @@ import polars as pl
 
 from neutro_screen.ingest.batches import detached
 from neutro_screen.ingest.formats.fhir.elements import code, words
+from neutro_screen.ingest.formats.fhir.parsing import Marks
 
 #: Types that only others refer to.
 REFERENCED_TYPES: Final = ("Medication", "Specimen")
 _RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
 
 
-#: A line, or a block of lines, that can hold a referenced or deleted resource holds one of these: it spares parsing.
-REFERENCE_MARKS: Final = (b'"Medication"', b'"Specimen"', b'"DELETE"', b'"delete"')
+#: What a line that can hold a referenced or deleted resource holds one of; a file: only a Bundle deletes.
+REFERENCE_MARKS: Final = Marks(
+    of_file=(b'"Medication"', b'"Specimen"', b'"Bundle"'),
+    of_line=(b'"Medication"', b'"Specimen"', b'"DELETE"', b'"delete"'),
+)
 
 
 class References(NamedTuple):

@@ -1,6 +1,5 @@
 """Fields of HL7 messages by their place (OBX-14.1), and the table of which place feeds which column (fields.csv)."""
 
-from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,7 +33,13 @@ _TIME_STEPS: Final = (
     (r"^([0-9]{4})([0-9][0-9])([0-9][0-9])(?:[+-][0-9]{4})?$", "${1}-${2}-${3}"),
     (r"^([0-9]{4})([0-9][0-9])$", "${1}-${2}"),
 )
-_BLANKS: Final[dict[str, str | None]] = {"": None, '""': None}
+#: FIELDS by segment: column, places, read_as.
+_LISTED: Final[dict[str, list[tuple[str, list[str], str]]]] = {}
+for _segment, _column, _places, _read_as in FIELDS.select("segment", "column", "places", "read_as").iter_rows():
+    _LISTED.setdefault(_segment, []).append((_column, _places.split(), _read_as))
+_READ_BY_PLACE: Final = ("text", "time", "code", "order", "status", "person")
+#: What is replaced and by what, as expressions: to make them anew of a dictionary for every field took a tenth of the reading.
+_BLANKS: Final = pl.lit(pl.Series(["", '""'])), pl.lit(pl.Series([None, None], dtype=pl.String))
 
 
 class Marks(NamedTuple):
@@ -52,6 +57,7 @@ class Messages:
 
     def __init__(self, segments: pl.DataFrame, marks: Marks) -> None:
         self.marks = marks
+        self._escaped = self._escapes()
         self.segments = segments
         self.has_offsets = False
         self._of_type = {str(name): of_type for (name,), of_type in segments.group_by("type", maintain_order=True)}
@@ -69,6 +75,22 @@ class Messages:
         )
         self.has_offsets = self._headers["offset"].is_not_null().any()
         self.n_other_messages = self._headers.filter(carries="other").height
+
+    def _escapes(self) -> tuple[pl.Expr, pl.Expr]:
+        """What an escape sequence is sent as, and what each means."""
+        meant = {
+            "F": self.marks.field,
+            "S": self.marks.component,
+            "T": self.marks.subcomponent,
+            "R": self.marks.repetition,
+            "E": self.marks.escape,
+            **dict.fromkeys((".br", ".sp", "X0D", "X0A"), "\n"),
+            **dict.fromkeys(("H", "N"), ""),
+            "XB5": "\u00b5",
+        }
+        escape = self.marks.escape
+        sent = [f"{escape}{name}{escape}" for name in meant]
+        return pl.lit(pl.Series([sent])), pl.lit(pl.Series([list(meant.values())]))
 
     def has(self, *types: str) -> bool:
         """Whether there is a segment of any of these types."""
@@ -112,7 +134,7 @@ class Messages:
         return pl.coalesce(*(self.field(int(each.partition("-")[2])) for each in (place or listed).split()))
 
     def _places(self, of_rows: str, segment: str) -> dict[str, pl.Expr]:
-        return {place: self._read(place, read_as) for place, read_as in _read_from(of_rows, segment)}
+        return {place: self._read(place, read_as) for place, read_as in _read_from(of_rows, segment).items()}
 
     def _read(self, place: str, read_as: str) -> pl.Expr:
         number, _, component = place.partition("-")[2].partition(".")
@@ -130,7 +152,7 @@ class Messages:
 
     def field(self, number: int) -> pl.Expr:
         """A field as sent, blank and the HL7 null ("") as null; for ``read``."""
-        return pl.col(f"field {number}").str.strip_chars().replace(_BLANKS)
+        return pl.col(f"field {number}").str.strip_chars().replace(*_BLANKS)
 
     def first(self, field: pl.Expr) -> pl.Expr:
         """The first repetition."""
@@ -147,24 +169,13 @@ class Messages:
 
     def text(self, text: pl.Expr) -> pl.Expr:
         """Unescaped text, blank as null."""
-        meant = {
-            "F": self.marks.field,
-            "S": self.marks.component,
-            "T": self.marks.subcomponent,
-            "R": self.marks.repetition,
-            "E": self.marks.escape,
-            **dict.fromkeys((".br", ".sp", "X0D", "X0A"), "\n"),
-            **dict.fromkeys(("H", "N"), ""),
-            "XB5": "\u00b5",
-        }
-        escaped = {f"{self.marks.escape}{name}{self.marks.escape}": letter for name, letter in meant.items()}
-        return text.str.replace_many(escaped).str.strip_chars().replace(_BLANKS)
+        return text.str.replace_many(*self._escaped).str.strip_chars().replace(*_BLANKS)
 
 
 def columns(segment: str, *read_as: str) -> dict[str, pl.Expr]:
     """Column -> the first of its places that is there, for the columns of fields.csv that are read in these ways."""
-    listed = FIELDS.filter(pl.col("segment") == segment, pl.col("read_as").is_in(read_as or ("text", "time", "code")))
-    return {column: pl.coalesce(places.split()) for column, places in listed.select("column", "places").iter_rows()}
+    meant = read_as or ("text", "time", "code")
+    return {column: pl.coalesce(places) for column, places, way in _LISTED[segment] if way in meant}
 
 
 def _number(field: str) -> int:
@@ -172,20 +183,15 @@ def _number(field: str) -> int:
     return int(field.removeprefix("field "))
 
 
-@cache
-def _read_from(of_rows: str, segment: str) -> tuple[tuple[str, str], ...]:
+def _read_from(of_rows: str, segment: str) -> dict[str, str]:
     """The places in ``segment`` that rows of another (or the same) segment are read from, and how each is read."""
-    listed = FIELDS.filter(
-        pl.col("segment") == of_rows, pl.col("read_as").is_in(["text", "time", "code", "order", "status", "person"])
-    )
-    return tuple(
-        dict.fromkeys(
-            (place, read_as)
-            for places, read_as in listed.select("places", "read_as").iter_rows()
-            for place in places.split()
-            if place.startswith(f"{segment}-")
-        )
-    )
+    return {
+        place: read_as
+        for _, places, read_as in _LISTED[of_rows]
+        if read_as in _READ_BY_PLACE
+        for place in places
+        if place.startswith(f"{segment}-")
+    }
 
 
 def hl7_time(text: pl.Expr) -> pl.Expr:

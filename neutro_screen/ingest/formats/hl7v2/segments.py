@@ -139,13 +139,14 @@ class Trailers:
         Raises:
             RefusedInputError: the counts do not fit.
         """
-        listed = segments.filter(pl.col("type").is_in(["MSH", *ENVELOPE])).select("type", "text")
-        for segment, text in listed.iter_rows():
+        is_message = segments["type"] == "MSH"
+        envelopes = segments.select("type", "text", before=is_message.cum_sum()).filter(pl.col("type").is_in(ENVELOPE))
+        counted = 0
+        for segment, text, before in envelopes.iter_rows():
+            self._count_messages(before - counted)
+            counted = before
             announced = re.match(r"...[^\sA-Za-z0-9](\d{1,9})", text)
-            if segment == "MSH":
-                self.messages += 1
-                self.in_batch = None if self.in_batch is None else self.in_batch + 1
-            elif segment == "FHS":
+            if segment == "FHS":
                 self.in_file, self.batches = True, 0
             elif segment == "BHS":
                 self.in_batch, self.batches = 0, self.batches + 1
@@ -155,11 +156,16 @@ class Trailers:
             else:
                 self._compare("FTS-1", announced, self.batches, "batches")
                 self.in_file = False
+        self._count_messages(int(is_message.sum()) - counted)
 
     def check_end(self) -> None:
         """Raises RefusedInputError if a batch or the file has no trailer."""
         if self.in_batch is not None or self.in_file:
             raise self._cut_off(f"the {'batch' if self.in_batch is not None else 'file'} has a header and no trailer")
+
+    def _count_messages(self, more: int) -> None:
+        self.messages += more
+        self.in_batch = None if self.in_batch is None else self.in_batch + more
 
     def _compare(self, field: str, announced: re.Match[str] | None, counted: int | None, of_what: str) -> None:
         if announced and counted is not None and counted != int(announced.group(1)):

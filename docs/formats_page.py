@@ -51,15 +51,22 @@ _LIMITS: Final = {
     "cdisc": "XPT needs the extra `cdisc` (pyreadstat). A Dataset-JSON document may have 512 MB, its NDJSON form and XPT "
     "any size. SDTM has no result status. Original and standardised results that contradict each other, in units that can be "
     "compared, are `fields_disagree`.",
-    "excel": "Needs the extra `excel` (python-calamine). The header may stand in the first 50 lines of any sheet; merged "
+    "excel": "Needs the extra `excel` (python-calamine). The header may stand in the first 50 lines of a sheet; every sheet "
+    "with the required columns is read, how many others there are is a note (`other_sheets`); merged "
     "cells are filled, empty ones never. A cell that the sheet shows as 20 % is read as 20 %; one that became a date or a truth "
     "value is refused. Limits: 1 GB unpacked, 30 million cells a sheet. No .xls.",
     "parquet": "Typed columns become text as a CSV would show them; lists and structures are refused.",
-    "delimited": "The delimiter is the one of `, ; tab |` that finds most columns; the header may stand below titles, in the "
+    "delimited": "The delimiter is the one of `, ; tab | ^` that finds most columns; the header may stand below titles, in the "
     "first 50 lines. UTF-8, UTF-16, and Windows-1252 as a noted guess; any other encoding through the profile. Quotes inside "
     "quotes are doubled or escaped by a backslash. Lines with too few or too many fields, broken quotes, undecodable text, "
     "zero bytes, a lone carriage return outside quotes, or more than 2 MB are refused rows. A `.gz` or `.zst` that grows beyond 1 GB and 200 times its "
-    "size is refused.",
+    "size is refused. A table as a program prints it (note `printed_table`: SQL*Plus, psql, sqlcmd, mysql, db2, frames of "
+    "signs, columns held apart by blanks) is read by its columns: rulings, repeated headers and titles are no rows, a value "
+    "wider than its column is a refused row, and a number of rows below the table that says more than were found refuses the "
+    "file, as do rows printed over several lines and a second table with other columns. Flat JSON (`.json`, `.ndjson`, "
+    "`.jsonl`) is an array of objects, an object that holds one such array, or an object a line; a document may have 256 MB. "
+    "Numbers keep their digits. A member that holds an object or a list refuses the file, a line that is no object is a "
+    "refused row (`broken_json`). FHIR and CDISC are recognised before it.",
 }
 
 
@@ -73,6 +80,12 @@ _PROFILE: Final = (
     "  read under its header (`unread_columns`): [recognition.md](recognition.md)",
     "- `patient_identifier` (HL7): PID-2, PID-3, PID-4 or OBR-3; the note `patient_identifier_suspect` of a file means that",
     "  nearly every patient of it has one specimen: the patient's place may hold an accession number",
+    "- `fill_down`: native columns that stand on the first row of a group only and hold for the rows of results below it,",
+    '  outermost first (`fill_down = ["patient_id", "collected_at"]`); nothing is filled across a refused line',
+    "- `dates_across`: columns that are named by dates hold the values of that day; one that may be a date and cannot be read",
+    "  refuses the file",
+    "- units in a row of their own below the header of a wide file are read where the profile states none; one that is another",
+    "  than the profile's refuses the file. A count without a unit is never used: `init` asks for it",
     "- a unit that stands behind the value (`0.4 K/uL`) is read where the row has no other",
 )
 

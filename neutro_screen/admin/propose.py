@@ -11,12 +11,15 @@ from typing import Final
 import polars as pl
 
 from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns, roles_of
+from neutro_screen.admin.laid_out import fill_down_lines, missing_unit, with_days_down
 from neutro_screen.admin.moments import is_day, time_lines
 from neutro_screen.admin.samples import NO_NAME, sample_of
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import standard_of
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
 from neutro_screen.ingest.layout import with_unit
+from neutro_screen.ingest.profile import WideColumn
+from neutro_screen.ingest.reshaped import units_below
 from neutro_screen.ingest.unread_columns import RESULT
 from neutro_screen.recognition.evidence import Origin, Tables
 from neutro_screen.recognition.names import read_name
@@ -42,6 +45,8 @@ class _File:
     columns: dict[str, tuple[str, ...]]
     fallbacks: dict[str, str]
     wide: dict[str, tuple[str, str]]
+    #: entries of the profile that say how the table is laid out
+    laid_out: Sequence[str] = ()
 
     def texts(self, column: str) -> pl.Series:
         """The values of a native column, several joined as a reader joins them."""
@@ -80,7 +85,10 @@ def propose_profile(*paths: Path) -> str:
         of_kind = [file for file in files if file.kind == kind]
         if not of_kind:
             continue
-        lines += ["", f"# {', '.join(file.name for file in of_kind)}", f"[{kind}.columns]", *_column_lines(of_kind)]
+        lines += ["", f"# {', '.join(file.name for file in of_kind)}"]
+        if laid_out := dict.fromkeys(line for file in of_kind for line in file.laid_out):
+            lines += [f"[{kind}]", *laid_out, ""]
+        lines += [f"[{kind}.columns]", *_column_lines(of_kind)]
         if kind == "lab" and any(_has_units_in_values(file) for file in of_kind):
             lines += ["", "[lab.constants]", 'unit = ""  # it stands behind each value']
         fallbacks = {column: own for file in of_kind for column, own in file.fallbacks.items()}
@@ -89,6 +97,11 @@ def propose_profile(*paths: Path) -> str:
         for name, (analyte, unit) in {name: of for file in of_kind for name, of in file.wide.items()}.items():
             lines += ["", f"[[{kind}.wide]]", f"column = {_quoted(name)}", f"analyte = {_quoted(analyte)}"]
             lines += [f"unit = {_quoted(unit)}" if unit else 'unit = ""  # not in the header: state it, if it has one']
+            lines += (
+                []
+                if unit
+                else missing_unit([file.sample for file in of_kind], WideColumn(column=name, analyte=analyte, unit=""))
+            )
         for file in of_kind:
             lines += ["", *_open_questions(file)]
     return "\n".join(lines) + "\n"
@@ -112,6 +125,9 @@ def _described(path: Path) -> _File:
     sample, details = sample_of(path)
     if len(sample.columns) < 2:
         raise RefusedInputError("no header with several columns was found", where=path.name)
+    laid_out: list[str] = []
+    if (long := with_days_down(sample)) is not None:
+        sample, laid_out = long, ["dates_across = true  # columns that are named by days"]
     # A profile quotes the header: of a file without one that would be its first patient.
     if any(re.match(NO_NAME, name) for name in sample.columns):
         raise RefusedInputError(
@@ -122,21 +138,26 @@ def _described(path: Path) -> _File:
     kind, columns = _best_kind(sample.columns)
     if kind != "lab" and (found := _as_lab(sample)) is not None:
         kind, columns = "lab", found
+    below = units_below(sample.row(0, named=True)) if sample.height else {}
+    sample = sample.slice(1) if below else sample
     wide: dict[str, tuple[str, str]] = {}
     fallbacks: dict[str, str] = {}
     if kind == "lab":
-        columns, fallbacks, wide = _lab_layout(sample, columns)
+        columns, fallbacks, wide = _lab_layout(sample, columns, below)
     joined = {
         column: _with_other_half(sample, column, own, {*columns.values(), *wide}) for column, own in columns.items()
     }
-    return _File(path.name, sample, details, kind, joined, fallbacks, wide)
+    if kind == "lab":
+        results = [name for column in ("value", "analyte_name", "loinc") for name in joined.get(column, ())]
+        laid_out += fill_down_lines(sample, joined, results or list(wide))
+    return _File(path.name, sample, details, kind, joined, fallbacks, wide, laid_out)
 
 
 def _lab_layout(
-    sample: pl.DataFrame, named: dict[str, str]
+    sample: pl.DataFrame, named: dict[str, str], below: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str]]]:
     """Columns, fall-backs and measured columns of a laboratory file: one row a result, or one a blood count."""
-    counted = _measured_columns(sample)
+    counted = _measured_columns(sample, below)
     wide = counted | _marker_columns(sample.columns)
     beside = {column: own for column, own in named.items() if own not in wide}
     columns, fallbacks = lab_columns(sample.drop(wide), beside)
@@ -273,14 +294,15 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
     return best, found[best]
 
 
-def _wide_columns(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Measured columns by the words of their headers: name -> analyte and the unit that the header states."""
+def _wide_columns(names: list[str], below: Mapping[str, str] = {}) -> dict[str, tuple[str, str]]:
+    """Measured columns by the words of their headers: name -> analyte and the unit that the header, or a row ``below`` it, states."""
     tables = Tables(load_reference())
     wide = {}
     for name in names:
-        reading = weigh(Origin(analyte_name=name), tables)
+        reading = weigh(Origin(analyte_name=name, unit_text=below.get(name)), tables)
         if reading.certainty == "certain" and reading.analyte and reading.property != "marker":
-            wide[name] = (reading.analyte, read_name(name).unit or _STATED_BY_NAME.get(reading.property or "", ""))
+            unit = read_name(name).unit or below.get(name) or _STATED_BY_NAME.get(reading.property or "", "")
+            wide[name] = (reading.analyte, unit)
     return wide
 
 
@@ -304,9 +326,9 @@ def _are_wide(counted: dict[str, tuple[str, str]]) -> bool:
     return len(counted) > 1 or any(unit for _, unit in counted.values())
 
 
-def _measured_columns(sample: pl.DataFrame) -> dict[str, tuple[str, str]]:
+def _measured_columns(sample: pl.DataFrame, below: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Those of the columns named so that hold numbers, with the one unit that a column of units beside them holds."""
-    named = _wide_columns(sample.columns)
+    named = _wide_columns(sample.columns, below)
     texts = {name: sample[name].str.strip_chars().replace("", None).drop_nulls().unique() for name in named}
     units = {
         analyte: values[0]

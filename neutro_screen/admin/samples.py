@@ -13,6 +13,10 @@ from neutro_screen.errors import RefusedInputError, UnreadableInputError
 from neutro_screen.ingest.files import encoding_by_mark, head_of, refusing, transcoded, unpacked
 from neutro_screen.ingest.formats.excel import HEADER_WITHIN, sheets_of
 from neutro_screen.ingest.formats.excel import recognises as is_excel
+from neutro_screen.ingest.formats.flat_json import json_rows
+from neutro_screen.ingest.formats.flat_json import recognises as is_flat_json
+from neutro_screen.ingest.header import without_headers
+from neutro_screen.ingest.printed import delimited_lines, printed_table
 from neutro_screen.private import private_folder
 from neutro_screen.recognition.words import load_words, tokens
 
@@ -36,7 +40,7 @@ _ENCODINGS: Final = (
 )
 #: A raised digit behind a ten, as units have it: 10³/µL, 10⁹/L.
 _RAISED: Final = re.compile(r"10[\u00b2\u00b3\u2079]")
-_DELIMITERS: Final = ",;\t|"
+_DELIMITERS: Final = ",;\t|^"
 _LONGEST_LETTER: Final = 4
 _LETTERS_LOOKED_AT: Final = 20_000
 _WORDS_LOOKED_AT: Final = 200
@@ -56,6 +60,8 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
     """
     if is_excel(path):
         return _first_table(sheets_of(path), path.name), []
+    if is_flat_json(path):
+        return _named_by_all(json_rows(path)[0].drop("source_row").head(_SAMPLE), path.name), []
     if path.suffix == ".parquet":
         with refusing("is not a readable Parquet file", path, pl.exceptions.PolarsError, OSError):
             frame = pl.scan_parquet(path.absolute(), glob=False).head(_SAMPLE).collect()
@@ -71,7 +77,7 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
         except OSError:
             raise UnreadableInputError("cannot be read", where=path.name) from None
     sampled, details = _decoded(raw)
-    lines = sampled.splitlines()[: _SAMPLE + 1]
+    lines = sampled.replace("\f", "").splitlines()[: _SAMPLE + 1]
     if not lines or "\0" in lines[0]:
         raise UnreadableInputError("is empty or no text", where=path.name)
     if _MESSAGES.match(sampled):
@@ -80,8 +86,30 @@ def sample_of(path: Path) -> tuple[pl.DataFrame, list[str]]:
             where=path.name,
             remedy="HL7 and FHIR are read without a profile: `neutro-screen check --labs FILE`. Export other JSON as CSV.",
         )
+    if (printed := printed_table(lines, path.name)) is not None:
+        rows = list(delimited_lines(lines, printed, path.name))
+        return _table([printed.header, *filter(None, rows[printed.header_line :])]), details
     start, delimiter = _header_of(lines)
     return _table(list(islice(csv.reader(lines[start:], delimiter=delimiter), _SAMPLE))), details
+
+
+def _named_by_all(objects: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Objects of which each has the same names, blanks for None: other names may be those of patients, whom a profile would quote.
+
+    Raises:
+        RefusedInputError: there is one object, or no name that all of them have.
+    """
+    if objects.height < _LEAST_OBJECTS or all(objects[each].null_count() for each in objects.columns):
+        raise RefusedInputError(
+            "its objects have no names in common",
+            where=name,
+            remedy="Export one object a result with the same members.",
+        )
+    return objects.with_columns(pl.all().str.strip_chars().replace("", None))
+
+
+#: What several objects have in common is known from two on.
+_LEAST_OBJECTS: Final = 2
 
 
 def _decoded(raw: bytes) -> tuple[str, list[str]]:
@@ -143,4 +171,5 @@ def _table(rows: list[list[str]]) -> pl.DataFrame:
     header = [name.strip() for name in rows[0]]
     kept = [position for position, name in enumerate(header) if name and header.index(name) == position]
     body = [[row[position].strip() or None for position in kept] for row in rows[1:] if len(row) == len(header)]
-    return pl.DataFrame(body, schema=dict.fromkeys((header[position] for position in kept), pl.String), orient="row")
+    names = dict.fromkeys((header[position] for position in kept), pl.String)
+    return without_headers(pl.DataFrame(body, schema=names, orient="row"))

@@ -22,7 +22,7 @@ from neutro_screen.ingest.chart import usable_rows
 from neutro_screen.ingest.control import check_rows, check_sha256, is_control_file, stated_totals
 from neutro_screen.ingest.extract import Extract
 from neutro_screen.ingest.files import files_in, found_paths, sha256_of, size_of, unchanged
-from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
+from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, flat_json, hl7v2, mimic, omop, parquet
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused, SourceFile
 from neutro_screen.ingest.identifiers import identifier_notes
@@ -104,9 +104,15 @@ READERS: dict[str, Reader] = {
         "Parquet", lambda path: path.suffix == ".parquet", _one_kind(parquet.read_parquet), has_own_layout=False
     ),
     "delimited": Reader(
-        "CSV, TSV or other delimited text, plain, .gz or .zst",
-        lambda path: Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in delimited.SUFFIXES,
-        _one_kind(delimited.read_delimited),
+        "CSV, TSV or other delimited or printed text, flat JSON, plain, .gz or .zst",
+        lambda path: delimited.recognises(path) or flat_json.recognises(path),
+        _one_kind(
+            lambda path, kind, profile: (
+                [flat_json.read_flat_json(path, kind, profile)]
+                if flat_json.recognises(path)
+                else delimited.read_delimited(path, kind, profile)
+            )
+        ),
         has_own_layout=False,
     ),
 }
@@ -276,7 +282,7 @@ def _batches_of(source: "_Source", raws: RawBatches, asked: Kind, profile: Profi
             check_sha256(raw.path, checksums[raw.path], stated_totals(raw.path, profile.control))
         rows_read += raw.rows.height + len(raw.refused)
         layout = own_layout(profile, kind) if reader.has_own_layout else profile
-        rows, notes = native(raw.rows, kind, layout, raw.path.name)
+        rows, notes = native(raw.rows, kind, layout, raw.path.name, [line.source_row for line in raw.refused])
         own: KindProfile = getattr(layout, kind)
         usable = usable_rows(kind, rows, TYPED[kind](rows, profile), own.constants)
         lines = [line.named(source_columns(kind, own)) for line in raw.refused]

@@ -7,6 +7,8 @@ message names expected columns, the program's or the profile's own words, and th
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 
+import polars as pl
+
 
 def columns_told(names: Sequence[str], expected: Collection[str]) -> str:
     """How many columns a file has, which of the expected ones are there, and where a name is nearly one of them."""
@@ -32,3 +34,11 @@ def repeated_columns(names: Sequence[str], expected: Collection[str]) -> str | N
         if len(at) > 1
     ]
     return f"column names stand twice in the header: {', '.join(told)}" if told else None
+
+
+def without_headers(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without those that repeat the header, as files do that were put together from several."""
+    names = [name for name in rows.columns if name != "source_row"]
+    if not (rows[names[0]] == names[0]).any():
+        return rows
+    return rows.filter(~pl.all_horizontal(pl.col(name).eq_missing(pl.lit(name)) for name in names))

@@ -1,7 +1,7 @@
 """From a source's own table to the canonical frames: names, constants, wide columns, times."""
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from neutro_screen.ingest.operators import (
     with_operator,
 )
 from neutro_screen.ingest.profile import KindProfile, Profile, WideColumn
+from neutro_screen.ingest.reshaped import dates_down, filled_down, with_units_below
 from neutro_screen.ingest.times import parse_dates, parse_times
 from neutro_screen.ingest.unread_columns import doubtful_columns, feeds, is_result, unread_columns
 from neutro_screen.recognition.controls import with_control_specimens
@@ -78,24 +79,39 @@ def named_columns(kind: Kind, profile: Profile) -> set[str]:
     return owns | set(layout.fallbacks.values()) | {wide.column for wide in layout.wide}
 
 
+def has_required(names: Collection[str | None], kind: Kind, profile: Profile) -> bool:
+    """Whether a header has what every file of this kind needs."""
+    layout: KindProfile = getattr(profile, kind)
+    owns = source_columns(kind, layout)
+    is_wide = any(wide.column in names for wide in layout.wide)
+    told = {column for column, own in owns.items() if set(own) & set(names)} | layout.constants.keys()
+    told |= {"value", "unit", "analyte_name"} if is_wide else set()
+    return all(told & set(group) for group in REQUIRED_COLUMNS[kind])
+
+
 def own_layout(profile: Profile, kind: Kind) -> Profile:
     """The profile for a format that names its own columns: constants and times hold, column names do not."""
     return profile.model_copy(update={kind: KindProfile(constants=getattr(profile, kind).constants)})
 
 
-def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def native(
+    rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str, broken: Sequence[int] = ()
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Bring a source's table into the native layout: text columns, blank = null, all native columns present.
+
+    ``broken`` are the numbers of the refused lines among the rows.
 
     A blank cell of a wide file is a test that was not asked for, and no row. Returns the frame and notes
     (``ignored_columns:3``).
 
     Raises:
-        RefusedInputError: a required column is missing.
+        RefusedInputError: a required column is missing, or the table is not laid out as the profile says.
     """
     layout: KindProfile = getattr(profile, kind)
     wide = [each for each in layout.wide if each.column in rows.columns]
+    rows, wide, laid_out = _reshaped(rows, kind, profile, source_file, wide, broken)
     texts, ignored = _named_texts(rows, kind, profile, source_file, wide)
-    notes: tuple[str, ...] = (f"ignored_columns:{len(ignored)}",) if ignored else ()
+    notes: tuple[str, ...] = (*laid_out, f"ignored_columns:{len(ignored)}") if ignored else laid_out
     if wide:
         operators = operators_beside((each.column for each in wide), ignored)
         of_another = {name for names in operators.values() for name in names}
@@ -114,6 +130,29 @@ def native(rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str) -
         pl.col(column).str.strip_chars().replace(words) for column, words in layout.values.items() if column in frame
     )
     return frame.select(*NATIVE_COLUMNS[kind], source_file=pl.lit(source_file), source_row="source_row"), notes
+
+
+def _reshaped(
+    rows: pl.DataFrame, kind: Kind, profile: Profile, source_file: str, wide: list[WideColumn], broken: Sequence[int]
+) -> tuple[pl.DataFrame, list[WideColumn], tuple[str, ...]]:
+    """The rows laid out as others are (reshaped.py), the measured columns with their units, and notes."""
+    layout: KindProfile = getattr(profile, kind)
+    owns = source_columns(kind, layout)
+    if wide:
+        rows, wide = with_units_below(rows, wide, source_file)
+    if layout.fill_down:
+        own = [[name for name in owns[column] if name in rows.columns] for column in layout.fill_down]
+        of_result = [name for column in _OF_A_RESULT for name in owns[column] if name in rows.columns]
+        results = of_result + [each.column for each in wide]
+        rows = filled_down(rows, [names for names in own if names], results, broken) if results else rows
+    if not layout.dates_across:
+        return rows, wide, ()
+    rows, n_untested = dates_down(rows, {name for names in owns.values() for name in names}, profile, source_file)
+    return rows, wide, (f"untested_rows:{n_untested}",) if n_untested else ()
+
+
+#: Columns of which one makes a row that of a result.
+_OF_A_RESULT: Final = ("value", "analyte_name", "local_code", "loinc")
 
 
 def _named_texts(

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from neutro_screen.errors import ConfigurationError, neighbour
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
 from neutro_screen.private import is_stream
+
+Named = TypeVar("Named", dict[str, object], tuple[str, ...])
 
 
 class WideColumn(BaseModel):
@@ -38,12 +40,16 @@ class KindProfile(BaseModel):
     values: dict[str, dict[str, str]] = Field(default_factory=dict)
     #: only for lab: the measured columns of a wide file
     wide: tuple[WideColumn, ...] = ()
+    #: only for lab: native columns that stand on the first row of a group and hold for the rows below, outermost first
+    fill_down: tuple[str, ...] = ()
+    #: only for lab: columns named by dates hold the values of that day
+    dates_across: bool = False
 
-    @field_validator("columns", "fallbacks", "constants", "values")
+    @field_validator("columns", "fallbacks", "constants", "values", "fill_down")
     @classmethod
-    def _names_native_columns(cls, named: dict[str, object]) -> dict[str, object]:
+    def _names_native_columns(cls, named: Named) -> Named:
         known = {column for columns in NATIVE_COLUMNS.values() for column in columns}
-        if unknown := sorted(named.keys() - known):
+        if unknown := sorted(set(named) - known):
             raise ValueError(f"unknown column names {unknown}; the native ones are {sorted(known)}")
         return named
 

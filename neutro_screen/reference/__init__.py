@@ -46,6 +46,7 @@ class Reference:
     no_result_words: pl.DataFrame
     comparator_words: pl.DataFrame
     remark_words: pl.DataFrame
+    row_count_words: pl.DataFrame
     status_words: pl.DataFrame
     anc_bands: pl.DataFrame
     grade_bands: pl.DataFrame
@@ -149,6 +150,7 @@ def load_reference() -> Reference:
         no_result_words=reference_table("no_result_words.csv", contract.NoResultWord),
         comparator_words=reference_table("comparator_words.csv", contract.ComparatorWord),
         remark_words=reference_table("remark_words.csv", contract.RemarkWord),
+        row_count_words=reference_table("row_count_words.csv", contract.RowCountWord),
         status_words=reference_table("status_words.csv", contract.StatusWord),
         anc_bands=reference_table("anc_bands.csv", contract.AncBand).sort("lower"),
         grade_bands=reference_table("grade_bands.csv", contract.GradeBand),

@@ -154,6 +154,16 @@ class RemarkWord(pa.DataFrameModel):
         strict = True
 
 
+class RowCountWord(pa.DataFrameModel):
+    """What stands behind the number of rows under a printed table: a total of its sender."""
+
+    word: str = pa.Field(unique=True, description="Words, any case.")
+    source: str = pa.Field(description="Source of the row.")
+
+    class Config:
+        strict = True
+
+
 class StatusWord(pa.DataFrameModel):
     """One status word of a source."""
 

@@ -20,14 +20,15 @@ from neutro_screen.ingest.files import encoding_by_mark, transcoded, unpacked
 from neutro_screen.ingest.formats.even_lines import rows_of, sections
 from neutro_screen.ingest.formats.lines import Layout, Line, numbered_lines, records
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.header import repeated_columns
+from neutro_screen.ingest.header import repeated_columns, without_headers
 from neutro_screen.ingest.layout import named_columns
+from neutro_screen.ingest.printed import delimited_copy
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.prefetch import ahead
 from neutro_screen.private import private_folder
 
-SUFFIXES: Final = (".csv", ".tsv", ".txt", ".psv")
-_DELIMITERS: Final = (",", ";", "\t", "|")
+SUFFIXES: Final = (".csv", ".tsv", ".txt", ".psv", ".lst", ".lis", ".prn", ".rpt", ".out", ".tab", ".asc", ".dat")
+_DELIMITERS: Final = (",", ";", "\t", "|", "^")
 #: The header is looked for in so many lines: exports start with titles.
 HEADER_WITHIN: Final = 50
 #: So many columns must be found below a title; in the first line one is enough.
@@ -36,6 +37,11 @@ ROWS_A_BATCH: Final = 500_000
 _CHUNK: Final = 16 << 20
 #: So many lines that are no UTF-8, and none before them that is: then the text is in another encoding.
 _LINES_OF_ONE_ENCODING: Final = 1_000
+
+
+def recognises(path: Path) -> bool:
+    """By its name; what is inside is checked when it is read."""
+    return Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix.lower() in SUFFIXES
 
 
 def read_delimited(path: Path, kind: Kind, profile: Profile) -> Iterator[RawBatch]:
@@ -53,6 +59,8 @@ def read_columns(
     trailer: str | None = None,
 ) -> Iterator[RawBatch]:
     """Read one file as text, in batches; header and delimiter are those that find most ``expected`` columns.
+
+    A table as a program prints it is read by its columns (printed.py); a header that is repeated is no row.
 
     The last line is no row where ``trailer`` (a regular expression) describes it: it states the number of rows.
 
@@ -77,12 +85,15 @@ def read_columns(
         stated = None
         if trailer is not None:
             text, stated = without_trailer(text, path, trailer, folder / "without_trailer")
+        printed, text = text, delimited_copy(text, path.name, delimiter or "\t", folder / "delimited")
+        if printed != text:
+            notes += ("printed_table",)
         layout, found = _layout(text, path, expected, delimiter), 0
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
         for batch in _batches(layout):
             found += batch.rows.height + len(batch.refused)
-            yield batch._replace(notes=notes)
+            yield batch._replace(rows=without_headers(batch.rows), notes=notes)
         if trailer is not None:
             check_rows(path, found, Stated(rows=stated))
 

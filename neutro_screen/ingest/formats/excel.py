@@ -17,8 +17,8 @@ from neutro_screen.ingest.batches import RawBatch
 from neutro_screen.ingest.files import refusing
 from neutro_screen.ingest.formats.excel_formats import column_number, percent_cells
 from neutro_screen.ingest.frames import Kind
-from neutro_screen.ingest.header import repeated_columns
-from neutro_screen.ingest.layout import named_columns
+from neutro_screen.ingest.header import repeated_columns, without_headers
+from neutro_screen.ingest.layout import has_required, named_columns
 from neutro_screen.ingest.profile import Profile
 
 #: What python-calamine yields.
@@ -44,7 +44,9 @@ def recognises(path: Path) -> bool:
 
 
 def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
-    """Read the sheet whose header fits best as text columns under the sheet's own header names.
+    """Read the sheet whose header fits best, and every other one that has the required columns, as text columns.
+
+    Sheets follow each other; ``source_row`` counts lines on from one sheet to the next that is read.
 
     A merged cell's value holds for every cell it covers, so that an identifier merged over several lines is filled
     down; a cell that is merely empty stays empty, since the line above may be another patient's.
@@ -56,20 +58,29 @@ def read_excel(path: Path, kind: Kind, profile: Profile) -> RawBatch:
     """
     sheets = sheets_of(path)
     expected = named_columns(kind, profile)
-    best, header_at, fitting = 0, 0, 0
-    for position, cells in enumerate(sheets):
-        for line, row in enumerate(cells[:HEADER_WITHIN]):
-            fits = len(expected & set(row))
-            if fits > fitting:
-                best, header_at, fitting = position, line, fits
+    headers = [_header_at(cells, expected) for cells in sheets]
+    fitting = max((fits for fits, _ in headers), default=0)
     if not fitting:
         raise RefusedInputError(
             "none of the expected columns is in any sheet",
             where=path.name,
             remedy=f"Expected some of: {', '.join(sorted(expected))}. Map names with --profile.",
         )
-    notes = (f"other_sheets:{len(sheets) - 1}",) if len(sheets) > 1 else ()
-    return RawBatch(path, _rows(sheets[best], header_at, path.name, expected), notes=notes)
+    tables, before = list[pl.DataFrame](), 0
+    for cells, (fits, header_at) in zip(sheets, headers, strict=True):
+        if fits == fitting or has_required(cells[header_at] if fits else (), kind, profile):
+            rows = _rows(cells, header_at, path.name, expected)
+            tables.append(rows.with_columns(pl.col("source_row") + before))
+            before += len(cells)
+    notes = (f"other_sheets:{len(sheets) - len(tables)}",) if len(sheets) > len(tables) else ()
+    return RawBatch(path, without_headers(pl.concat(tables, how="diagonal")), notes=notes)
+
+
+def _header_at(cells: list[list[str | None]], expected: set[str]) -> tuple[int, int]:
+    """How many expected columns the best line of a sheet names, and where it stands, from 0."""
+    fits = [(len(expected & set(row)), -line) for line, row in enumerate(cells[:HEADER_WITHIN])]
+    found, line = max(fits, default=(0, 0))
+    return found, -line
 
 
 def sheets_of(path: Path) -> list[list[list[str | None]]]:

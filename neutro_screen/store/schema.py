@@ -154,9 +154,9 @@ def build(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER)")
     for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         connection.execute(f'DROP VIEW "{view}"')
-    _build_types(connection)
     if "worklist_row" in _present_columns(connection):  # a view since version 3
         connection.execute("ALTER TABLE worklist_row RENAME TO worklist_entry")
+    _build_types(connection)
     present = _present_columns(connection)
     for table, model in TABLES.items():
         wanted = columns_of(table)

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from neutro_schemas import LabResult, ScreenedResult
-from neutro_screen.ingest.layout import lab_rows, native
+from neutro_screen.ingest.layout import native
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.typed_rows import lab_rows
 from neutro_screen.quality import measures as quality
 from neutro_screen.quality.drift import quality_drift
 from neutro_screen.reference import load_policy, load_reference

@@ -42,7 +42,7 @@ BUILT_AS_OF = datetime.fromisoformat("2027-12-30T02:00:00")
 #: Days between the copies of a store: longer than the simulated history.
 _DAYS_OF_HISTORY = 430
 #: The tables that grow with the patients; what is kept of a run and of drug names does not.
-_OF_PATIENTS = [table for table in TABLES if "patient_id" in columns_of(table) and table != "worklist_row"]
+_OF_PATIENTS = [table for table in TABLES if "patient_id" in columns_of(table) and table != "worklist_entry"]
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ def multiply_patients(store: Path, source: Path, patients: int) -> Path:
             "CREATE TEMP TABLE kept AS SELECT DISTINCT patient_id FROM worklist_row WHERE change <> 'resolved' AND run_id = "
             f"(SELECT max(run_id) FROM run) ORDER BY patient_id LIMIT {patients}"
         )
-        connection.execute("DELETE FROM worklist_row WHERE patient_id NOT IN (SELECT patient_id FROM kept)")
+        connection.execute("DELETE FROM worklist_entry WHERE patient_id NOT IN (SELECT patient_id FROM kept)")
     return store
 
 

@@ -14,7 +14,8 @@ from neutro_screen import ingest as readers
 from neutro_screen.admin.notify import notifying
 from neutro_screen.errors import ConfigurationError, RefusedInputError
 from neutro_screen.ingest import Extract, Kind, Profile, load_profile
-from neutro_screen.ingest.layout import TYPED, native
+from neutro_screen.ingest.layout import native
+from neutro_screen.ingest.typed_rows import TYPED
 from neutro_screen.pipeline.merges import survivors_said, with_survivor
 from neutro_screen.pipeline.options import RunOptions, bytes_of, moment, now, utc
 from neutro_screen.pipeline.rows import CHART

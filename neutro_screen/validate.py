@@ -86,7 +86,12 @@ def dtypes(model: type[pa.DataFrameModel]) -> dict[str, pl.DataType]:
 
     By its annotations: pandera needs some milliseconds for the schema of a model, and most are asked for no more than this.
     """
-    return {name: _dtype(annotation) for name, annotation in get_annotations(model).items()}
+    own = [
+        base
+        for base in reversed(model.__mro__)
+        if issubclass(base, pa.DataFrameModel) and base is not pa.DataFrameModel
+    ]
+    return {name: _dtype(annotation) for base in own for name, annotation in get_annotations(base).items()}
 
 
 def _dtype(annotation: Any) -> pl.DataType:

@@ -8,8 +8,8 @@ import polars as pl
 
 from neutro_schemas import LabResult, ScreenedResult
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
-from neutro_screen.ingest.layout import lab_rows
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.typed_rows import lab_rows
 from neutro_screen.pipeline.screen import unusable_results
 from neutro_screen.reference import load_policy, load_reference
 from neutro_screen.rules.counts.results import JudgedRows, judge_rows

@@ -14,15 +14,14 @@ from neutro_screen.admin.columns import FOR_THE_EYES, is_time_alone, lab_columns
 from neutro_screen.admin.laid_out import fill_down_lines, missing_unit, with_days_down
 from neutro_screen.admin.moments import is_day, time_lines
 from neutro_screen.admin.samples import NO_NAME, sample_of
+from neutro_screen.admin.wide import are_wide, marker_columns, measured_columns, wide_columns
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest import standard_of
 from neutro_screen.ingest.frames import KINDS, REQUIRED_COLUMNS, Kind
-from neutro_screen.ingest.layout import with_unit
 from neutro_screen.ingest.profile import WideColumn
 from neutro_screen.ingest.reshaped import units_below
-from neutro_screen.ingest.unread_columns import RESULT
+from neutro_screen.ingest.typed_rows import with_unit
 from neutro_screen.recognition.evidence import Origin, Tables
-from neutro_screen.recognition.names import read_name
 from neutro_screen.recognition.readings import weigh
 from neutro_screen.recognition.units import read_unit
 from neutro_screen.recognition.words import folded, unaccented
@@ -157,11 +156,11 @@ def _lab_layout(
     sample: pl.DataFrame, named: dict[str, str], below: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, str]]]:
     """Columns, fall-backs and measured columns of a laboratory file: one row a result, or one a blood count."""
-    counted = _measured_columns(sample, below)
-    wide = counted | _marker_columns(sample.columns)
+    counted = measured_columns(sample, below)
+    wide = counted | marker_columns(sample.columns)
     beside = {column: own for column, own in named.items() if own not in wide}
     columns, fallbacks = lab_columns(sample.drop(wide), beside)
-    if not _are_wide(counted) or {"value", "analyte_name"} <= columns.keys():
+    if not are_wide(counted) or {"value", "analyte_name"} <= columns.keys():
         return *lab_columns(sample, named), {}
     measured = ("value", "unit", "analyte_name", "reference_low", "reference_high", "reference_range")
     return {column: own for column, own in columns.items() if column not in measured}, fallbacks, wide
@@ -285,69 +284,13 @@ def _best_kind(names: list[str]) -> tuple[Kind, dict[str, str]]:
     if best == "patient" and len(found["patient"]) < 2:
         best = "lab"
     if not fit(best)[0] or best == "patient":
-        if "value" in found["lab"] or _are_wide(_wide_columns(names)):
+        if "value" in found["lab"] or are_wide(wide_columns(names)):
             best = "lab"
         elif not fit(best)[0]:
             best = max(
                 KINDS, key=lambda kind: (len(found[kind].keys() - {"patient_id", *FOR_THE_EYES}), -KINDS.index(kind))
             )
     return best, found[best]
-
-
-def _wide_columns(names: list[str], below: Mapping[str, str] = {}) -> dict[str, tuple[str, str]]:
-    """Measured columns by the words of their headers: name -> analyte and the unit that the header, or a row ``below`` it, states."""
-    tables = Tables(load_reference())
-    wide = {}
-    for name in names:
-        reading = weigh(Origin(analyte_name=name, unit_text=below.get(name)), tables)
-        if reading.certainty == "certain" and reading.analyte and reading.property != "marker":
-            unit = read_name(name).unit or below.get(name) or _STATED_BY_NAME.get(reading.property or "", "")
-            wide[name] = (reading.analyte, unit)
-    return wide
-
-
-def _marker_columns(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Columns of tests that explain a low count, by their headers: name -> marker and the unit that the header states."""
-    tables = Tables(load_reference())
-    readings = {name: weigh(Origin(analyte_name=name), tables) for name in names}
-    return {
-        name: (reading.analyte, found[1] if (found := _BRACKETED_UNIT.search(name)) else "")
-        for name, reading in readings.items()
-        if reading.analyte and reading.property == "marker"
-    }
-
-
-#: The unit at the end of a header: Vitamin B12 (pg/mL). A marker has no unit of a blood count, so its words are not read.
-_BRACKETED_UNIT: Final = re.compile(r"[(\[]([^()\[\]]+/[^()\[\]]+)[)\]]\s*$")
-
-
-def _are_wide(counted: dict[str, tuple[str, str]]) -> bool:
-    """Whether headers name what a wide file measures: several tests, or one and the unit it is counted in."""
-    return len(counted) > 1 or any(unit for _, unit in counted.values())
-
-
-def _measured_columns(sample: pl.DataFrame, below: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Those of the columns named so that hold numbers, with the one unit that a column of units beside them holds."""
-    named = _wide_columns(sample.columns, below)
-    texts = {name: sample[name].str.strip_chars().replace("", None).drop_nulls().unique() for name in named}
-    units = {
-        analyte: values[0]
-        for name, (analyte, _) in named.items()
-        if (values := texts[name]).len() == 1 and _is_unit(values[0])
-    }
-    return {
-        name: (analyte, unit or units.get(analyte, ""))
-        for name, (analyte, unit) in named.items()
-        if not texts[name].len() or texts[name].str.contains(RESULT).any()
-    }
-
-
-def _is_unit(text: str) -> bool:
-    return not text.replace(".", "").isdigit() and bool(read_unit(text).options)
-
-
-#: What a header says without a unit: Neut %.
-_STATED_BY_NAME: Final = {"percent": "%"}
 
 
 def _times(files: Sequence[_File]) -> list[str]:

@@ -26,10 +26,11 @@ from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, flat_jso
 from neutro_screen.ingest.formats.postgres import local_copies
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, Kind, Refused, SourceFile
 from neutro_screen.ingest.identifiers import identifier_notes
-from neutro_screen.ingest.layout import TYPED, native, own_layout, source_columns
+from neutro_screen.ingest.layout import native, own_layout, source_columns
 from neutro_screen.ingest.profile import KindProfile, Profile, load_profile
 from neutro_screen.ingest.remote import is_address, near_copies
 from neutro_screen.ingest.shares import Input, Share, shared_out
+from neutro_screen.ingest.typed_rows import TYPED
 
 __all__ = [
     "KINDS",

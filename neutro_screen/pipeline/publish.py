@@ -33,7 +33,7 @@ from neutro_screen.pipeline.summary import (
     run_row,
 )
 from neutro_screen.pipeline.timeliness import publish_warnings
-from neutro_screen.pipeline.worklist import last_shown, publish_worklist, seen_episodes, shown_before
+from neutro_screen.pipeline.worklist import Published, last_shown, publish_worklist, seen_episodes, shown_before
 from neutro_screen.prefetch import ahead
 from neutro_screen.reference import load_policy
 from neutro_screen.store.audit import audit
@@ -71,7 +71,7 @@ def publish_step(settings: RunOptions, work: Workspace, stages: Sequence[Callabl
         check_share(account, settings, outcomes, plan.run_id)
         touched = sum(outcome.patients_touched for outcome in outcomes)
         newest = max(filter(None, (outcome.newest for outcome in outcomes)), default=None)
-        counts = run_counts(connection, outcomes, worklist)
+        counts = run_counts(connection, outcomes, worklist.counts)
         insert(connection, "source_file", file_rows(ingested.files, plan.run_id))
         measures = tonights_measures(outcomes, plan.run_id)
         silence = publish_warnings(connection, settings, account, ingested.files, outcomes, measures, plan.run_id)
@@ -80,7 +80,7 @@ def publish_step(settings: RunOptions, work: Workspace, stages: Sequence[Callabl
         found = publish_recognition(connection, table, refused, plan.run_id)
         warnings = pl.concat([found, silence])
         counts |= {"reading": reading_fingerprint(settings), "page": page_settings(settings)}
-        row = run_row(settings, plan, account, counts, touched, newest)
+        row = run_row(settings, plan, account, counts, touched, newest, worklist.carries_since)
         insert(connection, "run", row)
         insert(connection, "run_delivery", deliveries(settings, plan.run_id))
         rows = {name: getattr(account, name) for name in ("rows_in", "accepted", "rejected")}
@@ -121,10 +121,10 @@ def published_summary(settings: RunOptions, work: Workspace) -> RunSummary | Non
 
 def _publish_patients(
     connection: DuckDBPyConnection, settings: RunOptions, work: Workspace, stages: Sequence[Callable[[int], None]]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+) -> tuple[Published, pl.DataFrame]:
     """Store every partition, the merged records and the drugs named, then the worklist.
 
-    Returns the worklist (``WorklistRow``) and the results removed on the way (``reconciliation.HELD``).
+    Returns the worklist and the results removed on the way (``reconciliation.HELD``).
     """
     plan, screened, removed = work.kept(Plan), list[pl.DataFrame](), list[pl.DataFrame]()
     last, seen = last_shown(connection, settings.as_of), list[pl.DataFrame]()

@@ -17,7 +17,7 @@ from duckdb import DuckDBPyConnection
 
 from neutro_screen.errors import PublishError
 from neutro_screen.pipeline.rows import CHART
-from neutro_screen.store.rows import first_row, read_table
+from neutro_screen.store.rows import first_row, read_table, size_of
 
 #: The tables of accepted rows.
 ACCEPTED: Final = ("lab_result", *CHART)
@@ -35,7 +35,6 @@ class Held(NamedTuple):
     set_aside: pl.DataFrame
 
 
-_SIZE: Final = 'SELECT count(*), coalesce(max(rowid) + 1, 0) FROM "{table}"'
 _LEFT: Final = 'SELECT count(*) FROM "{table}" WHERE rowid < ?'
 _ADDED: Final = (
     "SELECT '{table}' AS kept_in, patient_id, count(*) AS n FROM \"{table}\" WHERE rowid >= {end} GROUP BY patient_id"
@@ -69,7 +68,7 @@ def removed_results(patients: pl.DataFrame) -> pl.DataFrame:
 
 def remember_held(connection: DuckDBPyConnection) -> Held:
     """Count the accepted rows of the store before anything of the run is written into it, for ``check_held``."""
-    sizes = {table: first_row(connection, _SIZE.format(table=table)) or (0, 0) for table in ACCEPTED}
+    sizes = {table: size_of(connection, table) for table in ACCEPTED}
     return Held(
         rows={table: size[0] for table, size in sizes.items()},
         ends={table: size[1] for table, size in sizes.items()},

@@ -42,7 +42,7 @@ _KEPT: Final = (
     "patient",
     "diagnosis",
     "event",
-    "worklist_row",
+    "worklist_entry",
     "quality_count",
     "quality_measure",
     "quality_drift",
@@ -126,6 +126,8 @@ def _copy_received(connection: DuckDBPyConnection, night: dict[str, object]) -> 
     for table in ("lab_result", "contradicted_result"):
         _copy(connection, table, "lab_result", "run_id IN (SELECT run_id FROM run)")
     _copy(connection, "rejected_row", "rejected_row", "scope = 'row' AND run_id IN (SELECT run_id FROM run)")
+    # A row that later runs carried over stands no longer than to the last one that is here.
+    connection.execute("UPDATE worklist_entry SET stands_until = NULL WHERE stands_until >= ?", [night["as_of"]])
     _copy(connection, "withdrawn_flag", "withdrawn_flag", "withdrawn_by IN (SELECT run_id FROM run)")
     connection.execute('INSERT INTO review BY NAME SELECT * FROM present.review WHERE "at" <= ?', [night["started_at"]])
     connection.execute('INSERT INTO audit BY NAME SELECT * FROM present.audit WHERE "at" <= ?', [night["started_at"]])

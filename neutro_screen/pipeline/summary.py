@@ -155,7 +155,7 @@ def chart_accounts(ingested: Ingested, counts: Sequence[pl.DataFrame]) -> dict[s
 
 
 def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], worklist: pl.DataFrame) -> dict[str, Any]:
-    """What is counted of a published run.
+    """What is counted of a published run; ``worklist`` is its rows counted (``worklist.Published.counts``).
 
     Low results of the touched patients by severity, open rows of the worklist by priority, what changed on it, who is
     shown beside it as recovered, all patients of the store and those of them who cannot be assessed.
@@ -167,14 +167,14 @@ def run_counts(connection: DuckDBPyConnection, outcomes: Iterable[Outcome], work
         severities.update(outcome.severities)
 
     def by(frame: pl.DataFrame, column: str, names: Sequence[str]) -> dict[str, int]:
-        found = dict(frame.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
+        found = dict(frame.group_by(pl.col(column).cast(pl.String)).agg(pl.col("n").sum()).iter_rows())
         return {name: found.get(name, 0) for name in names}
 
     return {
         "flags": {name: severities[name] for name in SEVERITIES[:0:-1]},
         "priorities": by(open_rows, "priority", PRIORITIES[::-1]),
         "changes": by(worklist.filter(is_staying | is_leaving), "change", CHANGES),
-        "recovered": worklist.filter(~is_staying & ~is_leaving).height,
+        "recovered": worklist.filter(~is_staying & ~is_leaving)["n"].sum(),
         "patients": _counted_in(connection, "SELECT count(*) FROM patient_summary"),
         "cannot_assess": _counted_in(connection, "SELECT count(DISTINCT patient_id) FROM unassessable"),
     }
@@ -192,7 +192,13 @@ def _counted_in(connection: DuckDBPyConnection, query: str) -> int:
 
 
 def run_row(
-    settings: RunOptions, plan: Plan, account: Account, counts: dict[str, Any], touched: int, newest: str | None
+    settings: RunOptions,
+    plan: Plan,
+    account: Account,
+    counts: dict[str, Any],
+    touched: int,
+    newest: str | None,
+    carries_since: str,
 ) -> pl.DataFrame:
     """The row of the run in the store (``RunTable``)."""
     policy = load_policy(settings.policy)
@@ -211,6 +217,7 @@ def run_row(
         "data_kinds": ",".join(plan.data_kinds),
         "counts": json.dumps(counts, sort_keys=True),
         "newest_result_at": datetime.fromisoformat(newest) if newest else None,
+        "carries_since": carries_since,
         "status": "done",
     }
     return pl.DataFrame([row], schema=dtypes(RunTable))

@@ -43,7 +43,7 @@ from neutro_screen.store.empty import write_empty_store
 from neutro_screen.store.impossible import quarantine_impossible_dates
 from neutro_screen.store.journal import drop_taken_over, take_over
 from neutro_screen.store.place import exists, real_path, take_rights
-from neutro_screen.store.rows import first_row
+from neutro_screen.store.rows import first_row, size_of
 from neutro_screen.store.schema import SCHEMA_VERSION, TABLES, build, columns_of
 
 #: The least memory limit with which DuckDB writes a store of any size, bytes.
@@ -327,7 +327,7 @@ def _written_anew(copy: Path, store: Path) -> Path:
 def _is_scattered(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether deleted rows and partly filled row groups are so many that DuckDB should compact the tables."""
     for table in ("anc", "flag", "evidence"):  # lab_result only grows; it is compacted with them
-        stored, live = first_row(connection, f'SELECT coalesce(max(rowid) + 1, 0), count(*) FROM "{table}"') or (0, 0)
+        live, stored = size_of(connection, table)
         if stored > _MOST_STORED * live:
             return True
     # Every night adds a row group to each table that it writes, and it writes this one, whose groups are few to count.

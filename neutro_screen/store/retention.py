@@ -12,10 +12,22 @@ from neutro_screen.store.audit import audit
 from neutro_screen.store.file import backups_of, publishing, reading
 from neutro_screen.store.rows import first_row
 from neutro_screen.store.schema import TABLES, columns_of
-from neutro_screen.store.views import LATEST_RUN, PERSON
+from neutro_screen.store.views import LATEST_RUN, PERSON, STANDING_ON
 
 #: What a run left behind that no later run needs.
-_OF_A_RUN: Final = ("worklist_row", "quality_count", "recognition", "run_warning", "withdrawn_flag")
+_OF_A_RUN: Final = ("worklist_entry", "quality_count", "recognition", "run_warning", "withdrawn_flag")
+
+
+#: Worklist rows of old runs that kept runs carried over become rows of the first of those.
+_SHOWN_FIRST_BY_THE_KEPT: Final = f"""
+    UPDATE worklist_entry SET run_id = kept.run_id, change = 'unchanged', previous_priority = priority, is_recent = false
+    FROM (
+        SELECT made.run_id AS made_by, min_by(r.run_id, r.as_of) AS run_id, min(r.as_of) AS as_of
+        FROM run made JOIN run r ON r.carries_since = made.carries_since AND r.as_of > made.as_of
+        WHERE made.run_id IN ({{old}}) AND r.run_id NOT IN ({{old}}) GROUP BY made.run_id
+    ) kept
+    WHERE worklist_entry.run_id = kept.made_by AND kept.as_of <= coalesce(stands_until, 'infinity') AND {STANDING_ON}
+"""
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ def _remove_patient(connection: DuckDBPyConnection, patient_id: str) -> None:
 
 def _remove_runs(connection: DuckDBPyConnection, before: datetime) -> None:
     old = f"SELECT run_id FROM run WHERE as_of < $before AND run_id <> ({LATEST_RUN})"
+    connection.execute(_SHOWN_FIRST_BY_THE_KEPT.format(old=old), {"before": before})
     for table in _OF_A_RUN:
         connection.execute(f'DELETE FROM "{table}" WHERE run_id IN ({old})', {"before": before})
     connection.execute(f"UPDATE run SET status = 'reduced' WHERE run_id IN ({old})", {"before": before})

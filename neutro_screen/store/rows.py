@@ -36,6 +36,14 @@ def first_row(
     return rows[0] if rows else None
 
 
+def size_of(connection: duckdb.DuckDBPyConnection, table: str) -> tuple[int, int]:
+    """How many rows a table has, and the place (rowid) behind the last; at least as many places as rows, so few are looked at."""
+    (rows,) = first_row(connection, f'SELECT count(*) FROM "{table}"') or (0,)
+    last = f'SELECT coalesce(max(rowid) + 1, 0) FROM "{table}" WHERE rowid >= {rows - 1}'
+    (end,) = first_row(connection, last) or (0,)
+    return rows, end
+
+
 def _enum_kind(type_: object) -> str | None:
     text = str(type_)
     if not text.startswith("ENUM"):
@@ -82,11 +90,17 @@ def parquet_rows(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[
 def is_of(patients: str, table: str) -> str:
     """The condition that a row of a table is of one of the patients (patient_id) of a view.
 
-    The places of their rows are found first, so that the other columns are read only where such rows are; and by numbers,
-    of which DuckDB makes one for each name of a block and not for each row. What has the same number by chance is left out.
+    The places of their rows are found first, so that the other columns are read only where such rows are.
     """
-    of_number = f"hash(patient_id) IN (SELECT hash(patient_id) FROM {patients})"
-    return f'(rowid IN (SELECT rowid FROM "{table}" WHERE {of_number}) AND patient_id IN (SELECT patient_id FROM {patients}))'
+    return f"(rowid IN ({places_of(patients, table)}) AND patient_id IN (SELECT patient_id FROM {patients}))"
+
+
+def places_of(patients: str, table: str) -> str:
+    """The query for the places (rowid) of the rows of the patients of a view, and of names with the same number by chance.
+
+    They are looked for by numbers, of which DuckDB makes one for each name of a block and not for each row.
+    """
+    return f'SELECT rowid FROM "{table}" WHERE hash(patient_id) IN (SELECT hash(patient_id) FROM {patients})'
 
 
 def delete_patients(

@@ -25,7 +25,7 @@ from neutro_schemas.store import (
     RunWarning,
     SourceFileTable,
     WithdrawnFlag,
-    WorklistRow,
+    WorklistEntry,
 )
 from neutro_screen.errors import ReferenceDataError
 from neutro_screen.store.views import VIEWS, view_columns
@@ -62,7 +62,7 @@ TABLES: Final[Mapping[str, Any]] = {
     "patient_summary": contract.PatientStatus,
     "unassessable": contract.CannotAssess,
     "clozapine_course": contract.ClozapineCourse,
-    "worklist_row": WorklistRow,
+    "worklist_entry": WorklistEntry,
     "quality_count": QualityCount,
     "quality_measure": QualityMeasure,
     "quality_drift": QualityDrift,
@@ -154,6 +154,8 @@ def build(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER)")
     for (view,) in connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall():
         connection.execute(f'DROP VIEW "{view}"')
+    if "worklist_row" in _present_columns(connection):  # a view since version 3
+        connection.execute("ALTER TABLE worklist_row RENAME TO worklist_entry")
     _build_types(connection)
     present = _present_columns(connection)
     for table, model in TABLES.items():

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from neutro_schemas import PRIORITIES
-from neutro_schemas.store import CHANGES
+from neutro_schemas.store import CHANGES, WorklistRow
 from neutro_screen.rules.worklist.order import LEAVING, LIST_ORDER, LISTED_GROUPS, ROW_GROUPS, STAYING_GROUPS
 from neutro_screen.store.drug_views import DRUG_VIEWS
+from neutro_screen.validate import dtypes
 
 #: The run that is shown when none is named.
 LATEST_RUN: Final = "SELECT run_id FROM run ORDER BY as_of DESC, started_at DESC, run_id DESC LIMIT 1"
@@ -103,8 +104,32 @@ def view_columns() -> dict[tuple[str, str], str]:
         return {(row["view"], row["column"]): row["comment"] for row in csv.DictReader(rows)}
 
 
+#: Rows that stand on while nothing of their patient is screened: of those lost to follow-up, and of findings outside of an
+#: episode. Silence changes nothing of such a row but that it is no longer new (EPI-6).
+STANDING_ON: Final = "(row_group = 'lost_to_follow_up' OR row_group = 'open' AND episode_id IS NULL)"
+#: Such a row in the runs that carried it over.
+_CARRIED_VALUES: Final = {
+    "run_id": "r.run_id",
+    "previous_priority": "e.priority",
+    "change": "'unchanged'",
+    "is_recent": "false",
+}
+_ROW_COLUMNS: Final = tuple(dtypes(WorklistRow))
+_CARRIED_ROW: Final = ", ".join(f"{_CARRIED_VALUES.get(name, f'e.{name}')} AS {name}" for name in _ROW_COLUMNS)
+
 #: View -> its query and what one row of it is.
 VIEWS: Final[Mapping[str, tuple[str, str]]] = {
+    "worklist_row": (
+        f"""
+        SELECT {", ".join(_ROW_COLUMNS)} FROM worklist_entry
+        UNION ALL
+        SELECT {_CARRIED_ROW}
+        FROM (SELECT * FROM worklist_entry WHERE {STANDING_ON}) e JOIN run made ON made.run_id = e.run_id
+        JOIN run r ON r.carries_since = made.carries_since AND r.as_of > made.as_of
+             AND r.as_of <= coalesce(e.stands_until, 'infinity')
+        """,
+        "One patient on the worklist of one run.",
+    ),
     "patient_status": (
         f"SELECT *, {_severity_rank('current_severity')}, enum_code(worst_severity) AS worst_severity_rank, "
         f"{_priority_rank()} FROM patient_summary",

@@ -38,6 +38,11 @@ class RunTable(pa.DataFrameModel):
     data_kinds: str = pa.Field(description="Kinds of data received so far, comma-separated; others are unknown.")
     counts: str = pa.Field(description="JSON: the account, flags by severity and priorities.")
     newest_result_at: Microseconds = pa.Field(nullable=True, description="Newest collection time received, UTC.")
+    carries_since: str = pa.Field(
+        nullable=True,
+        description="First of the runs up to this one of which each carried over worklist rows from the one before; null "
+        "before version 3.",
+    )
     status: str = pa.Field(description="done; reduced where retention has removed what only that run had.")
 
 
@@ -186,6 +191,16 @@ class WorklistRow(pa.DataFrameModel):
     next_step_due: Microseconds = pa.Field(nullable=True, description="When it is due, UTC.")
     episode_id: str = pa.Field(nullable=True, description="The episode that decides the priority.")
     episode_status: str = pa.Field(nullable=True, description="Its status.")
+
+
+class WorklistEntry(WorklistRow):
+    """One row of the worklist, kept once for all runs in which it stands unchanged; worklist_row shows it in each."""
+
+    stands_until: Microseconds = pa.Field(
+        nullable=True,
+        description="Index time of the last run that carried the row over; null = it still stands, if it is of a patient "
+        "lost to follow-up or of a finding outside of an episode. Other rows are of their run only.",
+    )
 
 
 class QualityCount(pa.DataFrameModel):

@@ -3,8 +3,8 @@
 import pytest
 
 from neutro_screen.ingest.chart import usable_rows
-from neutro_screen.ingest.layout import lab_rows
 from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.typed_rows import lab_rows
 from neutro_screen.rules.counts.results import JudgedRows
 from tests.clinic import judged, lab_table, screened
 

@@ -48,6 +48,7 @@ def test_every_view_that_shows_an_enum_has_its_rank_and_its_boolean(connection: 
             shown.setdefault(view, set()).add("severity" if "'profound'" in type_ else "priority")
     assert set(names) == set(VIEWS)
     assert len(shown) >= 8
+    del shown["worklist_row"]  # a table until version 3: it has that table's columns and no other
     for view, kinds in shown.items():
         for kind in kinds:
             assert {f"{kind}_rank", {"severity": "is_severe", "priority": "is_urgent"}[kind]} <= names[view], view

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import neutro_screen
 from neutro_screen.ingest import Extract, Kind, Profile, ingest
 from neutro_screen.ingest.frames import NATIVE_COLUMNS
-from neutro_screen.ingest.layout import TYPED
+from neutro_screen.ingest.typed_rows import TYPED
 from neutro_screen.pipeline.options import RunOptions, moment
 from neutro_screen.pipeline.run import run
 from neutro_screen.pipeline.summary import RunSummary

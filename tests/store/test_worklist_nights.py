@@ -10,8 +10,10 @@ import pytest
 
 from neutro_screen.pipeline import worklist
 from neutro_screen.pipeline.options import RunOptions
+from neutro_screen.pipeline.replay import rebuild
 from neutro_screen.pipeline.run import run
 from neutro_screen.rules.worklist.order import worklist_rows
+from neutro_screen.store.retention import remove
 from neutro_screen.store.review import record_review
 
 DAY_0 = datetime(2026, 2, 1, 8)
@@ -83,21 +85,33 @@ def test_silent_nights_a_cancelled_count_and_a_death_end_as_the_rules_say(hospit
     assert burden == [(4, 4, 4, 0), (1, 1, 0, 0), (1, 1, 0, 0)]
 
 
-def test_epi_6_the_row_of_a_patient_long_lost_stands_as_it_would_be_made_anew(
+LISTED = "SELECT * FROM worklist_row ORDER BY run_id, patient_id"
+#: A rapid decline while not yet low, which no count has settled.
+FALL = ("{0} -60 4.0 F", "{0} -40 4.1 F", "{0} -20 4.0 F", "{0} -11 3.9 F", "{0} 0 1.6 F")
+
+
+def test_epi_6_a_row_that_stands_is_kept_once_and_shown_as_it_would_be_made_anew(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Silent patients, one more urgent before, one who comes again, one who died; then the same night without carrying over."""
+    """Silent patients, one more urgent before, who come again, die or fall, two with a fall while not low; then the same
+    nights with every row made anew.
+    """
     lost = ("silent", "held", "returns", "dead", "falls")
-    hospital.night(0, tuple(f"{name} 0 0.9 F" for name in lost), patients=("dead,1950-01-01,",))
+    fell = [row.format(name) for name in ("fell", "settled") for row in FALL]
+    hospital.night(0, (*(f"{name} 0 0.9 F" for name in lost), *fell), patients=("dead,1950-01-01,",))
     with duckdb.connect(str(hospital.store)) as connection:
-        connection.execute("UPDATE worklist_row SET priority = 'critical' WHERE patient_id = 'held'")
+        connection.execute("UPDATE worklist_entry SET priority = 'critical' WHERE patient_id = 'held'")
     hospital.night(200)
-    assert {hospital.latest(name) for name in lost} == {
+    assert {hospital.latest(name) for name in (*lost, "fell", "settled")} == {
         ("lost_to_follow_up", "lost", "medium"),
         ("lost_to_follow_up", "lost", "critical"),
+        ("open", "unchanged", "medium"),
     }
-    before, listed = hospital.store.read_bytes(), "SELECT * FROM worklist_row ORDER BY run_id, patient_id"
+    before = hospital.store.read_bytes()
     counted = "SELECT counts FROM run ORDER BY run_id"
+    views = [
+        f"SELECT * FROM {view} ORDER BY ALL" for view in ("worklist", "run_trend", "alert_burden", "worklist_change")
+    ]
     nights, made = [], list[int]()
 
     def counting(cases: pl.LazyFrame, *others: Any) -> pl.LazyFrame:
@@ -105,20 +119,48 @@ def test_epi_6_the_row_of_a_patient_long_lost_stands_as_it_would_be_made_anew(
         return worklist_rows(cases, *others)
 
     monkeypatch.setattr(worklist, "worklist_rows", counting)
-    for query in (worklist._CARRIED, f"SELECT * FROM ({worklist._CARRIED}) WHERE false"):
+    for query in (worklist._CARRIES, f"SELECT * FROM ({worklist._CARRIES}) WHERE false"):
         hospital.store.write_bytes(before)
-        monkeypatch.setattr(worklist, "_CARRIED", query)
+        monkeypatch.setattr(worklist, "_CARRIES", query)
         hospital.night(201, ("returns 201 3.0 F", "falls 201 0.2 F"), patients=("dead,1950-01-01,2026-08-01",))
-        nights.append((hospital.rows(listed), hospital.rows(counted)))
+        hospital.night(202)
+        hospital.night(203, ("settled 203 4.0 F",))
+        nights.append([hospital.rows(query) for query in (LISTED, counted, *views)])
     assert nights[0] == nights[1]
-    assert made == [2, 4]
-    assert [hospital.latest(name) for name in lost] == [
+    assert made == [2, 1, 1, 6, 5, 4]
+    assert [hospital.latest(name) for name in ("silent", "held", "falls", "fell", "settled")] == [
         ("lost_to_follow_up", "unchanged", "medium"),
         ("lost_to_follow_up", "unchanged", "critical"),
-        ("recovered", "resolved", "low"),
-        ("died", "died", "medium"),
-        ("open", "escalated", "critical"),
+        ("open", "unchanged", "critical"),
+        ("open", "unchanged", "medium"),
+        ("recovered", "resolved", "medium"),
     ]
+
+
+def test_a_row_that_stands_stays_with_the_runs_that_retention_and_a_rebuild_keep(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    hospital.night(0, ("silent 0 0.9 F", "returns 0 0.9 F"))
+    for day in (200, 201, 202):
+        hospital.night(day)
+    hospital.night(203, ("returns 203 0.9 F",))
+    listed = hospital.rows(LISTED)
+    kept_once = [("returns", 1), ("silent", 1)]
+    standing = (
+        "SELECT patient_id, count(*) FROM worklist_entry WHERE row_group = 'lost_to_follow_up' GROUP BY 1 ORDER BY 1"
+    )
+    assert hospital.rows(standing) == kept_once
+    night = DAY_0 + timedelta(days=201, hours=4)
+    rebuild(hospital.store, night, tmp_path / "past.duckdb")
+    past = Hospital(tmp_path)
+    past.store = tmp_path / "past.duckdb"
+    until = [row for row in listed if str(row[0]) <= f"{night:%Y-%m-%dT%H:%M:%SZ}"]
+    assert past.rows(LISTED) == until
+    remove(hospital.store, before=night, patient_id=None, by=None, at=night)
+    assert hospital.rows(LISTED) == [row for row in listed if str(row[0]) >= f"{night:%Y-%m-%dT%H:%M:%SZ}"]
+    assert hospital.rows(standing) == kept_once
+    hospital.night(204)
+    assert hospital.latest("silent") == ("lost_to_follow_up", "unchanged", "medium")
 
 
 def test_a_patient_on_clozapine_with_a_normal_count_is_listed_when_the_next_is_overdue(hospital: Hospital) -> None:

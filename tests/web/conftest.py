@@ -152,7 +152,7 @@ def fill_conclusions(store: Path, text: str = "") -> None:
             connection.execute(f"DELETE FROM {table}")
             put(connection, table, told)
         connection.execute(
-            "UPDATE worklist_row SET next_step = 'repeat_cbc', next_step_due = last_collected_at + INTERVAL 24 HOUR, "
+            "UPDATE worklist_entry SET next_step = 'repeat_cbc', next_step_due = last_collected_at + INTERVAL 24 HOUR, "
             "top_suspect = 'clozapine' || ? WHERE change <> 'resolved'",
             [text],
         )

@@ -67,7 +67,7 @@ def test_thirty_patients_are_decided_by_keyboard_saved_applied_and_shown(
     worsened = told["decisions"][2]["patient_id"]
     with duckdb.connect(str(store)) as connection:
         connection.execute(
-            "UPDATE worklist_row SET priority = 'critical', nadir_cells_per_ul = 10 WHERE patient_id = ?", [worsened]
+            "UPDATE worklist_entry SET priority = 'critical', nadir_cells_per_ul = 10 WHERE patient_id = ?", [worsened]
         )
     with lock(store):
         applied = review_from_file(store, told["file"], at=datetime.now(UTC).replace(tzinfo=None))
@@ -275,7 +275,7 @@ def test_times_are_those_of_the_hospital_and_its_record_opens(
     )
     with duckdb.connect(str(store)) as connection:
         connection.execute("UPDATE run SET counts = json_merge_patch(counts, ?)", [page_settings])
-        connection.execute("UPDATE worklist_row SET patient_id = 'P 0/3&x' WHERE patient_id = 'P-003'")
+        connection.execute("UPDATE worklist_entry SET patient_id = 'P 0/3&x' WHERE patient_id = 'P-003'")
         connection.execute("UPDATE anc SET patient_id = 'P 0/3&x' WHERE patient_id = 'P-003'")
     page = opened(write_reports(store, tmp_path / "reports"))
     expect(page.locator("footer")).to_contain_text("America/Chicago")
@@ -301,7 +301,7 @@ def test_withdrawn_and_recovered_have_groups_and_count_beside_the_worklist(
             ("P-004", "lost_to_follow_up", "lost"),
         ):
             connection.execute(
-                "UPDATE worklist_row SET row_group = ?, change = ?, is_recent = false WHERE patient_id = ? "
+                "UPDATE worklist_entry SET row_group = ?, change = ?, is_recent = false WHERE patient_id = ? "
                 "AND run_id = (SELECT max(run_id) FROM run)",
                 [group, change, patient],
             )
@@ -360,9 +360,9 @@ def test_a_long_identifier_is_shown_whole_and_no_date_lies_over_the_curve(
     store, long_id = tmp_path / "long.duckdb", "HOSPITAL-NORTH-0000123456789"
     shutil.copy(plain_store, store)
     with duckdb.connect(str(store)) as connection:
-        for table in ("worklist_row", "anc", "episode"):
+        for table in ("worklist_entry", "anc", "episode"):
             connection.execute(f"UPDATE {table} SET patient_id = ? WHERE patient_id = 'P-003'", [long_id])
-        connection.execute("UPDATE worklist_row SET last_collected_at = last_collected_at - INTERVAL 500 DAY")
+        connection.execute("UPDATE worklist_entry SET last_collected_at = last_collected_at - INTERVAL 500 DAY")
     page = opened(write_reports(store, tmp_path / "reports"))
     link = page.locator("#list .who a", has_text=long_id)
     assert link.evaluate("link => link.scrollWidth <= link.clientWidth + 1")

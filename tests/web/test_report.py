@@ -227,7 +227,7 @@ def test_hostile_texts_are_shown_and_do_nothing(
             "anc",
             "episode",
             "flag",
-            "worklist_row",
+            "worklist_entry",
             "lab_result",
             "medication",
             "patient",
@@ -269,7 +269,7 @@ def test_no_findings_and_no_data_do_not_look_the_same(
     for store in (quiet, empty):
         store.write_bytes(plain_store.read_bytes())
         with duckdb.connect(str(store)) as connection:
-            connection.execute("DELETE FROM worklist_row")
+            connection.execute("DELETE FROM worklist_entry")
             if store is empty:
                 for table in ("lab_result", "anc", "patient_summary", "flag", "episode", "unassessable"):
                     connection.execute(f"DELETE FROM {table}")

@@ -107,8 +107,8 @@ def scale(folder: Path, rows: list[int], repeat: int) -> list[str]:
             ],
         ),
         *_growth(taken, rows),
-        "Seconds by step. A part is stored while the next is judged and screened: `publish` is what is left of it behind the\n"
-        "last part, and the others are longer than they would be alone.",
+        "Seconds by step. Three parts are at work at the same time: one is judged (`validate`, `history`), the one before it\n"
+        "screened, and the one before that stored. `publish` is what is left behind the last part; the sum is more than the run.",
         table(
             ["rows", "input", *names],
             [

@@ -1,14 +1,15 @@
 """Single measurements, each in a process of its own: ``python -m benchmarks.workers NAME FILE``."""
 
 import inspect
-import itertools
 import json
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def full(path: Path, memory: str = "4GB") -> dict[str, Any]:
     """Our whole run: read, validate, history, all rules, publish; with charts beside the file also they and the report."""
 
     def act() -> dict[str, float]:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            return timed_steps(lambda progress: _run(path, Path(folder), memory, progress))
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, timed_steps() as steps:
+            _run(path, Path(folder), memory)
+        return steps
 
     return measured(act)
 
@@ -106,14 +108,14 @@ def tables(path: Path) -> dict[str, Any]:
     out = path.parent / "tables"
     out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        _run(path, Path(folder), "4GB", lambda step: None)
+        _run(path, Path(folder), "4GB")
         with duckdb.connect(f"{folder}/s.duckdb", read_only=True) as connection:
             for table in TABLES:
                 connection.execute(f"COPY \"{table}\" TO '{out / table}.parquet' (FORMAT parquet)")
     return {"seconds": 0.0, "processor": 0.0, "megabytes": peak_megabytes(), "steps": {}}
 
 
-def _run(path: Path, folder: Path, memory: str, progress: Callable[[str], None]) -> None:
+def _run(path: Path, folder: Path, memory: str) -> None:
     from neutro_screen.pipeline.options import RunOptions, bytes_of, moment
     from neutro_screen.pipeline.run import run
 
@@ -126,20 +128,41 @@ def _run(path: Path, folder: Path, memory: str, progress: Callable[[str], None])
             reports=folder if has_charts else None,
             as_of=moment(SENT_AS_OF if has_charts else AS_OF),
             memory=bytes_of(memory),
-        ),
-        progress,
+        )
     )
 
 
-def timed_steps(act: Callable[[Callable[[str], None]], Any]) -> dict[str, float]:
-    """Seconds by step of something that tells its progress; steps taken again add up."""
-    told: list[tuple[str, float]] = [("start", time.perf_counter())]
-    act(lambda name: told.append((name, time.perf_counter())))
-    told.append(("end", time.perf_counter()))
-    steps: dict[str, float] = {}
-    for (name, began), (_, ended) in itertools.pairwise(told):
-        steps[name] = steps.get(name, 0.0) + ended - began
-    return {name: seconds for name, seconds in steps.items() if name != "start"}
+@contextmanager
+def timed_steps() -> Iterator[dict[str, float]]:
+    """Seconds by step of the run that is made within, each in the thread that takes it; ``publish`` begins behind the last part."""
+    from neutro_screen.pipeline import run as pipeline
+
+    steps, screened = dict.fromkeys(_STEPS, 0.0), [0.0]
+
+    def timed(step: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(step)
+        def taken(*given: Any) -> Any:
+            began = time.perf_counter()
+            told = step(*given)
+            ended, name = time.perf_counter(), step.__name__.removesuffix("_step")
+            if name == "screen":
+                screened[0] = ended
+            steps[name] += ended - max(began, screened[0] if name == "publish" else 0.0)
+            return told
+
+        return taken
+
+    before = dict(vars(pipeline))
+    own = {name: timed(before[name]) for name in ("ingest_step", "survey_step", "publish_step", "report_step")}
+    stages = tuple(tuple(map(timed, stage)) for stage in pipeline.PART_STAGES)
+    vars(pipeline).update(own | {"PART_STAGES": stages})
+    try:
+        yield steps
+    finally:
+        vars(pipeline).update(before)
+
+
+_STEPS = ("ingest", "survey", "validate", "history", "screen", "publish", "report")
 
 
 def recognition(root: Path) -> dict[str, Any]:

@@ -1,12 +1,19 @@
 """One piece of work is prepared while the one before it is used: reading beside judging, screening beside storing."""
 
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
-from itertools import chain
-from typing import TypeVar
+from queue import SimpleQueue
+from threading import Thread, current_thread
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+
+class _Failed(NamedTuple):
+    """Instead of a piece: what its maker raised."""
+
+    error: BaseException
 
 
 class _End:
@@ -19,18 +26,38 @@ def ahead(pieces: Iterable[T]) -> Iterator[T]:
     Two are in memory at a time, never more. An error of the maker is raised where its piece would have come; an early
     exit waits for the pending piece and then closes the maker.
     """
-    made = _made(pieces)
-    following: Iterator[T | _End] = chain(made, [_End()])
-    context = copy_context()
-    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as maker:
-        try:
-            coming = maker.submit(context.run, next, following)
-            while not isinstance(piece := coming.result(), _End):
-                coming = maker.submit(context.run, next, following)
-                yield piece
-        finally:
-            # What the maker opened is closed by the same thread, in the same context.
-            maker.submit(context.run, made.close).result()
+    # Left behind in the middle, as an error leaves it, this generator is ended by Python's search for garbage: at any place,
+    # in any thread, even the maker's own. A ThreadPoolExecutor does not survive that: its thread may be gone by then, and
+    # what is given to it is waited for without end.
+    asked, made = SimpleQueue[bool](), SimpleQueue[T | _Failed | _End]()
+    maker = Thread(target=copy_context().run, args=(_make, _made(pieces), asked, made), name="ahead", daemon=True)
+    maker.start()
+    try:
+        asked.put(True)
+        while not isinstance(piece := made.get(), _End):
+            if isinstance(piece, _Failed):
+                raise piece.error
+            asked.put(True)
+            yield piece
+    finally:
+        asked.put(False)
+        if current_thread() is not maker:
+            maker.join()
+
+
+def _make(pieces: Generator[T, None, None], asked: SimpleQueue[bool], made: SimpleQueue[T | _Failed | _End]) -> None:
+    """Make a piece whenever one is asked for; what the maker opened is closed by the same thread, in the same context."""
+    try:
+        while asked.get():
+            try:
+                made.put(next(pieces))
+            except StopIteration:
+                made.put(_End())
+            except BaseException as error:
+                made.put(_Failed(error))
+    finally:
+        with suppress(Exception):  # who breaks off has a reason of his own
+            pieces.close()
 
 
 def _made(pieces: Iterable[T]) -> Generator[T, None, None]:

@@ -1,8 +1,9 @@
 """Work that is done ahead comes in order, says its errors, and tidies up where it began."""
 
+import gc
 from collections.abc import Iterator
 from contextvars import ContextVar
-from threading import get_ident
+from threading import Event, Thread, get_ident
 
 import pytest
 from hypothesis import given
@@ -61,3 +62,40 @@ def test_the_maker_tidies_up_in_its_own_thread_and_context_whoever_breaks_off(ta
     user.close()
     assert closed == opened != [get_ident()]
     assert PLACE.get() == "outside"
+
+
+class Holder:
+    """Holds itself, and what is left behind in the middle: only the search for garbage frees both."""
+
+    def __init__(self, user: Iterator[int]) -> None:
+        self.itself, self.user = self, user
+
+
+@pytest.mark.parametrize("by_its_maker", [False, True])
+def test_what_is_left_behind_in_the_middle_ends_when_it_is_found_as_garbage(by_its_maker: bool) -> None:
+    """An error leaves generators and tracebacks in a circle; the search for garbage ends them, in whatever thread it runs."""
+    is_left, is_closed = Event(), Event()
+
+    def pieces() -> Iterator[int]:
+        try:
+            yield 1
+            assert is_left.wait(10)
+            if by_its_maker:
+                gc.collect()
+            yield 2
+            yield 3
+        finally:
+            is_closed.set()
+
+    def leave_behind() -> None:
+        user = ahead(ahead(pieces()))
+        assert next(user) == 1
+        Holder(user)
+
+    leave_behind()
+    is_left.set()
+    searching = Thread(target=gc.collect, daemon=True)
+    searching.start()
+    searching.join(10)
+    assert not searching.is_alive(), "the search for garbage waits without end"
+    assert is_closed.wait(10)

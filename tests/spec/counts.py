@@ -48,6 +48,7 @@ def exposures(text: str) -> pl.LazyFrame:
         ingredient=pl.lit("clozapine"),
         first_exposure=at(pl.col("first")).dt.date(),
         last_exposure=at(pl.col("last")).dt.date(),
+        is_end_unread=pl.lit(False),
     ).lazy()
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import cache
+from typing import Final
 
 import pandera.polars as pa
 import polars as pl
@@ -12,6 +13,8 @@ from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.given import is_given, is_undated, known_day
 from neutro_screen.rules.course.rapid_decline import has_rapid_decline
 from neutro_screen.validate import dtypes
+
+_END_UNREAD: Final = " (its end date could not be read: it counts as given)"
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -137,6 +140,7 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
         .agg(
             pl.col("first_exposure").min(),
             last_exposure=pl.when(pl.col("last_exposure").null_count() == 0).then(pl.col("last_exposure").max()),
+            is_end_unread=pl.col("is_end_unread").all(),
         )
     )
     counted = (
@@ -181,11 +185,12 @@ def clozapine_flags(courses: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
         rule_id=pl.lit("SEV-4"),
         raised_at="next_anc_due",
         reason=pl.format(
-            "clozapine {} and the ANC overdue since {}; {}",
+            "clozapine {}{} and the ANC overdue since {}; {}",
             pl.coalesce(
                 pl.format("since {}", pl.col("first_exposure").dt.strftime("%Y-%m-%d")),
                 pl.lit("now, since when is not known (the schedule of the first weeks holds),"),
             ),
+            pl.when("is_end_unread").then(pl.lit(_END_UNREAD)).otherwise(pl.lit("")),
             pl.col("next_anc_due").dt.strftime("%Y-%m-%d %H:%M"),
             pl.coalesce(counted, pl.lit("no count on this course")),
         ),

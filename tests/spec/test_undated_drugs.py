@@ -41,7 +41,8 @@ def listed(*lines: str) -> pl.DataFrame:
 
 def written(day: str) -> str | None:
     """A day as a source writes it: counted from day 0, or a text; null for none."""
-    return f"{on(int(day)):%Y-%m-%d}" if day.lstrip("-").isdigit() else day or None
+    is_counted = day.lstrip("-").isdigit() and len(day.lstrip("-")) < len("2025")
+    return f"{on(int(day)):%Y-%m-%d}" if is_counted else day or None
 
 
 def night(counts: dict[int, str], *lines: str, day: float = 1) -> ScreenResult:
@@ -229,3 +230,16 @@ def test_sev_4_clozapine_whose_end_cannot_be_read_keeps_its_schedule_and_says_so
     assert "its end date" not in str(
         night({-100: "3.4", 0: "3.4"}, "clozapine (-300)", day=40).flag["reason"].to_list()
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "due_in"),
+    # Of 2025 the last day is 32 days before day 0, of January 2025 it is 366 days before it.
+    [("2025", 7), ("2025-01", 28), ("2025-01-01", 28), ("?", 7)],
+)
+def test_sev_4_the_schedule_counts_from_the_latest_day_on_which_clozapine_may_have_begun(
+    start: str, due_in: int
+) -> None:
+    counts = dict.fromkeys(range(-400, 1, 20), "3.4")
+    course = night(counts, f"clozapine ({start})").clozapine_course.to_dicts()
+    assert [row["next_anc_due"] for row in course] == [on(due_in)]

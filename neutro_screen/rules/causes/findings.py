@@ -91,8 +91,8 @@ def drug_courses(exposures: pl.DataFrame) -> pl.DataFrame:
 
 
 def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
-    """Courses of drugs of high risk (TRD-2, RPD-4): patient_id, ingredient, first_exposure, last_exposure (null = still given),
-    is_end_unread.
+    """Courses of drugs of high risk (TRD-2, RPD-4): patient_id, ingredient, first_exposure, first_exposure_latest,
+    last_exposure (null = still given), is_end_unread.
     """
     listed = load_cause_reference().rules.drug_group.high_risk
     return _courses(exposures, pl.col("ingredient").is_in(listed))
@@ -112,7 +112,7 @@ def _courses(exposures: pl.DataFrame, wanted: pl.Expr) -> pl.LazyFrame:
     return (
         exposures.lazy()
         .filter(wanted)
-        .select("patient_id", "ingredient", "first_exposure", "last_exposure", "is_end_unread")
+        .select("patient_id", "ingredient", "first_exposure", "first_exposure_latest", "last_exposure", "is_end_unread")
     )
 
 

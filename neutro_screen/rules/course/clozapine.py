@@ -53,12 +53,14 @@ def with_clozapine_ladder(
 ) -> pl.LazyFrame:
     """Add ``clozapine_step`` (normal, mild, moderate, severe) and ``next_anc_due`` (UTC), null off clozapine.
 
-    ``exposures`` (patient_id, first_exposure, last_exposure; Date, null = still given) are those to clozapine; a
+    ``exposures`` (patient_id, first_exposure, first_exposure_latest, last_exposure; Date, null = still given) are those to clozapine; a
     course is current from its first to its last day. ``patients`` has patient_id and ``duffy_null``. The policy says
     whose schedule applies; the first low count after none or a normal one is repeated within a day. A bound that
     leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound. After a rapid
-    decline the next count is due as WRK-2 says where that is sooner: one date everywhere. Where
-    since when it is given is not known, the schedule of the first weeks applies, which asks for the most counts.
+    decline the next count is due as WRK-2 says where that is sooner: one date everywhere. The
+    schedule counts from the latest day on which it may have begun: of a start in "2026" the last of that year, and where
+    since when it is given is not known, the schedule of the first weeks holds for good. Normal counts on file prove
+    nothing of the start, and a line that was on an earlier list does not prove that it was given ever since.
     """
     on_drug = _on_clozapine(anc, exposures, patients)
     steps = load_clozapine_steps().lazy().filter(pl.col("schedule") == policy.clozapine.schedule)
@@ -77,16 +79,21 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
     current = (
         anc.filter(pl.col("severity").is_not_null())
         .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator", fell=has_rapid_decline())
-        .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
+        .join(
+            exposures.select("patient_id", "first_exposure", "first_exposure_latest", "last_exposure"), on="patient_id"
+        )
         .filter(is_given(day))
     )
     # Overlapping courses are one treatment: the earliest start counts.
     return (
         current.group_by(TIME_ORDER)
-        .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator", "fell").first())
+        .agg(
+            pl.col("first_exposure", "first_exposure_latest").min(),
+            pl.col("anc_cells_per_ul", "anc_comparator", "fell").first(),
+        )
         .join(recorded, on="patient_id", how="left")
         .with_columns(
-            treatment_day=pl.when(~is_undated()).then((day - pl.col("first_exposure")).dt.total_days()).otherwise(0),
+            treatment_day=(day - pl.col("first_exposure_latest")).dt.total_days().clip(lower_bound=0),
             population=pl.when(pl.col("is_duffy_null").fill_null(False))
             .then(pl.lit("duffy_null"))
             .otherwise(pl.lit("general")),

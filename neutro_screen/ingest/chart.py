@@ -93,10 +93,9 @@ def _is_unreadable(column: str, typed: str | None = None) -> pl.Expr:
 REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "lab": {},
     "medication": {
-        "unreadable_start_date": _is_unreadable("start_date"),
         "no_drug_name": pl.all_horizontal(
             pl.col("drug_name", "atc_code", "rxcui").str.strip_chars().replace("", None).is_null()
-        ),
+        )
     },
     "patient": {},
     "diagnosis": {},
@@ -109,11 +108,12 @@ ODDITIES: Final[dict[Kind, dict[str, pl.Expr]]] = {
     # Known by the number in the patient's or specimen's place; not screened.
     "lab": {"control_material": pl.col("specimen_type") == CONTROL_SPECIMEN},
     "medication": {
-        # Taken, since when is not known (rules/course/given.py).
-        "no_start_date": pl.col("sent_start_date").is_null(),
-        # An end that cannot be read counts as none: the exposure stays open.
-        "unreadable_end_date": _is_unreadable("end_date"),
-        # Counts as one day (rules/exposures.py).
+        # Both: taken, since when is not known (rules/course/given.py).
+        "no_start_date": pl.col("start_date").is_null() & pl.col("start_as_sent").is_null(),
+        "unreadable_start_date": pl.col("start_as_sent").is_not_null(),
+        # Whether it is still given is not known (rules/causes/exposures.py).
+        "unreadable_end_date": pl.col("end_as_sent").is_not_null(),
+        # Counts as one day (rules/causes/exposures.py).
         "end_before_start": pl.col("end_date") < pl.col("start_date"),
     },
     "patient": {

@@ -136,6 +136,8 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         start_date=start["earliest"],
         start_date_latest=start["latest"],
         end_date=end["latest"],
+        start_as_sent=_unread("start_date", start["earliest"]),
+        end_as_sent=_unread("end_date", end["latest"]),
     ).select(
         "patient_id",
         "drug_name",
@@ -144,6 +146,8 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "start_date",
         "start_date_latest",
         "end_date",
+        "start_as_sent",
+        "end_as_sent",
         "route",
         "dose",
         "dose_unit",
@@ -151,6 +155,11 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         "source_file",
         "source_row",
     )
+
+
+def _unread(column: str, read: pl.Series) -> pl.Expr:
+    """What was sent as a date and could not be read as one; null where it was, or where nothing was sent."""
+    return pl.when(read.is_null()).then(pl.col(column).str.strip_chars().replace("", None))
 
 
 def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """What the run's tests were recognised as: the table of the store, its warnings, and the run that is refused for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -72,7 +72,7 @@ def recognition_warnings(table: pl.DataFrame) -> pl.DataFrame:
 
 def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
     """A warning for every kind of file of which much was refused, as loud as a file that is missing, for every file in
-    whose patient's place another number seems to stand, and for the files of an archive that could not be read
+    whose patient's place another number seems to stand, for medication dates of which many could not be read, and for the files of an archive that could not be read
     (``RunWarning`` without run_id).
     """
     columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}
@@ -88,6 +88,10 @@ def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapp
         for file in files
         if any(note.startswith(SUSPECT) for note in file["notes"])
     ]
+    rows += [
+        {"kind": "unreadable_dates", "lab": None, "detail": detail, "since": None}
+        for detail in _unreadable_dates(files, others)
+    ]
     unread = [
         f"{file['name']} after row {file['rows']:,}" if file["rows"] else file["name"]
         for file in files
@@ -99,6 +103,28 @@ def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapp
         detail = f"{len(unread)} of {len(files)} files could not be read ({listed}): what they hold is missing below"
         rows.append({"kind": "unreadable_file", "lab": None, "detail": detail, "since": None})
     return pl.DataFrame(rows, schema=columns)
+
+
+def _unreadable_dates(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for the first and for the last days of medications, where many of them are no dates that can be read."""
+    rows_in = others["medication"]["rows_in"] if "medication" in others else 0
+    for day, named, effect in (
+        ("start", "a start date", "since when those drugs are taken"),
+        ("end", "an end date", "whether those drugs are still given"),
+    ):
+        counts = (
+            int(note.removeprefix(f"unreadable_{day}_date_rows:"))
+            for file in files
+            if file["kind"] == "medication"
+            for note in file["notes"]
+            if note.startswith(f"unreadable_{day}_date_rows:")
+        )
+        unread = sum(counts)
+        if unread > limits()["refused_file_share"] * rows_in:
+            yield (
+                f"{unread:,} of {rows_in:,} medication rows have {named} that could not be read: {effect} is not "
+                "known. If the dates have a format of their own, name it in datetime_formats of the profile"
+            )
 
 
 _NO_PATIENTS = (

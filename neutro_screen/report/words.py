@@ -253,7 +253,14 @@ def hours(number: float | None) -> str:
 
 
 #: Kinds of warning whose sentence names the laboratory or file itself.
-_NAMED_IN_DETAIL: Final = ("unrecognised", "refused_file", "unreadable_file", "patient_identifier", "refused_decision")
+_NAMED_IN_DETAIL: Final = (
+    "unrecognised",
+    "refused_file",
+    "unreadable_file",
+    "unreadable_dates",
+    "patient_identifier",
+    "refused_decision",
+)
 
 
 def warning_text(warning: Mapping[str, str | None]) -> str:

@@ -30,7 +30,7 @@ _SECTIONS: Final = {
     "episodes": "SELECT * EXCLUDE (patient_id) FROM episode WHERE patient_id = $patient ORDER BY started_at",
     "flags": "SELECT rule_id, raised_at, reason, evidence, episode_id, run_id FROM flag WHERE patient_id = $patient "
     "ORDER BY raised_at, rule_id",
-    "medications": f"SELECT drug_name, atc_code, start_date, end_date, route, dose, {_READ_AS} FROM medication AS written "
+    "medications": f"SELECT drug_name, atc_code, start_date, end_date, start_as_sent, end_as_sent, route, dose, {_READ_AS} FROM medication AS written "
     f"WHERE patient_id IN {PERSON} ORDER BY start_date, drug_name",
     "falls": "SELECT * EXCLUDE (patient_id) FROM fall WHERE patient_id = $patient ORDER BY seen_at",
     "suspects": "SELECT * EXCLUDE (patient_id) FROM drug_suspect WHERE patient_id = $patient "

@@ -23,6 +23,8 @@ class Medication(pa.DataFrameModel):
     )
     start_date_latest: pl.Date = pa.Field(nullable=True, description="Latest day a partial start date allows.")
     end_date: pl.Date = pa.Field(nullable=True, description="Last day; the latest a partial date allows; null = open.")
+    start_as_sent: str = pa.Field(nullable=True, description="The start as sent, where it is no date that can be read.")
+    end_as_sent: str = pa.Field(nullable=True, description="The end as sent, where it is no date that can be read.")
     route: str = pa.Field(nullable=True, description="Route as sent.")
     dose: str = pa.Field(nullable=True, description="Dose as sent.")
     dose_unit: str = pa.Field(nullable=True, description="Unit of the dose as sent.")

@@ -147,6 +147,10 @@ class DrugCourse(pa.DataFrameModel):
         nullable=True, description="The latest first day that its line allows; null = not known."
     )
     ended_on: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    is_start_unread: bool = pa.Field(description="A start was sent that could not be read: since when is not known.")
+    is_end_unread: bool = pa.Field(
+        description="An end was sent that could not be read: whether it is still given is not known."
+    )
     n_lines: int = pa.Field(ge=1, description="Lines of the medication list that the course is made from.")
     is_cause: bool = pa.Field(description="The drug is listed as a cause of neutropenia.")
     is_confounder: bool = pa.Field(description="The drug raises the count or hides a fall.")
@@ -208,6 +212,9 @@ class DrugSuspect(pa.DataFrameModel):
         nullable=True, description="First day of the exposure that counts; null = not known."
     )
     last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    is_end_unread: bool = pa.Field(
+        description="An end was sent that could not be read: whether it is still given is not known."
+    )
     reason: str = pa.Field(description="Why, in one sentence.")
     items: str = pa.Field(description="JSON: points per component; Naranjo and WHO-UMC items, unknown ones as null.")
 
@@ -259,6 +266,7 @@ class ClozapineCourse(pa.DataFrameModel):
     patient_id: str = pa.Field(description="Patient identifier, text.")
     first_exposure: pl.Date = pa.Field(nullable=True, description="First day of the present course; null = not known.")
     last_exposure: pl.Date = pa.Field(nullable=True, description="Last day; null = still given.")
+    is_end_unread: bool = pa.Field(description="An end was sent that could not be read: it counts as given.")
     last_anc_cells_per_ul: float = pa.Field(nullable=True, description="Last ANC on the course, cells/uL; null = none.")
     last_anc_comparator: str = pa.Field(nullable=True, description="Comparator of that ANC.")
     last_collected_at: Microseconds = pa.Field(nullable=True, description="Collection time of that ANC, UTC.")

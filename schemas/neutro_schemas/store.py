@@ -95,6 +95,7 @@ class RunWarning(pa.DataFrameModel):
             "patient_identifier",
             "refused_decision",
             "unreadable_file",
+            "unreadable_dates",
         ),
         description="What is amiss.",
     )

@@ -236,11 +236,9 @@ def test_an_accession_number_in_the_patients_place_is_noted(tmp_path: Path) -> N
 
 def test_chart_files_name_their_patients_too(tmp_path: Path) -> None:
     extract = read(
-        tmp_path, "patient_id,drug_name,start_date", "P1,clozapine,2026-01-01", "P2,clozapine,never", kind="medication"
+        tmp_path, "patient_id,drug_name,start_date", "P1,clozapine,2026-01-01", "P2,,2026-01-01", kind="medication"
     )
-    assert [(line.reason, line.patient_id) for line in extract.refused["medication"]] == [
-        ("unreadable_start_date", "P2")
-    ]
+    assert [(line.reason, line.patient_id) for line in extract.refused["medication"]] == [("no_drug_name", "P2")]
     assert extract.medications.height == 1
 
 

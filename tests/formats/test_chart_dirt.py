@@ -29,14 +29,30 @@ def test_medication(tmp_path: Path) -> None:
         "4,clozapine,,2026-01-01,soon",
         "5,clozapine,,2026-01-09,2026-01-01",
         "6,,N05AH02,2026-01,2026-02-30",
-        "7,clozapine,,,",
+        "7,clozapine,, ,",
+        "8,clozapine,,ca. 2019?,2026-01-31",
+        "9,clozapine,,1780-01-01,2999-12-31",
     )
-    assert told(extract, "medication") == [(3, "unreadable_start_date"), (4, "no_drug_name")]
-    assert extract.refused["medication"][0].row.startswith('{"patient_id":"2","drug_name":"clozapine"')
-    # Without a first day it is taken, since when is not known.
-    assert extract.medications["patient_id"].to_list() == ["1", "4", "5", "6", "7"]
-    assert extract.files[0].notes == ("no_start_date_rows:1", "unreadable_end_date_rows:2", "end_before_start_rows:1")
-    assert extract.files[0].rows == 7
+    assert told(extract, "medication") == [(4, "no_drug_name")]
+    assert extract.refused["medication"][0].row.startswith('{"patient_id":"3","drug_name":" "')
+    # Without a first day that can be read it is taken, since when is not known; what was sent is kept beside it.
+    assert extract.medications.select("patient_id", "start_as_sent", "end_as_sent").rows() == [
+        ("1", None, None),
+        ("2", "31.02.2026", None),
+        ("4", None, "soon"),
+        ("5", None, None),
+        ("6", None, "2026-02-30"),
+        ("7", None, None),
+        ("8", "ca. 2019?", None),
+        ("9", None, None),
+    ]
+    assert extract.files[0].notes == (
+        "no_start_date_rows:1",
+        "unreadable_start_date_rows:2",
+        "unreadable_end_date_rows:2",
+        "end_before_start_rows:1",
+    )
+    assert extract.files[0].rows == 9
 
 
 def test_patients(tmp_path: Path) -> None:

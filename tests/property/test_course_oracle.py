@@ -22,7 +22,13 @@ from tests.clinic import judged as judged_rows
 POLICY, REFERENCE = load_policy(), load_reference()
 DAY_0, DAY = datetime.fromisoformat("2026-01-01T00:00:00"), timedelta(days=1)
 NO_DRUG = pl.LazyFrame(
-    schema={"patient_id": pl.String, "ingredient": pl.String, "first_exposure": pl.Date, "last_exposure": pl.Date}
+    schema={
+        "patient_id": pl.String,
+        "ingredient": pl.String,
+        "first_exposure": pl.Date,
+        "first_exposure_latest": pl.Date,
+        "last_exposure": pl.Date,
+    }
 )
 
 

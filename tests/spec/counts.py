@@ -47,7 +47,9 @@ def exposures(text: str) -> pl.LazyFrame:
         patient_id="patient",
         ingredient=pl.lit("clozapine"),
         first_exposure=at(pl.col("first")).dt.date(),
+        first_exposure_latest=at(pl.col("first")).dt.date(),
         last_exposure=at(pl.col("last")).dt.date(),
+        is_end_unread=pl.lit(False),
     ).lazy()
 
 

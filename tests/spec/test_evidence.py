@@ -26,6 +26,7 @@ EXPOSURE = {
     "is_confounder": pl.Boolean,
     "first_exposure": pl.Date,
     "last_exposure": pl.Date,
+    "is_end_unread": pl.Boolean,
     "mask_d": pl.Int64,
 }
 FALL = {-20: 3500, 0: 400, 1: 600}
@@ -396,6 +397,7 @@ def test_mask_1_filgrastim_masks_while_it_acts(ended, is_shown):
         "is_confounder": True,
         "first_exposure": date(2025, 4, 1),
         "last_exposure": at(ended).date(),
+        "is_end_unread": False,
         "mask_d": 7,
     }
     assert any(rule == "MASK-1" for rule, _, _ in evidence(masks=[mask])) == is_shown

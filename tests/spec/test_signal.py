@@ -50,6 +50,7 @@ def suspect(patient, ingredient, category="likely"):
         "category": category,
         "rank": None if category == "excluded" else 1,
         "first_exposure": START,
+        "is_end_unread": False,
         "reason": "r",
         "items": json.dumps({"points": {}, "naranjo": naranjo, "who_umc": "possible"}),
     }

@@ -1,4 +1,4 @@
-"""A drug list without dates: taken now, since when is not known (DRG-1, DRG-2, SEV-4)."""
+"""A drug list without dates, or with dates that cannot be read: since when it is taken is not known (DRG-1, DRG-2, SEV-4)."""
 
 import json
 from datetime import date, datetime, timedelta
@@ -7,9 +7,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from neutro_schemas import Medication
+from neutro_screen.ingest.chart import usable_rows
+from neutro_screen.ingest.frames import NATIVE_COLUMNS
+from neutro_screen.ingest.profile import Profile
+from neutro_screen.ingest.typed_rows import medication_rows
 from neutro_screen.rules.protocol import ScreenResult
-from neutro_screen.validate import dtypes
 from tests.clinic import screened
 from tests.worklists import Nights, of
 
@@ -22,17 +24,25 @@ def on(days: float) -> datetime:
 
 
 def listed(*lines: str) -> pl.DataFrame:
-    """Lines of the drug list of patient 1: a name, and in brackets first and last day, counted from day 0."""
-    rows = []
+    """Lines of the drug list of patient 1: a name, and in brackets first and last day, counted from day 0; other words stand
+    for themselves.
+    """
+    texts = []
     for line in lines:
         name, _, days = line.rstrip(")").partition(" (")
         start, end = [*days.split(".."), ""][:2]
-        first, last = (on(int(day)).date() if day else None for day in (start, end))
-        rows.append(
-            {"patient_id": "1", "drug_name": name, "start_date": first, "start_date_latest": first, "end_date": last}
-            | {"source_file": "list", "source_row": len(rows)}
-        )
-    return pl.DataFrame(rows, schema=dtypes(Medication))
+        texts.append({"patient_id": "1", "drug_name": name, "start_date": written(start), "end_date": written(end)})
+    names = NATIVE_COLUMNS["medication"]
+    sent = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String)).with_columns(
+        source_file=pl.lit("list"), source_row=pl.int_range(pl.len(), dtype=pl.Int64)
+    )
+    return usable_rows("medication", sent, medication_rows(sent, Profile())).rows
+
+
+def written(day: str) -> str | None:
+    """A day as a source writes it: counted from day 0, or a text; null for none."""
+    is_counted = day.lstrip("-").isdigit() and len(day.lstrip("-")) < len("2025")
+    return f"{on(int(day)):%Y-%m-%d}" if is_counted else day or None
 
 
 def night(counts: dict[int, str], *lines: str, day: float = 1) -> ScreenResult:
@@ -157,3 +167,79 @@ def test_the_course_has_no_invented_day() -> None:
     course = night(AGRANULOCYTOSIS, "metamizole").drug_course.to_dicts()[0]
     assert (course["started_on"], course["started_on_latest"], course["ended_on"]) == (None, None, None)
     assert date.min not in night(AGRANULOCYTOSIS, "metamizole", "clozapine").drug_course["started_on"].to_list()
+
+
+@pytest.mark.parametrize("text", ["31.13.2025", "unknown", "ca. 2019?"])
+def test_drg_1_a_start_date_that_cannot_be_read_is_as_good_as_none_and_named(text: str) -> None:
+    found = suspects(AGRANULOCYTOSIS, f"metamizole ({text})")["metamizole sodium"]
+    assert (found["category"], found["first_exposure"], found["last_exposure"]) == ("possible", None, None)
+    words = "taken now by the drug list, since when is not known (its start date could not be read)"
+    assert words in found["reason"]
+    stopped = suspects({**AGRANULOCYTOSIS, 12: "3.9"}, f"metamizole ({text}..1)", day=13)["metamizole sodium"]
+    assert "since when it was given is not known (its start date could not be read)" in stopped["reason"]
+    assert "recovered 11 days after stopping" in stopped["reason"]
+    assert suspects(AGRANULOCYTOSIS, f"metamizole ({text}..-200)") == {}
+
+
+def test_drg_1_a_drug_whose_end_cannot_be_read_stays_a_suspect_and_is_not_said_to_be_given() -> None:
+    found = suspects(AGRANULOCYTOSIS, "metamizole (-20..31.13.2026)")["metamizole sodium"]
+    assert (found["category"], found["is_end_unread"]) == ("likely", True)
+    assert "its end date could not be read, so whether it was still given is not known" in found["reason"]
+    assert "still given," not in found["reason"]
+    assert "dechallenge" not in found["reason"]
+    both = suspects(AGRANULOCYTOSIS, "metamizole (?..?)")["metamizole sodium"]
+    assert (both["category"], both["is_end_unread"]) == ("possible", True)
+    assert "its end date could not be read" in both["reason"]
+    assert "taken now" not in both["reason"]
+    open_beside = suspects(AGRANULOCYTOSIS, "metamizole (-20..?)", "metamizole (-18)")["metamizole sodium"]
+    assert "still given" in open_beside["reason"]
+
+
+def test_drg_3_recovery_says_nothing_of_a_drug_whose_end_cannot_be_read() -> None:
+    counts = {**AGRANULOCYTOSIS, 4: "0.4", 12: "3.9"}
+    assert "recovered while it was given" in suspects(counts, "metamizole (-20)", day=13)["metamizole sodium"]["reason"]
+    found = suspects(counts, "metamizole (-20..?)", day=13)["metamizole sodium"]
+    assert "recovered" not in found["reason"]
+
+
+def test_pit_1_nobody_is_said_to_have_gone_on_with_a_drug_whose_end_cannot_be_read() -> None:
+    def missed(line: str) -> bool:
+        flags = night({**AGRANULOCYTOSIS, 5: "0.2"}, line, day=6).flag
+        return "PIT-1" in flags["rule_id"].to_list()
+
+    assert missed("metamizole (-20)")
+    assert not missed("metamizole (-20..?)")
+
+
+@pytest.mark.parametrize(("line", "is_found"), [("metamizole (1780-01-01)", True), ("metamizole (2999-01-01)", False)])
+def test_a_day_that_cannot_be_but_can_be_read_stays_the_day_it_is(line: str, is_found: bool) -> None:
+    found = suspects(AGRANULOCYTOSIS, line)
+    assert ("metamizole sodium" in found) == is_found
+    assert "since when is not known" not in str(found)
+
+
+def test_mask_1_a_steroid_whose_end_cannot_be_read_is_told_without_one() -> None:
+    lines = night(AGRANULOCYTOSIS, "prednisolone (-40..?)").evidence.filter(pl.col("rule_id") == "MASK-1")["finding"]
+    assert lines.str.contains("given from 2025-12-23 to a day that could not be read: ").to_list() == [True]
+
+
+def test_sev_4_clozapine_whose_end_cannot_be_read_keeps_its_schedule_and_says_so() -> None:
+    flags = night({-100: "3.4", 0: "3.4"}, "clozapine (-300..?)", day=40).flag
+    reason = flags.filter(pl.col("rule_id") == "SEV-4")["reason"].item()
+    assert "its end date could not be read" in reason
+    assert "its end date" not in str(
+        night({-100: "3.4", 0: "3.4"}, "clozapine (-300)", day=40).flag["reason"].to_list()
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "due_in"),
+    # Of 2025 the last day is 32 days before day 0, of January 2025 it is 366 days before it.
+    [("2025", 7), ("2025-01", 28), ("2025-01-01", 28), ("?", 7)],
+)
+def test_sev_4_the_schedule_counts_from_the_latest_day_on_which_clozapine_may_have_begun(
+    start: str, due_in: int
+) -> None:
+    counts = dict.fromkeys(range(-400, 1, 20), "3.4")
+    course = night(counts, f"clozapine ({start})").clozapine_course.to_dicts()
+    assert [row["next_anc_due"] for row in course] == [on(due_in)]

@@ -70,6 +70,7 @@ def suspect(episode_id, category="likely", last_exposure=None, ingredient="cloza
         "rank": 1,
         "first_exposure": date(2025, 4, 1),
         "last_exposure": last_exposure,
+        "is_end_unread": False,
         "reason": "r",
         "items": "{}",
     }

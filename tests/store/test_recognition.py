@@ -34,7 +34,7 @@ UNREAD = """patient_id,specimen_id,collected_at,analyte_name,value,unit,lab,spec
 
 def options(folder: Path, profile: str = "", labs: str = LABS, **more: object) -> RunOptions:
     (folder / "labs.csv").write_text(labs, "utf-8")
-    (folder / "meds.csv").write_text("patient_id,drug_name,start_date\n1,Clozapine,some day\n", "utf-8")
+    (folder / "meds.csv").write_text("patient_id,drug_name,start_date\n1,,2026-11-01\n", "utf-8")
     (folder / "p.toml").write_text(profile, "utf-8")
     return RunOptions(
         labs=(str(folder / "labs.csv"),),
@@ -124,6 +124,22 @@ def test_a_refused_medication_list_is_as_loud_as_a_missing_one(tmp_path: Path) -
     assert summary.others["medication"]["rows_in"] == 1
     assert summary.others["medication"]["accepted"] == 0
     assert any(warning["kind"] == "refused_file" for warning in summary.warnings)
+
+
+def test_a_medication_list_whose_dates_cannot_be_read_is_used_and_as_loud(tmp_path: Path) -> None:
+    asked = options(tmp_path)
+    lines = ["patient_id,drug_name,start_date,end_date", *["1,Aspirin,2026-01-01,"] * 3, "1,Clozapine,01.13.2026,soon"]
+    (tmp_path / "meds.csv").write_text("\n".join(lines), "utf-8")
+    summary = run(asked)
+    assert summary.others["medication"]["accepted"] == 4
+    told = [warning_text(warning) for warning in summary.warnings if warning["kind"] == "unreadable_dates"]
+    assert [text.partition(": ")[0] for text in told] == [
+        "UNREADABLE DATES 1 of 4 medication rows have a start date that could not be read",
+        "UNREADABLE DATES 1 of 4 medication rows have an end date that could not be read",
+    ]
+    with reading(tmp_path / "s.duckdb") as connection:
+        kept = read_table(connection, "SELECT start_as_sent, end_as_sent FROM medication WHERE drug_name = 'Clozapine'")
+    assert kept.rows() == [("01.13.2026", "soon")]
 
 
 def test_the_page_lists_every_test_the_open_ones_first_and_the_account_of_the_other_files(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def fill_conclusions(store: Path, text: str = "") -> None:
                     "rank": rank,
                     "first_exposure": first,
                     "last_exposure": last,
+                    "is_end_unread": False,
                     "reason": reason + text,
                     "items": "{}",
                 }

@@ -338,23 +338,26 @@ def _evidence(flag: Row) -> list[Row]:
 
 
 def _lanes(suspects: list[Row], medications: list[Row]) -> tuple[list[list[Any]], int]:
-    """Exposures for the chart: name, category, spans (first and last day in turns, null = still given); suspects first.
+    """Exposures for the chart: name, category, spans (first and last day in turns, null = open, "" = unread); suspects first.
 
     A line of the medication list that names a suspect (``drug_match``) belongs to that suspect's lane.
     """
-    spans: dict[tuple[str, str], list[int | None]] = {
+    spans: dict[tuple[str, str], list[int | str | None]] = {
         (shown(one["ingredient"]), one["category"]): [] for one in suspects
     }
     for line in medications:
         name = shown(line["drug_name"] or line["atc_code"] or line["rxcui"] or "not named")
         suspect = next((one for one in suspects if one["ingredient"] in (line["ingredients"] or ())), None)
         lane = (shown(suspect["ingredient"]), suspect["category"]) if suspect else (name.strip(), "listed")
-        spans.setdefault(lane, []).extend((minutes(line["start_date"]), minutes(line["end_date"])))
+        end = "" if line["end_as_sent"] else minutes(line["end_date"])
+        spans.setdefault(lane, []).extend((minutes(line["start_date"]), end))
     for one in suspects:
         lane = (shown(one["ingredient"]), one["category"])
         spans[lane] = spans[lane] or [minutes(one["first_exposure"]), minutes(one["last_exposure"])]
     lanes = [[name, category, periods[-2 * MOST_SPANS :]] for (name, category), periods in spans.items()]
-    lanes.sort(key=lambda lane: (lane[1] == "listed", max(_END if end is None else end for end in lane[2][1::2]) * -1))
+    lanes.sort(
+        key=lambda lane: (lane[1] == "listed", max(end if isinstance(end, int) else _END for end in lane[2][1::2]) * -1)
+    )
     return lanes[:MOST_DRUGS], len(lanes[MOST_DRUGS:])
 
 

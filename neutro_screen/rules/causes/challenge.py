@@ -8,7 +8,7 @@ import polars as pl
 from neutro_screen.reference import Policy
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.timing import PAIR
-from neutro_screen.rules.course.given import is_undated
+from neutro_screen.rules.course.given import is_undated, may_have_ended
 
 _DRUG: Final = ("patient_id", "ingredient")
 
@@ -30,7 +30,8 @@ def with_recurrence(pairs: pl.LazyFrame) -> pl.LazyFrame:
 
 def with_tolerance(pairs: pl.LazyFrame, exposures: pl.LazyFrame, anc: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
     """``was_tolerated``: a later course lasted at least as long as it took to fall, with a normal count at its end."""
-    later = exposures.filter(pl.col("is_cause")).select(
+    # Whether a course whose end could not be read lasted so long is not known.
+    later = exposures.filter(pl.col("is_cause") & ~pl.col("is_end_unread")).select(
         *_DRUG,
         later_course="course",
         later_from="first_exposure",
@@ -128,12 +129,10 @@ def with_dechallenge(pairs: pl.LazyFrame, evidence: pl.LazyFrame, policy: Policy
 def _dechallenge(policy: Policy) -> pl.Expr:
     allowed_d = pl.max_horizontal(pl.lit(policy.drug.recovery_d, pl.Int64), 2 * pl.col("recovery_d"))
     took_d, low_for_d = pl.col("recovery_took_d"), (pl.col("last_low_day") - pl.col("stopped_on")).dt.total_days()
-    # Taken now, since when is not known: nobody knows whether it was given during the fall.
-    is_unknown = is_undated() & pl.col("stopped_on").is_null()
     still_given = pl.col("stopped_on").is_null() | (pl.col("stopped_on") >= pl.col("end_day"))
     recovered = pl.when("is_confounded").then(pl.lit("recovered_confounded")).otherwise(pl.lit("recovered"))
     return (
-        pl.when((pl.col("anchor") != "first_exposure") | is_unknown)
+        pl.when((pl.col("anchor") != "first_exposure") | may_have_ended())
         .then(None)
         .when(pl.col("end_day").is_not_null() & still_given)
         .then(pl.lit("recovered_while_given"))

@@ -112,13 +112,18 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
     module): known for the first day only.
 
     A line without a first day (a list of current drugs) is a course of its own, from ``given.UNDATED``, to its last day or
-    open; one that has ended without a last day tells nothing, and one beside a dated line that is open nothing new.
+    open; one that has ended without a last day tells nothing, and one beside a dated line that is open nothing new. So is
+    one whose first day cannot be read.
+
+    A last day that cannot be read says that there was, or is to be, an end, and not which: the course stays open, since a
+    drug would be lost by any day that is guessed, and is marked, so that nothing is concluded from its going on.
 
     A line belongs to a use of its drug (``drug_uses.csv``) by its ATC code or its name; a course takes that of its first line.
 
     Columns: patient_id, ingredient, the columns of ``drug_profiles``, course (1 = first), first_exposure (earliest
-    day its first line allows), first_exposure_latest (latest such day), last_exposure (null = open), last_start (start
-    of its latest line), n_orders, n_not_given, part_of (the drug of the same days with which it counts as one
+    day its first line allows), first_exposure_latest (latest such day), last_exposure (null = open), is_start_unread (its first
+    day was sent and could not be read), is_end_unread (every line that leaves it open has a last day that could not be
+    read), last_start (start of its latest line), n_orders, n_not_given, part_of (the drug of the same days with which it counts as one
     exposure, ``drug_combinations.csv``), parts (the other way round: names, joined). Sorted.
     """
     profiles = drug_profiles(tables, policy, rules)
@@ -158,12 +163,15 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
             .cast(pl.Int64)
         )
     )
+    is_open = pl.col("end") == _OPEN
     courses = (
         given.group_by(*KEYS, "course")
         .agg(
             first_exposure=pl.col("start_date").min(),
             first_exposure_latest=pl.col("start_date_latest").sort_by("start_date", "start_date_latest").first(),
             last_exposure=pl.col("end").max().replace(_OPEN, None),
+            is_start_unread=pl.col("start_as_sent").is_not_null().any(),
+            is_end_unread=is_open.any() & (pl.col("end_as_sent").is_not_null() | ~is_open).all(),
             last_start=pl.col("start_date").max(),
             n_orders=pl.len().cast(pl.Int64),
             use=pl.col("use").sort_by("start_date", "end", "use").first(),
@@ -184,7 +192,8 @@ def exposures_per_patient(matched: pl.LazyFrame, tables: DrugTables, policy: Pol
 def _with_undated(lines: pl.LazyFrame, rules: CauseRules) -> pl.LazyFrame:
     """Lines without a first day, ``is_undated``, begin on ``UNDATED``; those that tell nothing are no exposures."""
     is_undated, is_open = pl.col("start_date").is_null(), pl.col("end_date").is_null()
-    is_dated_open = ~is_undated & is_open & ~has_ended(rules) & (pl.col("anchor") == "first_exposure")
+    goes_on = is_open & pl.col("end_as_sent").is_null() & ~has_ended(rules)
+    is_dated_open = ~is_undated & goes_on & (pl.col("anchor") == "first_exposure")
     tells = ~is_undated | ~(has_ended(rules) & is_open | is_dated_open.any().over(KEYS))
     return lines.with_columns(
         is_undated=is_undated,
@@ -228,7 +237,8 @@ def _status_is(words: tuple[str, ...]) -> pl.Expr:
 def _with_drug(matched: pl.LazyFrame, tables: DrugTables) -> pl.LazyFrame:
     """The lines that name a drug of the tables, with its use; where only the class is known the class is named."""
     classes = tables.atc_prefixes.lazy().select(matched_text="atc_prefix", class_name="drug_class_name")
-    own = ("patient_id", "start_date", "start_date_latest", "end_date", "status", "is_systemic", "exposure")
+    dates = ("start_date", "start_date_latest", "end_date", "start_as_sent", "end_as_sent")
+    own = ("patient_id", *dates, "status", "is_systemic", "exposure")
     by_class = pl.when(pl.col("matched_by") == "atc_prefix").then("class_name")
     return (
         matched.join(classes, on="matched_text", how="left", validate="m:1")

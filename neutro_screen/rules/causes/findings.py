@@ -91,7 +91,9 @@ def drug_courses(exposures: pl.DataFrame) -> pl.DataFrame:
 
 
 def high_risk_courses(exposures: pl.DataFrame) -> pl.LazyFrame:
-    """Courses of drugs of high risk (TRD-2, RPD-4): patient_id, ingredient, first_exposure, last_exposure (null = still given)."""
+    """Courses of drugs of high risk (TRD-2, RPD-4): patient_id, ingredient, first_exposure, first_exposure_latest,
+    last_exposure (null = still given), is_end_unread.
+    """
     listed = load_cause_reference().rules.drug_group.high_risk
     return _courses(exposures, pl.col("ingredient").is_in(listed))
 
@@ -107,7 +109,11 @@ def cytotoxic_courses(exposures: pl.DataFrame) -> pl.DataFrame:
 
 
 def _courses(exposures: pl.DataFrame, wanted: pl.Expr) -> pl.LazyFrame:
-    return exposures.lazy().filter(wanted).select("patient_id", "ingredient", "first_exposure", "last_exposure")
+    return (
+        exposures.lazy()
+        .filter(wanted)
+        .select("patient_id", "ingredient", "first_exposure", "first_exposure_latest", "last_exposure", "is_end_unread")
+    )
 
 
 def kinds_of(labs: pl.DataFrame, chart: Chart) -> frozenset[str]:

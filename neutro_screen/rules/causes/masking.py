@@ -23,7 +23,8 @@ def masking_findings(episodes: pl.LazyFrame, events: pl.LazyFrame, exposures: pl
         opens=pl.coalesce("last_normal_at", "started_at").dt.date(),
         closes=pl.coalesce("ended_at", "last_low_at").dt.date(),
     )
-    until = pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(DAY)), pl.lit("on"))
+    on = pl.when("is_end_unread").then(pl.lit("to a day that could not be read")).otherwise(pl.lit("on"))
+    until = pl.coalesce(pl.format("to {}", pl.col("last").dt.strftime(DAY)), on)
     effect = pl.col("effect").replace_strict(_EFFECTS, default=None)
     not_known = pl.when(pl.col("first") == UNDATED).then(pl.lit("a day that is not known"))
     since = not_known.otherwise(pl.col("first").dt.strftime(DAY))
@@ -50,6 +51,7 @@ def _given(exposures: pl.LazyFrame, spans: pl.LazyFrame) -> pl.LazyFrame:
         .agg(
             first=pl.col("first_exposure").min(),
             last=pl.when(is_open).then(None).otherwise(pl.col("last_exposure").max()),
+            is_end_unread=(pl.col("is_end_unread") | pl.col("last_exposure").is_not_null()).all() & is_open,
         )
     )
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from neutro_screen.reference.causality import CauseRules
 from neutro_screen.rules.causes.lines import DAY
-from neutro_screen.rules.course.given import is_undated
+from neutro_screen.rules.course.given import is_undated, may_have_ended
 from neutro_screen.rules.words import count_text, number
 
 _LOW_BEFORE: Final = "the count was low before it"
@@ -19,6 +19,8 @@ _NO_COUNT_BEFORE: Final = "no count before"
 _FOR_FIRST_SYMPTOMS: Final = "may have been begun for the first symptoms of the fall"
 _UNDATED: Final = "taken now by the drug list, since when is not known"
 _UNDATED_ENDED: Final = "since when it was given is not known"
+_START_UNREAD: Final = " (its start date could not be read)"
+_END_UNREAD: Final = "its end date could not be read, so whether it was still given is not known"
 _NO_START: Final = "its window cannot be judged without a start date"
 _EXPECTED: Final = "expected effect; "
 _BEYOND: Final = "beyond what is expected"
@@ -155,9 +157,12 @@ def _began() -> pl.Expr:
         pl.when(is_one_day).then(pl.lit("dose")).otherwise(pl.lit("last dose")),
         _last_dose().dt.strftime(DAY),
     )
+    is_current = pl.col("stopped_on").is_null() & ~pl.col("is_end_unread")
+    not_known = pl.when(is_current).then(pl.lit(_UNDATED)).otherwise(pl.lit(_UNDATED_ENDED))
+    why = pl.when("is_start_unread").then(pl.lit(_START_UNREAD)).otherwise(pl.lit(""))
     return (
         pl.when(is_undated())
-        .then(pl.when(pl.col("stopped_on").is_null()).then(pl.lit(_UNDATED)).otherwise(pl.lit(_UNDATED_ENDED)))
+        .then(pl.concat_str(not_known, why))
         .when(pl.col("anchor") == "last_dose")
         .then(pl.format("last dose {} before {}", before, _what_fell()))
         .when(pl.col("anchor") == "each_dose")
@@ -187,7 +192,9 @@ def _given() -> pl.Expr:
     """Whether it was still given at the first low count, and when it was stopped; null where doses count."""
     to_low_d = (pl.col("stopped_on") - pl.col("onset_day")).dt.total_days()
     return (
-        pl.when(~_IS_COURSE | (is_undated() & pl.col("stopped_on").is_null()))
+        pl.when(_IS_COURSE & pl.col("is_end_unread") & pl.col("stopped_on").is_null())
+        .then(pl.lit(_END_UNREAD))
+        .when(~_IS_COURSE | may_have_ended())
         .then(None)
         .when(pl.col("stopped_on").is_null())
         .then(pl.lit("still given"))
@@ -256,6 +263,8 @@ def _withdrawn() -> pl.Expr:
         .then(pl.lit(_NOT_RECOVERED))
         .when("is_single")
         .then(pl.lit("one low value only, so no dechallenge"))
+        .when(pl.col("is_end_unread") & pl.col("stopped_on").is_null())
+        .then(None)
         .when(pl.col("stopped_on").is_null())
         .then(pl.lit("dechallenge not yet possible"))
         .otherwise(pl.lit("recovery not yet known"))

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import cache
+from typing import Final
 
 import pandera.polars as pa
 import polars as pl
@@ -12,6 +13,8 @@ from neutro_screen.rules.counts.specimens import SPECIMEN, TIME_ORDER
 from neutro_screen.rules.course.given import is_given, is_undated, known_day
 from neutro_screen.rules.course.rapid_decline import has_rapid_decline
 from neutro_screen.validate import dtypes
+
+_END_UNREAD: Final = " (its end date could not be read: it counts as given)"
 
 
 class ClozapineStep(pa.DataFrameModel):
@@ -50,12 +53,14 @@ def with_clozapine_ladder(
 ) -> pl.LazyFrame:
     """Add ``clozapine_step`` (normal, mild, moderate, severe) and ``next_anc_due`` (UTC), null off clozapine.
 
-    ``exposures`` (patient_id, first_exposure, last_exposure; Date, null = still given) are those to clozapine; a
+    ``exposures`` (patient_id, first_exposure, first_exposure_latest, last_exposure; Date, null = still given) are those to clozapine; a
     course is current from its first to its last day. ``patients`` has patient_id and ``duffy_null``. The policy says
     whose schedule applies; the first low count after none or a normal one is repeated within a day. A bound that
     leaves the step open (``<`` above the step's lower limit) counts as the step just below the bound. After a rapid
-    decline the next count is due as WRK-2 says where that is sooner: one date everywhere. Where
-    since when it is given is not known, the schedule of the first weeks applies, which asks for the most counts.
+    decline the next count is due as WRK-2 says where that is sooner: one date everywhere. The
+    schedule counts from the latest day on which it may have begun: of a start in "2026" the last of that year, and where
+    since when it is given is not known, the schedule of the first weeks holds for good. Normal counts on file prove
+    nothing of the start, and a line that was on an earlier list does not prove that it was given ever since.
     """
     on_drug = _on_clozapine(anc, exposures, patients)
     steps = load_clozapine_steps().lazy().filter(pl.col("schedule") == policy.clozapine.schedule)
@@ -74,16 +79,21 @@ def _on_clozapine(anc: pl.LazyFrame, exposures: pl.LazyFrame, patients: pl.LazyF
     current = (
         anc.filter(pl.col("severity").is_not_null())
         .select(*TIME_ORDER, "anc_cells_per_ul", "anc_comparator", fell=has_rapid_decline())
-        .join(exposures.select("patient_id", "first_exposure", "last_exposure"), on="patient_id")
+        .join(
+            exposures.select("patient_id", "first_exposure", "first_exposure_latest", "last_exposure"), on="patient_id"
+        )
         .filter(is_given(day))
     )
     # Overlapping courses are one treatment: the earliest start counts.
     return (
         current.group_by(TIME_ORDER)
-        .agg(pl.col("first_exposure").min(), pl.col("anc_cells_per_ul", "anc_comparator", "fell").first())
+        .agg(
+            pl.col("first_exposure", "first_exposure_latest").min(),
+            pl.col("anc_cells_per_ul", "anc_comparator", "fell").first(),
+        )
         .join(recorded, on="patient_id", how="left")
         .with_columns(
-            treatment_day=pl.when(~is_undated()).then((day - pl.col("first_exposure")).dt.total_days()).otherwise(0),
+            treatment_day=(day - pl.col("first_exposure_latest")).dt.total_days().clip(lower_bound=0),
             population=pl.when(pl.col("is_duffy_null").fill_null(False))
             .then(pl.lit("duffy_null"))
             .otherwise(pl.lit("general")),
@@ -137,6 +147,7 @@ def clozapine_courses_now(anc: pl.LazyFrame, exposures: pl.LazyFrame, policy: Po
         .agg(
             pl.col("first_exposure").min(),
             last_exposure=pl.when(pl.col("last_exposure").null_count() == 0).then(pl.col("last_exposure").max()),
+            is_end_unread=pl.col("is_end_unread").all(),
         )
     )
     counted = (
@@ -181,11 +192,12 @@ def clozapine_flags(courses: pl.LazyFrame, as_of: datetime) -> pl.LazyFrame:
         rule_id=pl.lit("SEV-4"),
         raised_at="next_anc_due",
         reason=pl.format(
-            "clozapine {} and the ANC overdue since {}; {}",
+            "clozapine {}{} and the ANC overdue since {}; {}",
             pl.coalesce(
                 pl.format("since {}", pl.col("first_exposure").dt.strftime("%Y-%m-%d")),
                 pl.lit("now, since when is not known (the schedule of the first weeks holds),"),
             ),
+            pl.when("is_end_unread").then(pl.lit(_END_UNREAD)).otherwise(pl.lit("")),
             pl.col("next_anc_due").dt.strftime("%Y-%m-%d %H:%M"),
             pl.coalesce(counted, pl.lit("no count on this course")),
         ),

@@ -16,6 +16,12 @@ def is_undated() -> pl.Expr:
     return pl.col("first_exposure") == UNDATED
 
 
+def may_have_ended() -> pl.Expr:
+    """A course of which nobody knows whether it was still given: its first day is not known, or a last day was sent that
+    could not be read. For courses without a last day that has passed (stopped_on)."""
+    return (is_undated() | pl.col("is_end_unread")) & pl.col("stopped_on").is_null()
+
+
 def known_day(column: str) -> pl.Expr:
     """A day of a course; null where it is not known."""
     return pl.when(pl.col(column).is_between(UNDATED, date.max, closed="none")).then(column).alias(column)

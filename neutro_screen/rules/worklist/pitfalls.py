@@ -72,7 +72,7 @@ def _drug_not_recognised(
     """PIT-1: a suspect still given more than 3 d after the first ANC < 1000 of the episode.
 
     A likely one, or the first-ranked possible one where it is a high-risk drug or the count still falls; not one of which
-    only the drug list tells, since whether it was given in those days is not known.
+    only the drug list tells, or whose last day could not be read, since whether it was given in those days is not known.
     """
     rule = reference.rules.pitfall
     is_first = (pl.col("rank") == 1) & (pl.col("category") == "possible")
@@ -94,7 +94,7 @@ def _drug_not_recognised(
         suspects.join(first_low, on="episode_id")
         .join(episodes.select("episode_id", "course"), on="episode_id")
         .filter((pl.col("category") == "likely") | (is_first & (high_risk | still_falls)))
-        .filter(pl.col("first_exposure").is_not_null())
+        .filter(pl.col("first_exposure").is_not_null() & ~(pl.col("is_end_unread") & pl.col("last_exposure").is_null()))
         .with_columns(given_d=given_d)
         .filter(pl.col("given_d") > rule.still_given_d)
     )

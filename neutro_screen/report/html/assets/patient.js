@@ -139,24 +139,27 @@ function legend(panel, course, isWhole) {
 const utcDay = d3.utcFormat("%-d %b %Y");
 /* The width of a letter of the lanes, in pixels: a name never leaves the chart. */
 const LETTER = 6.4;
+/* An end that is no day: null = still given, "" = sent, and could not be read. */
+const isDay = (end) => Number.isFinite(end);
 const LANE_WORDS = { listed: "", excluded: "excluded: started after the fall" };
 function laneChart(course, { width, marginLeft, marginRight, domain }) {
-  const shown = course.lanes.filter(([, , spans]) => spans.some((end, i) => i % 2 && (end === null || time(end + DAY) >= domain[0])));
+  const shown = course.lanes.filter(([, , spans]) => spans.some((end, i) => i % 2 && (!isDay(end) || time(end + DAY) >= domain[0])));
   const title = `Drugs on the same time axis${course.more_lanes ? `; ${course.more_lanes} more on the medication list` : ""}${shown.length < course.lanes.length ? `; ${course.lanes.length - shown.length} ended before` : ""}`;
   if (!shown.length) return [make("p", { className: "lane-title", textContent: title })];
   const bars = [], names = [];
   shown.forEach(([name, category, spans], lane) => {
-    let first = domain[1], last = domain[0], isOpen = false;
+    let first = domain[1], last = domain[0], isOpen = false, isUnread = false;
     for (let i = 0; i < spans.length; i += 2) {
-      const start = spans[i] === null ? domain[0] : time(spans[i]), end = spans[i + 1] === null ? domain[1] : time(spans[i + 1] + DAY);
+      const start = spans[i] === null ? domain[0] : time(spans[i]), end = !isDay(spans[i + 1]) ? domain[1] : time(spans[i + 1] + DAY);
       if (end < domain[0] || start > domain[1]) continue;
       isOpen ||= spans[i + 1] === null;
+      isUnread ||= spans[i + 1] === "";
       const from = d3.max([start, domain[0]]), to = d3.min([end, domain[1]]);
       first = d3.min([first, from]);
       last = d3.max([last, to]);
-      bars.push({ lane, category, from, to, words: `${name}: ${spans[i] === null ? "since when is not known" : utcDay(start)} – ${spans[i + 1] === null ? "still given" : utcDay(time(spans[i + 1]))}` });
+      bars.push({ lane, category, from, to, words: `${name}: ${spans[i] === null ? "since when is not known" : utcDay(start)} – ${spans[i + 1] === null ? "still given" : spans[i + 1] === "" ? "an end that could not be read" : utcDay(time(spans[i + 1]))}` });
     }
-    const told = [name, LANE_WORDS[category] ?? category, spans.some((start, i) => i % 2 === 0 && start === null) ? "start not known" : isOpen && category !== "listed" ? "still given" : ""].filter(Boolean).join(" · ");
+    const told = [name, LANE_WORDS[category] ?? category, spans.some((start, i) => i % 2 === 0 && start === null) ? "start not known" : isUnread && !isOpen ? "end not known" : isOpen && category !== "listed" ? "still given" : ""].filter(Boolean).join(" · ");
     const across = (at) => ((at - domain[0]) / (domain[1] - domain[0])) * (width - marginLeft - marginRight);
     const room = { early: width - marginLeft - marginRight - across(first), late: across(last) }, needed = told.length * LETTER;
     const isLate = needed > room.early && room.late > room.early;

@@ -121,7 +121,8 @@ def test_wrk_4_the_decision_on_a_high_risk_drug_without_a_date_is_the_next_step(
     row = of(night({-30: "4.2", 0: "0.8"}, "carbimazole", day=8).worklist)
     assert row is not None
     assert "carbimazole" in row["conclusion"]
-    assert "its window cannot be judged without a start date" in row["conclusion"]
+    assert "not judged: its window cannot be judged without a start date" in row["conclusion"]
+    assert "for it: taken now by the drug list, since when is not known;" in row["conclusion"]
 
 
 def test_sev_4_clozapine_without_a_date_has_its_thresholds_and_the_schedule_of_the_first_weeks() -> None:

@@ -11,7 +11,7 @@ from neutro_screen.rules.causes.leading import LEADING
 from neutro_screen.rules.causes.lines import DAY
 from neutro_screen.rules.causes.masking import RAISES
 from neutro_screen.rules.causes.pattern_evidence import ISOLATED
-from neutro_screen.rules.causes.reasons import case_against, case_for, name_in
+from neutro_screen.rules.causes.reasons import case_against, case_for, name_in, not_judged
 from neutro_screen.rules.causes.telling import telling_tests
 from neutro_screen.rules.words import count_text, number
 
@@ -22,7 +22,17 @@ _OF_A_REGIMEN: Final = ("expected", "beyond_expected")
 #: The rule whose pattern is named alone, and how many findings stand for another explanation.
 _PATTERN: Final = "MAL-2"
 _SHOWN_N: Final = 2
-_EXPLANATION: Final = ("episode_id", "category", "weight", "is_drug", "place", "words", "case_for", "case_against")
+_EXPLANATION: Final = (
+    "episode_id",
+    "category",
+    "weight",
+    "is_drug",
+    "place",
+    "words",
+    "case_for",
+    "case_against",
+    "not_judged",
+)
 
 
 def conclusions(
@@ -128,6 +138,7 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
             place=pl.col("rank").first().cast(pl.Int64),
             case_for=case_for(pl.col("reason")).first(),
             case_against=case_against(pl.col("reason")).first(),
+            not_judged=not_judged(pl.col("reason")).first(),
         )
         .select(
             "episode_id",
@@ -138,6 +149,7 @@ def _drugs(suspects: pl.LazyFrame, reference: CauseReference) -> pl.LazyFrame:
             words=_drug_words(),
             case_for="case_for",
             case_against="case_against",
+            not_judged="not_judged",
         )
         .select(_EXPLANATION)
     )
@@ -221,6 +233,7 @@ def _other_causes(
             words=pl.format("{} {}", how, "name"),
             case_for="finding",
             case_against=pl.lit(None, pl.String),
+            not_judged=pl.lit(None, pl.String),
         )
         .select(_EXPLANATION)
     )
@@ -269,6 +282,7 @@ def _sentence(policy: Policy) -> pl.Expr:
         pl.when(is_unexplained).then(pl.format("hints: {}", "hints")),
         pl.format("for it: {}", "case_for"),
         pl.format("against it: {}", "case_against"),
+        pl.format("not judged: {}", "not_judged"),
         pl.format("besides: {}", "second"),
         pl.format(
             "to tell {}: {}",

@@ -38,6 +38,8 @@ _AGAINST: Final = "|".join(
         _FOR_FIRST_SYMPTOMS,
     ]
 )
+#: Clauses that say what of it cannot be judged.
+_NOT_JUDGED: Final = f"{_NO_START}|{_END_UNREAD}"
 #: Clauses that argue for it beside time and window.
 _FOR: Final = rf"recovered \d+ days? after stopping(?:, which something else may explain)?|{_RECURRED}"
 _IS_COURSE: Final = pl.col("anchor") == "first_exposure"
@@ -78,7 +80,11 @@ def case_for(sentence: pl.Expr) -> pl.Expr:
     """What a sentence of ``reason`` says for its drug: how its course went beyond what is expected, else its time, its
     window, and whether it is still given; and what stopping it and giving it again showed."""
     facts = sentence.str.strip_prefix(pl.concat_str(name_in(sentence), pl.lit(": "))).str.strip_prefix(_EXPECTED)
-    in_time = facts.str.split("; ").list.first().str.replace_all(f", (?:{_MISSED_WINDOW}|{_NO_COUNT_BEFORE})", "")
+    in_time = (
+        facts.str.split("; ")
+        .list.first()
+        .str.replace_all(f", (?:{_MISSED_WINDOW}|{_NO_COUNT_BEFORE}|{_NOT_JUDGED})", "")
+    )
     time = pl.coalesce(sentence.str.extract(f"{_BEYOND}: ([^;]+)"), in_time)
     return pl.concat_str(time, _clauses(sentence, _FOR), separator=", ", ignore_nulls=True)
 
@@ -86,6 +92,11 @@ def case_for(sentence: pl.Expr) -> pl.Expr:
 def case_against(sentence: pl.Expr) -> pl.Expr:
     """The clauses of a sentence of ``reason`` that argue against its drug; null where none does."""
     return _clauses(sentence, _AGAINST)
+
+
+def not_judged(sentence: pl.Expr) -> pl.Expr:
+    """The clauses of a sentence of ``reason`` that say what cannot be judged, for want of a date; null where none does."""
+    return _clauses(sentence, _NOT_JUDGED)
 
 
 def _clauses(sentence: pl.Expr, wanted: str) -> pl.Expr:

@@ -23,11 +23,14 @@ from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.even_json import texts_between, utf8
+from neutro_screen.ingest.formats.fhir.documents import Elements, cut
 
 Structure = str | list["Structure"] | dict[str, "Structure"]
 
 BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
+#: Of a Bundle or an array so many bytes are parsed together.
+ELEMENT_BYTES: Final = 4 << 20
 _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
 _LINES_LOOKED_AT: Final = 50
@@ -65,6 +68,8 @@ _UNREAD_COMPONENT: Final[Structure] = [{name: _UNREAD[name] for name in COMPONEN
 #: Looked at together for line ends: what fits into the processor's cache.
 _LOOK: Final = 128 << 10
 _BLANK: Final = "\ufeff \t\r\n\0"
+#: What is read of an entry of a Bundle.
+_ENTRY: Final[dict[str, Structure]] = {"resource": "JSON", "request": {"method": "VARCHAR", "url": "VARCHAR"}}
 #: Resources that contain others.
 CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
 #: The resources of a container: line (JSON), position, and the url where the container deletes one.
@@ -156,20 +161,62 @@ def parse_file(
         )
         first = 1
         try:
+            if is_document and (document := _long_document(connection, text)):
+                container, elements_inside = document
+                for lines in elements_inside.blocks(ELEMENT_BYTES):
+                    _parse_elements(connection, container, _marked(lines, marks), wanted, sink)
+                    yield
+                return
             for block in whole_lines:
                 if block.is_too_long:
                     head = block.content.decode("utf-8", errors="replace")
                     sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
                 elif not marks.of_line or any(mark in block.content for mark in marks.of_line):
-                    lines = _lines(block.content, first, is_document)
-                    if marks.of_line:
-                        is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
-                        lines = pl.DataFrame(lines).filter(is_marked).to_arrow()
+                    lines = _marked(_lines(block.content, first, is_document), marks)
                     _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
                 first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield
         except duckdb.Error:
             raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
+
+
+def _marked(lines: pa.Table, marks: Marks) -> pa.Table:
+    """The lines that hold a mark; all where none is asked for."""
+    if not marks.of_line:
+        return lines
+    is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
+    return pl.DataFrame(lines).filter(is_marked).to_arrow()
+
+
+def _long_document(connection: duckdb.DuckDBPyConnection, text: Path) -> tuple[str, Elements] | None:
+    """The type and the elements of a document that is parsed in pieces; none where it is short, neither Bundle nor array, or a
+    history, whose entries undo each other."""
+    if text.stat().st_size <= ELEMENT_BYTES or (elements := cut(text.read_bytes())) is None:
+        return None
+    shell = pl.DataFrame({"line": [utf8(elements.shell).decode()], "source_row": [1]})
+    typed = _typed(connection, shell, {"type": "VARCHAR"})
+    resource_type, (declared,) = str(typed["type"].first()), typed["resource"].struct.field("type").head(1)
+    return (resource_type, elements) if resource_type in ("Bundle", "array") and declared != "history" else None
+
+
+def _parse_elements(
+    connection: duckdb.DuckDBPyConnection, container: str, lines: pa.Table, wanted: Collection[str], sink: Sink
+) -> None:
+    """Parse some elements of a document into ``sink``; each that is no JSON is refused by itself."""
+    if container == "array":
+        _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE - 1, is_piece=True)
+        return
+    entries = _typed(connection, lines, _ENTRY)
+    sink.refuse(entries.filter(~pl.col("is_json")).select("source_row", text="line"), "broken_json")
+    entry = pl.col("resource").struct
+    request = entry.field("request").struct
+    is_deletion = request.field("method").str.to_uppercase() == "DELETE"
+    inside = entries.filter("is_json").select(
+        "source_row",
+        line=entry.field("resource"),
+        deleted_url=pl.when(is_deletion).then(request.field("url").fill_null("")),
+    )
+    _parse_inside(connection, inside, wanted, sink, _DEEPEST_BUNDLE, is_piece=True)
 
 
 def _holds_any(text: Path, marks: Sequence[bytes]) -> bool:
@@ -194,7 +241,10 @@ def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -
         while not first and (line := file.readline(LARGEST_DOCUMENT)):
             first = line.strip()
         others = [line for _ in range(_LINES_LOOKED_AT) if (line := file.readline(_LONGEST_LOOKED_AT).strip())]
-    if not others or first[:1] not in (b"{", b"[") or _is_json(connection, first):
+    if not others:
+        # A Bundle in one line; a short one is a line like any other.
+        return first[:1] in (b"{", b"[") and ELEMENT_BYTES < len(first) < LARGEST_DOCUMENT
+    if first[:1] not in (b"{", b"[") or _is_json(connection, first):
         return False
     is_too_large = text.stat().st_size > LARGEST_DOCUMENT
     is_resource = (
@@ -252,8 +302,13 @@ def _parse(
     wanted: Collection[str],
     sink: Sink,
     depth: int,
+    *,
+    is_piece: bool = False,
 ) -> None:
-    """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way."""
+    """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way.
+
+    What a container holds that stands alone is numbered by its position, but not in a piece of a document.
+    """
     typed = _typed(connection, lines, _UNREAD if "Observation" in wanted else {})
     refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
@@ -274,17 +329,28 @@ def _parse(
             inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
             if name == "Bundle" and inside["deleted_url"].count():
                 inside = _without_undone_deletions(connection, inside)
-            if name != "DiagnosticReport" and typed.height == 1:
+            if name != "DiagnosticReport" and typed.height == 1 and not is_piece:
                 inside = inside.with_columns(source_row="position")
             sink.add(name, of_type.select("source_row", "line"))
-            sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
-            inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
-            if not inside.height:
-                continue
-            if depth:
-                _parse(connection, inside, wanted, sink, depth - 1)
-            else:
-                sink.leave_out(inside)
+            _parse_inside(connection, inside, wanted, sink, depth, is_piece=is_piece)
+
+
+def _parse_inside(
+    connection: duckdb.DuckDBPyConnection,
+    inside: pl.DataFrame,
+    wanted: Collection[str],
+    sink: Sink,
+    depth: int,
+    *,
+    is_piece: bool,
+) -> None:
+    """What containers hold: ``line`` = resource, ``deleted_url`` = what an entry deletes."""
+    sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
+    inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
+    if inside.height and depth:
+        _parse(connection, inside, wanted, sink, depth - 1, is_piece=is_piece)
+    elif inside.height:
+        sink.leave_out(inside)
 
 
 def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:

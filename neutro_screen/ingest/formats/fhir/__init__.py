@@ -15,11 +15,13 @@ from neutro_screen.errors import UnreadableInputError
 from neutro_screen.ingest.batches import GatheredRows, RawBatches, gathered
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
+from neutro_screen.ingest.formats.fhir.containers import CONTAINERS
 from neutro_screen.ingest.formats.fhir.medications import MEDICATION_TYPES, medication_rows
 from neutro_screen.ingest.formats.fhir.observations import lab_rows
-from neutro_screen.ingest.formats.fhir.parsing import CONTAINERS, STRUCTURES, parse_file
+from neutro_screen.ingest.formats.fhir.parsing import parse_file
 from neutro_screen.ingest.formats.fhir.people import diagnosis_rows, merge_rows, patient_rows
 from neutro_screen.ingest.formats.fhir.references import REFERENCE_MARKS, REFERENCED_TYPES, References, ReferenceSink
+from neutro_screen.ingest.formats.fhir.structures import STRUCTURES
 from neutro_screen.ingest.frames import KINDS, Kind
 from neutro_screen.ingest.profile import Profile
 

@@ -5,7 +5,6 @@ DuckDB is fast, and nesting of any depth does it no harm. What is read of each r
 
 import json
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +22,9 @@ from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.even_json import texts_between, utf8
+from neutro_screen.ingest.formats.fhir.containers import CONTAINERS, ENTRY, INSIDE, PANELS, UNDONE
 from neutro_screen.ingest.formats.fhir.documents import Elements, cut
-
-Structure = str | list["Structure"] | dict[str, "Structure"]
+from neutro_screen.ingest.formats.fhir.structures import STRUCTURES, UNREAD, UNREAD_COMPONENT, Structure
 
 BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
@@ -35,76 +34,9 @@ _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
 _LINES_LOOKED_AT: Final = 50
 _LONGEST_LOOKED_AT: Final = 1 << 20
-#: What an Observation inside a report takes from the report where it has no element of its own.
-_FROM_REPORT: Final = ("subject", "effectiveDateTime", "effectivePeriod", "issued")
-
-
-_LISTED: Final = tomllib.loads((Path(__file__).parent / "structures.toml").read_text("utf-8"))
-COMPONENT_ELEMENTS: Final = tuple(_LISTED["types"]["Component"])
-
-
-def _structures() -> dict[str, dict[str, Structure]]:
-    """Elements by resource type, in the form of DuckDB's json_transform."""
-
-    def expanded(name: str) -> Structure:
-        if name == "text":
-            return "VARCHAR"
-        if name.startswith("["):
-            return [expanded(name[1:-1])]
-        return {element: expanded(of_element) for element, of_element in _LISTED["types"][name].items()}
-
-    return {
-        resource: {element: expanded(name) for element, name in elements.items()}
-        for resource, elements in _LISTED["resources"].items()
-    }
-
-
-STRUCTURES: Final = _structures()
-#: Elements that stay JSON until ``elements`` reads them.
-_UNREAD: Final[dict[str, Structure]] = {
-    name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
-}
-_UNREAD_COMPONENT: Final[Structure] = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
 #: Looked at together for line ends: what fits into the processor's cache.
 _LOOK: Final = 128 << 10
 _BLANK: Final = "\ufeff \t\r\n\0"
-#: What is read of an entry of a Bundle.
-_ENTRY: Final[dict[str, Structure]] = {"resource": "JSON", "request": {"method": "VARCHAR", "url": "VARCHAR"}}
-#: Resources that contain others.
-CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
-#: The resources of a container: line (JSON), position, and the url where the container deletes one.
-_INSIDE: Final = {
-    "Bundle": """
-        SELECT source_row, position, entry -> '$.resource' AS line,
-               CASE WHEN upper(entry ->> '$.request.method') = 'DELETE'
-                    THEN coalesce(entry ->> '$.request.url', '') END AS deleted_url
-        FROM (SELECT source_row, unnest(json_extract(line, '$.entry[*]')) AS entry,
-                     generate_subscripts(json_extract(line, '$.entry[*]'), 1)::BIGINT AS position FROM lines)
-    """,
-    "array": """
-        SELECT source_row, unnest(json_extract(line, '$[*]')) AS line,
-               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, NULL::VARCHAR AS deleted_url FROM lines
-    """,
-    "DiagnosticReport": f"""
-        SELECT source_row, position, NULL::VARCHAR AS deleted_url, json_merge_patch(report, observation) AS line
-        FROM (SELECT source_row, unnest(json_extract(line, '$.contained[*]')) AS observation,
-                     generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
-                     json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
-        WHERE observation ->> '$.resourceType' = 'Observation'
-    """,
-}
-
-
-#: Of ``entries``, and of the Bundles (``lines``) that hold them: the deletions of histories that a newer entry undoes.
-_UNDONE: Final = r"""
-    SELECT DISTINCT deleted.source_row, deleted.position, true AS undone
-    FROM entries AS deleted JOIN entries AS newer
-    ON newer.source_row = deleted.source_row AND newer.position < deleted.position
-    AND concat(newer.line ->> '$.resourceType', '/', newer.line ->> '$.id')
-      = regexp_extract(deleted.deleted_url, '([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})$')
-    WHERE deleted.deleted_url IS NOT NULL
-    AND deleted.source_row IN (SELECT source_row FROM lines WHERE line ->> '$.type' = 'history')
-"""
 _TYPED: Final = """
     SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line
     FROM (SELECT source_row, line, {is_json} AS is_json, {resource} AS resource FROM lines)
@@ -206,7 +138,7 @@ def _parse_elements(
     if container == "array":
         _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE - 1, is_piece=True)
         return
-    entries = _typed(connection, lines, _ENTRY)
+    entries = _typed(connection, lines, ENTRY)
     sink.refuse(entries.filter(~pl.col("is_json")).select("source_row", text="line"), "broken_json")
     entry = pl.col("resource").struct
     request = entry.field("request").struct
@@ -309,13 +241,20 @@ def _parse(
 
     What a container holds that stands alone is numbered by its position, but not in a piece of a document.
     """
-    typed = _typed(connection, lines, _UNREAD if "Observation" in wanted else {})
+    typed = _typed(connection, lines, UNREAD if "Observation" in wanted else {})
     refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
     sink.refuse(refused.filter("is_json"), "not_a_resource")
     for name, of_type in _by_type(typed):
         if name == "Observation" and name in wanted:
-            sink.add(name, of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType"))
+            observations = of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType")
+            sink.add(name, observations)
+            panels = observations.filter(pl.col("contained").str.contains('"Observation"', literal=True))
+            if panels.height:
+                connection.register("panels", panels)
+                connection.register("lines", connection.sql(PANELS).pl())
+                members = connection.sql(INSIDE["DiagnosticReport"]).pl().sort("source_row", "position")
+                _parse_inside(connection, members, wanted, sink, depth, is_piece=is_piece)
             continue
         connection.register("lines", of_type.select("source_row", "line"))
         if name in wanted:
@@ -326,7 +265,7 @@ def _parse(
         elif name not in CONTAINERS:
             sink.add(name, of_type.select("source_row", "line"))
         else:
-            inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
+            inside = connection.sql(INSIDE[name]).pl().sort("source_row", "position")
             if name == "Bundle" and inside["deleted_url"].count():
                 inside = _without_undone_deletions(connection, inside)
             if name != "DiagnosticReport" and typed.height == 1 and not is_piece:
@@ -356,7 +295,7 @@ def _parse_inside(
 def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:
     """Entries of Bundles; in a history, newest first, a resource that stands before its deletion was made again after it."""
     connection.register("entries", inside)
-    undone = connection.sql(_UNDONE).pl()
+    undone = connection.sql(UNDONE).pl()
     kept = inside.join(undone, on=["source_row", "position"], how="left", maintain_order="left")
     return kept.with_columns(deleted_url=pl.when(pl.col("undone").is_null()).then("deleted_url")).drop("undone")
 
@@ -407,7 +346,7 @@ def elements(rows: pl.DataFrame, kept: Sequence[str], wanted: Mapping[str, pl.Ex
 
 def _read(unread: list[pl.DataFrame]) -> list[pl.DataFrame]:
     """The elements in the form of STRUCTURES, those of all frames by one query; components keep theirs as JSON."""
-    structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
+    structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": UNREAD_COMPONENT}
     present = [[name for name in frame.columns if frame[name].null_count() < frame.height] for frame in unread]
     nested = {
         f"{number} {name}": (frame[name], json.dumps(structures[name]))

@@ -22,9 +22,9 @@ from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.even_json import texts_between, utf8
-from neutro_screen.ingest.formats.fhir.containers import CONTAINERS, ENTRY, INSIDE, PANELS, UNDONE
+from neutro_screen.ingest.formats.fhir.containers import CONTAINERS, ENTRY, INSIDE, OLDER, PANELS
 from neutro_screen.ingest.formats.fhir.documents import Elements, cut
-from neutro_screen.ingest.formats.fhir.structures import STRUCTURES, UNREAD, UNREAD_COMPONENT, Structure
+from neutro_screen.ingest.formats.fhir.structures import IDENTITY, STRUCTURES, UNREAD, UNREAD_COMPONENT, Structure
 
 BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
@@ -56,17 +56,17 @@ class Sink(Protocol):
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
         """Resources of one type: source_row and the elements of STRUCTURES, or source_row and line for other types.
 
-        Observations, of which there are most, have their elements as JSON, for ``elements``.
+        Observations, of which there are most, have their elements as JSON, for ``elements``; those not wanted only id and meta.
         """
 
     def add_deletions(self, deletions: pl.DataFrame) -> None:
-        """What a Bundle deletes: source_row, deleted_url."""
+        """What a Bundle deletes: source_row, deleted_url, deleted_at."""
 
     def refuse(self, lines: pl.DataFrame, reason: str) -> None:
         """Lines that are no resource: source_row, text."""
 
-    def leave_out(self, too_deep: pl.DataFrame) -> None:
-        """Resources of a Bundle in a Bundle, deeper than is opened."""
+    def leave_out(self, resources: pl.DataFrame, reason: str) -> None:
+        """Resources of a Bundle in a Bundle, deeper than is opened, or older versions in a history."""
 
 
 def parse_file(
@@ -147,6 +147,7 @@ def _parse_elements(
         "source_row",
         line=entry.field("resource"),
         deleted_url=pl.when(is_deletion).then(request.field("url").fill_null("")),
+        deleted_at=entry.field("response").struct.field("lastModified"),
     )
     _parse_inside(connection, inside, wanted, sink, _DEEPEST_BUNDLE, is_piece=True)
 
@@ -241,16 +242,16 @@ def _parse(
 
     What a container holds that stands alone is numbered by its position, but not in a piece of a document.
     """
-    typed = _typed(connection, lines, UNREAD if "Observation" in wanted else {})
+    typed = _typed(connection, lines, UNREAD if "Observation" in wanted else IDENTITY)
     refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
     sink.refuse(refused.filter("is_json"), "not_a_resource")
     for name, of_type in _by_type(typed):
-        if name == "Observation" and name in wanted:
+        if name == "Observation":
             observations = of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType")
             sink.add(name, observations)
-            panels = observations.filter(pl.col("contained").str.contains('"Observation"', literal=True))
-            if panels.height:
+            is_panel = pl.col("contained").str.contains('"Observation"', literal=True)
+            if name in wanted and (panels := observations.filter(is_panel)).height:
                 connection.register("panels", panels)
                 connection.register("lines", connection.sql(PANELS).pl())
                 members = connection.sql(INSIDE["DiagnosticReport"]).pl().sort("source_row", "position")
@@ -266,8 +267,8 @@ def _parse(
             sink.add(name, of_type.select("source_row", "line"))
         else:
             inside = connection.sql(INSIDE[name]).pl().sort("source_row", "position")
-            if name == "Bundle" and inside["deleted_url"].count():
-                inside = _without_undone_deletions(connection, inside)
+            if name == "Bundle":
+                inside = _without_older_versions(connection, inside, sink)
             if name != "DiagnosticReport" and typed.height == 1 and not is_piece:
                 inside = inside.with_columns(source_row="position")
             sink.add(name, of_type.select("source_row", "line"))
@@ -283,21 +284,22 @@ def _parse_inside(
     *,
     is_piece: bool,
 ) -> None:
-    """What containers hold: ``line`` = resource, ``deleted_url`` = what an entry deletes."""
-    sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
+    """What containers hold: ``line`` = resource, ``deleted_url`` = what an entry deletes, ``deleted_at`` = when."""
+    deleted = inside.filter(pl.col("deleted_url").is_not_null())
+    sink.add_deletions(deleted.select("source_row", "deleted_url", "deleted_at"))
     inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
     if inside.height and depth:
         _parse(connection, inside, wanted, sink, depth - 1, is_piece=is_piece)
     elif inside.height:
-        sink.leave_out(inside)
+        sink.leave_out(inside, "nested_too_deeply")
 
 
-def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:
-    """Entries of Bundles; in a history, newest first, a resource that stands before its deletion was made again after it."""
+def _without_older_versions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame, sink: Sink) -> pl.DataFrame:
+    """Entries of Bundles; of a history, newest first where no times tell, without what a newer version makes void."""
     connection.register("entries", inside)
-    undone = connection.sql(UNDONE).pl()
-    kept = inside.join(undone, on=["source_row", "position"], how="left", maintain_order="left")
-    return kept.with_columns(deleted_url=pl.when(pl.col("undone").is_null()).then("deleted_url")).drop("undone")
+    older = connection.sql(OLDER).pl()
+    sink.leave_out(inside.join(older, on=["source_row", "position"], how="semi").drop_nulls("line"), "older_versions")
+    return inside.join(older, on=["source_row", "position"], how="anti", maintain_order="left")
 
 
 def _by_type(typed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -111,7 +111,14 @@ def test_a_count_inside_a_withdrawn_report_or_panel_is_withdrawn(
     """A contained resource has no life of its own (FHIR R4, references.html#contained), and its id is no id outside."""
     inside = low_count(id="m1", subject=...)
     around = low_count(resourceType=outer, id="p", status="entered-in-error", valueQuantity=..., contained=[inside])
+    around["hasMember"] = [{"reference": "#m1"}]
     around["component"] = [{"code": {"text": "RBC"}, "valueQuantity": {"value": 4}}]
     labs = read(tmp_path, around).labs
     told = labs.filter(loinc="751-8").select("patient_id", "result_id", "status_text").rows()
     assert told == [("7", id_of_result, "entered-in-error")]
+
+
+def test_what_a_count_is_derived_from_is_no_second_count(tmp_path: Path) -> None:
+    source = low_count(id="s1", subject=..., valueQuantity={"value": 3.0, "unit": "10*9/L"})
+    derived = low_count(contained=[source], derivedFrom=[{"reference": "#s1"}])
+    assert read(tmp_path, derived).labs["value_text"].to_list() == ["0.3"]

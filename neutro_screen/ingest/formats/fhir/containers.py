@@ -54,12 +54,15 @@ INSIDE: Final = {
         FROM (SELECT source_row, line, unnest(json_extract(line, '$.contained[*]')) AS observation,
                      generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
                      json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
-        WHERE observation ->> '$.resourceType' = 'Observation'
+        WHERE observation ->> '$.resourceType' = 'Observation' AND (
+            line ->> '$.resourceType' = 'DiagnosticReport'
+            OR list_contains(json_extract_string(line, '$.hasMember[*].reference'), '#' || (observation ->> '$.id')))
     """,
 }
-#: Observations that contain their members, their elements read already, in the form of a report.
+#: Observations that contain their members, their elements read already, in the form of a report. What a count is derived from is
+#: no member.
 PANELS: Final = f"""
-    SELECT source_row, json_object('contained', contained::JSON, 'id', id, 'meta', meta::JSON, 'status', status, {
+    SELECT source_row, json_object('contained', contained::JSON, 'hasMember', "hasMember"::JSON, 'id', id, 'meta', meta::JSON, 'status', status, {
     ", ".join(f"'{name}', {name}" + ("::JSON" if UNREAD[name] == "JSON" else "") for name in _FROM_REPORT)
 }) AS line FROM panels
 """

@@ -250,7 +250,7 @@ def _parse(
         if name == "Observation":
             observations = of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType")
             sink.add(name, observations)
-            is_panel = pl.col("contained").str.contains('"Observation"', literal=True)
+            is_panel = pl.col("hasMember").str.contains('"#', literal=True)
             if name in wanted and (panels := observations.filter(is_panel)).height:
                 connection.register("panels", panels)
                 connection.register("lines", connection.sql(PANELS).pl())

@@ -12,7 +12,7 @@ import polars as pl
 from neutro_screen.ingest import READERS, chart
 from neutro_screen.ingest.broken_lines import BROKEN_LINE_REASONS
 from neutro_screen.ingest.formats import cdisc, delimited, excel, fhir, hl7v2, mimic, omop, parquet
-from neutro_screen.ingest.formats.fhir.parsing import STRUCTURES
+from neutro_screen.ingest.formats.fhir.structures import STRUCTURES
 from neutro_screen.ingest.formats.hl7v2.codes import CHARACTER_SETS, WORDS
 from neutro_screen.ingest.formats.hl7v2.fields import FIELDS
 from neutro_screen.ingest.frames import KINDS, NATIVE_COLUMNS, REQUIRED_COLUMNS

@@ -4,7 +4,7 @@ import re
 
 from docs.formats_page import formats_page
 from neutro_screen.ingest import READERS
-from neutro_screen.ingest.formats.fhir.parsing import STRUCTURES
+from neutro_screen.ingest.formats.fhir.structures import STRUCTURES
 from neutro_screen.ingest.profile import Profile
 from neutro_screen.reference import load_reference
 

@@ -72,11 +72,7 @@ def test_every_row_has_the_number_of_its_line(tmp_path: Path, end: str, last_end
 
 @pytest.mark.parametrize(
     ("order", "statuses"),
-    [
-        (("put", "delete"), ["final"]),
-        (("delete", "put"), ["entered-in-error"]),
-        (("put", "delete", "put"), ["final"] * 2),
-    ],
+    [(("put", "delete"), ["final"]), (("delete", "put"), ["entered-in-error"]), (("put", "delete", "put"), ["final"])],
 )
 def test_a_result_that_was_made_again_after_its_deletion_counts(
     tmp_path: Path, order: tuple[str, ...], statuses: list[str]

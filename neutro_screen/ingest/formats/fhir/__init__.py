@@ -15,11 +15,13 @@ from neutro_screen.errors import UnreadableInputError
 from neutro_screen.ingest.batches import GatheredRows, RawBatches, gathered
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
+from neutro_screen.ingest.formats.fhir.containers import CONTAINERS
 from neutro_screen.ingest.formats.fhir.medications import MEDICATION_TYPES, medication_rows
 from neutro_screen.ingest.formats.fhir.observations import lab_rows
-from neutro_screen.ingest.formats.fhir.parsing import CONTAINERS, STRUCTURES, parse_file
+from neutro_screen.ingest.formats.fhir.parsing import parse_file
 from neutro_screen.ingest.formats.fhir.people import diagnosis_rows, merge_rows, patient_rows
 from neutro_screen.ingest.formats.fhir.references import REFERENCE_MARKS, REFERENCED_TYPES, References, ReferenceSink
+from neutro_screen.ingest.formats.fhir.structures import STRUCTURES
 from neutro_screen.ingest.frames import KINDS, Kind
 from neutro_screen.ingest.profile import Profile
 
@@ -54,7 +56,8 @@ def read_fhir(path: Path, kind: Kind, profile: Profile) -> RawBatches:
     One laboratory row per value: an Observation's own and each component's; a panel that only lists members is none.
     Medication and Specimen references are resolved within the file or folder, in a first pass. Resources that a bulk
     export lists as deleted become entered in error; a deleted Observation that the export does not hold itself becomes a
-    row with nothing but its id. OperationOutcomes and resources of other types are counted in the notes. A line that is
+    row with nothing but its id. Of several versions of an Observation the latest counts; older ones are counted in the notes.
+    OperationOutcomes and resources of other types are counted in the notes. A line that is
     no JSON, or no resource, becomes ``refused``.
 
     Raises:
@@ -119,7 +122,9 @@ class _RowSink:
         is_deleted = references.is_deleted(resource_type)
         if resource_type == "Observation":
             references.met_observations.update(resources.filter(is_deleted)["id"])
-            labs = lab_rows(_with_deletions(resources, is_deleted), self.profile)
+            counting = references.without_older_versions(resources)
+            rows.counts["older_versions"] += resources.height - counting.height
+            labs = lab_rows(_with_deletions(counting, is_deleted), self.profile)
             rows.add("lab", references.with_specimens(labs))
         elif resource_type in MEDICATION_TYPES:
             drugs = medication_rows(resource_type, _with_deletions(resources, is_deleted))
@@ -143,9 +148,9 @@ class _RowSink:
         read = {name: pl.when(is_result).then(pl.col("text").str.extract(found)) for name, found in _READABLE.items()}
         self.rows.refuse(lines.select("source_row", "text", **read), reason)
 
-    def leave_out(self, too_deep: pl.DataFrame) -> None:
-        """Count resources of a Bundle in a Bundle that is not opened."""
-        self.rows.counts["nested_too_deeply"] += too_deep.height
+    def leave_out(self, resources: pl.DataFrame, reason: str) -> None:
+        """Count resources of a Bundle in a Bundle that is not opened, and older versions."""
+        self.rows.counts[reason] += resources.height
 
 
 def _with_deletions(resources: pl.DataFrame, is_deleted: pl.Expr) -> pl.DataFrame:

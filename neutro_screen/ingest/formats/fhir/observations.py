@@ -1,8 +1,10 @@
 """Laboratory rows from Observation resources: one per value, an Observation's own and each component's."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import polars as pl
+from polars.expr.struct import ExprStructNameSpace
 
 from neutro_screen.ingest.agreement import comparators_differ, disagreement, unit_facts, units_differ
 from neutro_screen.ingest.formats.fhir.elements import (
@@ -16,7 +18,8 @@ from neutro_screen.ingest.formats.fhir.elements import (
     system,
     words,
 )
-from neutro_screen.ingest.formats.fhir.parsing import COMPONENT_ELEMENTS, elements
+from neutro_screen.ingest.formats.fhir.parsing import elements
+from neutro_screen.ingest.formats.fhir.structures import COMPONENT_ELEMENTS
 from neutro_screen.ingest.layout import LOINC_NUMBER, kept_local_code, with_off_scale
 from neutro_screen.ingest.profile import Profile
 
@@ -60,7 +63,13 @@ def lab_rows(observations: pl.DataFrame, profile: Profile) -> pl.DataFrame:
             "comparators_differ": comparators_differ(_value(), off_scale),
             "unit": pl.when(system(quantity.field("system")) == "ucum")
             .then(pl.coalesce(quantity.field("code"), quantity.field("unit")))
-            .otherwise(pl.coalesce(quantity.field("unit"), quantity.field("code"))),
+            .otherwise(
+                pl.coalesce(
+                    quantity.field("unit"),
+                    quantity.field("code"),
+                    *(bound.field(name) for bound in _bounds() for name in ("unit", "code")),
+                )
+            ),
             "unit_code": quantity.field("code"),
             "unit_name": quantity.field("unit"),
             "reference_low": reference.field("low").struct.field("value"),
@@ -112,13 +121,20 @@ def _shared(observations: pl.DataFrame) -> pl.DataFrame:
                 id_of(specimen.field("reference")), specimen.field("identifier").struct.field("value")
             ),
             "specimen_type": first(pl.col("contained").list.eval(contained_type).list.drop_nulls()),
-            "collected_at": effective_time(),
+            "collected_at": pl.coalesce(effective_time(), _timed()),
             "lab": first(pl.col("performer")).struct.field("display"),
             "notes": pl.col("note").list.eval(pl.element().struct.field("text")).list.join("\n"),
             "n_parts": pl.col("component").list.len().fill_null(0) + pl.col("hasMember").list.len().fill_null(0),
             "component": pl.col("component"),
         },
     )
+
+
+def _timed() -> pl.Expr:
+    """The moment of a timing: its first event, else the start of the time that it lies in."""
+    timing = pl.col("effectiveTiming").struct
+    bounds = timing.field("repeat").struct.field("boundsPeriod").struct
+    return pl.coalesce(first(timing.field("event")), bounds.field("start"), bounds.field("end"))
 
 
 def _components(own: pl.DataFrame) -> pl.DataFrame:
@@ -142,4 +158,24 @@ def _value() -> pl.Expr:
         "valueString",
         "valueInteger",
         words(pl.col("valueCodeableConcept")),
+        *_values_that_are_no_count(),
     )
+
+
+def _bounds() -> tuple[ExprStructNameSpace, ExprStructNameSpace]:
+    bounds = pl.col("valueRange").struct
+    return bounds.field("low").struct, bounds.field("high").struct
+
+
+def _values_that_are_no_count() -> Iterator[pl.Expr]:
+    """Values of other types as text: a range open on one side is a bound, all else is refused with its row, and never a gap."""
+    low, high = (bound.field("value") for bound in _bounds())
+    yield pl.concat_str(low, pl.lit("-"), high)
+    yield pl.coalesce(pl.concat_str(pl.lit(">="), low), pl.concat_str(pl.lit("<="), high))
+    ratio, period = pl.col("valueRatio").struct, pl.col("valuePeriod").struct
+    yield pl.concat_str(
+        *(ratio.field(name).struct.field("value") for name in ("numerator", "denominator")), separator=":"
+    )
+    yield pl.col("valueSampledData").struct.field("data")
+    yield from map(pl.col, ("valueBoolean", "valueTime", "valueDateTime"))
+    yield pl.coalesce(period.field("start"), period.field("end"))

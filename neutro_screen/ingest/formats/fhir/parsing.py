@@ -5,7 +5,6 @@ DuckDB is fast, and nesting of any depth does it no harm. What is read of each r
 
 import json
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,83 +22,21 @@ from neutro_screen.ingest.distinct import per_distinct
 from neutro_screen.ingest.engine import engine
 from neutro_screen.ingest.files import head_of
 from neutro_screen.ingest.formats.even_json import texts_between, utf8
-
-Structure = str | list["Structure"] | dict[str, "Structure"]
+from neutro_screen.ingest.formats.fhir.containers import CONTAINERS, ENTRY, INSIDE, OLDER, PANELS
+from neutro_screen.ingest.formats.fhir.documents import Elements, cut
+from neutro_screen.ingest.formats.fhir.structures import IDENTITY, STRUCTURES, UNREAD, UNREAD_COMPONENT, Structure
 
 BLOCK_BYTES: Final = 32 << 20
 LARGEST_DOCUMENT: Final = 256 << 20
+#: Of a Bundle or an array so many bytes are parsed together.
+ELEMENT_BYTES: Final = 4 << 20
 _LINE_END: Final = re.compile(rb"\n")
 _DEEPEST_BUNDLE: Final = 3
 _LINES_LOOKED_AT: Final = 50
 _LONGEST_LOOKED_AT: Final = 1 << 20
-#: What an Observation inside a report takes from the report where it has no element of its own.
-_FROM_REPORT: Final = ("subject", "effectiveDateTime", "effectivePeriod", "issued")
-
-
-_LISTED: Final = tomllib.loads((Path(__file__).parent / "structures.toml").read_text("utf-8"))
-COMPONENT_ELEMENTS: Final = tuple(_LISTED["types"]["Component"])
-
-
-def _structures() -> dict[str, dict[str, Structure]]:
-    """Elements by resource type, in the form of DuckDB's json_transform."""
-
-    def expanded(name: str) -> Structure:
-        if name == "text":
-            return "VARCHAR"
-        if name.startswith("["):
-            return [expanded(name[1:-1])]
-        return {element: expanded(of_element) for element, of_element in _LISTED["types"][name].items()}
-
-    return {
-        resource: {element: expanded(name) for element, name in elements.items()}
-        for resource, elements in _LISTED["resources"].items()
-    }
-
-
-STRUCTURES: Final = _structures()
-#: Elements that stay JSON until ``elements`` reads them.
-_UNREAD: Final[dict[str, Structure]] = {
-    name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
-}
-_UNREAD_COMPONENT: Final[Structure] = [{name: _UNREAD[name] for name in COMPONENT_ELEMENTS}]
 #: Looked at together for line ends: what fits into the processor's cache.
 _LOOK: Final = 128 << 10
 _BLANK: Final = "\ufeff \t\r\n\0"
-#: Resources that contain others.
-CONTAINERS: Final = ("Bundle", "array", "DiagnosticReport")
-#: The resources of a container: line (JSON), position, and the url where the container deletes one.
-_INSIDE: Final = {
-    "Bundle": """
-        SELECT source_row, position, entry -> '$.resource' AS line,
-               CASE WHEN upper(entry ->> '$.request.method') = 'DELETE'
-                    THEN coalesce(entry ->> '$.request.url', '') END AS deleted_url
-        FROM (SELECT source_row, unnest(json_extract(line, '$.entry[*]')) AS entry,
-                     generate_subscripts(json_extract(line, '$.entry[*]'), 1)::BIGINT AS position FROM lines)
-    """,
-    "array": """
-        SELECT source_row, unnest(json_extract(line, '$[*]')) AS line,
-               generate_subscripts(json_extract(line, '$[*]'), 1)::BIGINT AS position, NULL::VARCHAR AS deleted_url FROM lines
-    """,
-    "DiagnosticReport": f"""
-        SELECT source_row, position, NULL::VARCHAR AS deleted_url, json_merge_patch(report, observation) AS line
-        FROM (SELECT source_row, unnest(json_extract(line, '$.contained[*]')) AS observation,
-                     generate_subscripts(json_extract(line, '$.contained[*]'), 1)::BIGINT AS position,
-                     json_object({", ".join(f"'{name}', line -> '$.{name}'" for name in _FROM_REPORT)}) AS report FROM lines)
-        WHERE observation ->> '$.resourceType' = 'Observation'
-    """,
-}
-
-
-#: Of ``entries``, and of the Bundles (``lines``) that hold them: the deletions of histories that a newer entry undoes.
-_UNDONE: Final = r"""
-    SELECT DISTINCT deleted.source_row, deleted.position, true AS undone
-    FROM entries AS deleted JOIN entries AS newer
-    ON newer.source_row = deleted.source_row AND newer.position < deleted.position
-    AND concat(newer.line ->> '$.resourceType', '/', newer.line ->> '$.id')
-      = regexp_extract(deleted.deleted_url, '([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})$')
-    WHERE deleted.deleted_url IS NOT NULL
-    AND deleted.source_row IN (SELECT source_row FROM lines WHERE line ->> '$.type' = 'history')
-"""
 _TYPED: Final = """
     SELECT source_row, is_json, resource, CASE WHEN NOT ({is_read}) THEN line END AS line
     FROM (SELECT source_row, line, {is_json} AS is_json, {resource} AS resource FROM lines)
@@ -119,17 +56,17 @@ class Sink(Protocol):
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
         """Resources of one type: source_row and the elements of STRUCTURES, or source_row and line for other types.
 
-        Observations, of which there are most, have their elements as JSON, for ``elements``.
+        Observations, of which there are most, have their elements as JSON, for ``elements``; those not wanted only id and meta.
         """
 
     def add_deletions(self, deletions: pl.DataFrame) -> None:
-        """What a Bundle deletes: source_row, deleted_url."""
+        """What a Bundle deletes: source_row, deleted_url, deleted_at."""
 
     def refuse(self, lines: pl.DataFrame, reason: str) -> None:
         """Lines that are no resource: source_row, text."""
 
-    def leave_out(self, too_deep: pl.DataFrame) -> None:
-        """Resources of a Bundle in a Bundle, deeper than is opened."""
+    def leave_out(self, resources: pl.DataFrame, reason: str) -> None:
+        """Resources of a Bundle in a Bundle, deeper than is opened, or older versions in a history."""
 
 
 def parse_file(
@@ -156,20 +93,63 @@ def parse_file(
         )
         first = 1
         try:
+            if is_document and (document := _long_document(connection, text)):
+                container, elements_inside = document
+                for lines in elements_inside.blocks(ELEMENT_BYTES):
+                    _parse_elements(connection, container, _marked(lines, marks), wanted, sink)
+                    yield
+                return
             for block in whole_lines:
                 if block.is_too_long:
                     head = block.content.decode("utf-8", errors="replace")
                     sink.refuse(pl.DataFrame({"source_row": [first], "text": [head]}), "line_too_long")
                 elif not marks.of_line or any(mark in block.content for mark in marks.of_line):
-                    lines = _lines(block.content, first, is_document)
-                    if marks.of_line:
-                        is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
-                        lines = pl.DataFrame(lines).filter(is_marked).to_arrow()
+                    lines = _marked(_lines(block.content, first, is_document), marks)
                     _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE)
                 first += 1 if block.is_too_long else block.content.count(b"\n")
                 yield
         except duckdb.Error:
             raise UnreadableInputError("holds JSON that cannot be taken apart", where=path.name) from None
+
+
+def _marked(lines: pa.Table, marks: Marks) -> pa.Table:
+    """The lines that hold a mark; all where none is asked for."""
+    if not marks.of_line:
+        return lines
+    is_marked = pl.col("line").str.contains_any([mark.decode() for mark in marks.of_line])
+    return pl.DataFrame(lines).filter(is_marked).to_arrow()
+
+
+def _long_document(connection: duckdb.DuckDBPyConnection, text: Path) -> tuple[str, Elements] | None:
+    """The type and the elements of a document that is parsed in pieces; none where it is short, neither Bundle nor array, or a
+    history, whose entries undo each other."""
+    if text.stat().st_size <= ELEMENT_BYTES or (elements := cut(text.read_bytes())) is None:
+        return None
+    shell = pl.DataFrame({"line": [utf8(elements.shell).decode()], "source_row": [1]})
+    typed = _typed(connection, shell, {"type": "VARCHAR"})
+    resource_type, (declared,) = str(typed["type"].first()), typed["resource"].struct.field("type").head(1)
+    return (resource_type, elements) if resource_type in ("Bundle", "array") and declared != "history" else None
+
+
+def _parse_elements(
+    connection: duckdb.DuckDBPyConnection, container: str, lines: pa.Table, wanted: Collection[str], sink: Sink
+) -> None:
+    """Parse some elements of a document into ``sink``; each that is no JSON is refused by itself."""
+    if container == "array":
+        _parse(connection, lines, wanted, sink, _DEEPEST_BUNDLE - 1, is_piece=True)
+        return
+    entries = _typed(connection, lines, ENTRY)
+    sink.refuse(entries.filter(~pl.col("is_json")).select("source_row", text="line"), "broken_json")
+    entry = pl.col("resource").struct
+    request = entry.field("request").struct
+    is_deletion = request.field("method").str.to_uppercase() == "DELETE"
+    inside = entries.filter("is_json").select(
+        "source_row",
+        line=entry.field("resource"),
+        deleted_url=pl.when(is_deletion).then(request.field("url").fill_null("")),
+        deleted_at=entry.field("response").struct.field("lastModified"),
+    )
+    _parse_inside(connection, inside, wanted, sink, _DEEPEST_BUNDLE, is_piece=True)
 
 
 def _holds_any(text: Path, marks: Sequence[bytes]) -> bool:
@@ -194,7 +174,10 @@ def _is_document(connection: duckdb.DuckDBPyConnection, text: Path, name: str) -
         while not first and (line := file.readline(LARGEST_DOCUMENT)):
             first = line.strip()
         others = [line for _ in range(_LINES_LOOKED_AT) if (line := file.readline(_LONGEST_LOOKED_AT).strip())]
-    if not others or first[:1] not in (b"{", b"[") or _is_json(connection, first):
+    if not others:
+        # A Bundle in one line; a short one is a line like any other.
+        return first[:1] in (b"{", b"[") and ELEMENT_BYTES < len(first) < LARGEST_DOCUMENT
+    if first[:1] not in (b"{", b"[") or _is_json(connection, first):
         return False
     is_too_large = text.stat().st_size > LARGEST_DOCUMENT
     is_resource = (
@@ -252,15 +235,27 @@ def _parse(
     wanted: Collection[str],
     sink: Sink,
     depth: int,
+    *,
+    is_piece: bool = False,
 ) -> None:
-    """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way."""
-    typed = _typed(connection, lines, _UNREAD if "Observation" in wanted else {})
+    """Sort the lines by resource type into ``sink``; containers are opened, and what they hold is parsed the same way.
+
+    What a container holds that stands alone is numbered by its position, but not in a piece of a document.
+    """
+    typed = _typed(connection, lines, UNREAD if "Observation" in wanted else IDENTITY)
     refused = typed.filter(pl.col("type").is_null()).select("source_row", "is_json", text="line")
     sink.refuse(refused.filter(~pl.col("is_json")), "broken_json")
     sink.refuse(refused.filter("is_json"), "not_a_resource")
     for name, of_type in _by_type(typed):
-        if name == "Observation" and name in wanted:
-            sink.add(name, of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType"))
+        if name == "Observation":
+            observations = of_type.select("source_row", pl.col("resource").struct.unnest()).drop("resourceType")
+            sink.add(name, observations)
+            is_panel = pl.col("hasMember").str.contains('"#', literal=True)
+            if name in wanted and (panels := observations.filter(is_panel)).height:
+                connection.register("panels", panels)
+                connection.register("lines", connection.sql(PANELS).pl())
+                members = connection.sql(INSIDE["DiagnosticReport"]).pl().sort("source_row", "position")
+                _parse_inside(connection, members, wanted, sink, depth, is_piece=is_piece)
             continue
         connection.register("lines", of_type.select("source_row", "line"))
         if name in wanted:
@@ -271,28 +266,40 @@ def _parse(
         elif name not in CONTAINERS:
             sink.add(name, of_type.select("source_row", "line"))
         else:
-            inside = connection.sql(_INSIDE[name]).pl().sort("source_row", "position")
-            if name == "Bundle" and inside["deleted_url"].count():
-                inside = _without_undone_deletions(connection, inside)
-            if name != "DiagnosticReport" and typed.height == 1:
+            inside = connection.sql(INSIDE[name]).pl().sort("source_row", "position")
+            if name == "Bundle":
+                inside = _without_older_versions(connection, inside, sink)
+            if name != "DiagnosticReport" and typed.height == 1 and not is_piece:
                 inside = inside.with_columns(source_row="position")
             sink.add(name, of_type.select("source_row", "line"))
-            sink.add_deletions(inside.filter(pl.col("deleted_url").is_not_null()).select("source_row", "deleted_url"))
-            inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
-            if not inside.height:
-                continue
-            if depth:
-                _parse(connection, inside, wanted, sink, depth - 1)
-            else:
-                sink.leave_out(inside)
+            _parse_inside(connection, inside, wanted, sink, depth, is_piece=is_piece)
 
 
-def _without_undone_deletions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame) -> pl.DataFrame:
-    """Entries of Bundles; in a history, newest first, a resource that stands before its deletion was made again after it."""
+def _parse_inside(
+    connection: duckdb.DuckDBPyConnection,
+    inside: pl.DataFrame,
+    wanted: Collection[str],
+    sink: Sink,
+    depth: int,
+    *,
+    is_piece: bool,
+) -> None:
+    """What containers hold: ``line`` = resource, ``deleted_url`` = what an entry deletes, ``deleted_at`` = when."""
+    deleted = inside.filter(pl.col("deleted_url").is_not_null())
+    sink.add_deletions(deleted.select("source_row", "deleted_url", "deleted_at"))
+    inside = inside.filter(pl.col("line").is_not_null()).select("line", "source_row")
+    if inside.height and depth:
+        _parse(connection, inside, wanted, sink, depth - 1, is_piece=is_piece)
+    elif inside.height:
+        sink.leave_out(inside, "nested_too_deeply")
+
+
+def _without_older_versions(connection: duckdb.DuckDBPyConnection, inside: pl.DataFrame, sink: Sink) -> pl.DataFrame:
+    """Entries of Bundles; of a history, newest first where no times tell, without what a newer version makes void."""
     connection.register("entries", inside)
-    undone = connection.sql(_UNDONE).pl()
-    kept = inside.join(undone, on=["source_row", "position"], how="left", maintain_order="left")
-    return kept.with_columns(deleted_url=pl.when(pl.col("undone").is_null()).then("deleted_url")).drop("undone")
+    older = connection.sql(OLDER).pl()
+    sink.leave_out(inside.join(older, on=["source_row", "position"], how="semi").drop_nulls("line"), "older_versions")
+    return inside.join(older, on=["source_row", "position"], how="anti", maintain_order="left")
 
 
 def _by_type(typed: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -341,7 +348,7 @@ def elements(rows: pl.DataFrame, kept: Sequence[str], wanted: Mapping[str, pl.Ex
 
 def _read(unread: list[pl.DataFrame]) -> list[pl.DataFrame]:
     """The elements in the form of STRUCTURES, those of all frames by one query; components keep theirs as JSON."""
-    structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": _UNREAD_COMPONENT}
+    structures: dict[str, Structure] = STRUCTURES["Observation"] | {"component": UNREAD_COMPONENT}
     present = [[name for name in frame.columns if frame[name].null_count() < frame.height] for frame in unread]
     nested = {
         f"{number} {name}": (frame[name], json.dumps(structures[name]))

@@ -105,3 +105,11 @@ def test_a_history_over_several_files(tmp_path: Path) -> None:
 def test_a_deletion_in_a_later_file_of_a_history_holds(tmp_path: Path) -> None:
     files = [history(deletion(3))], [history(version(2, LOW))], [history(version(1, NORMAL))]
     assert standing(tmp_path, *files) == [("0.3", "entered-in-error")]
+
+
+@pytest.mark.parametrize("n_files", [1, 2])
+def test_the_same_id_of_two_patients_is_no_version_of_one_result(tmp_path: Path, n_files: int) -> None:
+    """Two servers number their results from one on; their exports lie in one folder, and nobody's count may be lost."""
+    low, later = version(1, LOW), version(2, NORMAL, subject={"reference": "Patient/8"})
+    files = [[low, later]] if n_files == 1 else [[low], [later]]
+    assert standing(tmp_path, *files) == [(str(LOW), "final"), (str(NORMAL), "final")]

@@ -12,6 +12,9 @@ from neutro_screen.ingest.formats.fhir.parsing import Marks
 REFERENCED_TYPES: Final = ("Medication", "Specimen")
 _RESOURCE_URL: Final = r"(?:^|/)([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})$"
 
+#: Whose result a version of an Observation is of, and which it is.
+_RESULT: Final = ("id", "reference")
+_VERSION: Final = (*_RESULT, "lastUpdated", "versionId")
 #: What a resource names its version by.
 VERSION_MARKS: Final = (b'"lastUpdated"', b'"versionId"')
 #: What a line that can hold a referenced or deleted resource holds one of; a file: only a Bundle deletes.
@@ -32,7 +35,7 @@ class References(NamedTuple):
     deleted: pl.DataFrame
     #: Ids of the deleted Observations that the export itself holds, as they are met.
     met_observations: set[str]
-    #: Versions of Observations that a later one in the export replaces: id, lastUpdated, versionId.
+    #: Versions of Observations that a later one in the export replaces: ``_VERSION``.
     older: pl.DataFrame
 
     def is_deleted(self, resource_type: str) -> pl.Expr:
@@ -40,16 +43,15 @@ class References(NamedTuple):
         return pl.col("id").is_in(self.deleted.filter(type=resource_type)["id"].implode()).fill_null(False)
 
     def without_older_versions(self, observations: pl.DataFrame) -> pl.DataFrame:
-        """Observations without those that a later version of the same id replaces."""
+        """Observations without those that a later version of the same id and patient replaces."""
         if not self.older.height:
             return observations
+        told = {"lastUpdated": "meta", "versionId": "meta", "reference": "subject"}
         known = observations.with_columns(
-            pl.col("meta").str.json_path_match(f"$.{name}").alias(name) for name in ("lastUpdated", "versionId")
+            pl.col(element).str.json_path_match(f"$.{name}").alias(name) for name, element in told.items()
         )
-        counting = known.join(
-            self.older, on=["id", "lastUpdated", "versionId"], how="anti", nulls_equal=True, maintain_order="left"
-        )
-        return counting.drop("lastUpdated", "versionId")
+        counting = known.join(self.older, on=_VERSION, how="anti", nulls_equal=True, maintain_order="left")
+        return counting.drop(told)
 
     def with_specimens(self, labs: pl.DataFrame) -> pl.DataFrame:
         """Laboratory rows with type and time of the specimen that they name, where they have none themselves."""
@@ -89,7 +91,7 @@ class ReferenceSink:
                 }
             )
         ]
-        self._versions = [_no_rows("id", "lastUpdated", "versionId")]
+        self._versions = [_no_rows(*_VERSION)]
 
     def add(self, resource_type: str, resources: pl.DataFrame) -> None:
         """Keep the facts of a Medication or Specimen, and the versions of Observations; all else is read in the second pass."""
@@ -131,9 +133,9 @@ class ReferenceSink:
 
 
 def _versions(observations: pl.DataFrame) -> pl.DataFrame:
-    """Of Observations: id, lastUpdated, versionId."""
-    meta = pl.col("meta").struct
-    return observations.select("id", meta.field("lastUpdated"), meta.field("versionId"))
+    """Of Observations: ``_VERSION``."""
+    meta, subject = pl.col("meta").struct, pl.col("subject").struct
+    return observations.select("id", subject.field("reference"), meta.field("lastUpdated"), meta.field("versionId"))
 
 
 def _moment(column: str) -> pl.Expr:
@@ -143,18 +145,20 @@ def _moment(column: str) -> pl.Expr:
 
 
 def _older(versions: pl.DataFrame) -> pl.DataFrame:
-    """Versions of an id that another replaces, by time where each has one, then by number where each has one; else none."""
+    """Versions of a result that another replaces, by time where each has one, then by number where each has one; else none.
+
+    The same id of two patients is of two servers whose exports lie together: neither replaces the other.
+    """
 
     def known(claim: pl.Expr) -> pl.Expr:
-        return pl.when(claim.is_not_null().all().over("id")).then(claim).otherwise(0)
+        return pl.when(claim.is_not_null().all().over(_RESULT)).then(claim).otherwise(0)
 
-    several = versions.filter(pl.len().over("id") > 1).with_columns(
+    several = versions.filter(pl.len().over(_RESULT) > 1).with_columns(
         time=known(pl.col("at").to_physical()), number=known(pl.col("versionId").cast(pl.Int64, strict=False))
     )
-    latest = several.filter(pl.col("time") == pl.col("time").max().over("id"))
-    latest = latest.filter(pl.col("number") == pl.col("number").max().over("id"))
-    claim = ["id", "time", "number"]
-    return several.join(latest, on=claim, how="anti").select("id", "lastUpdated", "versionId").unique()
+    latest = several.filter(pl.col("time") == pl.col("time").max().over(_RESULT))
+    latest = latest.filter(pl.col("number") == pl.col("number").max().over(_RESULT))
+    return several.join(latest, on=[*_RESULT, "time", "number"], how="anti", nulls_equal=True).select(_VERSION).unique()
 
 
 def _without_undone(deleted: pl.DataFrame, versions: pl.DataFrame) -> pl.DataFrame:

@@ -32,5 +32,5 @@ UNREAD: Final[dict[str, Structure]] = {
     name: "VARCHAR" if structure == "VARCHAR" else "JSON" for name, structure in STRUCTURES["Observation"].items()
 }
 #: What tells a version of a resource.
-IDENTITY: Final = {name: STRUCTURES["Observation"][name] for name in ("id", "meta")}
+IDENTITY: Final = {name: STRUCTURES["Observation"][name] for name in ("id", "meta", "subject")}
 UNREAD_COMPONENT: Final[Structure] = [{name: UNREAD[name] for name in COMPONENT_ELEMENTS}]

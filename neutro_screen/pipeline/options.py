@@ -25,10 +25,10 @@ else:
     # A shell completes the names of files for options whose type may be a path; what is given stays a text.
     FileName = str | Path
 
-#: What a laboratory row takes at the peak of a partition, from text to flags (measured: docs/performance.md).
-_BYTES_PER_ROW: Final = 1_000
-#: One partition is stored while the next is screened.
-_PARTITIONS_AT_WORK: Final = 2
+#: What a laboratory row of a partition at work takes, from text to flags (measured: docs/performance.md).
+_BYTES_PER_ROW: Final = 660
+#: One partition is stored while the next is screened and the one after that judged.
+_PARTITIONS_AT_WORK: Final = 3
 _LEAST_MEMORY: Final = 100_000_000
 _INPUT, _CONTROL = Group("Input", sort_key=0), Group("Control", sort_key=1)
 
@@ -167,6 +167,11 @@ class RunOptions(Inputs):
                 where="--max-rejected",
                 remedy=f"{meant}A share is a number from 0 to 1; the default is 0.2, a fifth.",
             )
+
+    @property
+    def store_memory(self) -> int:
+        """How many bytes the database may hold while it is written; half of all is for rows, and the rest for the process itself."""
+        return self.memory * 3 // 8
 
     @property
     def rows_at_once(self) -> int:

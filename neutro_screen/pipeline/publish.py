@@ -57,7 +57,7 @@ def publish_step(settings: RunOptions, work: Workspace, stages: Sequence[Callabl
     ingested, plan = work.kept(Ingested), work.kept(Plan)
     if done := published_summary(settings, work):
         return done
-    with publishing(settings.store, settings.memory // 2) as connection:
+    with publishing(settings.store, settings.store_memory) as connection:
         held = remember_held(connection)
         undecided = publish_decisions(connection, settings)
         worklist, removed = _publish_patients(connection, settings, work, stages)

@@ -144,7 +144,7 @@ def night(store: Path, extract: Path) -> dict[str, float]:
     store_module._copy_file = timed_copy
     try:
         with _timed(spent, "all"), lock(own), working_folder(own) as folder:
-            work = Workspace(folder, settings.rows_at_once)
+            work = Workspace(folder, settings.rows_alone)
             for step in (ingest_step, survey_step):
                 with _timed(spent, step.__name__.removesuffix("_step")):
                     step(settings, work)

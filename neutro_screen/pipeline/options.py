@@ -25,8 +25,10 @@ else:
     # A shell completes the names of files for options whose type may be a path; what is given stays a text.
     FileName = str | Path
 
-#: What a laboratory row of a partition at work takes, from text to flags (measured: docs/performance.md).
-_BYTES_PER_ROW: Final = 660
+#: What a laboratory row of a partition at work takes, from text to flags, and where there is one partition only, with all that
+#: a run holds besides (measured: docs/performance.md).
+_BYTES_PER_ROW: Final = 800
+_BYTES_PER_ROW_ALONE: Final = 2_000
 #: One partition is stored while the next is screened and the one after that judged.
 _PARTITIONS_AT_WORK: Final = 3
 _LEAST_MEMORY: Final = 100_000_000
@@ -174,6 +176,15 @@ class RunOptions(Inputs):
         return self.memory * 3 // 8
 
     @property
+    def rows_alone(self) -> int:
+        """How many laboratory rows stay in memory, as one partition that no other is beside."""
+        return max(1, self.memory // 2 // _BYTES_PER_ROW_ALONE)
+
+    @property
     def rows_at_once(self) -> int:
-        """How many laboratory rows one partition has at the most."""
+        """How many laboratory rows one partition of several has at the most."""
         return max(1, self.memory // 2 // _BYTES_PER_ROW // _PARTITIONS_AT_WORK)
+
+    def rows_of_a_part(self, rows: int) -> int:
+        """How many of so many laboratory rows one partition has at the most."""
+        return self.rows_alone if rows <= self.rows_alone else self.rows_at_once

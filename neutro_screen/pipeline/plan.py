@@ -87,7 +87,8 @@ def survey_step(settings: RunOptions, work: Workspace) -> dict[str, int]:
         drugs=drugs,
     )
     work.keep(plan)
-    work.divide(plan.rows_in + found.stored_rows, settings.rows_at_once, plan.survivors)
+    rows = plan.rows_in + found.stored_rows
+    work.divide(rows, settings.rows_of_a_part(rows), plan.survivors)
     other_person = with_members(changed_records(was, plan.survivors), was, plan.survivors)
     work.add("recalled", pl.concat([found.recalled, other_person]).unique())
     return {"patients_recalled": found.recalled.height, "parts": len(work.parts)}

@@ -175,7 +175,8 @@ def _planned(connection: DuckDBPyConnection, settings: RunOptions, night: dict[s
     )
     work.add("recalled", read_table(connection, f"SELECT patient_id FROM ({patients}) ORDER BY patient_id"))
     work.keep(plan)
-    work.divide(counted[0] if counted else 0, settings.rows_at_once, merges.survivors)
+    rows = counted[0] if counted else 0
+    work.divide(rows, settings.rows_of_a_part(rows), merges.survivors)
     for part in work.parts:
         work.keep(_nothing_judged(), part)
     return work, plan

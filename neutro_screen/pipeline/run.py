@@ -49,7 +49,7 @@ def run(
     """
     check_new_store(settings)
     with lock(settings.store), working_folder(settings.store) as folder:
-        work = Workspace(folder, settings.rows_at_once)
+        work = Workspace(folder, settings.rows_alone)
         with known_outcome(settings, work, published):
             return _steps(settings, work, progress, published)
 
@@ -85,7 +85,7 @@ def check(inputs: Inputs, as_of: datetime) -> dict[str, object]:
             store=folder / "none.duckdb",
             as_of=as_of,
         )
-        work = Workspace(folder, settings.rows_at_once)
+        work = Workspace(folder, settings.rows_alone)
         ingest_step(settings, work)
         survey_step(settings, work)
         row_counts, counted, drugs = list[pl.DataFrame](), list[dict[str, int]](), list[dict[str, object]]()

@@ -27,7 +27,7 @@ else:
 
 #: What a laboratory row of a partition at work takes, from text to flags, and where there is one partition only, with all that
 #: a run holds besides (measured: docs/performance.md).
-_BYTES_PER_ROW: Final = 800
+_BYTES_PER_ROW: Final = 720
 _BYTES_PER_ROW_ALONE: Final = 2_000
 #: One partition is stored while the next is screened and the one after that judged.
 _PARTITIONS_AT_WORK: Final = 3

@@ -217,7 +217,8 @@ def _unpivoted(
 ) -> tuple[pl.DataFrame, int]:
     """One row per cell that is filled, and the number of rows with a time and no filled cell.
 
-    ``operators`` are the columns of operators beside a measured one. A row with neither stays as one without test and value: a title or footer, which is refused.
+    ``operators`` are the columns of operators beside a measured one. A row with neither stays as one without test and
+    value: a title or footer, which is refused.
     """
     wide = [*mapped, *unread, *doubtful]
     units = {_measured(each): each.unit for each in wide}

@@ -154,9 +154,10 @@ def _unsettled(connection: DuckDBPyConnection, settings: RunOptions) -> pl.DataF
 
 
 #: Patients with an episode, over or not, and something in their chart since: a count, a drug given or planned, an event;
-#: and those with a likely or leading suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count may be overdue. An episode that is over may still earn a
-#: flag by the passing of time alone (PIT-4: no viral test within 28 days). What is recent is sought first: it is little, however
-#: many patients the store has. Where nothing has a time, nobody knows that it is long ago.
+#: and those with a likely or leading suspect that is still given, whose days PIT-1 counts, or on clozapine, whose next count
+#: may be overdue. An episode that is over may still earn a flag by the passing of time alone (PIT-4: no viral test within 28
+#: days). What is recent is sought first: it is little, however many patients the store has. Where nothing has a time, nobody
+#: knows that it is long ago.
 _UNSETTLED: Final = """
     WITH person AS NOT MATERIALIZED (
         SELECT patient_id FROM episode UNION ALL SELECT patient_id FROM clozapine_course

@@ -72,8 +72,8 @@ def recognition_warnings(table: pl.DataFrame) -> pl.DataFrame:
 
 def input_warnings(files: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
     """A warning for every kind of file of which much was refused, as loud as a file that is missing, for every file in
-    whose patient's place another number seems to stand, for medication dates of which many could not be read, and for the files of an archive that could not be read
-    (``RunWarning`` without run_id).
+    whose patient's place another number seems to stand, for medication dates of which many could not be read, and for the
+    files of an archive that could not be read (``RunWarning`` without run_id).
     """
     columns = {name: dtype for name, dtype in dtypes(RunWarning).items() if name != "run_id"}
     rows = []

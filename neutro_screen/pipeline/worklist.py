@@ -19,8 +19,9 @@ class ShownBefore(NamedTuple):
     """What earlier nights showed.
 
     ``last``: the run whose worklist is the one of the night before, None where there is none; ``carried_since``: the first
-    run whose rows stand tonight as well (``RunTable.carries_since``), None where none do; ``previous``: the other rows of ``last`` (``WorklistRow``), as they would have been with tonight's merges, one per
-    person; ``seen``: the episodes (episode_id) that were shown as resolved.
+    run whose rows stand tonight as well (``RunTable.carries_since``), None where none do; ``previous``: the other rows of
+    ``last`` (``WorklistRow``), as they would have been with tonight's merges, one per person; ``seen``: the episodes
+    (episode_id) that were shown as resolved.
     """
 
     last: str | None

@@ -1,4 +1,7 @@
-"""Match keys: how texts of different sources are made comparable."""
+"""Match keys: how texts of different sources are made comparable; and lists of words as patterns."""
+
+import re
+from collections.abc import Iterable
 
 import polars as pl
 
@@ -17,3 +20,8 @@ def match_key(text: pl.Expr) -> pl.Expr:
         .str.strip_chars()
         .replace("", None)
     )
+
+
+def alternatives(words: Iterable[str]) -> str:
+    """Words as the alternatives of a regular expression, the longest first, so that none hides one that begins with it."""
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))

@@ -21,7 +21,7 @@ from neutro_schemas.reference import ComparatorWord, OperatorColumn, OperatorWor
 from neutro_screen.ingest.agreement import disagreement
 from neutro_screen.recognition.words import folded, tokens, unaccented
 from neutro_screen.reference import reference_table
-from neutro_screen.text import match_key
+from neutro_screen.text import alternatives, match_key
 
 _CAPITAL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 #: A word of a column of flags or initials that is an operator all the same: a sign, or longer than a code.
@@ -208,5 +208,4 @@ def _of(reading: str) -> frozenset[str]:
 @cache
 def _bounds() -> str:
     """The words that bound a number wherever they stand, as a pattern."""
-    words = reference_table("comparator_words.csv", ComparatorWord).drop_nulls("comparator")["word"].to_list()
-    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+    return alternatives(reference_table("comparator_words.csv", ComparatorWord).drop_nulls("comparator")["word"])

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from neutro_screen.errors import RefusedInputError
 from neutro_screen.ingest.control import Stated, check_rows
 from neutro_screen.reference import load_reference
+from neutro_screen.text import alternatives
 
 #: Header and ruling are looked for in so many lines.
 _LOOKED_AT: Final = 200
@@ -248,5 +249,5 @@ def _stated_rows(line: str) -> int | None:
 
 @cache
 def _row_count() -> re.Pattern[str]:
-    words = sorted(load_reference().row_count_words["word"], key=len, reverse=True)
-    return re.compile(rf"\W*(\d+) ?(?:{'|'.join(map(re.escape, words))})(?:\W.{{0,40}})?", re.IGNORECASE)
+    words = alternatives(load_reference().row_count_words["word"])
+    return re.compile(rf"\W*(\d+) ?(?:{words})(?:\W.{{0,40}})?", re.IGNORECASE)

@@ -4,7 +4,6 @@ Every word of the number must be known. A word that may as well name a patient o
 beside a level or lot: "CTRL-001" stays a patient. Digits that are joined to a word are few: QC123456 is a patient's number.
 """
 
-import re
 from functools import cache
 from typing import Final
 
@@ -12,6 +11,7 @@ import polars as pl
 
 from neutro_schemas.reference import ControlWord
 from neutro_screen.reference import reference_table
+from neutro_screen.text import alternatives
 
 #: What such a row has for its specimen; a profile may say that it is blood.
 CONTROL_SPECIMEN: Final = "control material"
@@ -50,5 +50,4 @@ def _of_known_words() -> str:
 @cache
 def _words(*roles: str) -> str:
     table = reference_table("control_words.csv", ControlWord)
-    words = table.filter(pl.col("role").is_in(roles))["word"].to_list()
-    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+    return alternatives(table.filter(pl.col("role").is_in(roles))["word"])

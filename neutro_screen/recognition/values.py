@@ -1,13 +1,12 @@
 """The text of a value becomes comparator and number, or says that there is none (ANC-6, ANC-9, ANC-11)."""
 
-import re
 from typing import Final
 
 import polars as pl
 
 from neutro_screen.recognition.flags import ARROWS, flags, flags_before
 from neutro_screen.reference import Policy, Reference
-from neutro_screen.text import match_key
+from neutro_screen.text import alternatives, match_key
 
 #: Signs that stand behind a comparator or number as text of a web page: &lt;0.1.
 _ENTITIES: Final = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&", "&nbsp;": " "}
@@ -140,7 +139,7 @@ def read_texts(distinct: pl.DataFrame, reference: Reference, stated_mark: str | 
 
 def _known_tail(remarks: list[str]) -> str:
     """A flag behind a number, and remarks that only say that it was looked at again."""
-    remark = f"(?:{'|'.join(map(re.escape, sorted(remarks, key=lambda word: (-len(word), word))))})"
+    remark = f"(?:{alternatives(remarks)})"
     return (
         rf"^[\s,*!+{ARROWS}]*(?:\((?:{flags()})\)|{flags()})?"
         rf"[\s,;*!+{ARROWS}]*(?:\(?{remark}(?:(?:\s|,|and|&)+{remark})*\)?)?[\s.]*$"
@@ -149,8 +148,7 @@ def _known_tail(remarks: list[str]) -> str:
 
 def _parts(comparators: list[str]) -> str:
     """A comparator, where there is one, a number, and what stands behind it."""
-    longest_first = sorted(comparators, key=lambda word: (-len(word), word))
-    return rf"^(?P<comparator>{'|'.join(map(re.escape, longest_first))})?{_NUMBER}"
+    return rf"^(?P<comparator>{alternatives(comparators)})?{_NUMBER}"
 
 
 def _is_same_unit(texts: pl.DataFrame, reference: Reference) -> pl.Series:

@@ -253,3 +253,16 @@ def test_a_broken_line_of_json_is_a_refused_row(tmp_path: Path) -> None:
     export = written("\n".join([*lines, '{"MRN": "3", "Coll']), tmp_path, "export.ndjson")
     extract = read(str(export), profile=str(proposed(export)))
     assert [(each.source_row, each.reason) for each in extract.refused["lab"]] == [(4, "broken_json")]
+
+
+def test_letters_that_cannot_be_read_do_not_make_one_patient_of_two(tmp_path: Path) -> None:
+    """Replaced by one and the same sign, two patients' numbers would be one."""
+    others = [json.dumps(JSON[0] | {"MRN": name}, ensure_ascii=False) for name in ("M\u00fcl", "M\u00f6l")]
+    export = tmp_path / "export.ndjson"
+    export.write_bytes("\n".join([*map(json.dumps, JSON), *others]).encode("latin-1"))
+    profile = str(proposed(written("\n".join(map(json.dumps, JSON)), tmp_path, "sample.ndjson")))
+    extract = read(str(export), profile=profile)
+    assert [(each.source_row, each.reason) for each in extract.refused["lab"]] == [
+        (row, "undecodable_text") for row in (len(JSON) + 1, len(JSON) + 2)
+    ]
+    assert extract.labs["patient_id"].n_unique() == len({row["MRN"] for row in JSON})

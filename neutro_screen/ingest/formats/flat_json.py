@@ -4,7 +4,6 @@ Numbers keep the digits that were sent. A cell that holds an object or a list is
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +36,8 @@ def recognises(path: Path) -> bool:
 def read_flat_json(path: Path, kind: Kind, profile: Profile) -> RawBatch:
     """The objects as text columns under their own names; a missing or null member is blank.
 
-    ``source_row`` is the number of the line, or of the object in its array. A line that is no object is refused.
+    ``source_row`` is the number of the line, or of the object in its array. A line that is no object, or no UTF-8, is refused:
+    letters that are replaced would make one patient of two.
 
     Raises:
         UnreadableInputError: no JSON, or a document of more than 256 MB.
@@ -59,7 +59,7 @@ def json_rows(path: Path) -> tuple[pl.DataFrame, list[BrokenLine]]:
     with as_utf8(path) as text:
         if text.stat().st_size > _LARGEST:
             raise UnreadableInputError("is more than 256 MB of JSON", where=path.name, remedy="Export CSV or Parquet.")
-        content = text.read_bytes().decode("utf-8-sig", errors="replace")
+        content = text.read_bytes()
     try:
         whole = _loads(content)
     except ValueError:
@@ -80,30 +80,31 @@ def json_rows(path: Path) -> tuple[pl.DataFrame, list[BrokenLine]]:
     return pl.DataFrame(cells, schema=schema, orient="row"), refused
 
 
-def _loads(text: str) -> object:
-    """JSON with its numbers as they were written; what is nested too deep is none."""
+def _loads(content: bytes) -> object:
+    """JSON with its numbers as they were written; what is nested too deep is none. Raises ValueError, also for what is no UTF-8."""
     try:
-        return json.loads(text, parse_float=str, parse_int=str)
+        return json.loads(content.decode("utf-8-sig"), parse_float=str, parse_int=str)
     except RecursionError:
         raise ValueError from None
 
 
-def _lines(content: str) -> tuple[list[tuple[int, Row]], list[BrokenLine]]:
+def _lines(content: bytes) -> tuple[list[tuple[int, Row]], list[BrokenLine]]:
     rows, refused = list[tuple[int, Row]](), list[BrokenLine]()
-    for number, line in _filled(content):
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        reason = "broken_json"
         try:
             row = _loads(line)
+        except UnicodeDecodeError:
+            row, reason = None, "undecodable_text"
         except ValueError:
             row = None
         if isinstance(row, dict):
             rows.append((number, row))
         else:
-            refused.append(BrokenLine(number, "broken_json", refused_text(line)))
+            refused.append(BrokenLine(number, reason, refused_text(line.decode("utf-8", errors="replace"))))
     return rows, refused
-
-
-def _filled(content: str) -> Iterator[tuple[int, str]]:
-    return ((number, line) for number, line in enumerate(content.split("\n"), start=1) if line.strip())
 
 
 def _objects(document: object, name: str) -> list[Row]:

@@ -16,6 +16,7 @@ from neutro_screen.admin.columns import roles_of
 from neutro_screen.admin.moments import is_day
 from neutro_screen.ingest.profile import WideColumn
 from neutro_screen.ingest.unread_columns import RESULT, feeds
+from neutro_screen.reference import load_reference
 
 #: A day, with or without a time behind it.
 _DAY: Final = re.compile(
@@ -28,9 +29,6 @@ _MANY: Final = 0.5
 _SOME: Final = 0.15
 #: In the order in which a printed list is grouped.
 _GROUPED_BY: Final = ("patient_id", "collected_at", "specimen_id", "resulted_at")
-#: Counts in 10*9/L lie below, those in cells per microlitre above.
-_HIGHEST_PER_NANOLITRE: Final = 100
-_LOWEST_PER_MICROLITRE: Final = 200
 
 
 def with_days_down(sample: pl.DataFrame) -> pl.DataFrame | None:
@@ -75,15 +73,18 @@ def _printed_once(sample: pl.DataFrame, columns: Mapping[str, Sequence[str]], re
     return once if is_grouped and not is_of_others else []
 
 
-def _likely_count_unit(values: pl.Series) -> str | None:
-    """The unit of a cell count that the size of the values fits; a proposal to a reader, never a decision."""
+def _likely_count_unit(values: pl.Series, analyte: str) -> str | None:
+    """The unit of a cell count that the size of the values fits, by what is usual of it (``usual_high`` of analytes.csv, 10*9/L);
+    a proposal to a reader, never a decision."""
+    known = load_reference().analytes.select("analyte", "usual_high")
+    usual_high: float | None = dict(known.iter_rows()).get(analyte)
     numbers = values.str.replace(",", ".", literal=True).str.extract(r"^[<>]?\s*(\d+(?:\.\d+)?)").cast(pl.Float64)
-    if numbers.drop_nulls().is_empty():
-        return None
     middle, highest = numbers.quantile(0.5), numbers.quantile(0.95)
-    if highest is not None and highest < _HIGHEST_PER_NANOLITRE:
+    if usual_high is None or middle is None or highest is None:
+        return None
+    if highest < usual_high:
         return "10*9/L"
-    return "/uL" if middle is not None and middle >= _LOWEST_PER_MICROLITRE else None
+    return "/uL" if middle >= usual_high else None
 
 
 def fill_down_lines(sample: pl.DataFrame, columns: Mapping[str, Sequence[str]], results: Sequence[str]) -> list[str]:
@@ -107,7 +108,7 @@ def missing_unit(samples: Sequence[pl.DataFrame], column: WideColumn) -> list[st
     if not feeds(column):
         return []
     values = [sample[column.column].drop_nulls() for sample in samples if column.column in sample.columns]
-    likely = _likely_count_unit(pl.concat(values)) if values else None
+    likely = _likely_count_unit(pl.concat(values), column.analyte) if values else None
     proposed = f' Its values would fit unit = "{likely}".' if likely else ""
     return [
         f"# MISSING: the unit of {json.dumps(column.column, ensure_ascii=False)} is in no header; without it nothing of this column is used.{proposed}"

@@ -94,6 +94,16 @@ def test_a_trailer_of_a_compressed_file_with_damaged_lines_counts_them(tmp_path:
     assert (found.labs.height, len(found.refused["lab"])) == (5, 1)
 
 
+@pytest.mark.parametrize("control", [{"trailer": TRAILER}, {"manifest": "manifest.csv"}])
+def test_a_header_that_is_repeated_is_none_of_the_rows_that_the_sender_counted(
+    tmp_path: Path, control: dict[str, object]
+) -> None:
+    end = "TRAILER;5\n" if "trailer" in control else ""
+    text = HEADER + "".join(ROWS[:2]) + HEADER + "".join(ROWS[2:]) + end
+    written(tmp_path, text, manifest__csv="file,rows\nlabs.csv,5\n")
+    assert read(tmp_path, **control).labs.height == 5
+
+
 def test_a_trailer_with_another_number_refuses_the_file(tmp_path: Path) -> None:
     written(tmp_path, CUT + "TRAILER;5\n")
     with pytest.raises(RefusedInputError, match="holds 3 rows, its sender counted 5"):

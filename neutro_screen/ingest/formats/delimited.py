@@ -92,8 +92,9 @@ def read_columns(
         if layout.header_line > 1:
             notes += (f"title_lines:{layout.header_line - 1}",)
         for batch in _batches(layout):
-            found += batch.rows.height + len(batch.refused)
-            yield batch._replace(rows=without_headers(batch.rows), notes=notes)
+            rows = without_headers(batch.rows)
+            found += rows.height + len(batch.refused)
+            yield batch._replace(rows=rows, notes=notes)
         if trailer is not None:
             check_rows(path, found, Stated(rows=stated))
 

@@ -17,11 +17,15 @@ def match_key(text: pl.Expr) -> pl.Expr:
         .str.replace_all("\u00d7", "x")
         .str.to_lowercase()
         .str.replace_all(r"\s+", " ")
-        .str.strip_chars()
-        .replace("", None)
+        .pipe(filled)
     )
 
 
 def alternatives(words: Iterable[str]) -> str:
     """Words as the alternatives of a regular expression, the longest first, so that none hides one that begins with it."""
     return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
+
+
+def filled(text: pl.Expr) -> pl.Expr:
+    """A text without the blanks around it; null where nothing stands."""
+    return text.str.strip_chars().replace("", None)

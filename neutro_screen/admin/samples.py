@@ -19,6 +19,7 @@ from neutro_screen.ingest.header import without_headers
 from neutro_screen.ingest.printed import delimited_lines, printed_table
 from neutro_screen.private import private_folder
 from neutro_screen.recognition.words import load_words, tokens
+from neutro_screen.text import filled
 
 _SAMPLE: Final = 5_000
 _LONGEST_SAMPLE: Final = 8 << 20
@@ -105,7 +106,7 @@ def _named_by_all(objects: pl.DataFrame, name: str) -> pl.DataFrame:
             where=name,
             remedy="Export one object a result with the same members.",
         )
-    return objects.with_columns(pl.all().str.strip_chars().replace("", None))
+    return objects.with_columns(filled(pl.all()))
 
 
 #: What several objects have in common is known from two on.

@@ -13,6 +13,7 @@ from neutro_schemas import EVENTS
 from neutro_screen.ingest.broken_lines import refused_text
 from neutro_screen.ingest.frames import NATIVE_COLUMNS, Kind, Refused
 from neutro_screen.recognition.controls import CONTROL_SPECIMEN
+from neutro_screen.text import filled
 
 #: The reason for a title or footer.
 NO_ROW: Final = "title_or_footer"
@@ -92,11 +93,7 @@ def _is_unreadable(column: str, typed: str | None = None) -> pl.Expr:
 
 REASONS: Final[dict[Kind, dict[str, pl.Expr]]] = {
     "lab": {},
-    "medication": {
-        "no_drug_name": pl.all_horizontal(
-            pl.col("drug_name", "atc_code", "rxcui").str.strip_chars().replace("", None).is_null()
-        )
-    },
+    "medication": {"no_drug_name": pl.all_horizontal(filled(pl.col("drug_name", "atc_code", "rxcui")).is_null())},
     "patient": {},
     "diagnosis": {},
     "event": {

@@ -14,6 +14,7 @@ from neutro_screen.ingest.profile import Profile, WideColumn
 from neutro_screen.ingest.times import parse_times
 from neutro_screen.ingest.unread_columns import RESULT
 from neutro_screen.recognition.units import read_unit
+from neutro_screen.text import filled
 
 _HAS_DIGIT: Final = r"\d"
 
@@ -30,9 +31,9 @@ def filled_down(
     names = [name for level in levels for name in level]
     numbers = pl.Series("source_row", sorted(broken), dtype=pl.Int64)
     section = numbers.search_sorted(rows["source_row"]) if broken else pl.Series([0] * rows.height)
-    filled = rows.with_columns(_unless_blank(name) for name in names).with_columns(section=section)
+    filled = rows.with_columns(_cell(name) for name in names).with_columns(section=section)
     starts = pl.col("section") != pl.col("section").shift(1)
-    has_result = pl.any_horizontal(_unless_blank(name).is_not_null() for name in results)
+    has_result = pl.any_horizontal(_cell(name).is_not_null() for name in results)
     for level in levels:
         starts = starts.fill_null(value=True) | pl.any_horizontal(pl.col(name).is_not_null() for name in level)
         filled = filled.with_columns(group=starts.cum_sum(), starts=starts)
@@ -44,8 +45,8 @@ def filled_down(
     return filled.drop("section", "group", "starts")
 
 
-def _unless_blank(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).str.strip_chars().replace("", None)
+def _cell(name: str) -> pl.Expr:
+    return filled(pl.col(name).cast(pl.String))
 
 
 def dates_down(rows: pl.DataFrame, known: set[str], profile: Profile, source_file: str) -> tuple[pl.DataFrame, int]:
@@ -72,7 +73,7 @@ def dates_down(rows: pl.DataFrame, known: set[str], profile: Profile, source_fil
             remedy="Write dates with their year, add datetime_formats, or take dates_across out of the profile.",
         )
     names = dated.to_list()
-    cells = rows.drop("collected_at", "value", strict=False).with_columns(_unless_blank(name) for name in names)
+    cells = rows.drop("collected_at", "value", strict=False).with_columns(_cell(name) for name in names)
     n_untested = cells.filter(pl.all_horizontal(pl.col(names).is_null())).height
     index = [name for name in cells.columns if name not in names]
     long = cells.unpivot(names, index=index, variable_name="collected_at", value_name="value")

@@ -12,6 +12,7 @@ from neutro_screen.ingest.profile import Profile
 from neutro_screen.ingest.times import parse_dates, parse_times
 from neutro_screen.recognition.controls import with_control_specimens
 from neutro_screen.recognition.flags import ARROWS, flags, flags_before
+from neutro_screen.text import filled
 
 _RANGE: Final = r"^\s*(\d[\d.,]*)\s*(?:-|\x{2013}|to|bis|a|\x{E0})\s*(\d[\d.,]*)"
 _LOWER_LIMIT: Final = r"^\s*(?:>=?|\x{2265})\s*(\d[\d.,]*)"
@@ -81,7 +82,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
         pl.col("result_id").str.strip_chars(),
         pl.col("fields_disagree").is_not_null(),
         pl.coalesce("lab", pl.lit(None if profile.name == "native" else profile.name, pl.String)).alias("lab"),
-        pl.col("ward", "requester").str.strip_chars().replace("", None),
+        filled(pl.col("ward", "requester")),
         "source_file",
         "source_row",
     )
@@ -90,7 +91,7 @@ def lab_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 def _identifier(column: str) -> pl.Expr:
     """An identifier as text, blank as null; 12345.0 is 12345 that went through a column of floating-point numbers."""
-    text = pl.col(column).str.strip_chars().replace("", None)
+    text = filled(pl.col(column))
     is_float = text.str.ends_with(".0")
     return pl.coalesce(pl.when(is_float).then(text).str.extract(r"^(\d+)\.0$"), text)
 
@@ -159,7 +160,7 @@ def medication_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
 
 def _unread(column: str, read: pl.Series) -> pl.Expr:
     """What was sent as a date and could not be read as one; null where it was, or where nothing was sent."""
-    return pl.when(read.is_null()).then(pl.col(column).str.strip_chars().replace("", None))
+    return pl.when(read.is_null()).then(filled(pl.col(column)))
 
 
 def patient_rows(frame: pl.DataFrame, profile: Profile) -> pl.DataFrame:
